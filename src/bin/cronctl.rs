@@ -1,0 +1,2 @@
+//! cronctl.
+fn main() {}

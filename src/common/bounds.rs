@@ -1,0 +1,42 @@
+//! Every bound in one place, with the reason for its number. What happens at the bound stands at the channel.
+
+use std::time::Duration;
+
+/// Ticks that the timer hands to a publisher at a time: large enough that a produce request is well filled,
+/// small enough that the present never waits long behind a batch.
+pub const TICKS_PER_BATCH: usize = 2_000;
+
+/// Batches of ticks under way to one publisher: one being written and one ready behind it keep it busy. The timer
+/// does not take more from the timetable until one is confirmed.
+pub const TICK_BATCHES: usize = 2;
+
+/// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).
+pub const DUPLICATE_WINDOW: i64 = 10_000;
+
+/// Bytes of messages that a consumer holds for a partition before it pauses fetching from it.
+pub const HELD_BYTES_PER_PARTITION: usize = 8 * 1024 * 1024;
+
+/// Messages that are ready but wait for a worker, a partition, before fetching from it pauses. Enough to feed any
+/// number of workers over one fetch's round trip.
+pub const READY_PER_PARTITION: usize = 2_000;
+
+/// Fetched chunks between the poll threads and dispatch; a poll thread waits when it is full.
+pub const FETCHED_CHUNKS: usize = 8;
+
+/// Bytes asked of a broker for one partition in one fetch, as in Kafka's own consumer (`max.partition.fetch.bytes`).
+pub const FETCH_PARTITION_BYTES: i32 = 1024 * 1024;
+
+/// Bytes asked of a broker in one fetch.
+pub const FETCH_BYTES: i32 = 8 * 1024 * 1024;
+
+/// How long a fetch waits at the broker when there is nothing to read.
+pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// Lines of log waiting for a slow stderr; further lines are dropped and counted.
+pub const LOG_LINES: usize = 4_096;
+
+/// The last bytes of a command's output that its event keeps.
+pub const OUTPUT_TAIL_BYTES: usize = 8 * 1024;
+
+/// Job names that metrics tell apart; the rest is `other`.
+pub const METRIC_JOB_NAMES: usize = 1_000;

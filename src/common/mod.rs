@@ -1,0 +1,9 @@
+//! What both programs say and stand on. Nothing here knows what a producer or a consumer does.
+
+pub mod bounds;
+pub mod broker;
+pub mod clock;
+pub mod thread;
+pub mod topics;
+pub mod wire;
+pub mod words;

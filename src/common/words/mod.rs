@@ -1,0 +1,14 @@
+//! The words of the field, as types: names, runs and attempts, outcomes, events.
+//!
+//! A *job* is a line of the job file. A *tick* is an instant that its schedule names. A *run* is what a tick asks
+//! for; an *attempt* is one start of its command. Nothing here knows Kafka or JSON text.
+
+mod event;
+mod names;
+mod outcome;
+mod run;
+
+pub use event::{AttemptRef, Event, Place, RunningAttempt, Then};
+pub use names::{ClusterName, JobName, NameError, RunId};
+pub use outcome::Outcome;
+pub use run::{Attempt, Limits, RetryPolicy, Run};

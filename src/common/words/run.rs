@@ -1,0 +1,74 @@
+//! A run and its attempts: what a tick asks for, and what changes each time it is tried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterName, JobName, RunId};
+
+/// What never changes over a run's life, however often it is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// UUIDv5 of job and scheduled instant.
+    pub id: RunId,
+    /// The job that the run belongs to.
+    pub job: JobName,
+    /// The cluster whose consumers may run it.
+    pub cluster: ClusterName,
+    /// The instant that the schedule named (after the job's jitter).
+    pub scheduled_at: DateTime<Utc>,
+    /// Handed verbatim to the shell's `-c`.
+    pub command: String,
+    /// The `NAME=value` lines of the job file that stand above the job; `SHELL` and `PATH` among them count.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Working directory; the consumer's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// The user to run as; the consumer's own when absent. Another one needs root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// How long an attempt may take, and how it is ended.
+    pub limits: Limits,
+    /// How often and when a failed attempt is tried again.
+    pub retry: RetryPolicy,
+    /// Which job file made the run: the first 12 hexadecimal digits of a hash of its content.
+    pub revision: String,
+}
+
+/// How long an attempt may take, and how it is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Milliseconds after which an attempt is ended; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds between TERM and KILL.
+    pub grace_ms: u64,
+}
+
+/// How often and when a failed attempt is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Attempts after the first.
+    pub retries: u32,
+    /// Milliseconds before the second attempt; doubled for each one after it.
+    pub backoff_ms: u64,
+    /// The longest wait between attempts, in milliseconds.
+    pub backoff_max_ms: u64,
+}
+
+/// One try of a run, as it lies in a cluster's topic or in its retry topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What is to be run.
+    pub run: Arc<Run>,
+    /// 1 for the first. Numbers only grow: a replayed dead letter gets the next one.
+    pub attempt: u32,
+    /// How many attempts may follow this one.
+    pub attempts_left: u32,
+    /// The attempt must not start before this instant; absent when it may start at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,1 @@
+//! Topic → claim → process → report: the programs that run the jobs.

@@ -1,0 +1,1 @@
+//! Job file → timetable → topic: the program that says when jobs are due.
