@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# A real Kafka broker on this machine, without containers: KRaft, broker and controller in one process.
+#
+#   scripts/kafka-broker.sh start  --data DIR [--version 4.3.1] [--port 9092] [--controller-port 19092]
+#                                  [--node-id 1] [--voters 1@127.0.0.1:P1,2@127.0.0.1:P2,...]
+#                                  [--parent PID] [--set KEY=VALUE]... [--heap 384m]
+#   scripts/kafka-broker.sh stop   --data DIR [--now]
+#   scripts/kafka-broker.sh status --data DIR
+#
+# It listens on 127.0.0.1:PORT and tells clients localhost:PORT. `start` returns when the port answers; a second
+# `start` finds the first one's broker and says so; what was written is there again after a stop. `--parent`: the
+# broker is killed as soon as that process is gone, however it went. `--now` kills instead of shutting down.
+# The broker's own log is DIR/broker.log.
+#
+# Exit codes: 0 done (status: it runs), 1 status: it does not run, 2 usage, 3 the broker did not start or stop,
+# 4 something is missing here.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+die() { code=$1; shift; printf 'kafka-broker: %s\n' "$*" >&2; exit "$code"; }
+usage() { sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+
+[[ $# -ge 1 ]] || usage
+command=$1; shift
+version=4.3.1 port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' settings=()
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --now) now=yes; shift; continue ;;
+        --version | --port | --controller-port | --node-id | --voters | --data | --parent | --set | --heap) ;;
+        *) die 2 "unknown option $1" ;;
+    esac
+    [[ $# -ge 2 ]] || die 2 "$1 needs a value"
+    case $1 in
+        --version) version=$2 ;; --port) port=$2 ;; --controller-port) controller_port=$2 ;;
+        --node-id) node_id=$2 ;; --voters) voters=$2 ;; --data) data=$2 ;; --parent) parent=$2 ;;
+        --set) settings+=("$2") ;; --heap) heap=$2 ;;
+    esac
+    shift 2
+done
+[[ -n $data ]] || die 2 "--data DIR is missing"
+mkdir -p "$data" || die 4 "cannot make $data"
+data=$(cd "$data" && pwd)
+config=$data/server.properties pid_file=$data/broker.pid log=$data/broker.log
+
+# The process of the pid file, if it is still the broker of this directory: numbers are given out anew.
+running() {
+    local pid
+    pid=$(cat "$pid_file" 2>/dev/null) && [[ -n $pid ]] || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$config" || return 1
+    echo "$pid"
+}
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+configured_port() { sed -n 's/^advertised.listeners=PLAINTEXT:\/\/localhost:\([0-9]*\).*/\1/p' "$config" 2>/dev/null; }
+
+# Waits until the port answers: $1 process, $2 port. A loaded machine needs long; a dead process is seen at once.
+await() {
+    local _
+    for _ in $(seq 900); do
+        running >/dev/null || { tail -n 30 "$log" >&2; rm -f "$pid_file"; die 3 "the broker ended while starting; $log ends as above"; }
+        answers "$2" && return 0
+        sleep 0.1
+    done
+    tail -n 30 "$log" >&2
+    die 3 "process $1 does not answer on port $2 after 90 s; $log ends as above"
+}
+
+write_config() {
+    local copies=1
+    [[ -n $voters ]] || voters="$node_id@127.0.0.1:$controller_port"
+    [[ $(tr -cd @ <<<"$voters" | wc -c) -ge 3 ]] && copies=3
+    cat >"$config" <<CONF
+process.roles=broker,controller
+node.id=$node_id
+controller.quorum.voters=$voters
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://localhost:$port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL
+log.dirs=$data/log
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=$copies
+transaction.state.log.replication.factor=$copies
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=$copies
+share.coordinator.state.topic.min.isr=1
+num.network.threads=2
+num.io.threads=4
+CONF
+    # Later lines win.
+    [[ ${#settings[@]} -eq 0 ]] || printf '%s\n' "${settings[@]}" >>"$config"
+}
+
+start() {
+    local tool pid libs java
+    for tool in java flock setsid; do
+        command -v "$tool" >/dev/null || die 4 "$tool is missing (on Debian: openjdk-17-jre-headless, util-linux)"
+    done
+    exec 9>"$data/lock"
+    flock 9
+    if pid=$(running); then
+        await "$pid" "$(configured_port)"
+        echo "already running: process $pid, localhost:$(configured_port)"
+        return
+    fi
+    ! answers "$port" || die 3 "port $port is taken by something else"
+    libs=$("$here/kafka-fetch.sh" "$version") || exit $?
+    java=(java "-Xmx$heap" "-Xms64m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
+        -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS"
+        -cp "$libs/*")
+    write_config
+    [[ ! -f $log ]] || mv "$log" "$log.1"
+    if [[ ! -f $data/log/meta.properties ]]; then
+        # One cluster id for all, so that three directories make one cluster: "kafka-cron-local" in base64.
+        "${java[@]}" kafka.tools.StorageTool format -t a2Fma2EtY3Jvbi1sb2NhbA -c "$config" >"$log" 2>&1 ||
+            { tail -n 30 "$log" >&2; die 3 "cannot format $data/log; the log ends as above"; }
+    fi
+    setsid "${java[@]}" kafka.Kafka "$config" >>"$log" 2>&1 </dev/null 9>&- &
+    pid=$!
+    echo "$pid" >"$pid_file"
+    [[ -z $parent ]] || watch_parent "$pid"
+    # Between fork and exec the command line is still that of this script.
+    local _
+    for _ in $(seq 50); do running >/dev/null && break; kill -0 "$pid" 2>/dev/null || break; sleep 0.02; done
+    await "$pid" "$port"
+    echo "started: process $pid, localhost:$port, Kafka $version"
+}
+
+# Kills the broker when the process that wanted it is gone, kill -9 included.
+watch_parent() {
+    local broker=$1 born
+    born=$(started_at "$parent") || { kill -9 "$broker"; die 2 "--parent: there is no process $parent"; }
+    export -f started_at
+    setsid bash -c '
+        while kill -0 "$1" 2>/dev/null; do
+            [[ $(started_at "$2") == "$3" ]] || { kill -9 "$1"; exit; }
+            sleep 0.3
+        done' kafka-broker-watch "$broker" "$parent" "$born" </dev/null >/dev/null 2>&1 9>&- &
+}
+# When a process started, in ticks: with its number, that names it for ever. The name in brackets may hold spaces.
+started_at() { local stat; stat=$(cat "/proc/$1/stat" 2>/dev/null) && set -- ${stat##*) } && echo "${20}"; }
+
+stop() {
+    local pid _
+    if ! pid=$(running); then rm -f "$pid_file"; echo "not running"; return; fi
+    # A frozen process takes its signals only when it is woken.
+    if [[ -n $now ]]; then kill -9 "$pid"; else kill -TERM "$pid"; kill -CONT "$pid"; fi
+    for _ in $(seq 300); do
+        if ! running >/dev/null; then rm -f "$pid_file"; echo "stopped"; return; fi
+        sleep 0.1
+    done
+    kill -9 "$pid"
+    rm -f "$pid_file"
+    echo "killed: it did not stop within 30 s"
+}
+
+case $command in
+    start) start ;;
+    stop) stop ;;
+    status)
+        if pid=$(running); then echo "running: process $pid, localhost:$(configured_port)"; else echo "not running"; exit 1; fi ;;
+    *) usage ;;
+esac

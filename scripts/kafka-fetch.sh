@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Brings Apache Kafka, as Maven artifacts, into .run/kafka/VERSION/libs. Nothing is left half done: the jars are
+# gathered in a directory beside it and renamed when they are complete, so that several callers may run at once.
+#
+#   scripts/kafka-fetch.sh [VERSION]      (default: 4.3.1; prints the libs directory)
+#
+# Needs: java (17 or newer), mvn. Exit codes: 0 there, 2 usage, 3 the download failed, 4 something is missing here.
+set -euo pipefail
+
+die() { code=$1; shift; printf 'kafka-fetch: %s\n' "$*" >&2; exit "$code"; }
+
+version=${1:-4.3.1}
+[[ $# -le 1 && $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die 2 "usage: scripts/kafka-fetch.sh [VERSION], e.g. 4.3.1"
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+home=${KAFKA_CRON_RUN_DIR:-$root/.run}/kafka
+libs=$home/$version/libs
+if [[ -d $libs ]]; then echo "$libs"; exit 0; fi
+
+for tool in java mvn; do
+    command -v "$tool" >/dev/null || die 4 "$tool is missing (on Debian: openjdk-17-jre-headless, maven)"
+done
+
+mkdir -p "$home"
+work=$(mktemp -d "$home/.fetch-$version.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# slf4j-simple writes warnings to stderr, so that a broker that will not start says why; kafka-tools holds the
+# console programs of the interoperability tests.
+cat >"$work/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>kafka-libs</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$version</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+POM
+
+if ! mvn -B -q -f "$work/pom.xml" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$work/$version/libs" >"$work/mvn.log" 2>&1; then
+    tail -n 20 "$work/mvn.log" >&2
+    die 3 "mvn could not fetch Kafka $version (its last lines stand above)"
+fi
+[[ -n $(find "$work/$version/libs" -name "kafka_2.13-$version.jar" 2>/dev/null) ]] || die 3 "mvn left no kafka_2.13-$version.jar"
+
+# Where another caller was faster, its copy is as good as ours.
+mkdir -p "$home/$version"
+mv -T "$work/$version/libs" "$libs" 2>/dev/null || [[ -d $libs ]] || die 4 "cannot rename into $libs"
+echo "$libs"
