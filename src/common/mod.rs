@@ -2,7 +2,10 @@
 
 pub mod bounds;
 pub mod broker;
+pub mod cli;
 pub mod clock;
+pub mod duration;
+pub mod exit;
 pub mod thread;
 pub mod topics;
 pub mod wire;

@@ -1,0 +1,191 @@
+//! The pieces of the command line that the programs share. A flag's environment variable is `KAFKA_CRON_<FLAG>`,
+//! but for `--brokers`, whose variable is the one that Kafka users know.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use log::LevelFilter;
+
+use super::duration::{self, DurationError};
+
+/// Where Kafka is.
+#[derive(Debug, Clone, Args)]
+pub struct KafkaArgs {
+    /// Kafka brokers to ask first, as host:port,host:port
+    #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "LIST")]
+    pub brokers: BrokerList,
+}
+
+/// What is shown to whoever looks after the program.
+#[derive(Debug, Clone, Args)]
+pub struct ObserveArgs {
+    /// Where /metrics, /healthz and /readyz are served [default: 0.0.0.0:9100, or the next free port up to 9199]
+    #[arg(long, env = "KAFKA_CRON_METRICS_ADDR", value_name = "ADDR:PORT", value_parser = listen_address)]
+    pub metrics_addr: Option<SocketAddr>,
+
+    /// How much is logged: off, error, warn, info, debug, trace
+    #[arg(long, env = "KAFKA_CRON_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = log_level)]
+    pub log_level: LevelFilter,
+}
+
+/// A duration flag: `#[arg(value_parser = cli::duration)]`.
+///
+/// # Errors
+/// What is wrong with the text and what would be right.
+pub fn duration(text: &str) -> Result<Duration, DurationError> {
+    duration::parse(text)
+}
+
+/// A word of the command line that is not what the flag asks for. Which flag it was is said by clap.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ArgError(String);
+
+fn log_level(word: &str) -> Result<LevelFilter, ArgError> {
+    word.parse().map_err(|_| ArgError("the levels are off, error, warn, info, debug, trace".to_owned()))
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, ArgError> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    let wrong = |why: &str| ArgError(format!("{why} (as in `127.0.0.1:9100` or `:9100`)"));
+    HostPort::parse(&full, 0).map_err(|error| wrong(&error.0))?;
+    full.to_socket_addrs()
+        .map_err(|error| wrong(&error.to_string()))?
+        .next()
+        .ok_or_else(|| wrong("the host has no address"))
+}
+
+/// A host and a port, unresolved: names are looked up at each dialling.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl HostPort {
+    fn parse(text: &str, lowest_port: u16) -> Result<Self, ArgError> {
+        let wrong = |why: &str| ArgError(format!("`{text}` {why}"));
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
+        let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let fits = match bare {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.chars().all(known),
+        };
+        if !fits {
+            return Err(wrong("has no valid host (IPv6 addresses stand in brackets)"));
+        }
+        let port = port.parse::<u16>().ok().filter(|port| *port >= lowest_port);
+        let port = port.ok_or_else(|| wrong(&format!("has no port between {lowest_port} and 65535")))?;
+        Ok(Self { host: bare.unwrap_or(host).to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Brokers to ask first; the cluster's metadata names the others. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerList(Vec<HostPort>);
+
+impl BrokerList {
+    /// The brokers, in the order given.
+    pub fn as_slice(&self) -> &[HostPort] {
+        &self.0
+    }
+}
+
+impl FromStr for BrokerList {
+    type Err = ArgError;
+    fn from_str(text: &str) -> Result<Self, ArgError> {
+        let wrong = |error: ArgError| {
+            ArgError(format!("{error} (as in `localhost:9092` or `kafka-1:9092,kafka-2:9092`)"))
+        };
+        let words = text.split(',').map(str::trim);
+        let list: Result<Vec<_>, _> = words.map(|word| HostPort::parse(word, 1)).collect();
+        list.map(Self).map_err(wrong)
+    }
+}
+
+impl fmt::Display for BrokerList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.0.iter().map(HostPort::to_string).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        kafka: KafkaArgs,
+        #[command(flatten)]
+        observe: ObserveArgs,
+    }
+
+    fn check_brokers(text: &str, expected: Result<&str, &str>) {
+        match (text.parse::<BrokerList>(), expected) {
+            (Ok(list), Ok(expected)) => assert_eq!(list.to_string(), expected),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{text}: {error}"),
+            (got, expected) => panic!("{text}: {got:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_broker_list_is_hosts_with_ports() {
+        check_brokers("localhost:9092", Ok("localhost:9092"));
+        check_brokers("a:1, b_2.example.org:2", Ok("a:1,b_2.example.org:2"));
+        check_brokers("[::1]:9092,127.0.0.1:9093", Ok("[::1]:9092,127.0.0.1:9093"));
+        check_brokers("", Err("has no port"));
+        check_brokers("localhost", Err("`localhost` has no port (as in"));
+        check_brokers("a:1,,b:2", Err("`` has no port"));
+        check_brokers(":9092", Err("no valid host"));
+        check_brokers("a:0", Err("between 1 and 65535"));
+        check_brokers("a:65536", Err("between 1 and 65535"));
+        check_brokers("::1:9092", Err("brackets"));
+        check_brokers("PLAINTEXT://a:9092", Err("no valid host"));
+    }
+
+    fn parse(words: &[&str]) -> Result<Program, String> {
+        Program::try_parse_from([&["program"], words].concat()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_shared_flags_have_the_documented_defaults() {
+        let program = parse(&["--brokers", "a:1"]).unwrap();
+        assert_eq!(program.kafka.brokers.as_slice()[0], HostPort { host: "a".to_owned(), port: 1 });
+        assert_eq!(program.observe.metrics_addr, None);
+        assert_eq!(program.observe.log_level, LevelFilter::Info);
+        let program = parse(&["--metrics-addr", ":9100", "--log-level", "WARN"]).unwrap();
+        assert_eq!(program.observe.metrics_addr, "0.0.0.0:9100".parse().ok());
+        assert_eq!(program.observe.log_level, LevelFilter::Warn);
+    }
+
+    #[test]
+    fn a_wrong_flag_is_named_with_what_would_be_right() {
+        let check = |words: &[&str], part: &str| {
+            let error = parse(words).expect_err("an error");
+            assert!(error.contains(part), "{words:?}: {error}");
+        };
+        check(&["--log-level", "loud"], "off, error, warn");
+        check(&["--metrics-addr", "9100"], "as in `127.0.0.1:9100`");
+        check(&["--metrics-addr", "127.0.0.1:x"], "no port between 0 and 65535");
+        check(&["--brokers", "x"], "--brokers");
+    }
+}

@@ -1,0 +1,39 @@
+//! Exit codes, the same for every program, as `--help` documents them. Only `main` turns an error into one.
+
+use std::process::{ExitCode, Termination};
+
+/// How a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; also after TERM, INT or HUP.
+    Done = 0,
+    /// A check found something.
+    Found = 1,
+    /// The command line or the job file is wrong.
+    Usage = 2,
+    /// Kafka refused, or was out of reach where waiting makes no sense.
+    Kafka = 3,
+    /// A port, a file or the system.
+    System = 4,
+}
+
+/// The lines for `--help`.
+pub const HELP: &str = "Exit codes:
+  0  done (also after TERM, INT or HUP)
+  1  a check found something
+  2  wrong usage or a problem in the job file
+  3  Kafka refused, or is unreachable where waiting makes no sense
+  4  a port, a file or the system";
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        self.into()
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
