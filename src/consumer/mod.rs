@@ -1,1 +1,8 @@
 //! Topic → claim → process → report: the programs that run the jobs.
+//!
+//! The rules are pure and stand apart from the threads: [`holes`], [`duplicates`], [`backoff`], [`answers`].
+
+pub mod answers;
+pub mod backoff;
+pub mod duplicates;
+pub mod holes;

@@ -1,0 +1,5 @@
+//! Group membership: who reads which partition.
+
+mod assignor;
+
+pub use assignor::{NAME as ASSIGNOR, assign, flatten};
