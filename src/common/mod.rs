@@ -7,6 +7,7 @@ pub mod clock;
 pub mod duration;
 pub mod exit;
 pub mod membership;
+pub mod metrics;
 pub mod thread;
 pub mod topics;
 pub mod wire;
