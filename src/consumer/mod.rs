@@ -1,8 +1,11 @@
 //! Topic → claim → process → report: the programs that run the jobs.
 //!
-//! The rules are pure and stand apart from the threads: [`holes`], [`duplicates`], [`backoff`], [`answers`].
+//! The rules are pure and stand apart from the threads: [`holes`], [`duplicates`], [`backoff`], [`answers`],
+//! [`position`], [`partition`].
 
 pub mod answers;
 pub mod backoff;
 pub mod duplicates;
 pub mod holes;
+pub mod partition;
+pub mod position;

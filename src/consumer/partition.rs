@@ -1,0 +1,291 @@
+//! One partition between reading and claiming: what is held, what is ready, and what a commit has to say.
+//!
+//! Pure. It never learns that Kafka exists: records go in, claims come out, and whoever asks gets the offset and the
+//! holes that make a claim.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::duplicates::Duplicates;
+use super::holes;
+use super::position::Position;
+use crate::common::words::{Attempt, AttemptRef};
+
+/// A message that nobody has claimed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What it asks for.
+    pub attempt: Attempt,
+    /// When it was written, in milliseconds since the epoch by the writer's clock.
+    pub published_ms: i64,
+    /// Its size on the wire.
+    pub bytes: usize,
+}
+
+/// What became of a record that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is held until it is due and a worker is free.
+    Held,
+    /// The same attempt stands shortly before it: dropped, to be committed past.
+    Copy,
+    /// It had been claimed before this partition was ours; it only feeds the window of duplicates.
+    Old,
+}
+
+/// A partition that is ours.
+#[derive(Debug)]
+pub struct Partition {
+    topic_id: Uuid,
+    /// Everything below is claimed or settled, but for what is held or a hole not yet read.
+    passed: i64,
+    /// Below `passed`, unclaimed, and not read yet.
+    unread_holes: BTreeSet<i64>,
+    held: BTreeMap<i64, Held>,
+    ready: BTreeSet<i64>,
+    waiting: BTreeSet<(DateTime<Utc>, i64)>,
+    held_bytes: usize,
+    duplicates: Duplicates,
+    unread_from: i64,
+    /// Settled since the last commit without a claim: copies and dead letters.
+    dirty: bool,
+}
+
+impl Partition {
+    /// A partition as its new owner finds it; `window` is how many offsets back a copy is known.
+    pub fn new(topic_id: Uuid, position: Position, window: i64) -> Self {
+        Self {
+            topic_id,
+            passed: position.unread_from,
+            unread_holes: position.holes,
+            held: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            held_bytes: 0,
+            duplicates: Duplicates::new(window),
+            unread_from: position.unread_from,
+            dirty: false,
+        }
+    }
+
+    /// Whether the record at `offset` is still to be claimed, as opposed to one that is read only to know copies.
+    pub fn is_unclaimed(&self, offset: i64) -> bool {
+        offset >= self.unread_from || self.unread_holes.contains(&offset)
+    }
+
+    /// Takes a record that could be read as an attempt of this cluster. Offsets grow from call to call.
+    pub fn take(&mut self, offset: i64, message: Held) -> Taken {
+        let name = AttemptRef { run: message.attempt.run.id, attempt: message.attempt.attempt };
+        let copy = self.duplicates.is_copy(offset, name);
+        if !self.is_unclaimed(offset) {
+            return Taken::Old;
+        }
+        if copy {
+            self.settle(offset);
+            return Taken::Copy;
+        }
+        self.unread_holes.remove(&offset);
+        self.unread_from = self.unread_from.max(offset + 1);
+        self.held_bytes += message.bytes;
+        match message.attempt.not_before {
+            Some(at) => drop(self.waiting.insert((at, offset))),
+            None => drop(self.ready.insert(offset)),
+        }
+        self.held.insert(offset, message);
+        Taken::Held
+    }
+
+    /// The record at `offset` will never be claimed: a copy, or one that went to the dead-letter topic.
+    pub fn settle(&mut self, offset: i64) {
+        self.unread_holes.remove(&offset);
+        self.unread_from = self.unread_from.max(offset + 1);
+        self.forget(offset);
+        // What lies between is held or a gap of the log (a batch of another kind), which holds nothing to claim.
+        self.passed = self.passed.max(offset + 1);
+        self.dirty = true;
+    }
+
+    /// Reading has come to `next`: holes below it that were not met are gone from the log.
+    pub fn read_to(&mut self, next: i64) {
+        self.unread_holes = self.unread_holes.split_off(&next);
+        self.unread_from = self.unread_from.max(next);
+    }
+
+    /// Offsets that may be claimed at `now`, lowest first, at most `limit`.
+    pub fn due(&mut self, now: DateTime<Utc>, limit: usize) -> Vec<i64> {
+        while let Some((at, offset)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.remove(&(at, offset));
+            self.ready.insert(offset);
+        }
+        self.ready.iter().take(limit).copied().collect()
+    }
+
+    /// The next instant at which something becomes due by itself.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.waiting.first().map(|(at, _)| *at)
+    }
+
+    /// A message that is held.
+    pub fn held(&self, offset: i64) -> Option<&Held> {
+        self.held.get(&offset)
+    }
+
+    /// Offset and text of the commit that claims `offsets` (none: that only moves past what is settled). `None` when
+    /// the holes that it would leave cannot be written down: the partition waits.
+    pub fn commit_for(&self, offsets: &[i64]) -> Option<(i64, String)> {
+        let passed = offsets.iter().map(|offset| offset + 1).fold(self.passed, i64::max);
+        let unclaimed = self.held.range(..passed).map(|(offset, _)| *offset);
+        let holes: BTreeSet<i64> =
+            unclaimed.chain(self.unread_holes.iter().copied()).filter(|o| !offsets.contains(o)).collect();
+        holes::encode(self.topic_id, passed, &holes).map(|text| (passed, text))
+    }
+
+    /// The commit that claims `offsets` was granted: they are handed out.
+    pub fn claimed(&mut self, offsets: &[i64]) -> Vec<Held> {
+        self.dirty = false;
+        self.passed = offsets.iter().map(|offset| offset + 1).fold(self.passed, i64::max);
+        offsets.iter().filter_map(|offset| self.forget(*offset)).collect()
+    }
+
+    /// Whether there is something to commit although nothing is claimed.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Messages and bytes that are held.
+    pub fn load(&self) -> (usize, usize) {
+        (self.held.len(), self.held_bytes)
+    }
+
+    /// How many of them wait for their instant.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// The next offset that has not been read.
+    pub fn unread_from(&self) -> i64 {
+        self.unread_from
+    }
+
+    fn forget(&mut self, offset: i64) -> Option<Held> {
+        let message = self.held.remove(&offset)?;
+        self.held_bytes -= message.bytes;
+        self.ready.remove(&offset);
+        if let Some(at) = message.attempt.not_before {
+            self.waiting.remove(&(at, offset));
+        }
+        Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
+    use std::sync::Arc;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    fn message(run: u128, not_before: Option<i64>) -> Held {
+        let run = Run {
+            id: RunId(Uuid::from_u128(run)),
+            job: JobName::new("j").unwrap(),
+            cluster: ClusterName::new("c").unwrap(),
+            scheduled_at: at(0),
+            command: String::new(),
+            environment: BTreeMap::new(),
+            cwd: None,
+            user: None,
+            limits: Limits { timeout_ms: None, grace_ms: 0 },
+            retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
+            revision: String::new(),
+        };
+        let attempt =
+            Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: not_before.map(at) };
+        Held { attempt, published_ms: 0, bytes: 10 }
+    }
+
+    fn partition(unread_from: i64, holes: &[i64]) -> Partition {
+        let position = Position { unread_from, holes: holes.iter().copied().collect(), finding: None };
+        Partition::new(Uuid::nil(), position, 100)
+    }
+
+    fn check_commit(partition: &Partition, claim: &[i64], offset: i64, holes: &[i64]) {
+        let (passed, text) = partition.commit_for(claim).unwrap();
+        let read = holes::decode(&text, passed).unwrap().unwrap();
+        assert_eq!((passed, read.offsets), (offset, holes.iter().copied().collect()));
+    }
+
+    #[test]
+    fn a_message_that_is_not_yet_due_lets_others_pass_and_stays_a_hole() {
+        let mut p = partition(0, &[]);
+        assert_eq!(p.take(0, message(1, Some(60))), Taken::Held);
+        assert_eq!(p.take(1, message(2, None)), Taken::Held);
+        assert_eq!(p.due(at(0), 9), [1]);
+        check_commit(&p, &[1], 2, &[0]);
+        assert_eq!(p.claimed(&[1]).len(), 1);
+        assert_eq!(p.next_due(), Some(at(60)));
+        assert_eq!(p.due(at(60), 9), [0]);
+        check_commit(&p, &[0], 2, &[]);
+        p.claimed(&[0]);
+        assert_eq!(p.load(), (0, 0));
+    }
+
+    #[test]
+    fn a_new_owner_takes_up_the_holes_and_nothing_else_below() {
+        let mut p = partition(3, &[1]);
+        assert_eq!(p.take(0, message(1, None)), Taken::Old);
+        assert_eq!(p.take(1, message(2, None)), Taken::Held);
+        assert_eq!(p.take(2, message(3, None)), Taken::Old);
+        assert_eq!(p.take(3, message(4, None)), Taken::Held);
+        assert_eq!(p.due(at(0), 9), [1, 3]);
+        check_commit(&p, &[3], 4, &[1]);
+    }
+
+    #[test]
+    fn a_hole_that_was_not_read_yet_stays_one_in_every_commit() {
+        let mut p = partition(10, &[7]);
+        check_commit(&p, &[], 10, &[7]);
+        p.read_to(8);
+        check_commit(&p, &[], 10, &[]);
+    }
+
+    #[test]
+    fn a_copy_is_dropped_and_committed_past() {
+        let mut p = partition(1, &[]);
+        assert_eq!(p.take(0, message(1, None)), Taken::Old);
+        assert_eq!(p.take(1, message(1, None)), Taken::Copy);
+        assert!(p.is_dirty());
+        check_commit(&p, &[], 2, &[]);
+        p.claimed(&[]);
+        assert!(!p.is_dirty());
+    }
+
+    #[test]
+    fn what_is_settled_behind_a_held_message_leaves_it_a_hole() {
+        let mut p = partition(0, &[]);
+        p.take(0, message(1, None));
+        p.settle(1);
+        check_commit(&p, &[], 2, &[0]);
+    }
+
+    #[test]
+    fn holes_that_cannot_be_written_down_make_the_partition_wait() {
+        let mut p = partition(0, &[]);
+        for i in 0..3_000_u128 {
+            p.take(i64::try_from(i * 1_000).unwrap(), message(i, Some(60)));
+        }
+        p.take(3_000_000, message(9_999, None));
+        assert_eq!(p.commit_for(&[3_000_000]), None);
+        assert_eq!(p.waiting(), 3_000);
+    }
+}
