@@ -1,5 +1,12 @@
-//! Group membership: who reads which partition.
+//! Group membership: who reads which partition, on a thread and a connection of its own.
+//!
+//! The thread never waits for anybody but the coordinator. What changes goes into a channel of one place, and a
+//! newer assignment replaces one that nobody has taken yet.
 
 mod assignor;
+mod member;
+mod thread;
 
 pub use assignor::{NAME as ASSIGNOR, assign, flatten};
+pub use member::{Change, Member, Options};
+pub use thread::Membership;

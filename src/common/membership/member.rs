@@ -1,0 +1,240 @@
+//! A member of a group as a state machine: one call of [`Member::step`] makes at most one step towards being a member
+//! with a share, or keeps that alive. The thread and the simulation both do nothing but call it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{ASSIGNOR, assign, flatten};
+use crate::common::broker::{
+    BrokerError, Client, ErrorCode, Holder, JoinRequest, Joined, Owned, Subscription, TopicPartition,
+};
+
+/// What a member is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Group.
+    pub group: String,
+    /// The topic that is read.
+    pub topic: String,
+    /// Static membership (KIP-345): a restart within the session time-out moves nothing.
+    pub instance_id: Option<String>,
+    /// Silence after which the coordinator takes the member for dead.
+    pub session_timeout: Duration,
+}
+
+/// What became of our share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A new generation began and this is our share of it, also where it is the same as before.
+    Assigned {
+        /// In whose name to commit.
+        holder: Holder,
+        /// Our partitions; empty where there are more members than partitions.
+        partitions: Vec<TopicPartition>,
+    },
+    /// We are no member any more; another one may read what was ours.
+    Lost,
+    /// Another process uses our instance id. There is nothing to wait for.
+    Fenced,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Outside,
+    Joined { leads: bool },
+    Fenced,
+}
+
+/// A member of a group.
+#[derive(Debug)]
+pub struct Member {
+    options: Options,
+    state: State,
+    member_id: String,
+    generation: i32,
+    share: Vec<Owned>,
+    as_new: bool,
+    failures: u32,
+    /// Partitions of the topic at the last assignment that we made as the group's leader.
+    shared_out: Option<i32>,
+    next_look: Option<Instant>,
+}
+
+/// How often the group's leader looks whether the topic has more partitions now, and whether it is there at all.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY_WHILE_MISSING: Duration = Duration::from_millis(500);
+
+impl Member {
+    /// One that has not joined yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            state: State::Outside,
+            member_id: String::new(),
+            generation: -1,
+            share: Vec::new(),
+            as_new: false,
+            failures: 0,
+            shared_out: None,
+            next_look: None,
+        }
+    }
+
+    /// Leave, and join under a new member id with the next step: a commit of ours may still be under way on a
+    /// connection that was given up, and only a new id makes the coordinator refuse it. Joining with the old one
+    /// returns the same generation in a stable group and fences nothing.
+    pub fn join_as_new(&mut self) {
+        self.as_new = true;
+    }
+
+    /// Makes the next step and says what changed, and after how long to step again.
+    pub fn step(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+        if self.as_new {
+            self.as_new = false;
+            self.leave(client, now);
+        }
+        match self.state {
+            State::Fenced => (None, Duration::from_secs(3600)),
+            State::Outside => self.join(client, now),
+            State::Joined { leads } => {
+                if leads && self.topic_has_grown(client, now) {
+                    return self.join(client, now);
+                }
+                self.beat(client, now)
+            }
+        }
+    }
+
+    /// Leaves the group, so that others take over at once. A static member leaves nothing: its share waits for its
+    /// return until the session time-out.
+    pub fn leave(&mut self, client: &mut dyn Client, now: Instant) {
+        if self.options.instance_id.is_none() && !self.member_id.is_empty() {
+            let by = now + Duration::from_secs(2);
+            if let Err(error) = client.leave(&self.holder(), by) {
+                // The session time-out does it.
+                log::debug!("leaving group {}: {error}", self.options.group);
+            }
+        }
+        self.forget_identity();
+    }
+
+    fn forget_identity(&mut self) {
+        self.member_id.clear();
+        self.generation = -1;
+        self.share.clear();
+        self.state = State::Outside;
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            group: self.options.group.clone(),
+            member_id: self.member_id.clone(),
+            instance_id: self.options.instance_id.clone(),
+            generation: self.generation,
+        }
+    }
+
+    fn join(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+        let topic = self.options.topic.clone();
+        let request = JoinRequest {
+            group: self.options.group.clone(),
+            member_id: self.member_id.clone(),
+            instance_id: self.options.instance_id.clone(),
+            session_timeout: self.options.session_timeout,
+            rebalance_timeout: self.options.session_timeout,
+            protocol: ASSIGNOR.to_owned(),
+            subscription: Subscription {
+                topics: vec![topic],
+                owned: self.share.clone(),
+                owned_generation: self.generation,
+            },
+        };
+        // A rebalance waits for the others as long as they may take to join.
+        let by = now + self.options.session_timeout + Duration::from_secs(2);
+        match client.join(&request, by).and_then(|joined| self.sync(client, joined, by)) {
+            Ok(()) => {
+                self.failures = 0;
+                let change = Change::Assigned { holder: self.holder(), partitions: flatten(&self.share) };
+                (Some(change), self.beat_every())
+            }
+            Err(error) => self.failed("joining", &error),
+        }
+    }
+
+    fn sync(&mut self, client: &mut dyn Client, joined: Joined, by: Instant) -> Result<(), BrokerError> {
+        self.member_id = joined.member_id;
+        self.generation = joined.generation;
+        let leads = !joined.members.is_empty();
+        let mut shares = Vec::new();
+        if leads {
+            let topic = client.topic(&self.options.topic, by)?;
+            let count = topic.map(|topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+            self.shared_out = count;
+            let counts = BTreeMap::from([(self.options.topic.clone(), count.unwrap_or(0))]);
+            shares = assign(&joined.members, &counts);
+        }
+        self.share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
+        self.state = State::Joined { leads };
+        Ok(())
+    }
+
+    fn beat(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+        match client.heartbeat(&self.holder(), now + Duration::from_secs(2)) {
+            Ok(()) => {
+                self.failures = 0;
+                (None, self.beat_every())
+            }
+            Err(BrokerError::Refused(ErrorCode::RebalanceInProgress)) => self.join(client, now),
+            Err(error) => self.failed("heartbeat", &error),
+        }
+    }
+
+    fn failed(&mut self, what: &str, error: &BrokerError) -> (Option<Change>, Duration) {
+        let group = &self.options.group;
+        match error.code() {
+            Some(ErrorCode::FencedInstanceId) => {
+                log::error!("group {group}: another process uses instance id {:?}", self.options.instance_id);
+                self.state = State::Fenced;
+                return (Some(Change::Fenced), Duration::ZERO);
+            }
+            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
+                log::info!("group {group}: {what}: {error}; joining anew");
+                let was_member = self.generation >= 0;
+                self.forget_identity();
+                return (was_member.then_some(Change::Lost), Duration::ZERO);
+            }
+            Some(ErrorCode::RebalanceInProgress) => {
+                self.state = State::Outside;
+                return (None, Duration::ZERO);
+            }
+            _ => {}
+        }
+        // The first failure and then one in a while: an outage is one thing to be told, not a thousand.
+        if self.failures.is_multiple_of(20) {
+            log::warn!("group {group}: {what}: {error}; trying again");
+        }
+        self.failures = self.failures.saturating_add(1);
+        (None, Duration::from_millis(100 << self.failures.min(4)))
+    }
+
+    fn topic_has_grown(&mut self, client: &mut dyn Client, now: Instant) -> bool {
+        if self.next_look.is_some_and(|at| now < at) {
+            return false;
+        }
+        let missing = self.shared_out.is_none();
+        self.next_look = Some(now + if missing { LOOK_EVERY_WHILE_MISSING } else { LOOK_EVERY });
+        match client.topic(&self.options.topic, now + Duration::from_secs(2)) {
+            Ok(topic) => {
+                topic.map(|t| i32::try_from(t.partitions.len()).unwrap_or(i32::MAX)) != self.shared_out
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Often enough that a rebalance is noticed within a second, and that several beats may fail.
+    fn beat_every(&self) -> Duration {
+        let usual = (self.options.session_timeout / 6).min(Duration::from_secs(1));
+        let waits_for_topic = self.shared_out.is_none() && self.state == State::Joined { leads: true };
+        if waits_for_topic { usual.min(LOOK_EVERY_WHILE_MISSING) } else { usual }
+    }
+}

@@ -1,0 +1,92 @@
+//! The thread `membership`: steps a [`Member`] and passes on what changes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+
+use super::{Change, Member, Options};
+use crate::common::broker::Client;
+use crate::common::clock::Clock;
+use crate::common::metrics::Beat;
+use crate::common::thread::{Joined, spawn};
+
+/// What others ask of the thread.
+#[derive(Debug)]
+enum Ask {
+    JoinAsNew,
+}
+
+/// The handle. Dropping it leaves the group and ends the thread; the field order matters for that.
+#[derive(Debug)]
+pub struct Membership {
+    asks: Sender<Ask>,
+    _thread: Joined,
+}
+
+impl Membership {
+    /// Starts the thread. Changes arrive on the receiver, of which only the newest counts.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        options: Options,
+        mut client: Box<dyn Client>,
+        clock: Arc<dyn Clock>,
+        beat: Beat,
+    ) -> io::Result<(Self, Receiver<Change>)> {
+        // Two may be asked for the same at once (full: it is asked for already); one change waits to be taken.
+        let (asks, asked) = bounded(2);
+        let (changes, changed) = bounded(1);
+        let thread = spawn("membership", move || {
+            let mut member = Member::new(options);
+            run(&mut member, client.as_mut(), clock.as_ref(), &asked, &changes, &beat);
+            member.leave(client.as_mut(), clock.monotonic());
+        })?;
+        Ok((Self { asks, _thread: thread }, changed))
+    }
+
+    /// Has the member leave and come back under a new member id, see [`Member::join_as_new`]. Returns at once.
+    pub fn join_as_new(&self) {
+        match self.asks.try_send(Ask::JoinAsNew) {
+            // Full: the same is asked for already. Disconnected: the thread ends, and with it the membership.
+            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+fn run(
+    member: &mut Member,
+    client: &mut dyn Client,
+    clock: &dyn Clock,
+    asked: &Receiver<Ask>,
+    changes: &Sender<Change>,
+    beat: &Beat,
+) {
+    let mut untaken: Option<Change> = None;
+    let mut wait = Duration::ZERO;
+    loop {
+        if let Some(change) = untaken.take() {
+            match changes.try_send(change) {
+                Ok(()) => {}
+                Err(TrySendError::Full(change)) => {
+                    untaken = Some(change);
+                    wait = wait.min(Duration::from_millis(20));
+                }
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+        select! {
+            recv(asked) -> ask => match ask {
+                Ok(Ask::JoinAsNew) => member.join_as_new(),
+                Err(_) => return,
+            },
+            recv(clock.alarm(wait)) -> _ => {}
+        }
+        beat.touch(clock.now());
+        let (change, next) = member.step(client, clock.monotonic());
+        wait = next;
+        untaken = change.or(untaken);
+    }
+}
