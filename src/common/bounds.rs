@@ -35,8 +35,14 @@ pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 /// Lines of log waiting for a slow stderr; further lines are dropped and counted.
 pub const LOG_LINES: usize = 4_096;
 
+/// Bytes of one line of log; the rest is cut. Enough for a long command, and the lines waiting stay below 32 MiB.
+pub const LOG_LINE_BYTES: usize = 8 * 1024;
+
 /// The last bytes of a command's output that its event keeps.
 pub const OUTPUT_TAIL_BYTES: usize = 8 * 1024;
 
 /// Job names that metrics tell apart; the rest is `other`.
 pub const METRIC_JOB_NAMES: usize = 1_000;
+
+/// Signals waiting for `main`, which acts on the first two.
+pub const SIGNALS: usize = 8;

@@ -1,0 +1,156 @@
+//! The log: `simplelog` formats, a bounded channel carries, one thread writes to stderr.
+//!
+//! Whoever logs never waits. When nobody reads stderr, the writing thread alone hangs in its write, the channel
+//! fills up to [`LOG_LINES`], and further lines are dropped, counted, and owned up to once it flows again.
+
+mod front;
+mod writer;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use log::{LevelFilter, Log};
+use prometheus::IntCounter;
+
+use self::front::{Front, Lines};
+use super::bounds::LOG_LINES;
+use super::metrics::Metrics;
+use super::thread::{self, Joined};
+
+/// How long the end of the program waits for a stderr that nobody reads.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// The log of the program. Dropped at the very end of `main`, it writes what is left, for at most half a second.
+#[derive(Debug)]
+pub struct Logging {
+    stop: Option<Sender<()>>,
+    ended: Receiver<()>,
+    writer: Option<Joined>,
+}
+
+/// Starts to log to stderr, panics included. `cron_log_lines_dropped_total` counts what a slow reader cost.
+///
+/// # Errors
+/// When the program logs already, or the system has no room for another thread.
+pub fn start(level: LevelFilter, metrics: &Metrics) -> io::Result<Logging> {
+    let dropped = metrics.counter("cron_log_lines_dropped_total", "Lines of log that found no room.");
+    let (logger, logging) = open(level, io::stderr(), dropped)?;
+    log::set_boxed_logger(logger).map_err(io::Error::other)?;
+    log::set_max_level(level);
+    // The standard hook writes to stderr itself and would hang where nobody reads.
+    std::panic::set_hook(Box::new(|panic| log::error!("{}", panic.to_string().replace('\n', " "))));
+    Ok(logging)
+}
+
+fn open(
+    level: LevelFilter,
+    sink: impl Write + Send + 'static,
+    dropped: IntCounter,
+) -> io::Result<(Box<dyn Log>, Logging)> {
+    let (lines, queue) = bounded(LOG_LINES);
+    let (stop, stopping) = bounded(0);
+    let (ending, ended) = bounded(0);
+    let front = Front::new(level, Lines::new(lines, dropped.clone()));
+    let writer = thread::spawn("log", move || {
+        writer::run(sink, &queue, &stopping, &dropped);
+        drop(ending);
+    })?;
+    Ok((Box::new(front), Logging { stop: Some(stop), ended, writer: Some(writer) }))
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.ended.recv_timeout(FLUSH_LIMIT) == Err(RecvTimeoutError::Timeout) {
+            // The thread hangs in a write that may never return, and the program ends now: nothing is left to join.
+            std::mem::forget(self.writer.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read};
+    use std::time::Instant;
+
+    use log::Record;
+
+    use super::*;
+
+    struct Bench {
+        logger: Box<dyn Log>,
+        logging: Logging,
+        dropped: IntCounter,
+        stderr: PipeReader,
+    }
+
+    fn bench() -> Bench {
+        let (stderr, sink) = io::pipe().unwrap();
+        let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let (logger, logging) = open(LevelFilter::Info, sink, dropped.clone()).unwrap();
+        Bench { logger, logging, dropped, stderr }
+    }
+
+    fn say(logger: &dyn Log, text: &str) {
+        logger.log(&Record::builder().args(format_args!("{text}")).level(log::Level::Info).build());
+    }
+
+    fn read_to_end(mut stderr: PipeReader) -> String {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_was_said_is_written_before_the_end() {
+        let bench = bench();
+        say(&*bench.logger, "one");
+        say(&*bench.logger, "two");
+        drop(bench.logging);
+        let text = read_to_end(bench.stderr);
+        let words: Vec<&str> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(words, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_stderr_that_nobody_reads_stalls_nobody_and_the_loss_is_owned_up_to() {
+        const SAID: usize = 3 * LOG_LINES;
+        let bench = bench();
+        let began = Instant::now();
+        for n in 0..SAID {
+            say(&*bench.logger, &format!("line {n} {}", "x".repeat(100)));
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let dropped = usize::try_from(bench.dropped.get()).unwrap();
+        assert!(dropped >= LOG_LINES, "{dropped}");
+
+        let reader = std::thread::Builder::new().spawn(move || read_to_end(bench.stderr)).unwrap();
+        drop(bench.logging);
+        let text = reader.join().unwrap();
+        let (lost, kept): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.contains("lines of log dropped"));
+        assert_eq!(kept.len() + dropped, SAID);
+        let owned_up_to: usize = lost.iter().map(|line| number_before(line, " lines of log dropped")).sum();
+        assert_eq!(owned_up_to, dropped, "{lost:?}");
+    }
+
+    fn number_before(line: &str, words: &str) -> usize {
+        line.split(words)
+            .next()
+            .and_then(|head| head.rsplit(' ').next())
+            .and_then(|n| n.parse().ok())
+            .unwrap()
+    }
+
+    #[test]
+    fn the_program_ends_although_nobody_reads_stderr() {
+        let bench = bench();
+        for _ in 0..2 * LOG_LINES {
+            say(&*bench.logger, &"x".repeat(100));
+        }
+        let began = Instant::now();
+        drop(bench.logging);
+        assert!((FLUSH_LIMIT..Duration::from_secs(5)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}

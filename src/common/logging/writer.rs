@@ -1,0 +1,55 @@
+//! The thread `log`: the only one that writes to stderr, and the only one that waits when nobody reads it.
+
+use std::io::{self, Write};
+
+use crossbeam_channel::{Receiver, select};
+use prometheus::IntCounter;
+
+use super::front::Line;
+
+/// Writes lines until told to stop; then what is still waiting.
+pub(super) fn run(sink: impl Write, queue: &Receiver<Line>, stopping: &Receiver<()>, dropped: &IntCounter) {
+    let mut writer = Writer { sink, dropped, owned_up_to: 0 };
+    loop {
+        select! {
+            recv(queue) -> line => match line {
+                Ok(line) => writer.write(&line, queue.is_empty()),
+                Err(_) => return,
+            },
+            recv(stopping) -> _ => break,
+        }
+    }
+    for line in queue.try_iter() {
+        writer.write(&line, queue.is_empty());
+    }
+}
+
+struct Writer<'a, W> {
+    sink: W,
+    dropped: &'a IntCounter,
+    owned_up_to: u64,
+}
+
+impl<W: Write> Writer<'_, W> {
+    /// A line; before it, what was lost in front of it, and after the last one, what was lost behind it.
+    fn write(&mut self, line: &Line, is_last: bool) {
+        self.own_up(line.dropped_before);
+        self.put(&line.text);
+        if is_last {
+            self.own_up(self.dropped.get());
+        }
+    }
+
+    fn own_up(&mut self, total: u64) {
+        if total > self.owned_up_to {
+            let lost = total - self.owned_up_to;
+            self.owned_up_to = total;
+            self.put(format!("{lost} lines of log dropped here, because nobody read them\n").as_bytes());
+        }
+    }
+
+    fn put(&mut self, text: &[u8]) {
+        // Where stderr is closed for good there is nobody to tell.
+        let _told: io::Result<()> = self.sink.write_all(text);
+    }
+}
