@@ -9,3 +9,4 @@ pub mod duplicates;
 pub mod holes;
 pub mod partition;
 pub mod position;
+pub mod reading;

@@ -43,6 +43,8 @@ pub struct Partition {
     passed: i64,
     /// Below `passed`, unclaimed, and not read yet.
     unread_holes: BTreeSet<i64>,
+    /// Read, and on their way to the dead-letter topic: unclaimed until the letter is confirmed.
+    unreadable: BTreeSet<i64>,
     held: BTreeMap<i64, Held>,
     ready: BTreeSet<i64>,
     waiting: BTreeSet<(DateTime<Utc>, i64)>,
@@ -60,6 +62,7 @@ impl Partition {
             topic_id,
             passed: position.unread_from,
             unread_holes: position.holes,
+            unreadable: BTreeSet::new(),
             held: BTreeMap::new(),
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -97,8 +100,21 @@ impl Partition {
         Taken::Held
     }
 
+    /// Takes a record that is no attempt of this cluster, and says whether a letter must be written for it. Until
+    /// [`Partition::settle`] it stays a hole.
+    pub fn take_unreadable(&mut self, offset: i64) -> bool {
+        let unclaimed = self.is_unclaimed(offset);
+        if unclaimed {
+            self.unread_holes.remove(&offset);
+            self.unread_from = self.unread_from.max(offset + 1);
+            self.unreadable.insert(offset);
+        }
+        unclaimed
+    }
+
     /// The record at `offset` will never be claimed: a copy, or one that went to the dead-letter topic.
     pub fn settle(&mut self, offset: i64) {
+        self.unreadable.remove(&offset);
         self.unread_holes.remove(&offset);
         self.unread_from = self.unread_from.max(offset + 1);
         self.forget(offset);
@@ -137,8 +153,9 @@ impl Partition {
     pub fn commit_for(&self, offsets: &[i64]) -> Option<(i64, String)> {
         let passed = offsets.iter().map(|offset| offset + 1).fold(self.passed, i64::max);
         let unclaimed = self.held.range(..passed).map(|(offset, _)| *offset);
-        let holes: BTreeSet<i64> =
-            unclaimed.chain(self.unread_holes.iter().copied()).filter(|o| !offsets.contains(o)).collect();
+        let unclaimed = unclaimed.chain(self.unread_holes.iter().copied());
+        let unclaimed = unclaimed.chain(self.unreadable.range(..passed).copied());
+        let holes: BTreeSet<i64> = unclaimed.filter(|offset| !offsets.contains(offset)).collect();
         holes::encode(self.topic_id, passed, &holes).map(|text| (passed, text))
     }
 
@@ -276,6 +293,17 @@ mod tests {
         p.take(0, message(1, None));
         p.settle(1);
         check_commit(&p, &[], 2, &[0]);
+    }
+
+    #[test]
+    fn an_unreadable_message_stays_a_hole_until_its_letter_is_confirmed() {
+        let mut p = partition(1, &[]);
+        assert!(!p.take_unreadable(0), "it was settled by an earlier owner");
+        assert!(p.take_unreadable(1));
+        p.take(2, message(1, None));
+        check_commit(&p, &[2], 3, &[1]);
+        p.settle(1);
+        check_commit(&p, &[2], 3, &[]);
     }
 
     #[test]

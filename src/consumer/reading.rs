@@ -1,0 +1,119 @@
+//! Records as attempts: what a record asks for, or why it can never be run here.
+
+use super::partition::Held;
+use crate::common::broker::{Fetched, FetchedRecord, Undecodable};
+use crate::common::wire::{self, DeadReason, WireError};
+use crate::common::words::ClusterName;
+
+/// A record as it goes from a poll thread to dispatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// An attempt of this cluster.
+    Attempt(Held),
+    /// No attempt, or not one of this cluster's: it belongs into the dead-letter topic as it is.
+    Unreadable(Unreadable),
+}
+
+/// What belongs into the dead-letter topic unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The last offset concerned: more than one where a batch could not be decoded.
+    pub last_offset: i64,
+    /// The bounded word for why.
+    pub reason: DeadReason,
+    /// The same in a sentence.
+    pub detail: String,
+    /// The record, where there is one.
+    pub record: Option<FetchedRecord>,
+}
+
+/// Everything that was fetched, by offset: records and batches that could not be decoded, in the log's order.
+pub fn read_all(fetched: Fetched, cluster: &ClusterName) -> Vec<(i64, Read)> {
+    let mut all: Vec<(i64, Read)> =
+        fetched.records.into_iter().map(|record| (record.offset, read(record, cluster))).collect();
+    if !fetched.undecodable.is_empty() {
+        all.extend(fetched.undecodable.into_iter().map(undecodable));
+        all.sort_by_key(|(offset, _)| *offset);
+    }
+    all
+}
+
+fn undecodable(batch: Undecodable) -> (i64, Read) {
+    let unreadable = Unreadable {
+        last_offset: batch.last_offset,
+        reason: DeadReason::Undecodable,
+        detail: format!(
+            "the batch at offsets {} to {} cannot be decoded: {}",
+            batch.first_offset, batch.last_offset, batch.reason
+        ),
+        record: None,
+    };
+    (batch.first_offset, Read::Unreadable(unreadable))
+}
+
+/// One record.
+pub fn read(record: FetchedRecord, cluster: &ClusterName) -> Read {
+    let value = record.value.as_deref();
+    let attempt = match value.map(wire::decode_attempt) {
+        Some(Ok(attempt)) if attempt.run.cluster == *cluster => {
+            let bytes = value.map_or(0, <[u8]>::len);
+            return Read::Attempt(Held { attempt, published_ms: record.timestamp_ms, bytes });
+        }
+        other => other,
+    };
+    let (reason, detail) = match attempt {
+        Some(Ok(attempt)) => {
+            let theirs = &attempt.run.cluster;
+            (DeadReason::WrongCluster, format!("the message is for cluster {theirs}, and this is {cluster}"))
+        }
+        Some(Err(error @ WireError::UnknownVersion(_))) => (DeadReason::UnknownVersion, error.to_string()),
+        Some(Err(error @ WireError::Malformed(_))) => (DeadReason::Malformed, error.to_string()),
+        None => (DeadReason::Malformed, "malformed message: no value".to_owned()),
+    };
+    let last_offset = record.offset;
+    Read::Unreadable(Unreadable { last_offset, reason, detail, record: Some(record) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const GOOD: &str = r#"{"v":1,"run":{"id":"00000000-0000-0000-0000-000000000001","job":"j","cluster":"a",
+        "scheduled_at":"2026-11-23T17:00:00Z","command":"true","limits":{"grace_ms":1},
+        "retry":{"retries":0,"backoff_ms":1,"backoff_max_ms":1},"revision":"r","later":7},
+        "attempt":1,"attempts_left":0,"unknown":[]}"#;
+
+    fn check(value: Option<&str>, expected: Result<(), DeadReason>) {
+        let value = value.map(|text| Bytes::from(text.to_owned()));
+        let record = FetchedRecord { offset: 3, timestamp_ms: 5, key: None, value };
+        let got = match read(record.clone(), &ClusterName::new("a").unwrap()) {
+            Read::Attempt(_) => Ok(()),
+            Read::Unreadable(unreadable) => {
+                assert_eq!(unreadable.record, Some(record), "the bytes are kept as they were");
+                Err(unreadable.reason)
+            }
+        };
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_run_here_is_told_apart() {
+        check(Some(GOOD), Ok(()));
+        check(Some(&GOOD.replace(r#""cluster":"a""#, r#""cluster":"b""#)), Err(DeadReason::WrongCluster));
+        check(Some(&GOOD.replace(r#""v":1"#, r#""v":2"#)), Err(DeadReason::UnknownVersion));
+        check(Some(&GOOD.replace(r#""v":1,"#, "")), Err(DeadReason::Malformed));
+        check(Some(&GOOD.replace(r#""attempt":1"#, r#""attempt":0"#)), Err(DeadReason::Malformed));
+        check(Some(r#"{"v":99}"#), Err(DeadReason::UnknownVersion));
+        check(Some(r#"{"v":"1"}"#), Err(DeadReason::Malformed));
+        check(Some(""), Err(DeadReason::Malformed));
+        check(None, Err(DeadReason::Malformed));
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_malformed_and_never_a_panic() {
+        for end in (0..GOOD.len()).filter(|end| GOOD.is_char_boundary(*end)) {
+            check(Some(&GOOD[..end]), Err(DeadReason::Malformed));
+        }
+    }
+}
