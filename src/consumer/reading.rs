@@ -32,13 +32,13 @@ pub fn read_all(fetched: Fetched, cluster: &ClusterName) -> Vec<(i64, Read)> {
     let mut all: Vec<(i64, Read)> =
         fetched.records.into_iter().map(|record| (record.offset, read(record, cluster))).collect();
     if !fetched.undecodable.is_empty() {
-        all.extend(fetched.undecodable.into_iter().map(undecodable));
+        all.extend(fetched.undecodable.iter().map(undecodable));
         all.sort_by_key(|(offset, _)| *offset);
     }
     all
 }
 
-fn undecodable(batch: Undecodable) -> (i64, Read) {
+fn undecodable(batch: &Undecodable) -> (i64, Read) {
     let unreadable = Unreadable {
         last_offset: batch.last_offset,
         reason: DeadReason::Undecodable,
