@@ -5,8 +5,12 @@
 
 pub mod answers;
 pub mod backoff;
+pub mod claims;
+pub mod dispatcher;
 pub mod duplicates;
 pub mod holes;
+pub mod letters;
+pub mod loading;
 pub mod partition;
 pub mod position;
 pub mod reading;

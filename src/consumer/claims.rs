@@ -1,0 +1,140 @@
+//! Claims under way: what was written and committed, and not yet answered.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::answers::{Answer, may_arrive_late, to_partition};
+use crate::common::broker::{BrokerError, Commit, ErrorCode, Holder};
+
+/// One commit request with the claims that it carries. It is sent unchanged until every partition of it is granted or
+/// refused.
+#[derive(Debug)]
+pub struct Pending {
+    /// In whose name: the generation under which the messages were held.
+    pub holder: Holder,
+    /// What is still to be answered.
+    pub commits: Vec<Commit>,
+    /// Which offsets each partition's commit claims; none where it only moves past what is settled.
+    pub claims: BTreeMap<i32, Vec<i64>>,
+    /// When `claimed` was sent; a lease runs from here at the earliest.
+    pub claimed_sent: Instant,
+    /// Whether a copy of it may still arrive after a later commit.
+    pub may_arrive_late: bool,
+}
+
+/// What an answer decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The partition.
+    pub partition: i32,
+    /// What its commit claims.
+    pub offsets: Vec<i64>,
+    /// Granted, as opposed to refused.
+    pub granted: bool,
+}
+
+impl Pending {
+    /// Takes the answer to one sending and returns what is decided by it. What is not stays to be sent again.
+    pub fn answered(&mut self, answer: Result<Vec<Option<ErrorCode>>, BrokerError>) -> Vec<Decided> {
+        let codes = match answer {
+            Ok(codes) => codes,
+            Err(error) => {
+                self.may_arrive_late |= may_arrive_late(&error);
+                return Vec::new();
+            }
+        };
+        let mut decided = Vec::new();
+        let mut undecided = Vec::new();
+        for (i, commit) in std::mem::take(&mut self.commits).into_iter().enumerate() {
+            // An answer that leaves a partition out says nothing about it.
+            let answer = codes.get(i).map_or(Answer::Unknown, |code| to_partition(*code));
+            match answer {
+                Answer::NotApplied | Answer::Unknown => undecided.push(commit),
+                Answer::Granted | Answer::Refused => {
+                    let partition = commit.of.partition;
+                    let offsets = self.claims.remove(&partition).unwrap_or_default();
+                    decided.push(Decided { partition, offsets, granted: answer == Answer::Granted });
+                }
+            }
+        }
+        self.commits = undecided;
+        decided
+    }
+
+    /// Whether nothing is left to be answered.
+    pub fn is_settled(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// Whether the confirmation came in time: later than the lease less a quarter, the run is the leader's.
+    pub fn in_time(&self, now: Instant, lease: Duration) -> bool {
+        now.duration_since(self.claimed_sent) < lease - lease / 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::broker::TopicPartition;
+
+    fn pending(partitions: &[i32]) -> Pending {
+        let commit = |partition: &i32| Commit {
+            of: TopicPartition { topic: "t".to_owned(), partition: *partition },
+            offset: 1,
+            metadata: String::new(),
+        };
+        Pending {
+            holder: Holder {
+                group: "g".to_owned(),
+                member_id: "m".to_owned(),
+                instance_id: None,
+                generation: 1,
+            },
+            commits: partitions.iter().map(commit).collect(),
+            claims: partitions.iter().map(|p| (*p, vec![0])).collect(),
+            claimed_sent: Instant::now(),
+            may_arrive_late: false,
+        }
+    }
+
+    fn check(codes: &[i16], granted: &[i32], refused: &[i32], again: &[i32]) {
+        let partitions: Vec<i32> = (0..3).collect();
+        let mut pending = pending(&partitions);
+        let codes = codes.iter().map(|code| ErrorCode::from_wire(*code)).collect();
+        let decided = pending.answered(Ok(codes));
+        let of = |granted| {
+            decided.iter().filter(|d| d.granted == granted).map(|d| d.partition).collect::<Vec<_>>()
+        };
+        assert_eq!((of(true), of(false)), (granted.to_vec(), refused.to_vec()));
+        assert_eq!(pending.commits.iter().map(|c| c.of.partition).collect::<Vec<_>>(), again);
+        assert_eq!(pending.is_settled(), again.is_empty());
+    }
+
+    #[test]
+    fn what_is_neither_granted_nor_refused_is_sent_again() {
+        check(&[0, 0, 0], &[0, 1, 2], &[], &[]);
+        check(&[0, 22, 27], &[0], &[1], &[2]);
+        check(&[15, 16, 25], &[], &[2], &[0, 1]);
+        check(&[0], &[0], &[], &[1, 2]);
+    }
+
+    #[test]
+    fn a_lost_connection_decides_nothing_and_is_remembered() {
+        let mut lost = pending(&[0]);
+        assert_eq!(lost.answered(Err(BrokerError::NoAnswer("cut".to_owned()))), []);
+        assert!(lost.may_arrive_late && !lost.is_settled());
+        assert_eq!(lost.answered(Ok(vec![None])).len(), 1);
+        assert!(lost.may_arrive_late, "the first copy may still be under way");
+        let mut unsent = pending(&[0]);
+        assert_eq!(unsent.answered(Err(BrokerError::NotSent("refused".to_owned()))), []);
+        assert!(!unsent.may_arrive_late);
+    }
+
+    #[test]
+    fn a_confirmation_that_comes_after_the_lease_starts_nothing() {
+        let pending = pending(&[0]);
+        let lease = Duration::from_secs(60);
+        assert!(pending.in_time(pending.claimed_sent + Duration::from_secs(44), lease));
+        assert!(!pending.in_time(pending.claimed_sent + Duration::from_secs(45), lease));
+    }
+}
