@@ -1,0 +1,160 @@
+//! The threads `fetch-N`: each reads from one leader, on a connection of its own, into the channel to dispatch.
+//!
+//! A fetcher that meets an error ends; `poll` looks up who leads now and starts another.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::reading::{Read, read_all};
+use crate::common::bounds;
+use crate::common::broker::{BrokerError, ErrorCode, Fetched, Log, NodeId, TopicPartition, Want};
+use crate::common::clock::Clock;
+use crate::common::metrics::Beat;
+use crate::common::thread::{Joined, spawn};
+use crate::common::words::ClusterName;
+
+/// What was read from a partition under a generation.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The generation under which it is held.
+    pub generation: i32,
+    /// The partition.
+    pub partition: i32,
+    /// What came.
+    pub what: What,
+}
+
+/// What came from a partition.
+#[derive(Debug)]
+pub enum What {
+    /// Records in order, where reading goes on, and where the log ends.
+    Records {
+        /// By offset.
+        records: Vec<(i64, Read)>,
+        /// Where reading goes on.
+        next: i64,
+        /// The offset after the last record that may be read.
+        end: i64,
+    },
+    /// The offset lies outside the log: it must be looked up anew.
+    OutOfRange,
+}
+
+/// A partition that is being read. Shared between dispatch, which opens and shuts it, and the thread that reads it:
+/// two numbers that are read at every turn, for which a message would always come a fetch too late.
+#[derive(Debug)]
+pub struct Track {
+    /// Topic and partition.
+    pub of: TopicPartition,
+    /// The generation under which it is read.
+    pub generation: i32,
+    /// The next offset to read.
+    pub next: AtomicI64,
+    /// Whether dispatch has room for more.
+    pub open: AtomicBool,
+}
+
+/// A fetcher's thread. Dropping the handle ends it, at the latest when the present fetch returns.
+#[derive(Debug)]
+pub struct Fetcher {
+    _stop: Sender<()>,
+    thread: Joined,
+}
+
+/// What a fetcher needs to know.
+pub struct Options {
+    /// The leader that it reads from.
+    pub leader: NodeId,
+    /// What it reads.
+    pub tracks: Vec<Arc<Track>>,
+    /// The cluster whose attempts may be run.
+    pub cluster: ClusterName,
+}
+
+impl Fetcher {
+    /// Starts a thread that reads until it meets an error or its handle is dropped.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        options: Options,
+        mut log: Box<dyn Log>,
+        clock: Arc<dyn Clock>,
+        to: Sender<Chunk>,
+        beat: Beat,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let thread = spawn(&format!("fetch-{}", options.leader), move || {
+            while let Ok(true) = turn(&options, log.as_mut(), clock.as_ref(), &to, &stopped) {
+                beat.touch(clock.now());
+            }
+        })?;
+        Ok(Self { _stop: stop, thread })
+    }
+
+    /// Whether it has met an error.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// One fetch and what came of it. `Ok(false)` when the handle was dropped.
+fn turn(
+    options: &Options,
+    log: &mut dyn Log,
+    clock: &dyn Clock,
+    to: &Sender<Chunk>,
+    stopped: &Receiver<()>,
+) -> Result<bool, BrokerError> {
+    let open: Vec<&Arc<Track>> =
+        options.tracks.iter().filter(|track| track.open.load(Ordering::Acquire)).collect();
+    let pause = if open.is_empty() { Duration::from_millis(5) } else { Duration::ZERO };
+    if !matches!(stopped.recv_timeout(pause), Err(crossbeam_channel::RecvTimeoutError::Timeout)) {
+        return Ok(false);
+    }
+    if open.is_empty() {
+        return Ok(true);
+    }
+    let want = |track: &&Arc<Track>| Want {
+        from: track.of.clone(),
+        offset: track.next.load(Ordering::Acquire),
+        max_bytes: bounds::FETCH_PARTITION_BYTES,
+    };
+    let wants: Vec<Want> = open.iter().map(want).collect();
+    // While others are shut the fetch must not outwait their opening.
+    let all_open = open.len() == options.tracks.len();
+    let max_wait = if all_open { bounds::FETCH_MAX_WAIT } else { Duration::from_millis(20) };
+    let by = clock.monotonic() + max_wait + Duration::from_secs(2);
+    let answers = log.fetch(options.leader, &wants, max_wait, by).inspect_err(|error| {
+        log::warn!("reading from broker {}: {error}", options.leader);
+    })?;
+    for (track, answer) in open.into_iter().zip(answers) {
+        let what = match answer {
+            Ok(fetched) => records(track, fetched, &options.cluster),
+            Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
+                track.open.store(false, Ordering::Release);
+                What::OutOfRange
+            }
+            Err(error) => {
+                log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
+                return Err(error);
+            }
+        };
+        let chunk = Chunk { generation: track.generation, partition: track.of.partition, what };
+        select! {
+            send(to, chunk) -> sent => if sent.is_err() { return Ok(false) },
+            recv(stopped) -> _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+fn records(track: &Track, fetched: Fetched, cluster: &ClusterName) -> What {
+    let (next, end) = (fetched.next_offset, fetched.end_offset);
+    track.next.store(next, Ordering::Release);
+    What::Records { records: read_all(fetched, cluster), next, end }
+}

@@ -1,0 +1,133 @@
+//! The thread `poll`: knows what is to be read, looks up who leads it, and keeps one fetcher for each leader.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::fetcher::{Chunk, Fetcher, Options, Track};
+use crate::common::bounds;
+use crate::common::broker::{Broker, Client, NodeId};
+use crate::common::clock::Clock;
+use crate::common::metrics::{Beat, Beats};
+use crate::common::thread::{Joined, spawn};
+use crate::common::words::ClusterName;
+
+/// What is to be read from now on; nothing else is.
+pub type Plan = Vec<Arc<Track>>;
+
+/// The handle. Dropping it ends the thread and its fetchers; the field order matters for that.
+#[derive(Debug)]
+pub struct Poll {
+    /// Plans; the newest counts. A place for one: whoever finds it full waits with its newest and tries again.
+    pub plans: Sender<Plan>,
+    _thread: Joined,
+}
+
+impl Poll {
+    /// Starts the thread. What is read arrives on the receiver, where a fetcher waits when dispatch is behind.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        broker: Arc<dyn Broker>,
+        clock: Arc<dyn Clock>,
+        cluster: ClusterName,
+        beats: Beats,
+    ) -> io::Result<(Self, Receiver<Chunk>)> {
+        let (plans, planned) = bounded(1);
+        let (chunks, read) = bounded(bounds::FETCHED_CHUNKS);
+        let thread = spawn("poll", move || {
+            let mut poll = Polling {
+                client: broker.client("kafka-cron-poll"),
+                broker,
+                clock,
+                cluster,
+                chunks,
+                beats,
+                plan: Vec::new(),
+                fetchers: BTreeMap::new(),
+            };
+            let beat = poll.beats.thread("poll");
+            poll.run(&planned, &beat);
+        })?;
+        Ok((Self { plans, _thread: thread }, read))
+    }
+}
+
+struct Polling {
+    client: Box<dyn Client>,
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    cluster: ClusterName,
+    chunks: Sender<Chunk>,
+    beats: Beats,
+    plan: Plan,
+    fetchers: BTreeMap<NodeId, Fetcher>,
+}
+
+impl Polling {
+    fn run(&mut self, planned: &Receiver<Plan>, beat: &Beat) {
+        let mut wait = Duration::from_secs(1);
+        loop {
+            select! {
+                recv(planned) -> plan => {
+                    let Ok(plan) = plan else { return };
+                    self.fetchers.clear();
+                    self.plan = plan;
+                }
+                recv(self.clock.alarm(wait)) -> _ => {}
+            }
+            beat.touch(self.clock.now());
+            wait = self.keep_reading();
+        }
+    }
+
+    /// Starts what is missing, and says when to look again.
+    fn keep_reading(&mut self) -> Duration {
+        let over = self.fetchers.values().any(Fetcher::is_over);
+        if over {
+            // Leaders have changed, or one is gone: look all of them up, and go on where each was.
+            self.fetchers.clear();
+        }
+        if !self.plan.is_empty() && self.fetchers.is_empty() && !self.start_all() {
+            return Duration::from_millis(200);
+        }
+        Duration::from_millis(100)
+    }
+
+    fn start_all(&mut self) -> bool {
+        let Some(topic) = self.plan.first().map(|track| track.of.topic.clone()) else { return true };
+        let by = self.clock.monotonic() + Duration::from_secs(2);
+        let state = match self.client.topic(&topic, by) {
+            Ok(Some(state)) => state,
+            Ok(None) => return false,
+            Err(error) => {
+                log::debug!("looking up who leads {topic}: {error}");
+                return false;
+            }
+        };
+        let mut by_leader: BTreeMap<NodeId, Plan> = BTreeMap::new();
+        for track in &self.plan {
+            let state = state.partitions.iter().find(|p| p.partition == track.of.partition);
+            let Some(leader) = state.and_then(|p| p.leader) else { return false };
+            by_leader.entry(leader).or_default().push(Arc::clone(track));
+        }
+        for (leader, tracks) in by_leader {
+            let options = Options { leader, tracks, cluster: self.cluster.clone() };
+            let log = self.broker.client("kafka-cron-fetch");
+            let beat = self.beats.thread("fetch");
+            match Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat) {
+                Ok(fetcher) => drop(self.fetchers.insert(leader, fetcher)),
+                Err(error) => {
+                    log::error!("no thread to read from broker {leader}: {error}");
+                    self.fetchers.clear();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,163 @@
+//! What follows from the end of an attempt: the next attempt, or a dead letter, and then `finished`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::backoff;
+use super::dispatcher::Claimed;
+use crate::common::topics;
+use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
+use crate::common::words::{Attempt, AttemptRef, Event, Outcome, Then};
+
+/// An attempt that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What was run.
+    pub claimed: Claimed,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When the process was started.
+    pub started_at: DateTime<Utc>,
+    /// When it had ended.
+    pub ended_at: DateTime<Utc>,
+    /// How much it wrote, in bytes.
+    pub output_bytes: u64,
+    /// The end of what it wrote.
+    pub output_tail: String,
+}
+
+/// A record for a topic, its key and value; the partition follows from the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub topic: String,
+    /// By which it is found.
+    pub key: String,
+    /// What it says.
+    pub value: bytes::Bytes,
+}
+
+impl Report {
+    fn name(&self) -> AttemptRef {
+        AttemptRef { run: self.claimed.attempt.run.id, attempt: self.claimed.attempt.attempt }
+    }
+
+    /// What must be done about it.
+    pub fn then(&self) -> Then {
+        match (self.outcome.wants_retry(), self.claimed.attempt.attempts_left) {
+            (false, _) => Then::Done,
+            (true, 0) => Then::Dead,
+            (true, _) => Then::Retried,
+        }
+    }
+
+    /// The record that must be confirmed before `finished` is written: the next attempt or a letter.
+    pub fn passed_on(&self, consumer: &str) -> Option<Outgoing> {
+        let attempt = &self.claimed.attempt;
+        let (topic, value) = match self.then() {
+            Then::Done => return None,
+            Then::Retried => (topics::retry(&attempt.run.cluster), wire::encode(&self.next_attempt())),
+            Then::Dead => {
+                let letter = DeadRecord::Letter(Box::new(self.letter(consumer)));
+                (topics::dead(&attempt.run.cluster), wire::encode(&letter))
+            }
+        };
+        Some(Outgoing { topic, key: attempt.run.id.to_string(), value })
+    }
+
+    fn next_attempt(&self) -> Attempt {
+        let attempt = &self.claimed.attempt;
+        let wait = backoff::before_next(self.name(), &attempt.run.retry);
+        let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+        Attempt {
+            run: attempt.run.clone(),
+            attempt: attempt.attempt + 1,
+            attempts_left: attempt.attempts_left.saturating_sub(1),
+            not_before: Some(self.ended_at.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)),
+        }
+    }
+
+    fn letter(&self, consumer: &str) -> DeadLetter {
+        DeadLetter {
+            reason: DeadReason::AttemptsExhausted,
+            detail: format!("attempt {} was the last: {}", self.claimed.attempt.attempt, self.outcome),
+            place: self.claimed.place.clone(),
+            last_offset: self.claimed.place.offset,
+            attempt: Some(self.claimed.attempt.clone()),
+            outcome: Some(self.outcome.clone()),
+            output_tail: self.output_tail.clone(),
+            original: None,
+            consumer: consumer.to_owned(),
+            at: self.ended_at,
+        }
+    }
+
+    /// The event that ends the lease.
+    pub fn finished(&self, consumer: &str) -> Outgoing {
+        let run = &self.claimed.attempt.run;
+        let event = Event::Finished {
+            attempt: self.name(),
+            job: run.job.clone(),
+            cluster: run.cluster.clone(),
+            scheduled_at: run.scheduled_at,
+            consumer: consumer.to_owned(),
+            outcome: self.outcome.clone(),
+            then: self.then(),
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            output_bytes: self.output_bytes,
+            output_tail: self.output_tail.clone(),
+        };
+        Outgoing { topic: topics::RUNS.to_owned(), key: run.id.to_string(), value: wire::encode(&event) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::words::Place;
+    use uuid::Uuid;
+
+    fn report(attempt: u32, left: u32, outcome: Outcome) -> Report {
+        let text = format!(
+            r#"{{"v":1,"run":{{"id":"00000000-0000-0000-0000-000000000001","job":"j","cluster":"a",
+            "scheduled_at":"2026-11-23T17:00:00Z","command":"false","limits":{{"grace_ms":1}},
+            "retry":{{"retries":3,"backoff_ms":1000,"backoff_max_ms":60000}},"revision":"r"}},
+            "attempt":{attempt},"attempts_left":{left}}}"#
+        );
+        let at: DateTime<Utc> = "2026-11-23T17:00:01Z".parse().unwrap();
+        let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
+        let attempt = wire::decode_attempt(text.as_bytes()).unwrap();
+        let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: at };
+        let output_tail = "oops".to_owned();
+        Report { claimed, outcome, started_at: at, ended_at: at, output_bytes: 4, output_tail }
+    }
+
+    fn check(attempt: u32, left: u32, outcome: Outcome, then: Then, topic: Option<&str>) -> Option<Outgoing> {
+        let report = report(attempt, left, outcome);
+        assert_eq!(report.then(), then);
+        let passed_on = report.passed_on("me");
+        assert_eq!(passed_on.as_ref().map(|out| out.topic.as_str()), topic);
+        passed_on
+    }
+
+    #[test]
+    fn a_failed_attempt_is_passed_on_and_a_good_one_is_not() {
+        let failed = Outcome::Failed { code: 1 };
+        check(1, 3, Outcome::Succeeded, Then::Done, None);
+        check(1, 0, Outcome::Expired, Then::Done, None);
+        check(1, 3, failed.clone(), Then::Retried, Some("a-retry"));
+        check(1, 1, Outcome::Cancelled, Then::Retried, Some("a-retry"));
+        check(4, 0, failed, Then::Dead, Some("a-dead"));
+        check(4, 0, Outcome::TimedOut, Then::Dead, Some("a-dead"));
+    }
+
+    #[test]
+    fn the_next_attempt_has_one_less_left_and_waits_for_its_backoff() {
+        let out = check(2, 2, Outcome::TimedOut, Then::Retried, Some("a-retry")).unwrap();
+        let next = wire::decode_attempt(&out.value).unwrap();
+        assert_eq!((next.attempt, next.attempts_left), (3, 1));
+        let wait = next.not_before.unwrap() - "2026-11-23T17:00:01Z".parse::<DateTime<Utc>>().unwrap();
+        assert!((1600..=2400).contains(&wait.num_milliseconds()), "{wait}");
+        assert_eq!(report(2, 2, Outcome::TimedOut).passed_on("me"), Some(out), "the same message every time");
+    }
+}
