@@ -3,13 +3,14 @@
 #
 #   scripts/kafka-broker.sh start  --data DIR [--version 4.3.1] [--port 9092] [--controller-port 19092]
 #                                  [--node-id 1] [--voters 1@127.0.0.1:P1,2@127.0.0.1:P2,...]
-#                                  [--parent PID] [--set KEY=VALUE]... [--heap 384m]
+#                                  [--parent PID [--temporary]] [--set KEY=VALUE]... [--heap 384m]
 #   scripts/kafka-broker.sh stop   --data DIR [--now]
 #   scripts/kafka-broker.sh status --data DIR
 #
 # It listens on 127.0.0.1:PORT and tells clients localhost:PORT. `start` returns when the port answers; a second
 # `start` finds the first one's broker and says so; what was written is there again after a stop. `--parent`: the
-# broker is killed as soon as that process is gone, however it went. `--now` kills instead of shutting down.
+# broker is killed as soon as that process is gone, however it went, and with `--temporary` DIR is removed then.
+# `--now` kills instead of shutting down.
 # The broker's own log is DIR/broker.log.
 #
 # Exit codes: 0 done (status: it runs), 1 status: it does not run, 2 usage, 3 the broker did not start or stop,
@@ -22,10 +23,11 @@ usage() { sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 [[ $# -ge 1 ]] || usage
 command=$1; shift
-version=4.3.1 port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' settings=()
+version=4.3.1 port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' temporary='' settings=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         --now) now=yes; shift; continue ;;
+        --temporary) temporary=yes; shift; continue ;;
         --version | --port | --controller-port | --node-id | --voters | --data | --parent | --set | --heap) ;;
         *) die 2 "unknown option $1" ;;
     esac
@@ -50,7 +52,7 @@ running() {
     echo "$pid"
 }
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-configured_port() { sed -n 's/^advertised.listeners=PLAINTEXT:\/\/localhost:\([0-9]*\).*/\1/p' "$config" 2>/dev/null; }
+configured_port() { cat "$data/port" 2>/dev/null; }
 
 # Waits until the port answers: $1 process, $2 port. A loaded machine needs long; a dead process is seen at once.
 await() {
@@ -88,6 +90,7 @@ share.coordinator.state.topic.min.isr=1
 num.network.threads=2
 num.io.threads=4
 CONF
+    echo "$port" >"$data/port"
     # Later lines win.
     [[ ${#settings[@]} -eq 0 ]] || printf '%s\n' "${settings[@]}" >>"$config"
 }
@@ -133,13 +136,20 @@ watch_parent() {
     born=$(started_at "$parent") || { kill -9 "$broker"; die 2 "--parent: there is no process $parent"; }
     export -f started_at
     setsid bash -c '
-        while kill -0 "$1" 2>/dev/null; do
-            [[ $(started_at "$2") == "$3" ]] || { kill -9 "$1"; exit; }
-            sleep 0.3
-        done' kafka-broker-watch "$broker" "$parent" "$born" </dev/null >/dev/null 2>&1 9>&- &
+        while kill -0 "$1" 2>/dev/null && [[ $(started_at "$2") == "$3" ]]; do sleep 0.3; done
+        [[ $(started_at "$2") != "$3" ]] || exit 0
+        kill -9 "$1" 2>/dev/null
+        [[ -z $4 ]] || rm -rf -- "$4"
+        ' kafka-broker-watch "$broker" "$parent" "$born" "${temporary:+$data}" </dev/null >/dev/null 2>&1 9>&- &
 }
-# When a process started, in ticks: with its number, that names it for ever. The name in brackets may hold spaces.
-started_at() { local stat; stat=$(cat "/proc/$1/stat" 2>/dev/null) && set -- ${stat##*) } && echo "${20}"; }
+# When a process that is not dead started, in ticks: with its number, that names it for ever. The name in brackets
+# before these fields may hold spaces.
+started_at() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    set -- ${stat##*) }
+    [[ $1 != [ZX] ]] && echo "${20}"
+}
 
 stop() {
     local pid _

@@ -46,3 +46,16 @@ pub const METRIC_JOB_NAMES: usize = 1_000;
 
 /// Signals waiting for `main`, which acts on the first two.
 pub const SIGNALS: usize = 8;
+
+/// The largest answer of a broker that is believed, fetches apart: metadata of tens of thousands of partitions fit.
+pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The largest answer to a fetch. What is asked for is [`FETCH_BYTES`], but a first batch is sent whole whatever its
+/// size, and a topic's `max.message.bytes` may have been raised to tens of megabytes.
+pub const FETCH_ANSWER_BYTES: usize = 128 * 1024 * 1024;
+
+/// The largest a batch may become when it is unpacked: sixty-four times a broker's default for a packed one.
+pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
+
+/// Names waiting to be looked up. One is looked up at a time; whoever finds no room gives up at its deadline.
+pub const RESOLVER_QUESTIONS: usize = 8;

@@ -9,6 +9,7 @@
 
 mod error;
 mod group;
+pub mod kafka;
 mod log;
 mod partitioner;
 

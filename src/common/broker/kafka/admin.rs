@@ -1,0 +1,70 @@
+//! The topics' side of the port.
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest};
+
+use super::KafkaClient;
+use super::connection::REQUEST;
+use super::produce::millis;
+use super::wire::{text, topic_name};
+use crate::common::broker::{Admin, BrokerError, Deadline, ErrorCode};
+use crate::common::topics::TopicSpec;
+
+/// `DescribeConfigs` knows several kinds of things; this one is a topic.
+const TOPIC: i8 = 2;
+
+impl Admin for KafkaClient {
+    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
+        self.routes.metadata(&[], by)?;
+        Ok(self.routes.broker_count())
+    }
+
+    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
+        let settings = topic.settings.iter().map(|(name, value)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        });
+        let wire = CreatableTopic::default()
+            .with_name(topic_name(&topic.name))
+            .with_num_partitions(topic.partitions)
+            .with_replication_factor(topic.replication_factor)
+            .with_configs(settings.collect());
+        let patience: Duration = by.saturating_duration_since(Instant::now()).min(REQUEST);
+        let request =
+            CreateTopicsRequest::default().with_topics(vec![wire]).with_timeout_ms(millis(patience * 4 / 5));
+        let answer = self.routes.ask_any(&request, by)?;
+        let result = answer.topics.first();
+        let result = result.ok_or_else(|| BrokerError::Nonsense(format!("nothing about {}", topic.name)))?;
+        let Some(code) = ErrorCode::from_wire(result.error_code) else { return Ok(()) };
+        if let Some(message) = &result.error_message {
+            log::debug!("topic {} is not created: {message}", topic.name);
+        }
+        Err(BrokerError::Refused(code))
+    }
+
+    fn topic_settings(
+        &mut self,
+        topic: &str,
+        names: &[&str],
+        by: Deadline,
+    ) -> Result<Vec<(String, String)>, BrokerError> {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(topic))
+            .with_configuration_keys(Some(names.iter().map(|name| text(name)).collect()));
+        let answer =
+            self.routes.ask_any(&DescribeConfigsRequest::default().with_resources(vec![resource]), by)?;
+        let result = answer.results.first();
+        let result = result.ok_or_else(|| BrokerError::Nonsense(format!("nothing about {topic}")))?;
+        if let Some(code) = ErrorCode::from_wire(result.error_code) {
+            return Err(BrokerError::Refused(code));
+        }
+        let value = |name: &&str| {
+            let found = result.configs.iter().find(|config| *config.name == **name)?;
+            Some(((*name).to_owned(), found.value.as_ref()?.to_string()))
+        };
+        Ok(names.iter().filter_map(value).collect())
+    }
+}

@@ -1,0 +1,203 @@
+//! One connection to one broker: dialled within a limit, then a request and its answer at a time.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, VersionRange};
+
+use super::frame::{self, Broken, Guarded};
+use super::resolve::Address;
+use super::tls::{Stream, Tls};
+use super::wire::{Asked, text};
+use crate::common::broker::BrokerError;
+
+/// How long dialling may take, all addresses of a name together. A broker that is there answers in milliseconds.
+pub(super) const CONNECT: Duration = Duration::from_secs(1);
+/// How long an answer may take, beyond what the request itself asks the broker to wait.
+pub(super) const REQUEST: Duration = Duration::from_secs(2);
+
+/// How a request ended without an answer, by what that proves.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The broker cannot have got the whole of it.
+    NotSent(String),
+    /// It was sent, then the connection was closed.
+    Closed(String),
+    /// It was sent, and nothing came in time.
+    Silent(String),
+    /// Something came that is no answer to it.
+    Nonsense(String),
+}
+
+impl From<Lost> for BrokerError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::NotSent(why) => Self::NotSent(why),
+            Lost::Closed(why) | Lost::Silent(why) => Self::NoAnswer(why),
+            Lost::Nonsense(why) => Self::Nonsense(why),
+        }
+    }
+}
+
+/// A connection. After any [`Lost`] it must be dropped: an answer that comes late would be taken for the next one's.
+pub(super) struct Connection {
+    stream: Stream,
+    peer: String,
+    client_id: String,
+    correlation: i32,
+    versions: HashMap<i16, VersionRange>,
+}
+
+impl Connection {
+    /// Connects to the first of the addresses that takes it and asks which versions it speaks.
+    pub(super) fn dial(
+        to: &Address,
+        addresses: &[SocketAddr],
+        tls: Option<&Tls>,
+        client_id: &str,
+        by: Instant,
+    ) -> Result<Self, String> {
+        let tcp = connect(addresses, by.min(Instant::now() + CONNECT)).map_err(|e| format!("{to}: {e}"))?;
+        let by = by.min(Instant::now() + REQUEST);
+        let stream = Stream::new(tcp, &to.host, tls, by).map_err(|e| format!("{to}: {e}"))?;
+        let client_id = client_id.to_owned();
+        let mut connection =
+            Self { stream, peer: to.to_string(), client_id, correlation: 0, versions: HashMap::new() };
+        // Nothing has been asked of the broker yet that could be applied, so whatever fails here was not sent.
+        connection.ask_versions(by).map_err(|lost| BrokerError::from(lost).to_string())?;
+        Ok(connection)
+    }
+
+    /// Whether it has been closed (brokers do that after ten idle minutes) while nothing was under way.
+    pub(super) fn is_stale(&mut self) -> bool {
+        self.stream.is_stale()
+    }
+
+    /// Writes a request; the number that comes back belongs to its answer.
+    pub(super) fn send<R: Asked>(&mut self, request: &R, by: Instant) -> Result<i32, Lost> {
+        let range = self.versions.get(&(R::KEY as i16));
+        if !range.is_some_and(|range| (range.min..=range.max).contains(&R::VERSION)) {
+            let spoken = range.map_or_else(|| "none".to_owned(), ToString::to_string);
+            return Err(Lost::NotSent(format!(
+                "{} does not speak version {} of {:?} (but {spoken})",
+                self.peer,
+                R::VERSION,
+                R::KEY
+            )));
+        }
+        self.correlation = self.correlation.wrapping_add(1);
+        let frame = self.encode(R::KEY as i16, R::VERSION, R::header_version(R::VERSION), request)?;
+        self.write(&frame, by)?;
+        Ok(self.correlation)
+    }
+
+    /// Waits for the answer.
+    pub(super) fn receive<R: Asked>(&mut self, correlation: i32, by: Instant) -> Result<R::Response, Lost> {
+        let header = <R::Response as HeaderVersion>::header_version(R::VERSION);
+        let mut answer = Guarded::new(self.read(correlation, header, R::ANSWER_BYTES, by)?);
+        R::Response::decode(&mut answer, R::VERSION)
+            .map_err(|e| Lost::Nonsense(format!("{}: {e}", self.peer)))
+    }
+
+    fn encode(
+        &self,
+        key: i16,
+        version: i16,
+        header: i16,
+        request: &impl Encodable,
+    ) -> Result<BytesMut, Lost> {
+        let mut frame = BytesMut::new();
+        frame.put_i32(0);
+        let head = RequestHeader::default()
+            .with_request_api_key(key)
+            .with_request_api_version(version)
+            .with_correlation_id(self.correlation)
+            .with_client_id(Some(text(&self.client_id)));
+        let encoded = head.encode(&mut frame, header).and_then(|()| request.encode(&mut frame, version));
+        encoded.map_err(|e| Lost::NotSent(format!("the request cannot be encoded: {e}")))?;
+        let length = i32::try_from(frame.len() - 4)
+            .map_err(|_| Lost::NotSent(format!("the request is too large ({} bytes)", frame.len())))?;
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(frame)
+    }
+
+    fn write(&mut self, frame: &[u8], by: Instant) -> Result<(), Lost> {
+        self.stream.limit(by);
+        // A frame that was not taken whole is never complete at the broker, for the connection is given up.
+        self.stream.write_all(frame).map_err(|e| Lost::NotSent(format!("{}: {}", self.peer, worded(&e))))?;
+        self.stream.flush().map_err(|e| Lost::Closed(format!("{}: {}", self.peer, worded(&e))))
+    }
+
+    /// The body of the answer of that number.
+    fn read(&mut self, correlation: i32, header: i16, limit: usize, by: Instant) -> Result<Bytes, Lost> {
+        self.stream.limit(by);
+        let mut frame = frame::read(&mut self.stream, limit).map_err(|broken| match broken {
+            Broken::Length(length) => Lost::Nonsense(format!("{}: an answer of {length} bytes", self.peer)),
+            Broken::Stream(e) if is_timeout(&e) => Lost::Silent(format!("{}: {}", self.peer, worded(&e))),
+            Broken::Stream(e) => Lost::Closed(format!("{}: {}", self.peer, worded(&e))),
+        })?;
+        let head = ResponseHeader::decode(&mut frame, header);
+        let head = head.map_err(|e| Lost::Nonsense(format!("{}: {e}", self.peer)))?;
+        if head.correlation_id == correlation {
+            Ok(frame)
+        } else {
+            Err(Lost::Nonsense(format!("{}: an answer to something else", self.peer)))
+        }
+    }
+
+    /// `ApiVersions` in version 0, which every broker answers. It is not flexible, so it is read by hand: an error
+    /// code, a count, then key, lowest and highest version.
+    fn ask_versions(&mut self, by: Instant) -> Result<(), Lost> {
+        let key = ApiKey::ApiVersions as i16;
+        let frame = self.encode(key, 0, 1, &ApiVersionsRequest::default())?;
+        self.write(&frame, by)?;
+        let mut answer = self.read(0, 0, crate::common::bounds::ANSWER_BYTES, by)?;
+        let short = |_| Lost::Nonsense(format!("{}: it does not say which versions it speaks", self.peer));
+        let error = answer.try_get_i16().map_err(short)?;
+        let count = answer.try_get_i32().map_err(short)?;
+        if error != 0 {
+            return Err(Lost::Nonsense(format!("{}: error {error} when asked for versions", self.peer)));
+        }
+        for _ in 0..count {
+            let key = answer.try_get_i16().map_err(short)?;
+            let min = answer.try_get_i16().map_err(short)?;
+            let max = answer.try_get_i16().map_err(short)?;
+            self.versions.insert(key, VersionRange { min, max });
+        }
+        Ok(())
+    }
+}
+
+/// Tries each address for its share of the time.
+fn connect(addresses: &[SocketAddr], by: Instant) -> Result<TcpStream, String> {
+    let mut refused = "no address".to_owned();
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = by.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        if share.is_zero() {
+            return Err("no time left to connect".to_owned());
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => refused = worded(&error),
+        }
+    }
+    Err(refused)
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// "Resource temporarily unavailable" is what the system calls a time-out.
+fn worded(error: &io::Error) -> String {
+    match error.kind() {
+        _ if is_timeout(error) => "no answer in time".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Reading: fetches from one leader, ends of logs, what a topic is. With [`super::produce`], the log side of the port.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
+
+use super::produce::{self, millis};
+use super::wire::topic_name;
+use super::{KafkaClient, batch};
+use crate::common::bounds;
+use crate::common::broker::{
+    BrokerError, Deadline, ErrorCode, Fetched, Log, NodeId, Position, ProduceBatch, TopicPartition,
+    TopicState, Want, Written,
+};
+
+/// `ListOffsets` asks by time; these two stand for the ends.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+impl Log for KafkaClient {
+    fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
+        match self.routes.metadata(&[name], by)?.remove(name) {
+            Some(Ok(state)) => Ok(Some(state)),
+            Some(Err(ErrorCode::UnknownTopicOrPartition)) => Ok(None),
+            Some(Err(code)) => Err(BrokerError::Refused(code)),
+            None => Err(BrokerError::Nonsense(format!("nothing about {name}"))),
+        }
+    }
+
+    fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
+        produce::produce(&mut self.routes, batches, by)
+    }
+
+    fn fetch(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let address = self.routes.address(leader, by)?;
+        // Only the first partition of a request gets a batch that is larger than asked for: take turns.
+        self.turn = self.turn.wrapping_add(1);
+        let request = request(wants, self.turn, max_wait);
+        let answer = self.routes.ask(&address, &request, max_wait, by)?;
+        if let Some(code) = ErrorCode::from_wire(answer.error_code) {
+            return Err(BrokerError::Refused(code));
+        }
+        let mut found: HashMap<(String, i32), PartitionData> = HashMap::new();
+        for topic in answer.responses {
+            let name = topic.topic.0.to_string();
+            found.extend(topic.partitions.into_iter().map(|p| ((name.clone(), p.partition_index), p)));
+        }
+        let share = |want: &Want| {
+            let data = found.remove(&(want.from.topic.clone(), want.from.partition));
+            fetched(
+                want,
+                data.ok_or_else(|| BrokerError::Nonsense(format!("nothing about {}", want.from.topic)))?,
+            )
+        };
+        Ok(wants.iter().map(share).collect())
+    }
+
+    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        let mut answer = self.offset_once(of, at, by);
+        if matches!(
+            answer,
+            Err(BrokerError::Refused(ErrorCode::NotLeader | ErrorCode::UnknownTopicOrPartition))
+        ) {
+            self.routes.forget_leader(of);
+            answer = self.offset_once(of, at, by);
+        }
+        answer
+    }
+}
+
+impl KafkaClient {
+    fn offset_once(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        let nobody = || Err(BrokerError::Nonsense("no leader".to_owned()));
+        let leader = self.routes.leaders(std::slice::from_ref(of), by).pop().unwrap_or_else(nobody)?;
+        let address = self.routes.address(leader, by)?;
+        let timestamp = match at {
+            Position::Start => EARLIEST,
+            Position::End => LATEST,
+        };
+        let partition =
+            ListOffsetsPartition::default().with_partition_index(of.partition).with_timestamp(timestamp);
+        let topic =
+            ListOffsetsTopic::default().with_name(topic_name(&of.topic)).with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+        let answer = self.routes.ask(&address, &request, Duration::ZERO, by)?;
+        let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+        let partition =
+            partition.ok_or_else(|| BrokerError::Nonsense(format!("nothing about {}", of.topic)))?;
+        ErrorCode::from_wire(partition.error_code)
+            .map_or(Ok(partition.offset), |code| Err(BrokerError::Refused(code)))
+    }
+}
+
+fn request(wants: &[Want], turn: usize, max_wait: Duration) -> FetchRequest {
+    let first = turn % wants.len().max(1);
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for want in wants[first..].iter().chain(&wants[..first]) {
+        let partition = FetchPartition::default()
+            .with_partition(want.from.partition)
+            .with_fetch_offset(want.offset)
+            .with_partition_max_bytes(want.max_bytes);
+        // The order of partitions is the order of turns, so topics may come up twice.
+        match topics.last_mut().filter(|topic| *topic.topic.0 == *want.from.topic) {
+            Some(topic) => topic.partitions.push(partition),
+            None => topics.push(
+                FetchTopic::default()
+                    .with_topic(topic_name(&want.from.topic))
+                    .with_partitions(vec![partition]),
+            ),
+        }
+    }
+    FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(millis(max_wait))
+        .with_min_bytes(1)
+        .with_max_bytes(bounds::FETCH_BYTES)
+        .with_session_epoch(-1) // no fetch session: each request says all it wants
+        .with_topics(topics)
+}
+
+fn fetched(want: &Want, data: PartitionData) -> Result<Fetched, BrokerError> {
+    if let Some(code) = ErrorCode::from_wire(data.error_code) {
+        return Err(BrokerError::Refused(code));
+    }
+    let set = data.records.unwrap_or_default();
+    let decoded = batch::decode(set, want.offset, data.high_watermark).map_err(|why| {
+        BrokerError::Nonsense(format!("{} {}: {why}", want.from.topic, want.from.partition))
+    })?;
+    Ok(Fetched {
+        records: decoded.records,
+        undecodable: decoded.undecodable,
+        next_offset: decoded.next_offset,
+        start_offset: data.log_start_offset,
+        end_offset: data.high_watermark,
+    })
+}

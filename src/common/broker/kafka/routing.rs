@@ -1,0 +1,301 @@
+//! Who is asked: brokers, leaders and coordinators as far as they are known, and a connection to each in use.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, MetadataRequest};
+
+use super::Cluster;
+use super::connection::{CONNECT, Connection, Lost, REQUEST};
+use super::resolve::Address;
+use super::wire::{Asked, text, topic_name};
+use crate::common::broker::{
+    BrokerError, Deadline, ErrorCode, NodeId, PartitionState, TopicPartition, TopicState,
+};
+
+/// What one client knows of the cluster.
+pub(super) struct Routes {
+    cluster: Arc<Cluster>,
+    client_id: String,
+    brokers: BTreeMap<NodeId, Address>,
+    /// The addresses that a name had when it was last looked up, for when the name service is away.
+    found: HashMap<Address, Vec<SocketAddr>>,
+    connections: HashMap<Address, Connection>,
+    /// When an address failed last, as a count of failures.
+    failed: HashMap<Address, u64>,
+    failures: u64,
+    leaders: HashMap<TopicPartition, NodeId>,
+    coordinators: HashMap<String, Address>,
+}
+
+impl Routes {
+    pub(super) fn new(cluster: Arc<Cluster>, client_id: &str) -> Self {
+        Self {
+            cluster,
+            client_id: client_id.to_owned(),
+            brokers: BTreeMap::new(),
+            found: HashMap::new(),
+            connections: HashMap::new(),
+            failed: HashMap::new(),
+            failures: 0,
+            leaders: HashMap::new(),
+            coordinators: HashMap::new(),
+        }
+    }
+
+    /// Asks one broker. A request is made a second time only on a new connection after an old one turned out to be
+    /// closed, and only if the first cannot have been read or does no harm twice.
+    pub(super) fn ask<R: Asked>(
+        &mut self,
+        of: &Address,
+        request: &R,
+        wait: Duration,
+        by: Deadline,
+    ) -> Result<R::Response, BrokerError> {
+        loop {
+            let (correlation, was_open) = self.send(of, request, by)?;
+            match self.receive::<R>(of, correlation, Instant::now() + REQUEST + wait, by) {
+                Err(Lost::Closed(_)) if was_open && R::REPEATABLE => {}
+                answer => return answer.map_err(BrokerError::from),
+            }
+        }
+    }
+
+    /// Sends a request; tells the answer's number, and whether the connection was already open.
+    pub(super) fn send<R: Asked>(
+        &mut self,
+        to: &Address,
+        request: &R,
+        by: Deadline,
+    ) -> Result<(i32, bool), BrokerError> {
+        loop {
+            let was_open = self.connect(to, by)?;
+            let limit = by.min(Instant::now() + REQUEST);
+            let Some(connection) = self.connections.get_mut(to) else { continue };
+            match connection.send(request, limit) {
+                Ok(correlation) => return Ok((correlation, was_open)),
+                Err(lost) => {
+                    self.give_up(to);
+                    if !(was_open && matches!(lost, Lost::NotSent(_))) {
+                        return Err(lost.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for an answer until the earlier of two instants.
+    pub(super) fn receive<R: Asked>(
+        &mut self,
+        from: &Address,
+        correlation: i32,
+        patience: Instant,
+        by: Deadline,
+    ) -> Result<R::Response, Lost> {
+        let Some(connection) = self.connections.get_mut(from) else {
+            return Err(Lost::Closed(format!("{from}: the connection was given up")));
+        };
+        let answer = connection.receive::<R>(correlation, by.min(patience));
+        if answer.is_err() {
+            self.give_up(from);
+        }
+        answer
+    }
+
+    /// Sees to a connection that is alive as far as can be known; tells whether it was there before.
+    fn connect(&mut self, to: &Address, by: Deadline) -> Result<bool, BrokerError> {
+        if let Some(connection) = self.connections.get_mut(to) {
+            if !connection.is_stale() {
+                return Ok(true);
+            }
+            self.connections.remove(to);
+        }
+        let dialled = self.addresses(to, by).and_then(|addresses| {
+            Connection::dial(to, &addresses, self.cluster.tls.as_ref(), &self.client_id, by)
+        });
+        match dialled {
+            Ok(connection) => {
+                self.failed.remove(to);
+                self.connections.insert(to.clone(), connection);
+                Ok(false)
+            }
+            Err(why) => {
+                self.give_up(to);
+                Err(BrokerError::NotSent(why))
+            }
+        }
+    }
+
+    fn addresses(&mut self, of: &Address, by: Deadline) -> Result<Vec<SocketAddr>, String> {
+        match self.cluster.resolver.addresses(of, by.min(Instant::now() + CONNECT)) {
+            Ok(addresses) => {
+                self.found.insert(of.clone(), addresses.clone());
+                Ok(addresses)
+            }
+            Err(why) => self.found.get(of).cloned().ok_or(why),
+        }
+    }
+
+    /// Closes the connection, asks this broker last from now on, and believes nothing that was thought of it.
+    fn give_up(&mut self, of: &Address) {
+        self.connections.remove(of);
+        self.failures += 1;
+        self.failed.insert(of.clone(), self.failures);
+        let brokers = &self.brokers;
+        self.leaders.retain(|_, node| brokers.get(node) != Some(of));
+        self.coordinators.retain(|_, address| address != of);
+    }
+
+    /// Asks whoever answers: those with a connection first, the one that failed last at last.
+    pub(super) fn ask_any<R: Asked>(
+        &mut self,
+        request: &R,
+        by: Deadline,
+    ) -> Result<R::Response, BrokerError> {
+        let mut candidates: Vec<Address> = self.brokers.values().cloned().collect();
+        let bootstrap = self.cluster.bootstrap.iter().filter(|address| !candidates.contains(address));
+        candidates.extend(bootstrap.cloned().collect::<Vec<_>>());
+        candidates.sort_by_key(|address| {
+            (self.failed.get(address).copied().unwrap_or(0), Reverse(self.connections.contains_key(address)))
+        });
+        let mut last = BrokerError::NotSent("no broker is known".to_owned());
+        for candidate in candidates {
+            if by <= Instant::now() {
+                break;
+            }
+            match self.ask(&candidate, request, Duration::ZERO, by) {
+                Err(error @ BrokerError::NotSent(_)) => last = error,
+                Err(error) if R::REPEATABLE => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks about topics (none: the brokers only) and remembers what it learns.
+    pub(super) fn metadata(
+        &mut self,
+        topics: &[&str],
+        by: Deadline,
+    ) -> Result<HashMap<String, Result<TopicState, ErrorCode>>, BrokerError> {
+        let wanted =
+            topics.iter().map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))));
+        let request = MetadataRequest::default()
+            .with_topics(Some(wanted.collect()))
+            .with_allow_auto_topic_creation(false);
+        let answer = self.ask_any(&request, by)?;
+        let brokers = answer.brokers.iter().filter_map(|broker| {
+            let port = u16::try_from(broker.port).ok()?;
+            Some((broker.node_id.0, Address { host: broker.host.to_string(), port }))
+        });
+        self.brokers = brokers.collect();
+        let mut states = HashMap::new();
+        for topic in answer.topics {
+            let Some(name) = topic.name.as_ref().map(|name| name.0.to_string()) else { continue };
+            let state = match ErrorCode::from_wire(topic.error_code) {
+                None | Some(ErrorCode::LeaderNotAvailable) => Ok(state(&topic)),
+                Some(code) => Err(code),
+            };
+            self.leaders.retain(|of, _| of.topic != name);
+            for partition in state.iter().flat_map(|state| &state.partitions) {
+                if let Some(leader) = partition.leader {
+                    let of = TopicPartition { topic: name.clone(), partition: partition.partition };
+                    self.leaders.insert(of, leader);
+                }
+            }
+            states.insert(name, state);
+        }
+        Ok(states)
+    }
+
+    /// How many brokers the last metadata named.
+    pub(super) fn broker_count(&self) -> usize {
+        self.brokers.len()
+    }
+
+    /// The leaders of partitions, in order; whoever is not known is asked for, in one request.
+    pub(super) fn leaders(
+        &mut self,
+        of: &[TopicPartition],
+        by: Deadline,
+    ) -> Vec<Result<NodeId, BrokerError>> {
+        let mut unknown: Vec<&str> =
+            of.iter().filter(|of| !self.leaders.contains_key(of)).map(|of| of.topic.as_str()).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        let asked = if unknown.is_empty() { Ok(HashMap::new()) } else { self.metadata(&unknown, by) };
+        let leader = |of: &TopicPartition| {
+            if let Some(leader) = self.leaders.get(of) {
+                return Ok(*leader);
+            }
+            let states = asked.as_ref().map_err(Clone::clone)?;
+            let refused = match states.get(&of.topic) {
+                Some(Ok(state)) if state.partitions.iter().any(|p| p.partition == of.partition) => {
+                    ErrorCode::LeaderNotAvailable
+                }
+                Some(Err(code)) => *code,
+                _ => ErrorCode::UnknownTopicOrPartition,
+            };
+            Err(BrokerError::Refused(refused))
+        };
+        of.iter().map(leader).collect()
+    }
+
+    /// Forgets a leader that turned out to be none.
+    pub(super) fn forget_leader(&mut self, of: &TopicPartition) {
+        self.leaders.remove(of);
+    }
+
+    /// Where a broker listens.
+    pub(super) fn address(&mut self, of: NodeId, by: Deadline) -> Result<Address, BrokerError> {
+        if !self.brokers.contains_key(&of) {
+            self.metadata(&[], by)?;
+        }
+        let known = self.brokers.get(&of).cloned();
+        known.ok_or_else(|| BrokerError::NotSent(format!("broker {of} is not in the cluster's metadata")))
+    }
+
+    /// Where the coordinator of a group listens.
+    pub(super) fn coordinator(&mut self, group: &str, by: Deadline) -> Result<Address, BrokerError> {
+        if let Some(known) = self.coordinators.get(group) {
+            return Ok(known.clone());
+        }
+        let answer = self.ask_any(&FindCoordinatorRequest::default().with_key(text(group)), by)?;
+        match ErrorCode::from_wire(answer.error_code) {
+            None => {}
+            Some(code @ (ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoading)) => {
+                return Err(BrokerError::NotSent(format!("group {group} has no coordinator yet ({code})")));
+            }
+            Some(code) => return Err(BrokerError::Refused(code)),
+        }
+        let port = u16::try_from(answer.port)
+            .map_err(|_| BrokerError::Nonsense("a coordinator's port".to_owned()))?;
+        let address = Address { host: answer.host.to_string(), port };
+        self.coordinators.insert(group.to_owned(), address.clone());
+        Ok(address)
+    }
+
+    /// Forgets a coordinator that turned out to be none.
+    pub(super) fn forget_coordinator(&mut self, group: &str) {
+        self.coordinators.remove(group);
+    }
+}
+
+fn state(topic: &MetadataResponseTopic) -> TopicState {
+    let mut partitions: Vec<PartitionState> = topic
+        .partitions
+        .iter()
+        .map(|partition| PartitionState {
+            partition: partition.partition_index,
+            leader: Some(partition.leader_id).filter(|BrokerId(id)| *id >= 0).map(|BrokerId(id)| id),
+            replicas: partition.replica_nodes.len(),
+        })
+        .collect();
+    partitions.sort_by_key(|partition| partition.partition);
+    TopicState { id: topic.topic_id, partitions }
+}

@@ -1,0 +1,71 @@
+//! The requests that are made, each in one version, and what may be concluded from losing one.
+
+use kafka_protocol::messages::{self, ApiKey, GroupId, TopicName};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+
+use crate::common::bounds::{ANSWER_BYTES, FETCH_ANSWER_BYTES};
+
+/// A request as this client makes it.
+///
+/// All versions are *flexible* ones (KIP-482): [`super::frame`] relies on their lengths being variable-length
+/// numbers.
+pub(super) trait Asked: Encodable + HeaderVersion {
+    /// Its number.
+    const KEY: ApiKey;
+    /// What answers it.
+    type Response: Decodable + HeaderVersion;
+    /// The version.
+    const VERSION: i16;
+    /// Whether making it twice is the same as making it once, so that it may be repeated on a new connection when
+    /// an old one turns out to be closed.
+    const REPEATABLE: bool;
+    /// How large its answer may be, in bytes.
+    const ANSWER_BYTES: usize;
+}
+
+macro_rules! asked {
+    ($($key:ident: $request:ident -> $response:ident = $version:literal, $repeatable:literal, $bytes:expr;)*) => {
+        $(impl Asked for messages::$request {
+            const KEY: ApiKey = ApiKey::$key;
+            type Response = messages::$response;
+            const VERSION: i16 = $version;
+            const REPEATABLE: bool = $repeatable;
+            const ANSWER_BYTES: usize = $bytes;
+        })*
+    };
+}
+asked! {
+    Metadata: MetadataRequest -> MetadataResponse = 12, true, ANSWER_BYTES;
+    // From 4 on it asks for several groups at once.
+    FindCoordinator: FindCoordinatorRequest -> FindCoordinatorResponse = 3, true, ANSWER_BYTES;
+    ListOffsets: ListOffsetsRequest -> ListOffsetsResponse = 7, true, ANSWER_BYTES;
+    // 7 brought require_stable; from 8 on it asks for several groups at once.
+    OffsetFetch: OffsetFetchRequest -> OffsetFetchResponse = 7, true, ANSWER_BYTES;
+    DescribeConfigs: DescribeConfigsRequest -> DescribeConfigsResponse = 4, true, ANSWER_BYTES;
+    Heartbeat: HeartbeatRequest -> HeartbeatResponse = 4, true, ANSWER_BYTES;
+    // Below 13, where topics go by id.
+    Fetch: FetchRequest -> FetchResponse = 12, true, FETCH_ANSWER_BYTES;
+    Produce: ProduceRequest -> ProduceResponse = 9, false, ANSWER_BYTES;
+    CreateTopics: CreateTopicsRequest -> CreateTopicsResponse = 7, false, ANSWER_BYTES;
+    // 5 brought static members.
+    JoinGroup: JoinGroupRequest -> JoinGroupResponse = 9, false, ANSWER_BYTES;
+    SyncGroup: SyncGroupRequest -> SyncGroupResponse = 5, false, ANSWER_BYTES;
+    // From 3 on members are a list.
+    LeaveGroup: LeaveGroupRequest -> LeaveGroupResponse = 5, false, ANSWER_BYTES;
+    OffsetCommit: OffsetCommitRequest -> OffsetCommitResponse = 8, false, ANSWER_BYTES;
+}
+
+/// A string of the wire.
+pub(super) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// A topic's name of the wire.
+pub(super) fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+/// A group's name of the wire.
+pub(super) fn group_id(name: &str) -> GroupId {
+    GroupId(text(name))
+}

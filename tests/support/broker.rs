@@ -1,0 +1,240 @@
+//! Real brokers, by `scripts/kafka-broker.sh`.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use kafka_cron::common::broker::kafka::KafkaBroker;
+use kafka_cron::common::broker::{Broker, Client, TopicPartition, TopicState};
+use kafka_cron::common::topics::TopicSpec;
+use tempfile::TempDir;
+
+use super::{soon, wait_until};
+
+/// The version that tests run against unless they say otherwise.
+pub const VERSION: &str = "4.3.1";
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("bash runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    output
+}
+
+/// A port that nobody listens on. Below the range from which the system takes ports for outgoing connections, so
+/// that none of those gets it before its listener does.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 11_000).unwrap_or(0);
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A command line for one of Kafka's own programs, by the name of its class.
+pub fn kafka_program(version: &str, class: &str) -> Command {
+    let libs = run(Command::new(script("kafka-fetch.sh")).arg(version)).stdout;
+    let libs = String::from_utf8(libs).unwrap();
+    let mut java = Command::new("java");
+    java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    java.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"]);
+    java.arg(format!("{}/*", libs.trim())).arg(class);
+    java
+}
+
+/// The broker that all tests of a binary share: `KAFKA_CRON_TEST_BROKERS` where that is set, one of our own
+/// otherwise. Topics and groups of tests have names of their own ([`super::unique`]).
+pub struct TestBroker {
+    brokers: String,
+    _own: Option<OwnBroker>,
+}
+
+impl TestBroker {
+    /// Starts it unless that has been done.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<TestBroker> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            if let Ok(brokers) = std::env::var("KAFKA_CRON_TEST_BROKERS") {
+                return Self { brokers, _own: None };
+            }
+            let own = OwnBroker::start(VERSION);
+            await_groups(&mut *own.broker().client("test"));
+            Self { brokers: own.brokers(), _own: Some(own) }
+        })
+    }
+
+    /// As `--brokers` takes it.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// The port's Kafka end, pointed at it.
+    pub fn broker(&self) -> KafkaBroker {
+        connect(&self.brokers)
+    }
+
+    /// Creates a topic and waits until it can be written. For topics of a test's own; partitions have one copy.
+    pub fn topic(&self, name: &str, partitions: i32) -> TopicState {
+        self.topic_with(name, partitions, Vec::new())
+    }
+
+    /// As [`Self::topic`], with settings.
+    pub fn topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        settings: Vec<(&'static str, String)>,
+    ) -> TopicState {
+        let mut client = self.broker().client("test");
+        let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
+        client.create_topic(&spec, soon()).unwrap();
+        await_topic(&mut *client, name)
+    }
+}
+
+/// The port's Kafka end for a list as `--brokers` takes it.
+pub fn connect(brokers: &str) -> KafkaBroker {
+    let brokers: Vec<String> = brokers.split(',').map(str::to_owned).collect();
+    KafkaBroker::new(&brokers, None).unwrap()
+}
+
+/// Waits until a topic is there and each of its partitions has a leader.
+pub fn await_topic(client: &mut dyn Client, name: &str) -> TopicState {
+    wait_until(&format!("topic {name} has leaders"), Duration::from_secs(30), || {
+        let state = client.topic(name, soon()).ok()??;
+        state.partitions.iter().all(|partition| partition.leader.is_some()).then_some(state)
+    })
+}
+
+/// Waits until groups have coordinators: a fresh cluster makes the topic behind them for the first that asks.
+pub fn await_groups(client: &mut dyn Client) {
+    let of = TopicPartition { topic: "none".to_owned(), partition: 0 };
+    wait_until("groups have coordinators", Duration::from_secs(60), || {
+        client.committed("warm-up", std::slice::from_ref(&of), soon()).ok()
+    });
+}
+
+/// A broker that a test may do anything to. It ends, and its files go, when this is dropped.
+pub struct OwnBroker {
+    version: String,
+    data: TempDir,
+    port: u16,
+    /// What `start` is called with beside version, port and directory.
+    options: Vec<String>,
+}
+
+impl OwnBroker {
+    /// One broker that is a cluster.
+    pub fn start(version: &str) -> Self {
+        Self::start_with(version, &[])
+    }
+
+    /// One broker with settings (`"message.max.bytes=2000"`) beside those of the script.
+    pub fn start_with(version: &str, settings: &[&str]) -> Self {
+        let mut options = vec!["--controller-port".to_owned(), free_port().to_string()];
+        options.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]));
+        let own = Self::prepare(version, options);
+        own.restart();
+        own
+    }
+
+    /// Brokers 1 to `count` of one cluster.
+    pub fn cluster(version: &str, count: usize) -> Vec<Self> {
+        let controllers: Vec<(usize, u16)> = (1..=count).map(|id| (id, free_port())).collect();
+        let voters: Vec<String> =
+            controllers.iter().map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
+        let options = |id: usize, port: u16| {
+            let pairs = [
+                ("--node-id", id.to_string()),
+                ("--controller-port", port.to_string()),
+                ("--voters", voters.join(",")),
+            ];
+            pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+        };
+        let brokers: Vec<Self> =
+            controllers.iter().map(|(id, port)| Self::prepare(version, options(*id, *port))).collect();
+        // Together: none is ready before most of them are.
+        let started: Vec<_> = brokers.iter().map(|own| own.command("start").spawn().unwrap()).collect();
+        for mut process in started {
+            assert!(process.wait().unwrap().success(), "a broker of the cluster did not start");
+        }
+        brokers
+    }
+
+    fn prepare(version: &str, options: Vec<String>) -> Self {
+        let data = tempfile::Builder::new().prefix("kafka-cron-test-").tempdir().unwrap();
+        Self { version: version.to_owned(), data, port: free_port(), options }
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut script = Command::new(script("kafka-broker.sh"));
+        script.arg(command).arg("--data").arg(self.data.path());
+        if command == "start" {
+            script.args(["--version", &self.version, "--port", &self.port.to_string(), "--temporary"]);
+            script.args(["--parent", &std::process::id().to_string()]).args(&self.options);
+            script.stdout(std::process::Stdio::null());
+        }
+        script
+    }
+
+    /// As `--brokers` takes it.
+    pub fn brokers(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port's Kafka end, pointed at it.
+    pub fn broker(&self) -> KafkaBroker {
+        connect(&self.brokers())
+    }
+
+    /// Starts it again, with what was written before. Returns when it answers.
+    pub fn restart(&self) {
+        run(&mut self.command("start"));
+    }
+
+    /// Kills it: no farewell to clients or to other brokers.
+    pub fn kill(&self) {
+        run(self.command("stop").arg("--now"));
+    }
+
+    /// Lets it shut down in order.
+    pub fn stop(&self) {
+        run(&mut self.command("stop"));
+    }
+
+    /// Stops it in its tracks: it still accepts connections (the system does) and says nothing.
+    pub fn freeze(&self) {
+        run(Command::new("kill").arg("-STOP").arg(self.pid()));
+    }
+
+    /// Ends [`Self::freeze`].
+    pub fn thaw(&self) {
+        run(Command::new("kill").arg("-CONT").arg(self.pid()));
+    }
+
+    fn pid(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("broker.pid")).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        // In a panic a second one would hide the first.
+        drop(self.command("stop").arg("--now").output());
+    }
+}
