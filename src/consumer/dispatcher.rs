@@ -405,6 +405,11 @@ impl Dispatcher {
         self.partitions.values().filter_map(Partition::next_due).min()
     }
 
+    /// Whether a claim is under way and not yet decided.
+    pub fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// Whether a step would send something at once.
     pub fn is_busy(&self) -> bool {
         self.pending.is_some() || (!self.to_load.is_empty() && !self.waits_for_new_id)

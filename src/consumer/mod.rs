@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod backoff;
 pub mod claims;
+pub mod dispatch;
 pub mod dispatcher;
 pub mod duplicates;
 pub mod fetcher;

@@ -1,0 +1,220 @@
+//! The thread `dispatch`: feeds the [`Dispatcher`] with what arrives and carries out what it says.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+
+use super::dispatcher::{Act, Claimed, Dispatcher, Now, Options};
+use super::fetcher::{Chunk, Track, What};
+use super::poll::{Plan, Poll};
+use super::reporter::{self, Tell};
+use crate::common::broker::{Client, TopicPartition};
+use crate::common::clock::Clock;
+use crate::common::membership::{Change, Membership};
+use crate::common::metrics::Beat;
+use crate::common::thread::{Joined, spawn};
+
+/// What dispatch listens to and talks to.
+pub struct Lines {
+    /// Changes of the membership.
+    pub changes: Receiver<Change>,
+    /// What was read.
+    pub chunks: Receiver<Chunk>,
+    /// One message for each worker that has become free.
+    pub idle: Receiver<()>,
+    /// To the workers: as many places as workers, and never more under way than are free, so it never blocks.
+    pub jobs: Sender<Box<Claimed>>,
+    /// To the reporter. Full only while Kafka is away, and then nothing can be claimed anyway.
+    pub tell: Sender<Tell>,
+    /// The poll threads.
+    pub poll: Poll,
+    /// Our membership. It ends with this thread, so that a job that is waited for keeps no partition from others.
+    pub membership: Membership,
+}
+
+/// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
+#[derive(Debug)]
+pub struct Dispatch {
+    _stop: Sender<()>,
+    thread: Joined,
+}
+
+/// How long a claim that is under way when we stop may still be answered.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+impl Dispatch {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        options: Options,
+        client: Box<dyn Client>,
+        clock: Arc<dyn Clock>,
+        lines: Lines,
+        beat: Beat,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let thread = spawn("dispatch", move || {
+            let topic = options.topic.clone();
+            let dispatcher = Dispatcher::new(options);
+            let tracks = Vec::new();
+            let mut dispatching = Dispatching {
+                dispatcher,
+                client,
+                clock,
+                lines,
+                topic,
+                generation: -1,
+                tracks,
+                plan: None,
+                free: 0,
+            };
+            dispatching.run(&stopped, &beat);
+        })?;
+        Ok(Self { _stop: stop, thread })
+    }
+
+    /// Whether the thread has ended by itself: the instance id is in use elsewhere.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Dispatching {
+    dispatcher: Dispatcher,
+    client: Box<dyn Client>,
+    clock: Arc<dyn Clock>,
+    lines: Lines,
+    topic: String,
+    generation: i32,
+    tracks: Plan,
+    /// A plan that `poll` has not taken yet.
+    plan: Option<Plan>,
+    free: usize,
+}
+
+impl Dispatching {
+    fn run(&mut self, stopped: &Receiver<()>, beat: &Beat) {
+        loop {
+            select! {
+                recv(self.lines.changes) -> change => match change {
+                    Ok(change) => if !self.changed(&change) { return },
+                    Err(_) => return,
+                },
+                recv(self.lines.chunks) -> chunk => match chunk {
+                    Ok(chunk) => self.read(chunk),
+                    Err(_) => return,
+                },
+                recv(self.lines.idle) -> _ => self.free += 1,
+                recv(stopped) -> _ => return self.finish(),
+                recv(self.clock.alarm(self.wait())) -> _ => {}
+            }
+            self.free += self.lines.idle.try_iter().count();
+            beat.touch(self.clock.now());
+            self.step();
+            self.set_gates();
+        }
+    }
+
+    /// `false` when there is no going on.
+    fn changed(&mut self, change: &Change) -> bool {
+        if let Change::Assigned { holder, partitions } = change {
+            self.generation = holder.generation;
+            let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
+            log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);
+        }
+        self.dispatcher.changed(change);
+        self.tracks.clear();
+        self.plan = Some(Vec::new());
+        *change != Change::Fenced
+    }
+
+    fn read(&mut self, chunk: Chunk) {
+        match chunk.what {
+            What::Records { records, next, .. } => {
+                self.dispatcher.read(chunk.generation, chunk.partition, records, next);
+            }
+            What::OutOfRange => self.dispatcher.lost_position(chunk.generation, chunk.partition),
+        }
+    }
+
+    fn step(&mut self) {
+        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
+            match act {
+                Act::Start(claimed) => self.hand_over(claimed),
+                Act::JoinAsNew => {
+                    log::warn!(
+                        "a commit may still be under way; joining under a new member id before the next claim"
+                    );
+                    self.lines.membership.join_as_new();
+                }
+                Act::Read(offsets) => self.read_from(&offsets),
+                Act::Note(event) => {
+                    let note = Tell::Note(self.topic.clone(), event);
+                    if self.lines.tell.send(note).is_err() {
+                        log::debug!("the reporter has ended; an event is not written");
+                    }
+                }
+            }
+        }
+        if let Some(plan) = self.plan.take() {
+            match self.lines.poll.plans.try_send(plan) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+                Err(TrySendError::Full(plan)) => self.plan = Some(plan),
+            }
+        }
+    }
+
+    fn hand_over(&mut self, claimed: Box<Claimed>) {
+        self.free = self.free.saturating_sub(1);
+        let sent = self.lines.tell.send(reporter::started(&claimed)).is_ok();
+        if !sent || self.lines.jobs.send(claimed).is_err() {
+            log::error!(
+                "an attempt was claimed and there is no worker left to run it; its lease will end it"
+            );
+        }
+    }
+
+    fn read_from(&mut self, offsets: &[(i32, i64)]) {
+        let track = |(partition, next): &(i32, i64)| {
+            Arc::new(Track {
+                of: TopicPartition { topic: self.topic.clone(), partition: *partition },
+                generation: self.generation,
+                next: AtomicI64::new(*next),
+                open: AtomicBool::new(true),
+            })
+        };
+        self.tracks = offsets.iter().map(track).collect();
+        self.plan = Some(self.tracks.clone());
+    }
+
+    fn set_gates(&self) {
+        for track in &self.tracks {
+            track.open.store(!self.dispatcher.is_full(track.of.partition), Ordering::Release);
+        }
+    }
+
+    /// At least once a second, because the wall clock may jump; at once after an answer that was none.
+    fn wait(&self) -> Duration {
+        if self.dispatcher.is_busy() || self.plan.is_some() {
+            return Duration::from_millis(20);
+        }
+        let until_due = self.dispatcher.next_due().map(|at| at - self.clock.now());
+        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
+        // Due and no worker free: the worker's message wakes us.
+        until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX).min(Duration::from_secs(1))
+    }
+
+    /// A claim that is under way is still ours if its answer comes now.
+    fn finish(&mut self) {
+        let until = self.clock.monotonic() + LAST_ANSWER;
+        while self.dispatcher.has_pending() && self.clock.monotonic() < until {
+            self.step();
+        }
+    }
+}
