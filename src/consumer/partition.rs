@@ -219,7 +219,7 @@ mod tests {
             cluster: ClusterName::new("c").unwrap(),
             scheduled_at: at(0),
             command: String::new(),
-            environment: BTreeMap::new(),
+            environment: Arc::default(),
             cwd: None,
             user: None,
             limits: Limits { timeout_ms: None, grace_ms: 0 },

@@ -85,6 +85,23 @@ pub enum Event {
         /// The last 8 KiB of what it wrote to stdout and stderr, invalid UTF-8 replaced.
         output_tail: String,
     },
+    /// Ticks that will never be run: one event a job and interval, never one a tick. Key: job.
+    Missed {
+        /// The job.
+        job: JobName,
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The first tick that is missed.
+        from: DateTime<Utc>,
+        /// The last tick that is missed.
+        to: DateTime<Utc>,
+        /// How many there are.
+        count: u64,
+        /// Why.
+        reason: MissedReason,
+        /// When it was decided.
+        at: DateTime<Utc>,
+    },
     /// A message that is no attempt, or not one of this cluster's, went to the dead-letter topic. Key: topic.
     Unreadable {
         /// Where it lies; the first of them if a whole batch is meant.
@@ -124,6 +141,14 @@ pub struct RunningAttempt {
     pub attempt: AttemptRef,
     /// Where its message lies.
     pub place: Place,
+}
+
+/// Why ticks are not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissedReason {
+    /// The message is larger than the cluster's topic takes (`max.message.bytes`).
+    TooLarge,
 }
 
 /// What followed from the end of an attempt.

@@ -23,7 +23,7 @@ pub struct Run {
     pub command: String,
     /// The `NAME=value` lines of the job file that stand above the job; `SHELL` and `PATH` among them count.
     #[serde(default)]
-    pub environment: BTreeMap<String, String>,
+    pub environment: Arc<BTreeMap<String, String>>,
     /// Working directory; the consumer's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,

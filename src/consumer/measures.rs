@@ -1,0 +1,151 @@
+//! What a consumer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
+
+use chrono::{DateTime, Utc};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::dispatcher::Claimed;
+use super::reports::Report;
+use crate::common::metrics::{DURATION_SECONDS, JobLabels, LATENESS_SECONDS, Metrics};
+use crate::common::words::Then;
+
+/// The metrics of one consumer, all of one topic.
+#[derive(Debug, Clone)]
+pub struct Measures {
+    /// Attempts that were handed to a worker and have not been reported.
+    pub workers_busy: IntGauge,
+    /// Workers in all.
+    pub workers: IntGauge,
+    /// Copies of attempts that were dropped.
+    pub duplicates: IntCounter,
+    /// Claims that the coordinator refused.
+    pub claims_refused: IntCounter,
+    /// Claims that were confirmed after their lease.
+    pub claims_too_late: IntCounter,
+    /// Generations that we were assigned a share in.
+    pub rebalances: IntCounter,
+    /// Messages that are held until their instant.
+    pub held: IntGauge,
+    /// Messages that nobody has claimed, by partition; only those of our partitions.
+    pub lag: IntGaugeVec,
+    /// Failures to fetch, by reason.
+    pub fetch_failures: IntCounterVec,
+    /// Failures to claim, by reason.
+    pub claim_failures: IntCounterVec,
+    /// Failures to write results, by reason.
+    pub report_failures: IntCounterVec,
+    /// Letters written, by reason.
+    pub dead_letters: IntCounterVec,
+    attempts_started: IntCounter,
+    attempts: IntCounterVec,
+    durations: HistogramVec,
+    retries: IntCounter,
+    lateness: Histogram,
+    stages: HistogramVec,
+    jobs: JobLabels,
+    topic: String,
+}
+
+impl Measures {
+    /// Registers the metrics of a consumer of `topic`.
+    pub fn new(metrics: &Metrics, topic: &str) -> Self {
+        let counter = |name, help| metrics.counters(name, help, &["topic"]).with_label_values(&[topic]);
+        let gauge = |name, help| metrics.gauges(name, help, &["topic"]).with_label_values(&[topic]);
+        let failures = |name, help| metrics.counters(name, help, &["topic", "reason"]);
+        Self {
+            workers_busy: gauge("cron_workers_busy", "Workers that have an attempt under way."),
+            workers: gauge("cron_workers", "Workers in all."),
+            duplicates: counter("cron_duplicates_dropped_total", "Copies of attempts that were dropped."),
+            claims_refused: counter("cron_claims_refused_total", "Claims that the coordinator refused."),
+            claims_too_late: counter(
+                "cron_claims_too_late_total",
+                "Claims that were confirmed after their lease and therefore not started.",
+            ),
+            rebalances: counter("cron_rebalances_total", "Generations of the group that gave us a share."),
+            held: gauge("cron_held_attempts", "Attempts that are held until the instant they may start."),
+            lag: metrics.gauges(
+                "cron_lag_messages",
+                "Messages that nobody has claimed yet, held ones included, of the partitions that are ours.",
+                &["topic", "partition"],
+            ),
+            fetch_failures: failures("cron_fetch_failures_total", "Fetches that failed."),
+            claim_failures: failures("cron_claim_failures_total", "Claims without an answer that decides them."),
+            report_failures: failures("cron_report_failures_total", "Writes of results that failed."),
+            dead_letters: failures("cron_dead_letters_total", "Letters written to the dead-letter topic."),
+            attempts_started: counter("cron_attempts_started_total", "Attempts handed to a worker."),
+            attempts: metrics.counters(
+                "cron_attempts_total",
+                "Attempts that have ended.",
+                &["topic", "job", "outcome"],
+            ),
+            durations: metrics.histograms(
+                "cron_attempt_duration_seconds",
+                "How long attempts took.",
+                &["topic", "outcome"],
+                DURATION_SECONDS,
+            ),
+            retries: counter("cron_retries_total", "Attempts that were passed on to the retry topic."),
+            lateness: metrics
+                .histograms(
+                    "cron_lateness_seconds",
+                    "From the instant that an attempt was due to the start of its process.",
+                    &["topic"],
+                    LATENESS_SECONDS,
+                )
+                .with_label_values(&[topic]),
+            stages: metrics.histograms(
+                "cron_lateness_stage_seconds",
+                "The parts of the lateness: scheduled to published, due and published to claimed, claimed to started.",
+                &["topic", "stage"],
+                LATENESS_SECONDS,
+            ),
+            jobs: JobLabels::new(),
+            topic: topic.to_owned(),
+        }
+    }
+
+    /// An attempt's process was started (or could not be).
+    pub fn started(&self, claimed: &Claimed, started_at: DateTime<Utc>) {
+        let attempt = &claimed.attempt;
+        let due = attempt.not_before.unwrap_or(attempt.run.scheduled_at);
+        let published = DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or(due);
+        self.attempts_started.inc();
+        self.lateness.observe(seconds(due, started_at));
+        let stage = |name, from, to| {
+            self.stages.with_label_values(&[self.topic.as_str(), name]).observe(seconds(from, to));
+        };
+        stage("claimed", published.max(due), claimed.claimed_at);
+        stage("started", claimed.claimed_at, started_at);
+    }
+
+    /// An attempt has ended.
+    pub fn ended(&self, report: &Report) {
+        let (job, outcome) = (&report.claimed.attempt.run.job, report.outcome.word());
+        self.attempts.with_label_values(&[self.topic.as_str(), self.jobs.of(job), outcome]).inc();
+        let took = seconds(report.started_at, report.ended_at);
+        self.durations.with_label_values(&[self.topic.as_str(), outcome]).observe(took);
+    }
+
+    /// What follows from an attempt's end is confirmed.
+    pub fn passed_on(&self, then: Then) {
+        match then {
+            Then::Done => {}
+            Then::Retried => self.retries.inc(),
+            Then::Dead => self.dead_letter("attempts_exhausted"),
+        }
+    }
+
+    /// A letter is confirmed.
+    pub fn dead_letter(&self, reason: &str) {
+        self.dead_letters.with_label_values(&[self.topic.as_str(), reason]).inc();
+    }
+
+    /// A call failed.
+    pub fn failed(&self, what: &IntCounterVec, reason: &str) {
+        what.with_label_values(&[self.topic.as_str(), reason]).inc();
+    }
+}
+
+/// Seconds from one instant to another by clocks of two hosts; never negative.
+fn seconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    (to - from).to_std().unwrap_or_default().as_secs_f64()
+}

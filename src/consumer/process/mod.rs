@@ -1,0 +1,1 @@
+//! Processes: how an attempt's command is started, watched and ended.

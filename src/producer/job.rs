@@ -1,0 +1,67 @@
+//! A job: a line of the job file, checked and complete.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::schedule::Schedule;
+use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
+
+/// Namespace of the hash that spreads jobs over their jitter; any fixed value would do.
+const SPREAD: Uuid = Uuid::NAMESPACE_OID;
+
+/// What a line of the job file asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Unique in its file.
+    pub name: JobName,
+    /// Whose consumers run it.
+    pub cluster: ClusterName,
+    /// When. Shared by all the jobs that have the same expression and zone.
+    pub schedule: Arc<Schedule>,
+    /// The tick is shifted by less than this, by as much as the hash of the name says. Whole seconds.
+    pub jitter: Duration,
+    /// Handed verbatim to the shell.
+    pub command: String,
+    /// The `NAME=value` lines above the job.
+    pub environment: Arc<BTreeMap<String, String>>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// User to run as.
+    pub user: Option<String>,
+    /// How long an attempt may take.
+    pub limits: Limits,
+    /// How often and when it is tried again.
+    pub retry: RetryPolicy,
+}
+
+impl Job {
+    /// By how much the job's ticks come after the instants of its schedule: whole seconds, less than the jitter (none
+    /// where that is below a second), always the same for the same name.
+    pub fn shift(&self) -> TimeDelta {
+        let span = self.jitter.as_secs();
+        let hash = Uuid::new_v5(&SPREAD, self.name.as_str().as_bytes()).as_u64_pair().0;
+        let seconds = hash.checked_rem(span).unwrap_or(0);
+        TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0))
+    }
+
+    /// The run that the job owes for its tick at `at`; `revision` names the job file.
+    pub fn run(&self, at: DateTime<Utc>, revision: &str) -> Run {
+        Run {
+            id: RunId::of(&self.name, at),
+            job: self.name.clone(),
+            cluster: self.cluster.clone(),
+            scheduled_at: at,
+            command: self.command.clone(),
+            environment: Arc::clone(&self.environment),
+            cwd: self.cwd.clone(),
+            user: self.user.clone(),
+            limits: self.limits,
+            retry: self.retry,
+            revision: revision.to_owned(),
+        }
+    }
+}
