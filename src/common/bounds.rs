@@ -10,6 +10,10 @@ pub const TICKS_PER_BATCH: usize = 2_000;
 /// does not take more from the timetable until one is confirmed.
 pub const TICK_BATCHES: usize = 2;
 
+/// Bytes of keys and values in one batch of a produce request: half of what a broker takes by default
+/// (`message.max.bytes`), so that no batch of small records is refused for its size.
+pub const PRODUCE_BATCH_BYTES: usize = 512 * 1024;
+
 /// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).
 pub const DUPLICATE_WINDOW: i64 = 10_000;
 

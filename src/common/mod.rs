@@ -9,6 +9,7 @@ pub mod exit;
 pub mod logging;
 pub mod membership;
 pub mod metrics;
+pub mod outgoing;
 pub mod signals;
 pub mod thread;
 pub mod topics;

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::dispatcher::Claimed;
-use super::reports::{Outgoing, Report};
-use crate::common::broker::{BrokerError, Client, ProduceBatch, Record, TopicPartition, partition_for};
+use super::measures::Measures;
+use super::reports::Report;
+use crate::common::broker::Client;
 use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
+use crate::common::outgoing::{Outgoing, Unwritten, Writer};
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::{AttemptRef, Event, RunningAttempt};
 use crate::common::{topics, wire};
@@ -60,15 +62,17 @@ impl Reporter {
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         give_up: Receiver<()>,
+        measures: Measures,
         beat: Beat,
     ) -> io::Result<Self> {
         // A start and an end for each worker.
         let (tell, told) = bounded(options.workers * 2 + 2);
         let thread = spawn("reporter", move || {
             let next_alive = clock.monotonic() + options.lease / 3;
-            let counts = BTreeMap::new();
             let running = BTreeMap::new();
-            let reporting = Reporting { options, client, clock, give_up, counts, running, next_alive };
+            let writer = Writer::default();
+            let reporting =
+                Reporting { options, client, clock, give_up, writer, measures, running, next_alive };
             reporting.run(&told, &beat);
         })?;
         Ok(Self { tell, _thread: thread })
@@ -86,7 +90,8 @@ struct Reporting {
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
     give_up: Receiver<()>,
-    counts: BTreeMap<String, i32>,
+    writer: Writer,
+    measures: Measures,
     running: BTreeMap<AttemptRef, RunningAttempt>,
     next_alive: Instant,
 }
@@ -117,6 +122,7 @@ impl Reporting {
                 return;
             }
             for report in &ended {
+                self.measures.passed_on(report.then());
                 let attempt = &report.claimed.attempt;
                 self.running.remove(&AttemptRef { run: attempt.run.id, attempt: attempt.attempt });
             }
@@ -130,7 +136,7 @@ impl Reporting {
             Tell::Ended(report) => ended.push(*report),
             Tell::Note(key, event) => {
                 let value = wire::encode(&event);
-                notes.push(Outgoing { topic: topics::RUNS.to_owned(), key, value });
+                notes.push(Outgoing { topic: topics::RUNS.into(), key: key.into(), value });
             }
         }
     }
@@ -151,10 +157,10 @@ impl Reporting {
             running: self.running.values().cloned().collect(),
             at: self.clock.now(),
         };
-        let key = self.options.consumer.clone();
-        let alive = Outgoing { topic: topics::RUNS.to_owned(), key, value: wire::encode(&event) };
-        if let Err((_, error)) = self.write(vec![alive]) {
-            log::warn!("the sign of life could not be written: {error}");
+        let key = self.options.consumer.clone().into();
+        let alive = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        if let Some(failure) = self.write(vec![alive]).first() {
+            log::warn!("the sign of life could not be written: {}", failure.error);
             self.next_alive = now + Duration::from_secs(1).min(self.options.lease / 6);
         }
     }
@@ -164,16 +170,13 @@ impl Reporting {
         let mut wait = Duration::from_millis(50);
         let mut told = false;
         while !records.is_empty() {
-            match self.write(records) {
-                Ok(()) => break,
-                Err((left, error)) => {
-                    if !told {
-                        log::warn!("{} results wait to be written: {error}; trying again", left.len());
-                        told = true;
-                    }
-                    records = left;
-                }
+            let unwritten = self.write(records);
+            let Some(first) = unwritten.first() else { break };
+            if !told {
+                log::warn!("results wait to be written: {}; trying again", first.error);
+                told = true;
             }
+            records = unwritten.into_iter().flat_map(|failure| failure.records).collect();
             select! {
                 recv(self.give_up) -> _ => {
                     log::error!("{} results could not be written; their leases will end them", records.len());
@@ -190,54 +193,13 @@ impl Reporting {
     }
 
     /// Writes once, and returns what was not confirmed.
-    fn write(&mut self, records: Vec<Outgoing>) -> Result<(), (Vec<Outgoing>, BrokerError)> {
+    fn write(&mut self, records: Vec<Outgoing>) -> Vec<Unwritten> {
         let by = self.clock.monotonic() + Duration::from_secs(2);
         let timestamp_ms = self.clock.now().timestamp_millis();
-        let mut batches: BTreeMap<TopicPartition, Vec<Outgoing>> = BTreeMap::new();
-        for record in &records {
-            match self.partition_count(&record.topic, by) {
-                Ok(count) => {
-                    let partition = partition_for(record.key.as_bytes(), count);
-                    let to = TopicPartition { topic: record.topic.clone(), partition };
-                    batches.entry(to).or_default().push(record.clone());
-                }
-                Err(error) => return Err((records, error)),
-            }
+        let unwritten = self.writer.write(self.client.as_mut(), records, timestamp_ms, by);
+        for failure in &unwritten {
+            self.measures.failed(&self.measures.report_failures, failure.error.word());
         }
-        let produce: Vec<ProduceBatch> = batches
-            .iter()
-            .map(|(to, outgoing)| ProduceBatch {
-                to: to.clone(),
-                records: outgoing
-                    .iter()
-                    .map(|out| Record {
-                        key: Some(out.key.clone().into()),
-                        value: Some(out.value.clone()),
-                        timestamp_ms,
-                    })
-                    .collect(),
-            })
-            .collect();
-        let answers = self.client.produce(&produce, by);
-        let mut left = Vec::new();
-        let mut first_error = None;
-        for (outgoing, answer) in batches.into_values().zip(answers) {
-            if let Err(error) = answer {
-                first_error.get_or_insert(error);
-                left.extend(outgoing);
-            }
-        }
-        first_error.map_or(Ok(()), |error| Err((left, error)))
-    }
-
-    fn partition_count(&mut self, topic: &str, by: Instant) -> Result<i32, BrokerError> {
-        if let Some(count) = self.counts.get(topic) {
-            return Ok(*count);
-        }
-        let missing = || BrokerError::NotSent(format!("topic {topic} does not exist yet"));
-        let state = self.client.topic(topic, by)?.ok_or_else(missing)?;
-        let count = i32::try_from(state.partitions.len()).unwrap_or(1);
-        self.counts.insert(topic.to_owned(), count);
-        Ok(count)
+        unwritten
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::backoff;
 use super::dispatcher::Claimed;
+use crate::common::outgoing::Outgoing;
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
 use crate::common::words::{Attempt, AttemptRef, Event, Outcome, Then};
@@ -23,17 +24,6 @@ pub struct Report {
     pub output_bytes: u64,
     /// The end of what it wrote.
     pub output_tail: String,
-}
-
-/// A record for a topic, its key and value; the partition follows from the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Where it goes.
-    pub topic: String,
-    /// By which it is found.
-    pub key: String,
-    /// What it says.
-    pub value: bytes::Bytes,
 }
 
 impl Report {
@@ -61,7 +51,7 @@ impl Report {
                 (topics::dead(&attempt.run.cluster), wire::encode(&letter))
             }
         };
-        Some(Outgoing { topic, key: attempt.run.id.to_string(), value })
+        Some(Outgoing { topic: topic.into(), key: attempt.run.id.to_string().into(), value })
     }
 
     fn next_attempt(&self) -> Attempt {
@@ -107,7 +97,7 @@ impl Report {
             output_bytes: self.output_bytes,
             output_tail: self.output_tail.clone(),
         };
-        Outgoing { topic: topics::RUNS.to_owned(), key: run.id.to_string(), value: wire::encode(&event) }
+        Outgoing { topic: topics::RUNS.into(), key: run.id.to_string().into(), value: wire::encode(&event) }
     }
 }
 
@@ -136,7 +126,7 @@ mod tests {
         let report = report(attempt, left, outcome);
         assert_eq!(report.then(), then);
         let passed_on = report.passed_on("me");
-        assert_eq!(passed_on.as_ref().map(|out| out.topic.as_str()), topic);
+        assert_eq!(passed_on.as_ref().map(|out| out.topic.as_ref()), topic);
         passed_on
     }
 
