@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::dispatcher::{Act, Claimed, Dispatcher, Now, Options};
 use super::fetcher::{Chunk, Track, What};
+use super::measures::Measures;
 use super::poll::{Plan, Poll};
 use super::reporter::{self, Tell};
 use crate::common::broker::{Client, TopicPartition};
@@ -55,6 +56,7 @@ impl Dispatch {
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         lines: Lines,
+        measures: Measures,
         beat: Beat,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
@@ -67,6 +69,7 @@ impl Dispatch {
                 client,
                 clock,
                 lines,
+                measures,
                 topic,
                 generation: -1,
                 tracks,
@@ -89,6 +92,7 @@ struct Dispatching {
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
     lines: Lines,
+    measures: Measures,
     topic: String,
     generation: i32,
     tracks: Plan,

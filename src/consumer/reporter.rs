@@ -43,17 +43,16 @@ pub struct Options {
     pub workers: usize,
 }
 
-/// The handle. Dropping it (and every clone of its sender) ends the thread once all is written; the field order
-/// matters for that.
+/// The handle. The thread ends when every sender of the channel is gone and all is written; dropping the handle ends
+/// the wait for a Kafka that is away.
 #[derive(Debug)]
 pub struct Reporter {
-    /// Where to tell it.
-    pub tell: Sender<Tell>,
-    _thread: Joined,
+    _give_up: Sender<()>,
+    thread: Joined,
 }
 
 impl Reporter {
-    /// Starts the thread. After `give_up` is closed it does not wait for a Kafka that is away any more.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
@@ -61,21 +60,26 @@ impl Reporter {
         options: Options,
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
-        give_up: Receiver<()>,
         measures: Measures,
         beat: Beat,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Sender<Tell>)> {
         // A start and an end for each worker.
         let (tell, told) = bounded(options.workers * 2 + 2);
+        let (give_up, given_up) = bounded(0);
         let thread = spawn("reporter", move || {
             let next_alive = clock.monotonic() + options.lease / 3;
             let running = BTreeMap::new();
             let writer = Writer::default();
             let reporting =
-                Reporting { options, client, clock, give_up, writer, measures, running, next_alive };
+                Reporting { options, client, clock, given_up, writer, measures, running, next_alive };
             reporting.run(&told, &beat);
         })?;
-        Ok(Self { tell, _thread: thread })
+        Ok((Self { _give_up: give_up, thread }, tell))
+    }
+
+    /// Whether all is written and the thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
     }
 }
 
@@ -89,7 +93,7 @@ struct Reporting {
     options: Options,
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
-    give_up: Receiver<()>,
+    given_up: Receiver<()>,
     writer: Writer,
     measures: Measures,
     running: BTreeMap<AttemptRef, RunningAttempt>,
@@ -178,7 +182,7 @@ impl Reporting {
             }
             records = unwritten.into_iter().flat_map(|failure| failure.records).collect();
             select! {
-                recv(self.give_up) -> _ => {
+                recv(self.given_up) -> _ => {
                     log::error!("{} results could not be written; their leases will end them", records.len());
                     return false;
                 }
