@@ -63,3 +63,9 @@ pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
 /// Names waiting to be looked up. One is looked up at a time; whoever finds no room gives up at its deadline.
 pub const RESOLVER_QUESTIONS: usize = 8;
+
+/// Connections to a program's page at a time: several scrapers and probes at once, and a page's worth of memory each.
+pub const HTTP_CONNECTIONS: usize = 16;
+
+/// The longest head of a request to the page, as servers commonly have it: room for a browser's cookies.
+pub const HTTP_HEAD_BYTES: usize = 8 * 1024;

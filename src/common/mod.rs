@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod duration;
 pub mod exit;
+pub mod http;
 pub mod logging;
 pub mod membership;
 pub mod metrics;
