@@ -10,11 +10,12 @@ use kafka_cron::common::broker::Broker;
 use kafka_cron::common::cli::{self, KafkaArgs, ObserveArgs};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::exit::{self, Exit, Fault};
+use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::words::ClusterName;
 use kafka_cron::common::{logging, signals, topics};
-use kafka_cron::consumer::dispatch::{Dispatch, Lines};
+use kafka_cron::consumer::dispatch::{Dispatch, Lines, MEMBER, Observe};
 use kafka_cron::consumer::measures::Measures;
 use kafka_cron::consumer::poll::Poll;
 use kafka_cron::consumer::reporter::Reporter;
@@ -86,6 +87,12 @@ fn run(args: &Args) -> Result<(), Fault> {
     let broker: Arc<dyn Broker> = Arc::new(args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let beats = Beats::new(&metrics);
+    let health = Health::new(&metrics);
+    health.set(MEMBER, Fact::NotReady("the group has not been joined yet".to_owned()));
+    let bound = Bound::bind(args.observe.metrics_addr).map_err(Fault::system("--metrics-addr"))?;
+    let beat = beats.thread("metrics-http");
+    let _page = Page::start(bound, metrics.clone(), health.clone(), Arc::clone(&clock), beat)
+        .map_err(Fault::system("the page's thread"))?;
     let measures = Measures::new(&metrics, &args.topic);
     let consumer = name(args);
     let group = args.group.clone().unwrap_or_else(|| args.topic.clone());
@@ -134,11 +141,13 @@ fn run(args: &Args) -> Result<(), Fault> {
         client("dispatch"),
         Arc::clone(&clock),
         lines,
-        measures,
-        beats.thread("dispatch"),
+        Observe { measures, health: health.clone(), beat: beats.thread("dispatch") },
     )
     .map_err(thread("the dispatch thread"))?;
 
+    for name in ["dispatch", "membership", "poll"] {
+        health.watch(name, beats.thread(name), STALLED);
+    }
     let ended = await_end(&signals, &dispatch);
     log::info!("nothing more is taken; running jobs are waited for");
     drop(dispatch);
@@ -153,6 +162,9 @@ fn run(args: &Args) -> Result<(), Fault> {
     drop(reporter);
     ended
 }
+
+/// A thread that has not come round for so long does not come round any more: far beyond any call's time limit.
+const STALLED: Duration = Duration::from_secs(120);
 
 /// How long results may wait for a Kafka that is away when all jobs have ended.
 const LAST_RESULTS: Duration = Duration::from_secs(10);

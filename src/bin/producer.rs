@@ -11,8 +11,8 @@ use kafka_cron::common::broker::Broker;
 use kafka_cron::common::cli::{ClusterList, KafkaArgs, ObserveArgs};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::exit::{self, Exit, Fault};
+use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::metrics::{Beats, Metrics};
-use kafka_cron::common::page::{Health, Page};
 use kafka_cron::common::{logging, signals};
 use kafka_cron::producer::jobfile::{self, JobFile};
 use kafka_cron::producer::measures::Measures;
@@ -70,8 +70,11 @@ fn run(args: &Args) -> Result<(), Fault> {
     let broker: Arc<dyn Broker> = Arc::new(args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let beats = Beats::new(&metrics);
-    let health = Health::new();
-    let _page = Page::start(args.observe.metrics_addr, &metrics, &health, &clock, &beats)?;
+    let health = Health::new(&metrics);
+    let bound = Bound::bind(args.observe.metrics_addr).map_err(Fault::system("--metrics-addr"))?;
+    let beat = beats.thread("metrics-http");
+    let _page = Page::start(bound, metrics.clone(), health.clone(), Arc::clone(&clock), beat)
+        .map_err(Fault::system("the page's thread"))?;
 
     let measures = Measures::new(&metrics);
     let clusters = args.clusters.as_slice();
@@ -83,13 +86,13 @@ fn run(args: &Args) -> Result<(), Fault> {
             setup::Options { partitions: args.partitions, replication_factor: args.replication_factor };
         let options = publisher::Options { cluster: cluster.clone(), number, topics };
         let measures = measures.of(cluster);
-        let fact = health.fact(cluster.as_str(), "its topics have not been seen to yet");
+        health.set(cluster.as_str(), Fact::NotReady("its topics have not been seen to yet".to_owned()));
         let around = Around {
             client: broker.client("kafka-cron-producer"),
             clock: Arc::clone(&clock),
             confirmed: confirming.clone(),
             measures: measures.clone(),
-            reached: Box::new(move |state| fact.set(state)),
+            health: health.clone(),
             beat: beats.thread("publish"),
         };
         let (publisher, batches) =
@@ -103,6 +106,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let timer = Timer::start(lanes, jobs.revision, confirmed, Arc::clone(&clock), beats.thread("timer"))
         .map_err(Fault::system("the timer's thread"))?;
 
+    health.watch("timer", beats.thread("timer"), STALLED);
     let ended = wait(&signals, || timer.is_over());
     log::info!("ending");
     drop(timer);
@@ -110,6 +114,9 @@ fn run(args: &Args) -> Result<(), Fault> {
     drop(publishers);
     ended
 }
+
+/// A thread that has not come round for so long does not come round any more: far beyond any call's time limit.
+const STALLED: Duration = Duration::from_secs(60);
 
 fn read_jobs(args: &Args) -> Result<JobFile, Fault> {
     let name = args.jobs.display().to_string();

@@ -1,5 +1,6 @@
 //! The thread `dispatch`: feeds the [`Dispatcher`] with what arrives and carries out what it says.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::dispatcher::{Act, Claimed, Dispatcher, Now, Options};
+use super::dispatcher::{Act, Claimed, Counts, Dispatcher, Now, Options};
 use super::fetcher::{Chunk, Track, What};
 use super::measures::Measures;
 use super::poll::{Plan, Poll};
 use super::reporter::{self, Tell};
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::Clock;
+use crate::common::http::{Fact, Health};
 use crate::common::membership::{Change, Membership};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
@@ -36,6 +38,19 @@ pub struct Lines {
     pub membership: Membership,
 }
 
+/// Where dispatch shows how it is.
+pub struct Observe {
+    /// What it counts.
+    pub measures: Measures,
+    /// Whether it is a member of its group.
+    pub health: Health,
+    /// When it last came round.
+    pub beat: Beat,
+}
+
+/// The fact of `/readyz`: the group has been joined.
+pub const MEMBER: &str = "group";
+
 /// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -56,8 +71,7 @@ impl Dispatch {
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         lines: Lines,
-        measures: Measures,
-        beat: Beat,
+        observe: Observe,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("dispatch", move || {
@@ -69,14 +83,16 @@ impl Dispatch {
                 client,
                 clock,
                 lines,
-                measures,
+                observe,
                 topic,
                 generation: -1,
+                ends: BTreeMap::new(),
+                counted: Counts::default(),
                 tracks,
                 plan: None,
                 free: 0,
             };
-            dispatching.run(&stopped, &beat);
+            dispatching.run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -92,9 +108,12 @@ struct Dispatching {
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
     lines: Lines,
-    measures: Measures,
+    observe: Observe,
     topic: String,
     generation: i32,
+    /// Where the logs of our partitions end, as far as we have been told.
+    ends: BTreeMap<i32, i64>,
+    counted: Counts,
     tracks: Plan,
     /// A plan that `poll` has not taken yet.
     plan: Option<Plan>,
@@ -102,7 +121,7 @@ struct Dispatching {
 }
 
 impl Dispatching {
-    fn run(&mut self, stopped: &Receiver<()>, beat: &Beat) {
+    fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             select! {
                 recv(self.lines.changes) -> change => match change {
@@ -118,9 +137,10 @@ impl Dispatching {
                 recv(self.clock.alarm(self.wait())) -> _ => {}
             }
             self.free += self.lines.idle.try_iter().count();
-            beat.touch(self.clock.now());
+            self.observe.beat.touch(self.clock.now());
             self.step();
             self.set_gates();
+            self.measure();
         }
     }
 
@@ -130,7 +150,13 @@ impl Dispatching {
             self.generation = holder.generation;
             let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
             log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);
+            self.observe.measures.rebalances.inc();
+            self.observe.health.set(MEMBER, Fact::Ready);
+        } else {
+            self.observe.health.set(MEMBER, Fact::NotReady("no member at present".to_owned()));
         }
+        self.observe.measures.lag.reset();
+        self.ends.clear();
         self.dispatcher.changed(change);
         self.tracks.clear();
         self.plan = Some(Vec::new());
@@ -139,7 +165,8 @@ impl Dispatching {
 
     fn read(&mut self, chunk: Chunk) {
         match chunk.what {
-            What::Records { records, next, .. } => {
+            What::Records { records, next, end } => {
+                self.ends.insert(chunk.partition, end);
                 self.dispatcher.read(chunk.generation, chunk.partition, records, next);
             }
             What::OutOfRange => self.dispatcher.lost_position(chunk.generation, chunk.partition),
@@ -200,6 +227,20 @@ impl Dispatching {
     fn set_gates(&self) {
         for track in &self.tracks {
             track.open.store(!self.dispatcher.is_full(track.of.partition), Ordering::Release);
+        }
+    }
+
+    fn measure(&mut self) {
+        let Observe { measures, .. } = &self.observe;
+        let now = self.dispatcher.counts();
+        measures.duplicates.inc_by(now.copies - self.counted.copies);
+        measures.claims_refused.inc_by(now.refused - self.counted.refused);
+        measures.claims_too_late.inc_by(now.too_late - self.counted.too_late);
+        self.counted = now;
+        measures.held.set(i64::try_from(self.dispatcher.waiting()).unwrap_or(i64::MAX));
+        for (partition, end) in &self.ends {
+            let labels = [self.topic.as_str(), &partition.to_string()];
+            measures.lag.with_label_values(&labels).set(self.dispatcher.unclaimed(*partition, *end));
         }
     }
 

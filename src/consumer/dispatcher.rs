@@ -426,6 +426,11 @@ impl Dispatcher {
         self.partitions.values().map(Partition::waiting).sum()
     }
 
+    /// Messages of a partition that nobody has claimed, where its log ends at `end`.
+    pub fn unclaimed(&self, partition: i32, end: i64) -> i64 {
+        self.partitions.get(&partition).map_or(0, |held| held.unclaimed(end))
+    }
+
     /// What was counted.
     pub fn counts(&self) -> Counts {
         self.counts

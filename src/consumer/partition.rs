@@ -176,6 +176,12 @@ impl Partition {
         (self.held.len(), self.held_bytes)
     }
 
+    /// Messages that nobody has claimed, read or not, where the log ends at `end`.
+    pub fn unclaimed(&self, end: i64) -> i64 {
+        let below = self.held.len() + self.unread_holes.len() + self.unreadable.len();
+        (end - self.unread_from).max(0) + i64::try_from(below).unwrap_or(i64::MAX)
+    }
+
     /// How many of them wait for their instant.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -16,6 +16,7 @@ use super::timetable::Tick;
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Clock;
+use crate::common::http::{Fact, Health};
 use crate::common::metrics::Beat;
 use crate::common::outgoing::{Outgoing, Unwritten, Writer};
 use crate::common::thread::{Joined, spawn};
@@ -59,8 +60,8 @@ pub struct Around {
     pub confirmed: Sender<Confirmed>,
     /// What it counts.
     pub measures: ClusterMeasures,
-    /// Told whether Kafka takes our writes, when that changes.
-    pub reached: Box<dyn FnMut(Result<(), String>) + Send>,
+    /// Told whether Kafka takes our writes.
+    pub health: Health,
     /// When it last came round.
     pub beat: Beat,
 }
@@ -271,7 +272,7 @@ impl Publishing {
         if std::mem::take(&mut self.is_away) {
             log::info!("{}: Kafka takes our writes again", self.options.cluster);
         }
-        (self.around.reached)(Ok(()));
+        self.around.health.set(self.options.cluster.as_str(), Fact::Ready);
     }
 
     /// An outage is one thing to be told, not a thousand.
@@ -279,7 +280,8 @@ impl Publishing {
         if !std::mem::replace(&mut self.is_away, true) {
             log::warn!("{}: {what}: {error}; trying again", self.options.cluster);
         }
-        (self.around.reached)(Err(format!("{}: {what}: {error}", self.options.cluster)));
+        let why = Fact::NotReady(format!("{what}: {error}"));
+        self.around.health.set(self.options.cluster.as_str(), why);
     }
 
     /// Waits before the next try. `false` when it was told to give up.

@@ -34,7 +34,7 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct State {
-    facts: BTreeMap<&'static str, Fact>,
+    facts: BTreeMap<String, Fact>,
     threads: Vec<Watched>,
     looked: Option<Instant>,
 }
@@ -59,11 +59,11 @@ impl Health {
     }
 
     /// Sets a fact: one word that names it, and whether it holds. Cheap enough for every turn of a loop.
-    pub fn set(&self, name: &'static str, fact: Fact) {
+    pub fn set(&self, name: &str, fact: Fact) {
         let mut state = self.state();
         if state.facts.get(name) != Some(&fact) {
             self.ready.with_label_values(&[name]).set(i64::from(fact == Fact::Ready));
-            state.facts.insert(name, fact);
+            state.facts.insert(name.to_owned(), fact);
         }
     }
 
