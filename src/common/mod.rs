@@ -11,6 +11,7 @@ pub mod logging;
 pub mod membership;
 pub mod metrics;
 pub mod outgoing;
+pub mod scan;
 pub mod signals;
 pub mod thread;
 pub mod topics;

@@ -1,15 +1,15 @@
 //! Where each assigned partition goes on: asks the broker, and `cron-runs` where the broker has forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::position::{Finding, LogEnds, Position, resume, without_claimed};
-use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition, Want};
+use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition};
+use crate::common::scan::scan;
 use crate::common::words::{Event, Place};
-use crate::common::{bounds, topics, wire};
+use crate::common::{topics, wire};
 
 /// A partition and where it goes on.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub fn load(
         all.push(Loaded { partition: of.partition, log, position: resume(committed.as_ref(), log) });
     }
     if all.iter().any(|loaded| loaded.position.finding == Some(Finding::NoOffset)) {
-        let claimed = claims_on_record(client, topic, topic_id, by)?;
+        let claimed = claims_on_record(client, topic, topic_id)?;
         let none = BTreeSet::new();
         for loaded in all.iter_mut().filter(|loaded| loaded.position.finding == Some(Finding::NoOffset)) {
             loaded.position = without_claimed(loaded.log, claimed.get(&loaded.partition).unwrap_or(&none));
@@ -60,30 +60,15 @@ fn claims_on_record(
     client: &mut dyn Client,
     topic: &str,
     topic_id: Uuid,
-    by: Deadline,
 ) -> Result<BTreeMap<i32, BTreeSet<i64>>, BrokerError> {
     let mut claims: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
-    let Some(runs) = client.topic(topics::RUNS, by)? else { return Ok(claims) };
-    for state in runs.partitions {
-        let from = TopicPartition { topic: topics::RUNS.to_owned(), partition: state.partition };
-        let end = client.offset(&from, End::End, by)?;
-        let mut next = client.offset(&from, End::Start, by)?;
-        while next < end {
-            let leaderless = || BrokerError::NotSent(format!("{} has no leader", from.topic));
-            let leader = state.leader.ok_or_else(leaderless)?;
-            let want = Want { from: from.clone(), offset: next, max_bytes: bounds::FETCH_BYTES };
-            let fetched = client.fetch(leader, &[want], Duration::from_millis(100), by)?;
-            let Some(fetched) = fetched.into_iter().next().transpose()? else { break };
-            for value in fetched.records.iter().filter_map(|record| record.value.as_deref()) {
-                if let Ok(Event::Claimed { place, .. }) = wire::decode_event(value)
-                    && (place.topic.as_str(), place.topic_id) == (topic, topic_id)
-                {
-                    claims.entry(place.partition).or_default().insert(place.offset);
-                }
-            }
-            next = fetched.next_offset;
+    scan(client, topics::RUNS, |_, record| {
+        if let Some(Ok(Event::Claimed { place, .. })) = record.value.as_deref().map(wire::decode_event)
+            && (place.topic.as_str(), place.topic_id) == (topic, topic_id)
+        {
+            claims.entry(place.partition).or_default().insert(place.offset);
         }
-    }
+    })?;
     Ok(claims)
 }
 

@@ -148,6 +148,16 @@ impl OwnBroker {
         own
     }
 
+    /// One broker with settings that name its own ports: of clients, of the controller.
+    pub fn start_with_port(version: &str, settings: impl FnOnce(u16, u16) -> Vec<String>) -> Self {
+        let controller = free_port();
+        let mut own = Self::prepare(version, vec!["--controller-port".to_owned(), controller.to_string()]);
+        let settings = settings(own.port, controller);
+        own.options.extend(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
+        own.restart();
+        own
+    }
+
     /// Brokers 1 to `count` of one cluster.
     pub fn cluster(version: &str, count: usize) -> Vec<Self> {
         let controllers: Vec<(usize, u16)> = (1..=count).map(|id| (id, free_port())).collect();

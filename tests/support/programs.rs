@@ -113,13 +113,19 @@ impl World {
         let clusters = format!("{},{}", self.a, self.b);
         let jobs = jobs.display().to_string();
         let args = [&[jobs.as_str(), "--clusters", &clusters, "--replication-factor", "1"], more].concat();
-        self.program(env!("CARGO_BIN_EXE_producer"), "producer", &args)
+        self.program(env!("CARGO_BIN_EXE_producer"), "producer", &args, None)
     }
 
     /// A consumer of a topic.
     pub fn consumer(&self, topic: &str, more: &[&str]) -> Program {
         let args = [&["--topic", topic], more].concat();
-        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args)
+        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None)
+    }
+
+    /// A consumer whose log goes elsewhere: into a pipe that nobody reads.
+    pub fn consumer_with(&self, topic: &str, more: &[&str], stderr: Stdio) -> Program {
+        let args = [&["--topic", topic], more].concat();
+        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, Some(stderr))
     }
 
     /// Runs `cronctl` to its end: exit code, stdout, stderr.
@@ -135,13 +141,14 @@ impl World {
         connect(&self.brokers).client("test")
     }
 
-    fn program(&self, path: &str, name: &str, args: &[&str]) -> Program {
+    fn program(&self, path: &str, name: &str, args: &[&str], stderr: Option<Stdio>) -> Program {
         let port = free_port();
         let log = self.dir.path().join(format!("{}.log", unique(name)));
         let mut command = Command::new(path);
         command.args(args).args(["--metrics-addr", &format!("127.0.0.1:{port}")]);
         command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_CRON_LOG_LEVEL", "debug");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(stderr.unwrap_or_else(|| File::create(&log).unwrap().into()));
         let child = command.spawn().unwrap();
         Program { child, log, port, name: name.to_owned(), ended: None }
     }
