@@ -56,10 +56,12 @@ fn no_words_panic_and_no_schedule_stands_still() {
     for round in 0..20_000 {
         let words: String = match round % 2 {
             0 => (0..random.below(14)).map(|_| *random.pick(&PIECES)).collect(),
-            // Fields, each of a few pieces: most of what is right, and the near misses.
+            // Fields that are mostly right, and near misses.
             _ => {
-                let field = |random: &mut Random| {
-                    (0..=random.below(3)).map(|_| *random.pick(&PIECES[..22])).collect::<String>()
+                let field = |random: &mut Random| match random.below(3) {
+                    0 => "*".to_owned(),
+                    1 => random.below(34).to_string(),
+                    _ => (0..=random.below(3)).map(|_| *random.pick(&PIECES[..22])).collect(),
                 };
                 (0..5 + random.below(2)).map(|_| field(&mut random)).collect::<Vec<_>>().join(" ")
             }
@@ -75,5 +77,5 @@ fn no_words_panic_and_no_schedule_stands_still() {
             after = next;
         }
     }
-    assert!(read > 100, "only {read} were schedules");
+    assert!(read > 500, "only {read} were schedules");
 }

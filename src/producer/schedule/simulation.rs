@@ -169,7 +169,7 @@ fn change(zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
 
 #[test]
 fn ticks_are_those_of_a_clock_that_is_watched() {
-    let rounds = std::env::var("SCHEDULE_ROUNDS").map_or(120, |rounds| rounds.parse().expect("a number"));
+    let rounds = std::env::var("SCHEDULE_ROUNDS").map_or(40, |rounds| rounds.parse().expect("a number"));
     let mut random = Random(2);
     let mut ticks = 0;
     for round in 0..rounds {
@@ -178,7 +178,7 @@ fn ticks_are_those_of_a_clock_that_is_watched() {
         let start = i64::from(random.below(u32::MAX)) - 2_208_988_800;
         let around = change(zone, DateTime::from_timestamp(start, 0).expect("an instant"));
         let from = around - TimeDelta::seconds(random.below(14_400).into());
-        ticks += check(&Fields::random(&mut random), zone, from, from + TimeDelta::hours(7));
+        ticks += check(&Fields::random(&mut random), zone, from, from + TimeDelta::hours(6));
     }
-    assert!(ticks > 1000, "only {ticks} ticks");
+    assert!(ticks > 400, "only {ticks} ticks");
 }
