@@ -48,6 +48,13 @@ impl Job {
         TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0))
     }
 
+    /// The job's first tick after `after`: the schedule's instant, shifted. `None` when there is none before the end of
+    /// chrono's time.
+    pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let shift = self.shift();
+        self.schedule.next(after.checked_sub_signed(shift)?)?.checked_add_signed(shift)
+    }
+
     /// The run that the job owes for its tick at `at`; `revision` names the job file.
     pub fn run(&self, at: DateTime<Utc>, revision: &str) -> Run {
         Run {
