@@ -47,3 +47,16 @@ pub fn wait_until<T>(what: &str, timeout: Duration, mut ready: impl FnMut() -> O
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
+
+/// Whether somebody in this system has a connection to a port of 127.0.0.1 that the other side has closed: one in the
+/// state `CLOSE_WAIT` (proc(5), `/proc/net/tcp`).
+pub fn closed_by_peer(port: u16) -> bool {
+    const CLOSE_WAIT: &str = "08";
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let remote = format!(":{port:04X}");
+    tables.iter().flat_map(|table| table.lines()).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.len() > 3 && fields[2].ends_with(&remote) && fields[3] == CLOSE_WAIT
+    })
+}

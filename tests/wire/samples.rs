@@ -1,0 +1,300 @@
+//! What the samples say, spelled out as values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use kafka_cron::common::wire::{self, DeadLetter, DeadReason, DeadRecord, Original, Replayed, WireError};
+use kafka_cron::common::words::{
+    Attempt, AttemptRef, ClusterName, Event, JobName, Limits, MissedReason, Outcome, Place, RetryPolicy, Run,
+    RunId, RunningAttempt, Then,
+};
+
+/// A message of any kind.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message {
+    Attempt(Attempt),
+    Event(Event),
+    Dead(DeadRecord),
+}
+
+impl Message {
+    /// Reads a message as its kind is read; the sample's name tells the kind.
+    pub fn read(name: &str, bytes: &[u8]) -> Result<Self, WireError> {
+        match name.split('-').next() {
+            Some("attempt") => wire::decode_attempt(bytes).map(Self::Attempt),
+            Some("event") => wire::decode_event(bytes).map(Self::Event),
+            _ => wire::decode_dead(bytes).map(Self::Dead),
+        }
+    }
+
+    pub fn write(&self) -> Bytes {
+        match self {
+            Self::Attempt(attempt) => wire::encode(attempt),
+            Self::Event(event) => wire::encode(event),
+            Self::Dead(record) => wire::encode(record),
+        }
+    }
+}
+
+const RUN: &str = "87ca294a-ea2b-5902-b344-9fc1da880045";
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn noted() -> DateTime<Utc> {
+    at("2026-11-23T17:00:01.250Z")
+}
+
+fn consumer() -> String {
+    "host-1/4711".to_owned()
+}
+
+fn job() -> JobName {
+    JobName::new("backup").unwrap()
+}
+
+fn cluster() -> ClusterName {
+    ClusterName::new("cluster-a").unwrap()
+}
+
+fn attempt_of(run: &str, attempt: u32) -> AttemptRef {
+    AttemptRef { run: run.parse().unwrap(), attempt }
+}
+
+fn place(topic: &str, partition: i32, offset: i64) -> Place {
+    let topic_id = "1b4e28ba-2fa1-41d2-883f-0016d3cca427".parse().unwrap();
+    Place { topic: topic.to_owned(), topic_id, partition, offset }
+}
+
+fn in_cluster(offset: i64) -> Place {
+    place("cluster-a", 1, offset)
+}
+
+/// A run with no more than a run must have.
+fn bare() -> Arc<Run> {
+    Arc::new(Run {
+        id: RUN.parse::<RunId>().unwrap(),
+        job: job(),
+        cluster: cluster(),
+        scheduled_at: at("2026-11-23T17:00:00Z"),
+        command: "true".to_owned(),
+        environment: Arc::default(),
+        cwd: None,
+        user: None,
+        limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+        retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
+        revision: "0123456789ab".to_owned(),
+    })
+}
+
+/// A run with all that a run may have.
+fn full() -> Arc<Run> {
+    let environment = [("PATH", "/usr/local/bin:/usr/bin"), ("SHELL", "/bin/bash"), ("TARGET", "")];
+    let environment: BTreeMap<String, String> =
+        environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Arc::new(Run {
+        command: "/opt/backup --full \"%\" && echo 'é'".to_owned(),
+        environment: Arc::new(environment),
+        cwd: Some("/srv".to_owned()),
+        user: Some("backup".to_owned()),
+        limits: Limits { timeout_ms: Some(7_200_000), grace_ms: 30_000 },
+        retry: RetryPolicy { retries: 3, backoff_ms: 30_000, backoff_max_ms: 600_000 },
+        ..Run::clone(&bare())
+    })
+}
+
+fn attempt(run: Arc<Run>, attempt: u32, attempts_left: u32, not_before: Option<&str>) -> Attempt {
+    Attempt { run, attempt, attempts_left, not_before: not_before.map(at) }
+}
+
+fn finished(number: u32, outcome: Outcome, then: Then, (output_bytes, output_tail): (u64, &str)) -> Message {
+    Message::Event(Event::Finished {
+        attempt: attempt_of(RUN, number),
+        job: job(),
+        cluster: cluster(),
+        scheduled_at: at("2026-11-23T17:00:00Z"),
+        consumer: consumer(),
+        outcome,
+        then,
+        started_at: at("2026-11-23T17:00:31Z"),
+        ended_at: at("2026-11-23T17:00:31.004500Z"),
+        output_bytes,
+        output_tail: output_tail.to_owned(),
+    })
+}
+
+/// A letter about one message that says no more than it must.
+fn letter(reason: DeadReason, detail: &str, place: Place) -> DeadLetter {
+    DeadLetter {
+        reason,
+        detail: detail.to_owned(),
+        last_offset: place.offset,
+        place,
+        attempt: None,
+        outcome: None,
+        output_tail: String::new(),
+        original: None,
+        consumer: consumer(),
+        at: noted(),
+    }
+}
+
+fn original(key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> Option<Original> {
+    Some(Original { key: key.map(Bytes::from_static), value: value.map(Bytes::from_static) })
+}
+
+/// Every sample by name.
+pub fn expected() -> BTreeMap<&'static str, Message> {
+    attempts().into_iter().chain(events()).chain(ends()).chain(letters()).collect()
+}
+
+fn attempts() -> Vec<(&'static str, Message)> {
+    vec![
+        ("attempt-first", Message::Attempt(attempt(bare(), 1, 0, None))),
+        ("attempt-full", Message::Attempt(attempt(full(), 1, 3, Some("2026-11-23T17:00:00Z")))),
+        ("attempt-retry", Message::Attempt(attempt(full(), 2, 2, Some("2026-11-23T17:00:33.127Z")))),
+    ]
+}
+
+fn events() -> Vec<(&'static str, Message)> {
+    let (lease_ms, at_noted) = (60_000, noted());
+    let claimed = Event::Claimed {
+        attempt: attempt_of(RUN, 1),
+        job: job(),
+        place: in_cluster(42),
+        consumer: consumer(),
+        lease_ms,
+        at: at_noted,
+    };
+    let running = vec![
+        RunningAttempt { attempt: attempt_of(RUN, 1), place: in_cluster(42) },
+        RunningAttempt {
+            attempt: attempt_of("00000000-0000-0000-0000-000000000001", 3),
+            place: place("cluster-a-retry", 0, 7),
+        },
+    ];
+    let alive = |running| Event::Alive { consumer: consumer(), lease_ms, running, at: at_noted };
+    let missed = Event::Missed {
+        job: job(),
+        cluster: cluster(),
+        from: at("2026-11-23T17:00:00Z"),
+        to: at("2026-11-23T19:00:00Z"),
+        count: 3,
+        reason: MissedReason::TooLarge,
+        at: at("2026-11-23T19:00:02Z"),
+    };
+    let reason =
+        "the batch at offsets 43 to 45 cannot be decoded: it is packed with lz4, which is not read here";
+    let unreadable =
+        Event::Unreadable { place: in_cluster(43), last_offset: 45, reason: reason.to_owned(), at: at_noted };
+    let deleted = Event::DeletedUnread { place: in_cluster(10), next_offset: 1010, at: at_noted };
+    let truncated = Event::Truncated { place: in_cluster(1010), end_offset: 990, at: at_noted };
+    vec![
+        ("event-claimed", Message::Event(claimed)),
+        ("event-alive", Message::Event(alive(running))),
+        ("event-alive-idle", Message::Event(alive(Vec::new()))),
+        ("event-missed", Message::Event(missed)),
+        ("event-unreadable", Message::Event(unreadable)),
+        ("event-deleted-unread", Message::Event(deleted)),
+        ("event-truncated", Message::Event(truncated)),
+    ]
+}
+
+fn ends() -> Vec<(&'static str, Message)> {
+    let oops = (5, "oops\n");
+    let silent = (0, "");
+    let no_user = Outcome::CouldNotStart { reason: "user `backup`: no such user".to_owned() };
+    let signalled = Outcome::Signalled { signal: 11 };
+    vec![
+        ("event-finished-succeeded", finished(1, Outcome::Succeeded, Then::Done, silent)),
+        ("event-finished-failed", finished(2, Outcome::Failed { code: 3 }, Then::Retried, oops)),
+        ("event-finished-signalled", finished(2, signalled, Then::Dead, (10_485_760, "… the end"))),
+        ("event-finished-timed-out", finished(2, Outcome::TimedOut, Then::Retried, oops)),
+        ("event-finished-could-not-start", finished(2, no_user, Then::Dead, silent)),
+        ("event-finished-cancelled", finished(2, Outcome::Cancelled, Then::Retried, oops)),
+        ("event-finished-lost", finished(2, Outcome::Lost, Then::Dead, silent)),
+        ("event-finished-expired", finished(2, Outcome::Expired, Then::Done, silent)),
+    ]
+}
+
+fn letters() -> Vec<(&'static str, Message)> {
+    let run = Some(RUN.as_bytes());
+    let exhausted = |detail, place| letter(DeadReason::AttemptsExhausted, detail, place);
+    let letters = [
+        (
+            "letter-attempts-exhausted",
+            DeadLetter {
+                attempt: Some(attempt(full(), 4, 0, Some("2026-11-23T17:05:00Z"))),
+                outcome: Some(Outcome::Failed { code: 3 }),
+                output_tail: "oops\n".to_owned(),
+                ..exhausted("attempt 4 was the last: failed (exit code 3)", place("cluster-a-retry", 0, 9))
+            },
+        ),
+        (
+            "letter-first-attempt-exhausted",
+            DeadLetter {
+                attempt: Some(attempt(bare(), 1, 0, None)),
+                outcome: Some(Outcome::Lost),
+                ..exhausted("attempt 1 was the last: lost", in_cluster(42))
+            },
+        ),
+        (
+            "letter-malformed",
+            DeadLetter {
+                original: original(Some(b"key\xff"), Some(b"{\"v\":1")),
+                ..letter(
+                    DeadReason::Malformed,
+                    "malformed message: EOF while parsing an object at line 1 column 6",
+                    in_cluster(44),
+                )
+            },
+        ),
+        (
+            "letter-malformed-no-value",
+            DeadLetter {
+                original: original(None, None),
+                ..letter(DeadReason::Malformed, "malformed message: no value", in_cluster(45))
+            },
+        ),
+        (
+            "letter-unknown-version",
+            DeadLetter {
+                original: original(run, Some(b"{\"v\":2}")),
+                ..letter(
+                    DeadReason::UnknownVersion,
+                    "message of version 2, and this program reads version 1",
+                    in_cluster(46),
+                )
+            },
+        ),
+        (
+            "letter-wrong-cluster",
+            DeadLetter {
+                original: original(run, None),
+                ..letter(
+                    DeadReason::WrongCluster,
+                    "the message is for cluster cluster-b, and this is cluster-a \
+                     (too large to be kept in the letter)",
+                    in_cluster(47),
+                )
+            },
+        ),
+        (
+            "letter-undecodable",
+            DeadLetter {
+                last_offset: 50,
+                ..letter(
+                    DeadReason::Undecodable,
+                    "the batch at offsets 48 to 50 cannot be decoded: its checksum is wrong",
+                    in_cluster(48),
+                )
+            },
+        ),
+    ];
+    let replayed = Replayed { attempt: attempt_of(RUN, 5), letter_offset: 17, at: noted() };
+    let letters = letters.into_iter().map(|(name, l)| (name, Message::Dead(DeadRecord::Letter(Box::new(l)))));
+    letters.chain([("replayed", Message::Dead(DeadRecord::Replayed(replayed)))]).collect()
+}
