@@ -134,7 +134,7 @@ mod tests {
         health.set("topics", Fact::NotReady("cluster-a is missing".to_owned()));
         health.set("kafka", Fact::NotReady("not connected yet".to_owned()));
         assert_eq!(health.missing(), ["kafka: not connected yet", "topics: cluster-a is missing"]);
-        health.clone().set("kafka", Fact::Ready);
+        health.set("kafka", Fact::Ready);
         assert_eq!(health.missing(), ["topics: cluster-a is missing"]);
         let page = String::from_utf8(metrics.page().unwrap()).unwrap();
         assert!(page.contains("cron_ready{fact=\"kafka\"} 1\ncron_ready{fact=\"topics\"} 0\n"), "{page}");
