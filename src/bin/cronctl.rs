@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::exit::{self, Exit};
 use kafka_cron::cronctl::screen::Screen;
-use kafka_cron::cronctl::{check, health, next};
+use kafka_cron::cronctl::{check, dead, health, next};
 
 /// Asks about jobs: is a job file right, when is a schedule due, is a program well?
 ///
@@ -33,6 +33,8 @@ enum Question {
         after_help = "Example: cronctl next '30 1 * * *' --tz Europe/London --after 2026-03-28T00:00:00Z"
     )]
     Next(next::Args),
+    /// What was given up, and putting it back
+    Dead(dead::Args),
     /// Does a program say that it is well?
     ///
     /// Asks a page over plain HTTP, for three seconds at most. Ends with 0 when the answer is 200, and otherwise with 1
@@ -47,6 +49,7 @@ fn main() -> Exit {
     Screen::of_process().answer(|screen| match &cli.question {
         Question::Check(args) => check::run(args, &clock, screen),
         Question::Next(args) => next::run(args, &clock, screen),
+        Question::Dead(args) => dead::run(args, &clock, screen),
         Question::Health(args) => health::run(args, &clock, screen),
     })
 }

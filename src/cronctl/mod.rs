@@ -4,6 +4,7 @@
 //! [`screen::Screen`] and says how the program ends. Nothing here knows the consumer.
 
 pub mod check;
+pub mod dead;
 pub mod health;
 pub mod next;
 pub mod screen;
