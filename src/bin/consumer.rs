@@ -1,2 +1,4 @@
 //! consumer.
-fn main() {}
+fn main() {
+    kafka_cron::consumer::process::guard::main_if_asked();
+}
