@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::checks::{assert_every, assert_none_twice, ticks};
 use crate::support::broker::{OwnBroker, VERSION};
 use crate::support::programs::World;
 use crate::support::wait_until;
-use crate::{assert_every, assert_none_twice, ticks};
 
 /// How long the broker is away: long enough for every session and request to run out, longer by hand.
 fn away() -> Duration {

@@ -8,10 +8,10 @@ use kafka_cron::common::words::{Attempt, JobName, Limits, RetryPolicy, Run, RunI
 use kafka_cron::common::{topics, wire};
 use serde_json::Value;
 
+use crate::checks::{assert_none_twice, starts};
 use crate::support::broker::await_topic;
 use crate::support::programs::{Entry, PATIENCE, World};
 use crate::support::{soon, wait_until};
-use crate::{assert_none_twice, starts};
 
 /// The dead letters of the first cluster, as `cronctl` lists them.
 fn letters(world: &World) -> Vec<Value> {

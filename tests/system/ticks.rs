@@ -1,7 +1,7 @@
 //! What is published and who runs it.
 
+use crate::checks::{assert_every, assert_none_twice, ticks};
 use crate::support::programs::{Program, World};
-use crate::{assert_every, assert_none_twice, ticks};
 
 fn partitions(consumer: &mut Program) -> usize {
     consumer.await_log("partitions [");
