@@ -61,7 +61,7 @@ impl Matcher {
         self.expression.pace
     }
 
-    /// The first local time after `after`, both in whole seconds; `None` when there is none before chrono's end.
+    /// The first local time after `after`, in whole seconds; `None` when there is none before chrono's end.
     pub(super) fn next(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
         if !KNOWN_YEARS.contains(&after.year()) {
             return self.next_elsewhere(after);
