@@ -1,4 +1,5 @@
 //! cronctl as people run it: what it prints, where, and how it ends.
+#![cfg(test)] // it is, and this tells the lints
 
 use std::io::{Read, Write, pipe};
 use std::net::TcpListener;

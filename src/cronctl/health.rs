@@ -174,7 +174,7 @@ mod tests {
     fn an_address_is_a_host_and_a_page() {
         let check = |text: &str, expected: Result<(&str, &str), &str>| match (text.parse::<Url>(), expected) {
             (Ok(url), Ok((authority, path))) => {
-                assert_eq!((&*url.authority, &*url.path), (authority, path), "{text}")
+                assert_eq!((&*url.authority, &*url.path), (authority, path), "{text}");
             }
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{text}: {error}"),
             (got, expected) => panic!("{text}: {got:?} instead of {expected:?}"),
