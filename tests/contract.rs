@@ -1,24 +1,33 @@
 //! What every broker does, whichever end of the port it is: one suite, run on the in-memory broker and on real Kafka.
 //! Where the two disagree, the in-memory broker is wrong.
 
-#[cfg(test)] // it is, and this tells the lints
+// It is `cfg(test)`, here and below, and saying so tells the lints.
+#[cfg(test)]
 #[expect(dead_code, reason = "each test binary takes its own part")]
 mod support;
 
+#[cfg(test)]
 #[path = "contract/ends.rs"]
 mod ends;
+#[cfg(test)]
 #[path = "contract/late.rs"]
 mod late;
+#[cfg(test)]
 #[path = "contract/log.rs"]
 mod log;
+#[cfg(test)]
 #[path = "contract/members.rs"]
 mod members;
+#[cfg(test)]
 #[path = "contract/offsets.rs"]
 mod offsets;
+#[cfg(test)]
 #[path = "contract/rebalance.rs"]
 mod rebalance;
+#[cfg(test)]
 #[path = "contract/statics.rs"]
 mod statics;
+#[cfg(test)]
 #[path = "contract/topics.rs"]
 mod topics;
 
