@@ -24,6 +24,7 @@ use super::reading::Read;
 use crate::common::bounds;
 use crate::common::broker::{BrokerError, Client, Holder};
 use crate::common::membership::Change;
+use crate::common::wire::DeadReason;
 use crate::common::words::{Attempt, ClusterName, Event, Place};
 
 /// What a dispatcher is to do.
@@ -63,8 +64,12 @@ pub enum Act {
     JoinAsNew,
     /// Read these partitions, each from its offset; nothing else is ours.
     Read(Vec<(i32, i64)>),
-    /// A fact for log, metrics and `cron-runs`.
+    /// A fact for log and `cron-runs`.
     Note(Event),
+    /// A letter is confirmed for what could not be read.
+    Letter(DeadReason),
+    /// A call failed, for this reason; it is made again, and not at once.
+    Failed(&'static str),
 }
 
 /// What was counted since the start.
@@ -76,8 +81,6 @@ pub struct Counts {
     pub refused: u64,
     /// Claims that were confirmed after their lease and not started.
     pub too_late: u64,
-    /// Letters written for what could not be read.
-    pub unreadable: u64,
 }
 
 /// The instant of a step, by both clocks.
@@ -199,11 +202,15 @@ impl Dispatcher {
         } else if !self.waits_for_new_id {
             if let Err(error) = self.load(client, now, &mut acts) {
                 log::debug!("dispatch: where partitions go on: {error}; trying again");
+                acts.push(Act::Failed(error.word()));
             }
             self.write_letters(client, now, &mut acts);
             match self.claim(client, now, free) {
                 Ok(()) => self.send_pending(client, now, &mut acts),
-                Err(error) => log::debug!("dispatch: writing claims: {error}; trying again"),
+                Err(error) => {
+                    log::debug!("dispatch: writing claims: {error}; trying again");
+                    acts.push(Act::Failed(error.word()));
+                }
             }
         }
         acts

@@ -17,7 +17,7 @@ use crate::common::broker::{
 use crate::common::clock::Clock;
 use crate::common::membership::{self, Change, Member};
 use crate::common::topics::TopicSpec;
-use crate::common::wire::{self, DeadLetter, DeadRecord};
+use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
 use crate::common::words::{Attempt, ClusterName, Event, JobName, Limits, RetryPolicy, Run, RunId};
 use crate::consumer::dispatcher::{Act, Dispatcher, Now, Options};
 use crate::consumer::holes;
@@ -185,6 +185,7 @@ pub(super) struct Consumer {
     /// The runs that were started, by number.
     pub(super) started: Vec<u128>,
     pub(super) notes: Vec<Event>,
+    pub(super) letters: Vec<DeadReason>,
     pub(super) new_ids_asked_for: usize,
 }
 
@@ -212,6 +213,7 @@ impl Consumer {
             plan: BTreeMap::new(),
             started: Vec::new(),
             notes: Vec::new(),
+            letters: Vec::new(),
             new_ids_asked_for: 0,
         };
         new.next_generation(world);
@@ -251,6 +253,8 @@ impl Consumer {
                 Act::JoinAsNew => self.new_ids_asked_for += 1,
                 Act::Read(plan) => self.plan = plan.into_iter().collect(),
                 Act::Note(event) => self.notes.push(event),
+                Act::Letter(reason) => self.letters.push(reason),
+                Act::Failed(_) => {}
             }
         }
     }

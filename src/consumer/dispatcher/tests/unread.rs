@@ -24,7 +24,7 @@ fn a_letter_is_written_and_the_partition_goes_on() {
     assert_eq!((letters.len(), letters[0].reason, letters[0].place.offset), (1, DeadReason::Malformed, 0));
     assert_eq!(letters[0].original.as_ref().unwrap().value, Some(garbage()));
     assert!(matches!(consumer.notes[..], [Event::Unreadable { .. }]));
-    assert_eq!(consumer.dispatcher.counts().unreadable, 1);
+    assert_eq!(consumer.letters, [DeadReason::Malformed]);
 }
 
 #[test]
