@@ -246,3 +246,37 @@ fn the_demonstration_is_right_and_shows_what_it_should() {
     assert_eq!(*job("every-15-seconds").schedule, schedule("*/15 * * * * *", Tz::UTC));
     assert_eq!(*job("nightly-report").schedule, schedule("30 1 * * *", Tz::Europe__London));
 }
+
+/// The rows of a table of the reference whose first cell is a line of a job file, with what the second says of it.
+fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {
+    let reference = include_str!("../../../docs/jobfile.md");
+    let section = reference.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    let cells = |row: &'static str| row.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | ");
+    section.lines().filter_map(cells).filter(|(line, _)| !line.contains('…')).collect()
+}
+
+/// Whether a message is the one of the reference, which leaves out parts with `…`.
+fn is_as_documented(message: &str, documented: &str) -> bool {
+    let parts: Vec<&str> = documented.split('…').collect();
+    let found =
+        parts.iter().try_fold(message, |rest, part| rest.split_once(part.trim()).map(|(_, after)| after));
+    message.starts_with(parts[0].trim()) && found.is_some()
+}
+
+#[test]
+fn the_reference_quotes_the_messages_that_are_printed() {
+    let problems = rows("Problems");
+    assert!(problems.len() > 35, "{problems:?}");
+    for (line, documented) in problems {
+        let found = parse("jobs", line.as_bytes(), &clusters()).expect_err(line);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(is_as_documented(&found[0].what, documented), "{line}: {}, not {documented}", found[0].what);
+    }
+    let warnings = rows("Warnings");
+    assert!(warnings.len() > 6, "{warnings:?}");
+    for (line, documented) in warnings {
+        let found = read(line).warnings;
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(is_as_documented(&found[0].what, documented), "{line}: {}, not {documented}", found[0].what);
+    }
+}
