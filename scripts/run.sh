@@ -104,4 +104,5 @@ trap - EXIT # the keeper sees to it
 [[ -z $ended ]] || exec 8>&-
 # A signal interrupts the wait; the keeper is still there then, and ends.
 while kill -0 "$keeper" 2>/dev/null; do wait "$keeper" || true; done
+rm -f "$data/run.pid"
 wait "$keeper"
