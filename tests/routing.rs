@@ -14,7 +14,10 @@ use kafka_cron::common::broker::{
     TopicPartition, Want,
 };
 use kafka_cron::common::topics::TopicSpec;
+use kafka_protocol::messages::{ApiKey, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
 use support::broker::{OwnBroker, VERSION, await_groups, await_topic, connect};
+use support::raw::ask;
 use support::{closed_by_peer, soon, unique, wait_until};
 
 /// How much later than its deadline a call may return on a loaded machine.
@@ -65,6 +68,14 @@ fn committed(client: &mut dyn Client, group: &str, of: &TopicPartition) -> Optio
     client.committed(group, std::slice::from_ref(of), by).ok()?.remove(0).map(|committed| committed.offset)
 }
 
+/// The broker that coordinates a group.
+fn coordinator(broker: &str, group: &str) -> i32 {
+    let group = StrBytes::from_string(group.to_owned());
+    let request = FindCoordinatorRequest::default().with_key(group);
+    let answer: FindCoordinatorResponse = ask(broker, ApiKey::FindCoordinator, 3, &request);
+    answer.node_id.0
+}
+
 /// All values of a partition, by offset.
 fn values(client: &mut dyn Client, of: &TopicPartition) -> Vec<String> {
     let mut values = Vec::new();
@@ -88,8 +99,12 @@ fn the_death_of_a_leader_loses_nothing_that_was_confirmed_and_needs_no_one() {
     let client = client.as_mut();
     let of = topic(client, 3);
     await_groups(client);
-    let group = unique("group");
+    let leader = client.topic(&of.topic, soon()).unwrap().unwrap().partitions[0].leader.unwrap();
     let everyone = Duration::from_secs(30);
+    let group = wait_until("a group that the leader coordinates", everyone, || {
+        let group = unique("group");
+        (coordinator(&all[0], &group) == leader).then_some(group)
+    });
     wait_until("all copies are in sync and writing works", everyone, || {
         write(client, &of, "first", soon()).ok()
     });
@@ -108,14 +123,15 @@ fn the_death_of_a_leader_loses_nothing_that_was_confirmed_and_needs_no_one() {
     };
     (0..100).for_each(|_| write_next(client));
 
-    let leader = client.topic(&of.topic, soon()).unwrap().unwrap().partitions[0].leader.unwrap();
     let dead = &cluster[usize::try_from(leader).unwrap() - 1];
+    let survivor = cluster.iter().find(|own| own.port() != dead.port()).unwrap();
     dead.kill();
     (0..100).for_each(|_| write_next(client));
     wait_until("a commit is granted", everyone, || commit(client, &group, &of, 7));
     wait_until("the commit is read", everyone, || (committed(client, &group, &of)? == 7).then_some(()));
     let now = client.topic(&of.topic, soon()).unwrap().unwrap().partitions[0].leader.unwrap();
     assert_ne!(now, leader, "the premise: it was the leader that died");
+    assert_ne!(coordinator(&survivor.brokers(), &group), leader, "the premise: and the coordinator");
 
     let log = values(client, &of);
     for (offset, value) in &confirmed {

@@ -1,6 +1,5 @@
 //! The consumer: takes attempts from one topic and runs their commands. Command line and wiring.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,7 +64,7 @@ struct Args {
     /// What happens to the output of commands beside the last 8 KiB, which are kept with the result: `tail` (nothing),
     /// `log` (each line to our log), or a directory (a file an attempt)
     #[arg(long, env = "KAFKA_CRON_OUTPUT", default_value = "tail", value_name = "tail|log|DIR")]
-    output: PathBuf,
+    output: process::Output,
 
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -112,16 +111,17 @@ fn run(args: &Args) -> Result<(), Fault> {
         beats.thread("reporter"),
     )
     .map_err(thread("the reporter's thread"))?;
-    let options = worker::Options { workers, output: args.output.clone().into() };
+    let guard = process::guard::THIS_PROGRAM.into();
+    let options = worker::Options { workers, output: args.output.clone(), guard };
     let lines = worker::Lines { jobs: taken, idle, tell: tell.clone() };
-    let mut workers = Workers::start(options, Arc::clone(&clock), lines, &measures, &beats)
-        .map_err(thread("the workers"))?;
+    let mut workers = Workers::start(&options, &clock, &lines, &measures).map_err(thread("the workers"))?;
     let options = membership::Options {
         group: group.clone(),
         topic: args.topic.clone(),
         instance_id: args.instance_id.clone(),
         session_timeout: args.session_timeout,
     };
+    drop(lines); // the reporter ends when the workers' and dispatch's copies of its sender are gone
     let (membership, changes) =
         Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
             .map_err(thread("the membership's thread"))?;

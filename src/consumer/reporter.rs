@@ -127,6 +127,7 @@ impl Reporting {
             }
             for report in &ended {
                 self.measures.passed_on(report.then());
+                log::info!("{}", report.line());
                 let attempt = &report.claimed.attempt;
                 self.running.remove(&AttemptRef { run: attempt.run.id, attempt: attempt.attempt });
             }

@@ -1,6 +1,6 @@
 //! What follows from the end of an attempt: the next attempt, or a dead letter, and then `finished`.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::backoff;
 use super::dispatcher::Claimed;
@@ -81,6 +81,24 @@ impl Report {
         }
     }
 
+    /// What the log says when all that follows is confirmed:
+    /// `cluster-a: ping due 2026-11-23T17:00:00Z, attempt 1: failed (exit code 1) after 12 ms; retried at …`.
+    pub fn line(&self) -> String {
+        let Claimed { attempt, place, .. } = &self.claimed;
+        let due = second(attempt.run.scheduled_at);
+        let took = (self.ended_at - self.started_at).num_milliseconds();
+        let then = match self.then() {
+            Then::Done => String::new(),
+            Then::Retried => {
+                let at = self.next_attempt().not_before.map_or_else(String::new, second);
+                format!("; attempt {} follows at {at}", attempt.attempt + 1)
+            }
+            Then::Dead => format!("; given up, the letter is in {}", topics::dead(&attempt.run.cluster)),
+        };
+        let (topic, job, number, outcome) = (&place.topic, &attempt.run.job, attempt.attempt, &self.outcome);
+        format!("{topic}: {job} due {due}, attempt {number}: {outcome} after {took} ms{then}")
+    }
+
     /// The event that ends the lease.
     pub fn finished(&self, consumer: &str) -> Outgoing {
         let run = &self.claimed.attempt.run;
@@ -99,6 +117,10 @@ impl Report {
         };
         Outgoing { topic: topics::RUNS.into(), key: run.id.to_string().into(), value: wire::encode(&event) }
     }
+}
+
+fn second(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]
@@ -139,6 +161,21 @@ mod tests {
         check(1, 1, Outcome::Cancelled, Then::Retried, Some("a-retry"));
         check(4, 0, failed, Then::Dead, Some("a-dead"));
         check(4, 0, Outcome::TimedOut, Then::Dead, Some("a-dead"));
+    }
+
+    #[test]
+    fn the_log_says_how_it_ended_and_what_follows() {
+        let check = |attempt, left, outcome, line: &str| {
+            assert_eq!(report(attempt, left, outcome).line(), line);
+        };
+        let begin = "a: j due 2026-11-23T17:00:00Z, attempt";
+        check(1, 3, Outcome::Succeeded, &format!("{begin} 1: succeeded after 0 ms"));
+        let given_up = "timed out after 0 ms; given up, the letter is in a-dead";
+        check(4, 0, Outcome::TimedOut, &format!("{begin} 4: {given_up}"));
+        let line = report(1, 3, Outcome::Failed { code: 7 }).line();
+        let failed =
+            format!("{begin} 1: failed (exit code 7) after 0 ms; attempt 2 follows at 2026-11-23T17:00:0");
+        assert!(line.starts_with(&failed), "{line}");
     }
 
     #[test]

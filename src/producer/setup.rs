@@ -33,7 +33,11 @@ pub fn ensure(client: &mut dyn Client, cluster: &ClusterName, options: Options) 
     for spec in &specs {
         match client.create_topic(spec, Instant::now() + CALL) {
             Ok(()) => created.push(spec.name.as_str()),
-            Err(BrokerError::Refused(ErrorCode::TopicAlreadyExists)) => compare(client, spec)?,
+            Err(BrokerError::Refused(ErrorCode::TopicAlreadyExists)) => match compare(client, spec) {
+                // Somebody creates it at this moment, with the same settings as we would.
+                Ok(()) | Err(BrokerError::Refused(ErrorCode::UnknownTopicOrPartition)) => {}
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error),
         }
     }

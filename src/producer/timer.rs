@@ -132,3 +132,6 @@ impl Timing {
         next.map_or(LONGEST_WAIT, |at| (at - now).to_std().unwrap_or_default()).min(LONGEST_WAIT)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,4 +53,6 @@ fn other_codecs_are_stepped_over_and_what_follows_is_read() {
         &[3, 4, 5, 12, 13, 14],
         &[(0, 2), (6, 8), (9, 11)],
     );
+    // With nothing behind it, its own header says how far it reaches.
+    check(&[("gzip", 1), ("lz4", 3)], &[0, 1, 2], &[(3, 5)]);
 }

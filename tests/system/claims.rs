@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::checks::{assert_none_twice, ticks};
 use crate::support::broker::{OwnBroker, VERSION, free_port};
 use crate::support::programs::{PATIENCE, World};
 use crate::support::proxy::Proxy;
 use crate::support::wait_until;
-use crate::{assert_none_twice, ticks};
 
 /// The shortest session that brokers allow (`group.min.session.timeout.ms`).
 const SESSION: [&str; 2] = ["--session-timeout", "6s"];

@@ -2,9 +2,9 @@
 
 use std::process::Stdio;
 
+use crate::checks::{assert_none_twice, ticks};
 use crate::support::programs::{PATIENCE, World};
 use crate::support::wait_until;
-use crate::{assert_none_twice, ticks};
 
 #[test]
 fn three_hundred_megabytes_of_output_leave_the_consumer_small() {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::checks::{assert_every, assert_none_twice, ticks};
 use crate::support::broker::{OwnBroker, VERSION};
 use crate::support::programs::World;
 use crate::support::wait_until;
-use crate::{assert_every, assert_none_twice, ticks};
 
 /// How long the broker is away: long enough for every session and request to run out, longer by hand.
 fn away() -> Duration {
@@ -34,7 +34,7 @@ fn a_broker_that_is_killed_and_comes_back_costs_no_tick() {
     let end = Instant::now() + away();
     wait_until("the outage lasts", away() * 2, || (Instant::now() >= end).then_some(()));
     own.restart();
-    let back = chrono::DateTime::from(std::time::SystemTime::now());
+    let back: chrono::DateTime<chrono::Utc> = chrono::DateTime::from(std::time::SystemTime::now());
     world.await_ledger("ticks of after the outage", |ledger| {
         ticks(ledger, "every").last().is_some_and(|last| *last > back + chrono::TimeDelta::seconds(5))
     });

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_cron::common::broker::{ProduceBatch, Record, TopicPartition};
+use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::words::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
 use kafka_cron::common::{topics, wire};
 use serde_json::Value;
 
+use crate::checks::{assert_none_twice, starts};
 use crate::support::broker::await_topic;
 use crate::support::programs::{Entry, PATIENCE, World};
 use crate::support::{soon, wait_until};
-use crate::{assert_none_twice, starts};
 
 /// The dead letters of the first cluster, as `cronctl` lists them.
 fn letters(world: &World) -> Vec<Value> {
@@ -118,8 +119,8 @@ fn produce(world: &World, values: &[Option<Bytes>]) {
     let mut client = world.client();
     await_topic(&mut *client, world.a.as_str());
     let to = TopicPartition { topic: world.a.to_string(), partition: 0 };
-    let record =
-        |value: &Option<Bytes>| Record { key: None, value: value.clone(), timestamp_ms: 1_800_000_000_000 };
+    let timestamp_ms = SystemClock.now().timestamp_millis();
+    let record = |value: &Option<Bytes>| Record { key: None, value: value.clone(), timestamp_ms };
     let batch = ProduceBatch { to, records: values.iter().map(record).collect() };
     client.produce(&[batch], soon())[0].as_ref().unwrap();
 }

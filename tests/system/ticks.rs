@@ -1,7 +1,7 @@
 //! What is published and who runs it.
 
+use crate::checks::{assert_every, assert_none_twice, ticks};
 use crate::support::programs::{Program, World};
-use crate::{assert_every, assert_none_twice, ticks};
 
 fn partitions(consumer: &mut Program) -> usize {
     consumer.await_log("partitions [");
@@ -43,7 +43,7 @@ fn ticks_are_exactly_as_the_file_names_them_and_both_consumers_work() {
         assert!(consumer.metric("cron_attempts_started_total", &[]) > 0.0, "one of them does nothing");
     }
     producer.stop();
-    both.map(Program::stop);
+    both.into_iter().for_each(Program::stop);
     other.stop();
 }
 

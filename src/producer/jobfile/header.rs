@@ -93,6 +93,9 @@ impl<'a, 'c> Head<'a, 'c> {
         if self.known(fields).is_some() && !matches!(fields, 5 | 6) {
             return self.wrong_number(fields);
         }
+        if fields < 5 && self.words.get(fields).is_some_and(|word| begins_a_path(word)) {
+            return self.no_field(fields);
+        }
         if self.known(5).is_some() {
             return self.after(5);
         }
@@ -233,6 +236,11 @@ fn begins_a_command(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_punctuation()) || word.contains(['/', '=', ';', '|', '&', '('])
 }
 
+/// Whether a word cannot even be a mistyped field.
+fn begins_a_path(word: &str) -> bool {
+    word.starts_with(['/', '.', '~', '$', '"', '\'', '('])
+}
+
 /// Users that the sixth column of /etc/crontab commonly names. Commands of these names are not in use.
 pub(super) fn is_login(word: &str) -> bool {
     matches!(word, "root" | "nobody" | "www-data")
@@ -298,6 +306,7 @@ mod tests {
         check_wrong("0 0 3 * * * 2026 x", "the schedule has 7 fields");
         check_wrong("* * * * clustr-a x", "field 5 of the schedule cannot be `clustr-a`");
         check_wrong("0 3 * * /opt/x", "field 5 of the schedule cannot be `/opt/x`");
+        check_wrong("0 3 * /opt/drain x cluster-b", "field 4 of the schedule cannot be `/opt/drain`");
         check_wrong("0 3", "the line ends within the schedule");
     }
 

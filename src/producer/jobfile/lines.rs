@@ -24,6 +24,9 @@ fn text(line: &[u8]) -> Result<&str, String> {
     }
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("byte {} is not UTF-8 (the file is UTF-8 text)", error.valid_up_to() + 1))?;
+    if line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        return Ok(text);
+    }
     match text.chars().zip(1_usize..).find(|(c, _)| c.is_control() && *c != '\t') {
         None => Ok(text),
         Some((c, column)) => Err(format!(

@@ -103,12 +103,14 @@ impl<'c> Reader<'c> {
         let header = Header::read(line, self.clusters);
         let mut wrong = Vec::new();
         let cluster = header.cluster.map_err(|what| wrong.push(what)).ok();
-        let body = self.body(number, header.rest, &mut wrong);
+        let mut wrong_body = Vec::new();
+        let body = self.body(number, header.rest, &mut wrong_body);
         let zone = body.settings.zone.unwrap_or(self.zone);
         let schedule = header.schedule.as_deref().and_then(|words| {
             let parsed = self.schedules.get(words, zone);
             parsed.map_err(|error| wrong.push(error.to_string())).ok()
         });
+        wrong.append(&mut wrong_body);
         let environment = self.environment.share().map_err(|what| wrong.push(what)).ok();
         let derived = match (header.schedule.as_deref(), cluster, body.command) {
             (Some(schedule), Some(cluster), Some(command)) if wrong.is_empty() => {

@@ -1,5 +1,6 @@
 //! The options of a job: which there are, what their values may be, and what holds where one is left out.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -57,15 +58,18 @@ impl Settings {
     pub(super) fn read(options: &[(&str, &str)]) -> (Self, Vec<String>) {
         let mut settings = Self::default();
         let mut wrong = Vec::new();
-        for (at, (word, value)) in options.iter().enumerate() {
-            if options[..at].iter().any(|(before, _)| before == word) {
+        let mut seen = HashSet::new();
+        for (word, value) in options {
+            if !seen.insert(*word) {
                 wrong.push(format!("option {} is given twice", quoted(word)));
             } else if let Err(what) = settings.set(word, value) {
                 wrong.push(what);
             }
         }
-        let given = |word: &str| options.iter().any(|(given, _)| *given == word);
-        if given("backoff") && wrong.is_empty() && settings.retry.backoff_ms > settings.retry.backoff_max_ms {
+        if seen.contains("backoff")
+            && wrong.is_empty()
+            && settings.retry.backoff_ms > settings.retry.backoff_max_ms
+        {
             let backoff = duration::format(Duration::from_millis(settings.retry.backoff_ms));
             let most = duration::format(Duration::from_millis(settings.retry.backoff_max_ms));
             wrong.push(format!("option `backoff`: {backoff} is longer than `backoff_max`, which is {most}"));

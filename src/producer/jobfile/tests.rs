@@ -231,3 +231,18 @@ fn a_file_that_is_none_is_given_up_after_a_thousand_problems() {
     assert_eq!(problems.len(), MAX_PROBLEMS + 1);
     assert!(problems[MAX_PROBLEMS].to_string().starts_with("jobs:1000: 1000 problems up to here"));
 }
+
+#[test]
+fn the_demonstration_is_right_and_shows_what_it_should() {
+    let file = read(include_str!("../../../conf/jobs.cron"));
+    assert_eq!(file.warnings, []);
+    let job = |name: &str| file.jobs.iter().find(|job| job.name.as_str() == name).expect(name);
+    assert_ne!(job("heartbeat-a").cluster, job("heartbeat-b").cluster);
+    assert_eq!(job("always-fails").retry.retries, 3);
+    assert_eq!(job("flaky").retry.retries, 5);
+    assert!(job("slow").command.contains("sleep 25"));
+    assert_eq!(job("too-long").limits.timeout_ms, Some(10_000));
+    let schedule = |words: &str, zone: Tz| Schedule::parse(words, zone).unwrap();
+    assert_eq!(*job("every-15-seconds").schedule, schedule("*/15 * * * * *", Tz::UTC));
+    assert_eq!(*job("nightly-report").schedule, schedule("30 1 * * *", Tz::Europe__London));
+}

@@ -28,7 +28,7 @@ pub(super) enum Words {
 }
 
 /// The local times of a schedule, as sets of numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Expression {
     pub(super) seconds: Numbers,
     pub(super) minutes: Numbers,

@@ -17,6 +17,8 @@ use super::field::{DAY, Numbers};
 /// The years that the `cron` crate knows (its `Years`; a test holds it to them).
 const KNOWN_YEARS: RangeInclusive<i32> = 1970..=2100;
 
+const SECOND: TimeDelta = TimeDelta::seconds(1);
+
 /// The calendar repeats after this many years; what does not come within them never does.
 const CALENDAR_YEARS: usize = 400;
 
@@ -44,8 +46,8 @@ impl Hash for Matcher {
 
 impl Matcher {
     pub(super) fn new(expression: Expression) -> Self {
-        let any_weekday = Expression { weekdays: 0x7f, ..expression.clone() };
-        let any_day = Expression { days: DAY.all(), ..expression.clone() };
+        let any_weekday = Expression { weekdays: 0x7f, ..expression };
+        let any_day = Expression { days: DAY.all(), ..expression };
         let searches = match expression.day_rule {
             DayRule::Both => vec![search(&expression)],
             // A date that no year has would be searched for to the end of the crate's years, each time.
@@ -59,27 +61,25 @@ impl Matcher {
         self.expression.pace
     }
 
-    /// The first local time after `after`, both in whole seconds; `None` when there is none before chrono's end.
+    /// The first local time after `after`, in whole seconds; `None` when there is none before chrono's end.
     pub(super) fn next(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
         if !KNOWN_YEARS.contains(&after.year()) {
             return self.next_elsewhere(after);
         }
         match self.search(after) {
-            None => self.next_elsewhere(new_year(KNOWN_YEARS.end() + 1)? - TimeDelta::seconds(1)),
+            None => self.next_elsewhere(new_year(KNOWN_YEARS.end() + 1)? - SECOND),
             found => found,
         }
     }
 
     /// As [`Self::next`], year by year, each in its twin among the years that the crate knows.
     fn next_elsewhere(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
-        let first = after.checked_add_signed(TimeDelta::seconds(1))?.year();
+        let first = after.checked_add_signed(SECOND)?.year();
         (first..).take(CALENDAR_YEARS + 1).map_while(|year| Some((year, twin(year)?))).find_map(
             |(year, twin)| {
-                let after = match after.year() == year {
-                    true => after.with_year(twin)?,
-                    false => new_year(twin)? - TimeDelta::seconds(1),
-                };
-                self.search(after).filter(|found| found.year() == twin)?.with_year(year)
+                let start =
+                    if after.year() == year { after.with_year(twin)? } else { new_year(twin)? - SECOND };
+                self.search(start).filter(|found| found.year() == twin)?.with_year(year)
             },
         )
     }

@@ -53,7 +53,7 @@ const PIECES: [&str; 40] = [
 fn no_words_panic_and_no_schedule_stands_still() {
     let mut random = Random(1);
     let mut read = 0;
-    for round in 0..20_000 {
+    for round in 0..6_000 {
         let words: String = match round % 2 {
             0 => (0..random.below(14)).map(|_| *random.pick(&PIECES)).collect(),
             // Fields that are mostly right, and near misses.
@@ -77,5 +77,5 @@ fn no_words_panic_and_no_schedule_stands_still() {
             after = next;
         }
     }
-    assert!(read > 500, "only {read} were schedules");
+    assert!(read > 200, "only {read} were schedules");
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::Schedule;
@@ -84,15 +84,19 @@ impl Fields {
     }
 
     fn names(&self, local: NaiveDateTime) -> bool {
-        let [second, minute, hour, day, month, weekday] = &self.0;
-        let of_week = local.weekday().num_days_from_sunday();
-        let days = [day.has(local.day()), weekday.has(of_week) || of_week == 0 && weekday.has(7)];
-        let either = !day.starred() && !weekday.starred();
+        let [second, minute, hour, ..] = &self.0;
         second.has(local.second())
             && minute.has(local.minute())
             && hour.has(local.hour())
-            && month.has(local.month())
-            && if either { days.contains(&true) } else { !days.contains(&false) }
+            && self.names_day(local.date())
+    }
+
+    fn names_day(&self, date: NaiveDate) -> bool {
+        let [.., day, month, weekday] = &self.0;
+        let of_week = date.weekday().num_days_from_sunday();
+        let days = [day.has(date.day()), weekday.has(of_week) || of_week == 0 && weekday.has(7)];
+        let either = !day.starred() && !weekday.starred();
+        month.has(date.month()) && if either { days.contains(&true) } else { !days.contains(&false) }
     }
 
     /// The ticks after `from`, up to `to`, of a clock that is looked at every second.
