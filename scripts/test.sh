@@ -44,15 +44,15 @@ broker() {
         # Below the range from which the system takes ports for outgoing connections.
         port=$((20000 + RANDOM % 12000))
         if answers "$port" || answers $((port + 1)); then continue; fi
-        data=$(mktemp -d)
-        if scripts/kafka-broker.sh start --data "$data" --temporary --parent $$ --heap 512m \
+        broker_data=$(mktemp -d)
+        if scripts/kafka-broker.sh start --data "$broker_data" --temporary --parent $$ --heap 512m \
             --port "$port" --controller-port $((port + 1)) 2>"$log"; then
             export KAFKA_CRON_TEST_BROKERS=localhost:$port
-            trap 'scripts/kafka-broker.sh stop --now --data "$data" >/dev/null; rm -rf "$data"' EXIT
+            trap 'scripts/kafka-broker.sh stop --now --data "$broker_data" >/dev/null; rm -rf "$broker_data"' EXIT
             rm -f "$log"
             return
         fi
-        rm -rf "$data"
+        rm -rf "$broker_data"
     done
     cat "$log" >&2
     rm -f "$log"
