@@ -9,7 +9,7 @@
 # directory to start anew. Each program logs where its metrics are: the first free ports from 9100 on.
 #
 # However it ends - Ctrl-C, TERM, HUP, the time limit, kill -9 - what it started ends too: the producer, the consumers
-# (running jobs get 10 s), the broker. See scripts/lib/keeper.sh.
+# (running jobs get 5 s), the broker. See scripts/lib/keeper.sh.
 #
 # Environment: KAFKA_BROKERS; KAFKA_CRON_BIN_DIR (run the programs of this directory, build nothing);
 # KAFKA_CRON_RUN_DIR (Kafka's jars, default .run); KAFKA_CRON_DATA_DIR (the broker's data, default KAFKA_CRON_RUN_DIR);
@@ -104,4 +104,5 @@ trap - EXIT # the keeper sees to it
 [[ -z $ended ]] || exec 8>&-
 # A signal interrupts the wait; the keeper is still there then, and ends.
 while kill -0 "$keeper" 2>/dev/null; do wait "$keeper" || true; done
+rm -f "$data/run.pid"
 wait "$keeper"

@@ -14,7 +14,7 @@ set -uo pipefail
 
 limit=$1 bin=$2 data=$3 jobs=$4 brokers=$5 port=${6:-} controller_port=${7:-}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-drain=10 # seconds that running jobs get at the end
+drain=5 # seconds that running jobs get at the end
 
 # A handler and not '': what is ignored here would be ignored by the programs too, and by their jobs.
 trap ':' PIPE
@@ -25,18 +25,23 @@ declare -A pids=()  # of the programs that run, by name
 names=() readers=()
 width=16
 
-# paint NAME: puts the name before each line, in its colour on a terminal.
+# paint NAME: puts the name before each line, in its colour on a terminal, and leaves out of a program's line what
+# nobody misses here: the date, the thread, and that it is a mere information.
 paint() {
-    local name colour
+    local name shorter='s/^[0-9-]{10}T([0-9:]{8}\.[0-9]{3})Z \[([A-Z]+) *\] \([^)]*\)/\1 \2/; s/^([0-9:.]{12}) INFO /\1 /'
     printf -v name "%-${width}s" "$1"
     if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
-        case $1 in
-            run) colour='1' ;; broker) colour='2' ;; producer) colour='36' ;;
-            *-retry*) colour='33' ;; *) colour='32' ;;
-        esac
-        exec sed -u "s/^/"$'\e'"[${colour}m$name"$'\e'"[0m /"
+        name=$'\e'"[$(colour "$1")m$name"$'\e'"[0m "
+        shorter+="; s/^[0-9:.]{12} (WARN|ERROR) .*/"$'\e'"[31m&"$'\e'"[0m/"
+    else
+        name="$name| "
     fi
-    exec sed -u "s/^/$name| /"
+    exec sed -u -E "$shorter; s/^/$name/"
+}
+colour() {
+    case $1 in
+        run) echo 1 ;; broker) echo 2 ;; producer) echo 36 ;; *-retry) echo 33 ;; *) echo 32 ;;
+    esac
 }
 say() { printf '%s\n' "$*" | (paint run); }
 

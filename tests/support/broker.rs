@@ -65,6 +65,7 @@ impl TestBroker {
         static SHARED: OnceLock<TestBroker> = OnceLock::new();
         SHARED.get_or_init(|| {
             if let Ok(brokers) = std::env::var("KAFKA_CRON_TEST_BROKERS") {
+                await_groups(&mut *connect(&brokers).client("test"));
                 return Self { brokers, _own: None };
             }
             let own = OwnBroker::start(VERSION);
