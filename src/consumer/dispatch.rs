@@ -133,16 +133,30 @@ impl Dispatching {
         *change != Change::Fenced
     }
 
+    /// Only what was read by the newest plan counts. A chunk of an older one may lie behind a gap, or be of a log that
+    /// was made anew since, even under the same generation.
     fn read(&mut self, chunk: Chunk) {
-        match chunk.what {
+        let Chunk { track, what } = chunk;
+        if !is_of(&track, &self.tracks) {
+            return;
+        }
+        match what {
             What::Records { records, next, .. } => {
-                self.dispatcher.read(chunk.generation, chunk.partition, records, next);
+                self.dispatcher.read(track.generation, track.of.partition, records, next);
             }
-            What::OutOfRange => self.dispatcher.lost_position(chunk.generation, chunk.partition),
+            What::OutOfRange => self.dispatcher.lost_position(track.generation, track.of.partition),
         }
     }
 
     fn step(&mut self) {
+        self.step_once();
+        if self.dispatcher.has_granted() {
+            // With the time as it is after the answer.
+            self.step_once();
+        }
+    }
+
+    fn step_once(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
         for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
             match act {
@@ -216,5 +230,29 @@ impl Dispatching {
         while self.dispatcher.has_pending() && self.clock.monotonic() < until {
             self.step();
         }
+    }
+}
+
+fn is_of(track: &Arc<Track>, plan: &Plan) -> bool {
+    plan.iter().any(|planned| Arc::ptr_eq(planned, track))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
+        let track = || {
+            Arc::new(Track {
+                of: TopicPartition { topic: "t".to_owned(), partition: 0 },
+                generation: 1,
+                next: AtomicI64::new(7),
+                open: AtomicBool::new(true),
+            })
+        };
+        let (older, newest) = (track(), vec![track(), track()]);
+        assert!(newest.iter().all(|track| is_of(track, &newest)));
+        assert!(!is_of(&older, &newest));
     }
 }

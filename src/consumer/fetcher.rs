@@ -20,10 +20,8 @@ use crate::common::words::ClusterName;
 /// What was read from a partition under a generation.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The generation under which it is held.
-    pub generation: i32,
-    /// The partition.
-    pub partition: i32,
+    /// Which partition it is, under which generation, and by which plan it was read.
+    pub track: Arc<Track>,
     /// What came.
     pub what: What,
 }
@@ -144,7 +142,7 @@ fn turn(
                 return Err(error);
             }
         };
-        let chunk = Chunk { generation: track.generation, partition: track.of.partition, what };
+        let chunk = Chunk { track: Arc::clone(track), what };
         select! {
             send(to, chunk) -> sent => if sent.is_err() { return Ok(false) },
             recv(stopped) -> _ => return Ok(false),

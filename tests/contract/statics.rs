@@ -54,7 +54,7 @@ pub fn a_second_process_with_an_instance_id_fences_the_first(end: &impl End) {
 
 pub fn a_static_member_that_comes_back_keeps_its_share(end: &impl End) {
     let gone = only_static(end);
-    let request = JoinRequest { member_id: String::new(), ..gone.request.clone() };
+    let request = JoinRequest { member_id: String::new(), ..gone.request };
     let mut back = Member::join(end.client(), request);
     assert_eq!(back.sync(&[]), back.share(&[0, 1]), "and nobody shared out anew");
     let joined = &back.joined.members;
