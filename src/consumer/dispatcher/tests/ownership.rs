@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{Consumer, World};
+use super::consumer::Consumer;
+use super::fixture::World;
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::membership::Change;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{Consumer, TOPIC, World, of};
+use super::consumer::Consumer;
+use super::fixture::{TOPIC, World, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::words::Event;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::fixture::{Consumer, World, attempt, of};
+use super::consumer::Consumer;
+use super::fixture::{World, attempt, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::wire::DeadReason;
 use crate::common::words::Event;
