@@ -54,6 +54,14 @@ fn a_message_that_is_not_yet_due_lets_others_pass_and_stays_a_hole() {
 }
 
 #[test]
+fn a_record_that_is_read_twice_is_held_once() {
+    let mut p = partition(0, &[]);
+    assert_eq!(p.take(0, message(1, None)), Taken::Held);
+    assert_eq!(p.take(0, message(1, None)), Taken::Old);
+    assert_eq!(p.load(), (1, 10));
+}
+
+#[test]
 fn a_new_owner_takes_up_the_holes_and_nothing_else_below() {
     let mut p = partition(3, &[1]);
     assert_eq!(p.take(0, message(1, None)), Taken::Old);
