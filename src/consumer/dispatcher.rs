@@ -21,7 +21,7 @@ pub use self::words::{Act, Claimed, Counts, Now, Options};
 use self::claiming::Granted;
 use self::unread::Unread;
 use super::claims::Pending;
-use super::loading::{self, Loaded};
+use super::loading::{self, Loaded, OnRecord};
 use super::partition::{Partition, Taken};
 use super::reading::Read;
 use crate::common::bounds;
@@ -42,6 +42,7 @@ pub struct Dispatcher {
     to_load: Vec<i32>,
     /// Not before this instant, after some of them could not be loaded.
     load_again: Option<Instant>,
+    on_record: OnRecord,
     pending: Option<Pending>,
     granted: Vec<Granted>,
     unread: Unread,
@@ -61,6 +62,7 @@ impl Dispatcher {
             partitions: BTreeMap::new(),
             to_load: Vec::new(),
             load_again: None,
+            on_record: OnRecord::default(),
             pending: None,
             granted: Vec::new(),
             unread: Unread::default(),
@@ -153,15 +155,20 @@ impl Dispatcher {
         if self.to_load.is_empty() || self.load_again.is_some_and(|at| now.mono < at) {
             return Ok(());
         }
+        self.load_again = None;
         // Those whose position was lost: nothing more is claimed by what is known of them.
         for partition in &self.to_load {
             self.partitions.remove(partition);
             self.unread.forget(*partition);
         }
         let of = (self.options.topic.as_str(), self.options.group.as_str());
-        let loaded = loading::load(client, of, &self.to_load, now.mono + CALL * 5)?;
+        let loaded = loading::load(client, of, &self.to_load, &mut self.on_record, now.mono + CALL * 5)?;
         self.to_load.retain(|partition| loaded.iter().all(|loaded| loaded.partition != *partition));
-        self.load_again = (!self.to_load.is_empty()).then(|| now.mono + LOAD_AGAIN);
+        if self.to_load.is_empty() {
+            self.on_record = OnRecord::default();
+        } else {
+            self.load_again = Some(now.mono + LOAD_AGAIN);
+        }
         if loaded.is_empty() {
             return Ok(());
         }
