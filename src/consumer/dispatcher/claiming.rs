@@ -143,19 +143,14 @@ impl Dispatcher {
     pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         let Some(mut pending) = self.pending.take() else { return };
         let answer = client.commit(&pending.holder, &pending.commits, now.mono + CALL);
-        if let Err(error) = &answer {
-            log::warn!("a claim's commit has no answer yet: {error}; sending the same again");
-            acts.push(Act::Failed(error.word()));
-        }
+        let failure = answer.as_ref().map_or_else(BrokerError::word, |_| "undecided");
         for decided in pending.answered(answer) {
             self.decided(&pending, &decided);
         }
         let late = pending.may_arrive_late;
         self.may_claim = pending.is_settled();
         if !pending.is_settled() {
-            if acts.is_empty() {
-                acts.push(Act::Failed("undecided"));
-            }
+            acts.push(Act::Failed(failure));
             self.pending = Some(pending);
         } else if late {
             self.waits_for_new_id = true;
