@@ -25,10 +25,10 @@ use kafka_cron::consumer::worker::{Lines, Options, Workers};
 type Failure = Box<dyn std::error::Error>;
 
 const THREADS: usize = 2;
-const EACH: usize = 1_000;
+const EACH: usize = 250;
 
 /// Resident memory for the rows that need some: a consumer with several partitions' messages in its hands.
-const RESIDENT: usize = 256 * 1024 * 1024;
+const RESIDENT: usize = 64 * 1024 * 1024;
 
 fn main() -> Result<(), Failure> {
     kafka_cron::consumer::process::guard::main_if_asked();
@@ -42,9 +42,9 @@ fn main() -> Result<(), Failure> {
     }
     let resident = black_box(vec![1_u8; RESIDENT]);
     let spawned = bare(sh)?;
-    row("with 256 MiB resident: bare, posix_spawn", spawned, spawned);
-    row("with 256 MiB resident: bare, fork", bare(forked)?, spawned);
-    row("with 256 MiB resident: through a worker", path(None)?, spawned);
+    row("with 64 MiB resident: bare, posix_spawn", spawned, spawned);
+    row("with 64 MiB resident: bare, fork", bare(forked)?, spawned);
+    row("with 64 MiB resident: through a worker", path(None)?, spawned);
     black_box(resident);
     Ok(())
 }
