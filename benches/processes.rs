@@ -98,7 +98,7 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let guard = PathBuf::from(kafka_cron::consumer::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = Options { workers: THREADS, output: Output::Tail, guard };
-    let workers = Workers::start(&options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;
+    let workers = Workers::start(options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;
     let claimed = claimed(user)?;
     let began = Instant::now();
     for _ in 0..THREADS * EACH {

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::Outcome::Succeeded;
+use kafka_cron::common::words::Outcome::{CouldNotStart, Succeeded};
+use kafka_cron::consumer::worker::Options;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::bench::{Bench, LONG, attempt, lives, pid_in};
+use crate::bench::{Bench, LONG, attempt, lives, options, pid_in, system_clock};
 use crate::child;
 use crate::support::wait_until;
 
@@ -119,6 +120,25 @@ fn a_guard_that_dies_is_replaced_at_once_and_told_what_runs() {
     assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
     let third = bench.workers.guard_pid().unwrap();
     assert!(third != second && lives(i32::try_from(third).unwrap()));
+}
+
+#[test]
+fn nothing_is_started_that_nobody_guards() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("consumer");
+    std::fs::copy(env!("CARGO_BIN_EXE_consumer"), &program).unwrap();
+    let bench = Bench::with(Options { guard: program.clone(), ..options(1) }, &system_clock());
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
+    let guard = bench.workers.guard_pid().unwrap();
+    let hidden = program.with_extension("gone");
+    std::fs::rename(&program, &hidden).unwrap();
+    kill_process(pid(guard), Signal::KILL).unwrap();
+    let dead = || !lives(i32::try_from(guard).unwrap());
+    wait_until("the guard is dead", LONG, || dead().then_some(()));
+    let reason = "guard: No such file or directory".to_owned();
+    assert_eq!(bench.run(attempt("true")).outcome, CouldNotStart { reason });
+    std::fs::rename(&hidden, &program).unwrap();
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded, "it is tried again each time");
 }
 
 #[test]
