@@ -18,6 +18,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib/process.sh
+source "$here/lib/process.sh"
 die() { code=$1; shift; printf 'kafka-broker: %s\n' "$*" >&2; exit "$code"; }
 usage() { sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
@@ -51,7 +53,6 @@ running() {
     tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$config" || return 1
     echo "$pid"
 }
-answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 configured_port() { cat "$data/port" 2>/dev/null; }
 
 # Waits until the port answers: $1 process, $2 port. A loaded machine needs long; a dead process is seen at once.
@@ -109,7 +110,7 @@ start() {
     fi
     ! answers "$port" || die 3 "port $port is taken by something else"
     libs=$("$here/kafka-fetch.sh" "$version") || exit $?
-    java=(java "-Xmx$heap" "-Xms64m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
+    java=(java "-Xmx$heap" "-Xms64m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
         -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS"
         -cp "$libs/*")
     write_config
@@ -135,6 +136,7 @@ watch_parent() {
     local broker=$1 born
     born=$(started_at "$parent") || { kill -9 "$broker"; die 2 "--parent: there is no process $parent"; }
     export -f started_at
+    # shellcheck disable=SC2016 # expanded by the watcher
     setsid bash -c '
         while kill -0 "$1" 2>/dev/null && [[ $(started_at "$2") == "$3" ]]; do sleep 0.3; done
         [[ $(started_at "$2") != "$3" ]] || exit 0
@@ -142,15 +144,6 @@ watch_parent() {
         [[ -z $4 ]] || rm -rf -- "$4"
         ' kafka-broker-watch "$broker" "$parent" "$born" "${temporary:+$data}" </dev/null >/dev/null 2>&1 9>&- &
 }
-# When a process that is not dead started, in ticks: with its number, that names it for ever. The name in brackets
-# before these fields may hold spaces.
-started_at() {
-    local stat
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
-    set -- ${stat##*) }
-    [[ $1 != [ZX] ]] && echo "${20}"
-}
-
 stop() {
     local pid _
     if ! pid=$(running); then rm -f "$pid_file"; echo "not running"; return; fi

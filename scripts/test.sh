@@ -1,23 +1,73 @@
 #!/usr/bin/env bash
-# The one test command: formatting, lints, then every test. Prints the seconds of each stage and ends with cargo's
-# own closing lines.
+# The one test command: formatting, lints, then every test, against a real broker that is started once for all of them
+# and against the real programs. Prints the seconds of each stage and ends with cargo's own closing lines.
+#
+#   scripts/test.sh [--long]     (--long: tests that have a longer form run it)
+#
+# What is missing is installed where that is permitted (as root, by apt), or named. KAFKA_CRON_TEST_BROKERS=host:port
+# has the tests use that Kafka; KAFKA_CRON_RUN_DIR is where Kafka's jars are kept (default .run).
+#
+# Exit codes: 0 all is well; 2 usage; 3 Kafka could not be fetched or started; 4 something is missing here; otherwise
+# that of the stage that failed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib/needs.sh
+source scripts/lib/needs.sh
+# shellcheck source=scripts/lib/process.sh
+source scripts/lib/process.sh
+
+case ${1:-} in
+    '') ;;
+    --long) export KAFKA_CRON_TEST_LONG=1 ;;
+    *) echo "usage: scripts/test.sh [--long]" >&2; exit 2 ;;
+esac
 
 stage() {
-  local name=$1 began=$SECONDS
-  shift
-  echo "== $name"
-  "$@"
-  echo "== $name: $((SECONDS - began)) s"
+    local name=$1 began=$SECONDS
+    shift
+    echo "== $name"
+    "$@"
+    echo "== $name: $((SECONDS - began)) s"
 }
 
-command -v cargo >/dev/null || {
-  echo "cargo is missing: install Rust 1.95 with rustup, then run this again" >&2
-  exit 4
+tools() {
+    need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
+    [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
 }
+
+# It ends with this script, and its files with it.
+broker() {
+    local port log
+    [[ -z ${KAFKA_CRON_TEST_BROKERS:-} ]] || { echo "using $KAFKA_CRON_TEST_BROKERS"; return; }
+    log=$(mktemp)
+    for _ in 1 2 3; do
+        # Below the range from which the system takes ports for outgoing connections.
+        port=$((20000 + RANDOM % 12000))
+        if answers "$port" || answers $((port + 1)); then continue; fi
+        broker_data=$(mktemp -d)
+        if scripts/kafka-broker.sh start --data "$broker_data" --temporary --parent $$ --heap 512m \
+            --port "$port" --controller-port $((port + 1)) 2>"$log"; then
+            export KAFKA_CRON_TEST_BROKERS=localhost:$port
+            trap 'scripts/kafka-broker.sh stop --now --data "$broker_data" >/dev/null; rm -rf "$broker_data"' EXIT
+            rm -f "$log"
+            return
+        fi
+        rm -rf "$broker_data"
+    done
+    cat "$log" >&2
+    rm -f "$log"
+    return 3
+}
+
+# Both versions that the tests talk to.
+jars() { scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2; }
+
+stage tools tools
 stage format cargo fmt --check
+if has shellcheck; then stage scripts shellcheck -x scripts/*.sh scripts/lib/*.sh .ci/run; fi
 stage lints cargo clippy --locked --quiet --all-targets -- -D warnings
 stage build cargo build --locked --all-targets
+stage kafka jars
+stage broker broker
 echo "== tests"
 cargo test --locked

@@ -6,9 +6,12 @@
 //!   ends, clock, threads, log, metrics.
 //! - [`producer`]: job file → timetable → topic.
 //! - [`consumer`]: topic → claim → process → report.
+//! - [`cronctl`]: what people ask from the command line.
 //!
-//! Imports point one way: `bin` → `producer`, `consumer` → `common`.
+//! Imports point one way: `bin` → `producer`, `consumer`, `cronctl` → `common`; `cronctl` also asks the producer's
+//! job file and schedules.
 
 pub mod common;
 pub mod consumer;
+pub mod cronctl;
 pub mod producer;

@@ -1,65 +1,89 @@
-//! What every broker does, whichever end of the port it is.
+//! What every broker does, whichever end of the port it is: one suite, run on the in-memory broker and on real Kafka.
+//! Where the two disagree, the in-memory broker is wrong.
 
-#[cfg(test)] // it is, and this tells the lints
+// It is `cfg(test)`, here and below, and saying so tells the lints.
+#[cfg(test)]
 #[expect(dead_code, reason = "each test binary takes its own part")]
 mod support;
 
-use std::time::Duration;
+#[cfg(test)]
+#[path = "contract/ends.rs"]
+mod ends;
+#[cfg(test)]
+#[path = "contract/late.rs"]
+mod late;
+#[cfg(test)]
+#[path = "contract/log.rs"]
+mod log;
+#[cfg(test)]
+#[path = "contract/members.rs"]
+mod members;
+#[cfg(test)]
+#[path = "contract/offsets.rs"]
+mod offsets;
+#[cfg(test)]
+#[path = "contract/rebalance.rs"]
+mod rebalance;
+#[cfg(test)]
+#[path = "contract/statics.rs"]
+mod statics;
+#[cfg(test)]
+#[path = "contract/topics.rs"]
+mod topics;
 
-use bytes::Bytes;
-use kafka_cron::common::broker::{
-    Broker, Commit, Holder, JoinRequest, Owned, ProduceBatch, Record, Subscription, TopicPartition, Want,
-};
-use support::broker::TestBroker;
-use support::{soon, unique};
-
-#[test]
-fn records_and_commits_come_back_from_a_real_broker() {
-    let test = TestBroker::shared();
-    let topic = unique("smoke");
-    let state = test.topic(&topic, 2);
-    let mut client = test.broker().client("smoke");
-    let to = TopicPartition { topic: topic.clone(), partition: 1 };
-    let record = Record { key: Some(Bytes::from_static(b"k")), value: None, timestamp_ms: 1_700_000_000_000 };
-    let batch = ProduceBatch { to: to.clone(), records: vec![record; 3] };
-    let written = client.produce(&[batch.clone(), batch], soon());
-    assert_eq!(written[1].as_ref().unwrap().base_offset, 3);
-    let want = Want { from: to.clone(), offset: 1, max_bytes: 1 << 20 };
-    let leader = state.partitions[1].leader.unwrap();
-    let fetched = client.fetch(leader, &[want], Duration::from_millis(500), soon()).unwrap();
-    assert_eq!(fetched[0].as_ref().unwrap().records.len(), 5);
-    let group = unique("group");
-    let joined = client
-        .join(
-            &JoinRequest {
-                group: group.clone(),
-                member_id: String::new(),
-                instance_id: None,
-                session_timeout: Duration::from_secs(10),
-                rebalance_timeout: Duration::from_secs(5),
-                protocol: "sticky".to_owned(),
-                subscription: Subscription {
-                    topics: vec![topic.clone()],
-                    owned: vec![],
-                    owned_generation: -1,
-                },
-            },
-            soon(),
-        )
-        .unwrap();
-    let holder = Holder {
-        group: group.clone(),
-        member_id: joined.member_id.clone(),
-        instance_id: None,
-        generation: joined.generation,
+/// Each row is a function of an end, and here a test for each of the two ends.
+macro_rules! rows {
+    ($memory:ident, $kafka:ident, $end:expr; $($room:ident: $($row:ident),+;)+) => {
+        mod $memory {
+            $($(#[test] fn $row() { crate::$room::$row(&crate::ends::Memory::new()); })+)+
+        }
+        mod $kafka {
+            $($(#[test] fn $row() { crate::$room::$row($end); })+)+
+        }
     };
-    let mine = vec![Owned { topic, partitions: vec![0, 1] }];
-    let share = client.sync(&holder, "sticky", &[(joined.member_id, mine.clone())], soon()).unwrap();
-    assert_eq!(share, mine);
-    client.heartbeat(&holder, soon()).unwrap();
-    let commit = Commit { of: to.clone(), offset: 3, metadata: "m".to_owned() };
-    assert_eq!(client.commit(&holder, &[commit], soon()).unwrap(), vec![None]);
-    let committed = client.committed(&group, &[to], soon()).unwrap();
-    assert_eq!(committed[0].as_ref().unwrap().offset, 3);
-    client.leave(&holder, soon()).unwrap();
+}
+
+rows! {
+    in_memory, on_kafka, &crate::ends::Kafka::shared();
+    topics:
+        a_topic_that_exists_is_not_created_again,
+        a_topic_made_anew_has_another_id_and_no_offsets,
+        settings_are_read_back,
+        wishes_that_cannot_be_granted_are_refused;
+    log:
+        keys_values_and_their_absence_come_back,
+        batches_for_one_partition_keep_their_order,
+        a_backlog_larger_than_a_fetch_is_read_to_its_end,
+        an_offset_outside_the_log_is_refused,
+        a_fetch_waits_for_a_write_and_no_longer,
+        a_batch_that_is_too_large_is_refused_whole,
+        the_brokers_time_is_given_back_where_the_topic_wants_it,
+        a_record_dated_far_ahead_is_refused,
+        what_does_not_exist_is_told;
+    rebalance:
+        members_get_what_their_leader_shares_out,
+        a_follower_waits_for_the_leaders_shares,
+        leaving_makes_the_others_share_out_anew,
+        a_silent_member_is_put_out_when_its_session_ends,
+        the_leader_that_joins_again_begins_a_new_generation,
+        members_that_do_not_fit_are_refused;
+    offsets:
+        a_commit_under_another_generation_is_refused,
+        a_commit_by_somebody_else_is_refused,
+        any_member_may_commit_any_partition,
+        an_empty_group_takes_commits_without_a_generation,
+        a_refusal_for_one_partition_is_for_that_one_alone,
+        commits_are_let_through_while_members_gather_and_not_while_shares_are_made;
+    statics:
+        joining_again_with_the_old_id_fences_nothing,
+        a_new_member_id_fences_the_old_one,
+        a_second_process_with_an_instance_id_fences_the_first,
+        a_static_member_that_comes_back_keeps_its_share;
+}
+
+rows! {
+    late_in_memory, late_on_kafka, &crate::ends::Proxied::shared();
+    late:
+        a_late_commit_is_applied_although_its_member_joined_again,
+        a_late_commit_is_refused_after_a_new_member_id;
 }

@@ -1,2 +1,55 @@
-//! cronctl.
-fn main() {}
+//! cronctl: questions about jobs, asked from the command line. Reads the command line and hands on.
+
+use clap::{Parser, Subcommand};
+use kafka_cron::common::clock::SystemClock;
+use kafka_cron::common::exit::{self, Exit};
+use kafka_cron::cronctl::screen::Screen;
+use kafka_cron::cronctl::{check, dead, health, next};
+
+/// Asks about jobs: is a job file right, when is a schedule due, is a program well?
+///
+/// A flag may also be given by the environment variable that stands beside it.
+#[derive(Debug, Parser)]
+#[command(name = "cronctl", version, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Is a job file right, and what is in it?
+    ///
+    /// Prints a summary: jobs, schedules and the next ticks of the first few jobs. What is legal and probably not meant
+    /// goes to standard error as a warning. A file with problems has all of them printed there, each as
+    /// `file:line: what is wrong (what would be right)`, and ends with 2; one that cannot be read ends with 4.
+    #[command(after_help = "Example: cronctl check conf/jobs.cron --clusters cluster-a,cluster-b")]
+    Check(check::Args),
+    /// When is a schedule due?
+    ///
+    /// Prints a line for each tick: the instant in UTC, and the local time of the zone with its offset. A schedule with
+    /// a mistake ends with 2.
+    #[command(
+        after_help = "Example: cronctl next '30 1 * * *' --tz Europe/London --after 2026-03-28T00:00:00Z"
+    )]
+    Next(next::Args),
+    /// What was given up, and putting it back
+    Dead(dead::Args),
+    /// Does a program say that it is well?
+    ///
+    /// Asks a page over plain HTTP, for three seconds at most. Ends with 0 when the answer is 200, and otherwise with 1
+    /// and a line that says why.
+    #[command(after_help = "Example: cronctl health http://127.0.0.1:9100/readyz")]
+    Health(health::Args),
+}
+
+fn main() -> Exit {
+    let cli = Cli::parse();
+    let clock = SystemClock;
+    Screen::of_process().answer(|screen| match &cli.question {
+        Question::Check(args) => check::run(args, &clock, screen),
+        Question::Next(args) => next::run(args, &clock, screen),
+        Question::Dead(args) => dead::run(args, &clock, screen),
+        Question::Health(args) => health::run(args, &clock, screen),
+    })
+}

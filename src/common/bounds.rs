@@ -10,6 +10,10 @@ pub const TICKS_PER_BATCH: usize = 2_000;
 /// does not take more from the timetable until one is confirmed.
 pub const TICK_BATCHES: usize = 2;
 
+/// Bytes of keys and values in one batch of a produce request: half of what a broker takes by default
+/// (`message.max.bytes`), so that no batch of small records is refused for its size.
+pub const PRODUCE_BATCH_BYTES: usize = 512 * 1024;
+
 /// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).
 pub const DUPLICATE_WINDOW: i64 = 10_000;
 
@@ -59,3 +63,9 @@ pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
 /// Names waiting to be looked up. One is looked up at a time; whoever finds no room gives up at its deadline.
 pub const RESOLVER_QUESTIONS: usize = 8;
+
+/// Connections to a program's page at a time: several scrapers and probes at once, and a page's worth of memory each.
+pub const HTTP_CONNECTIONS: usize = 16;
+
+/// The longest head of a request to the page, as servers commonly have it: room for a browser's cookies.
+pub const HTTP_HEAD_BYTES: usize = 8 * 1024;

@@ -3,13 +3,16 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use log::LevelFilter;
 
+use super::broker::kafka::{KafkaBroker, Misconfigured, TlsOptions};
 use super::duration::{self, DurationError};
+use super::words::ClusterName;
 
 /// Where Kafka is.
 #[derive(Debug, Clone, Args)]
@@ -17,6 +20,51 @@ pub struct KafkaArgs {
     /// Kafka brokers to ask first, as host:port,host:port
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "LIST")]
     pub brokers: BrokerList,
+
+    /// Talk TLS to the brokers, and trust the authorities whose certificates (PEM) are in this file
+    #[arg(long, env = "KAFKA_CRON_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+impl KafkaArgs {
+    /// The way to these brokers. Dials nobody.
+    ///
+    /// # Errors
+    /// When the certificate file cannot be used.
+    pub fn broker(&self) -> Result<KafkaBroker, Misconfigured> {
+        let brokers: Vec<String> = self.brokers.as_slice().iter().map(HostPort::to_string).collect();
+        let tls = self.tls_ca.clone().map(|ca_file| TlsOptions { ca_file });
+        KafkaBroker::new(&brokers, tls.as_ref())
+    }
+}
+
+/// The clusters of `--clusters`: the known names, in order, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterList(Vec<ClusterName>);
+
+impl ClusterList {
+    /// What it is where nothing is said.
+    pub const DEFAULT: &str = "cluster-a,cluster-b";
+
+    /// The names, in the order given.
+    pub fn as_slice(&self) -> &[ClusterName] {
+        &self.0
+    }
+}
+
+impl FromStr for ClusterList {
+    type Err = ArgError;
+    fn from_str(text: &str) -> Result<Self, ArgError> {
+        let mut names: Vec<ClusterName> = Vec::new();
+        for word in text.split(',').map(str::trim) {
+            let name = ClusterName::new(word).map_err(|error| ArgError(error.to_string()))?;
+            if names.contains(&name) {
+                return Err(ArgError(format!("`{name}` is named twice")));
+            }
+            names.push(name);
+        }
+        Ok(Self(names))
+    }
 }
 
 /// What is shown to whoever looks after the program.
@@ -160,6 +208,23 @@ mod tests {
         check_brokers("a:65536", Err("between 1 and 65535"));
         check_brokers("::1:9092", Err("brackets"));
         check_brokers("PLAINTEXT://a:9092", Err("no valid host"));
+    }
+
+    #[test]
+    fn a_cluster_list_is_known_names_each_once() {
+        let check = |text: &str, part: Option<&str>| match (text.parse::<ClusterList>(), part) {
+            (Ok(list), None) => {
+                let names: Vec<&str> = list.as_slice().iter().map(ClusterName::as_str).collect();
+                assert_eq!(names.join(","), text);
+            }
+            (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{text}: {error}"),
+            (got, part) => panic!("{text}: {got:?} instead of {part:?}"),
+        };
+        check(ClusterList::DEFAULT, None);
+        check("", Some("not a cluster name"));
+        check("a,,b", Some("`` is not a cluster name"));
+        check("a,b,a", Some("`a` is named twice"));
+        check("a-retry", Some("not ending in `-retry`"));
     }
 
     fn parse(words: &[&str]) -> Result<Program, String> {

@@ -1,9 +1,13 @@
 //! The clock port: what the time is, and a bell that rings later. Its second end is the clock that a test turns.
 
+mod manual;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::Receiver;
+
+pub use manual::ManualClock;
 
 /// Tells the time and rings bells. Rules never see it: threads read it and hand the rule an instant.
 pub trait Clock: Send + Sync {

@@ -1,5 +1,7 @@
 //! Exit codes, the same for every program, as `--help` documents them. Only `main` turns an error into one.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
 
 /// How a program ends.
@@ -36,4 +38,37 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// Why a program ends otherwise than it was meant to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Fault {
+    exit: Exit,
+    why: String,
+}
+
+impl Fault {
+    /// A fault, in words for whoever started the program.
+    pub fn new(exit: Exit, why: String) -> Self {
+        Self { exit, why }
+    }
+
+    /// For `map_err`: the system refused what is named.
+    pub fn system<E: Display>(what: &str) -> impl FnOnce(E) -> Self + use<'_, E> {
+        move |error| Self::new(Exit::System, format!("{what}: {error}"))
+    }
+
+    /// For `map_err`: what is named was not given as it should be.
+    pub fn usage<E: Display>(what: &str) -> impl FnOnce(E) -> Self + use<'_, E> {
+        move |error| Self::new(Exit::Usage, format!("{what}: {error}"))
+    }
+}
+
+/// The exit code for how `main` ended; a fault is said on stderr, where the log may have ended already.
+pub fn report(ended: Result<(), Fault>) -> Exit {
+    let Err(fault) = ended else { return Exit::Done };
+    // Where stderr is closed the code alone must do.
+    let _told: io::Result<()> = writeln!(io::stderr(), "{fault}");
+    fault.exit
 }

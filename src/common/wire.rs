@@ -88,7 +88,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
 pub enum DeadRecord {
     /// What will not be tried again, with the reason. Key: run id, where there is one.
     Letter(Box<DeadLetter>),
-    /// An operator put a letter back. Key: run id.
+    /// An operator put a letter back. Key: run id, or the letter's offset where there is none.
     Replayed(Replayed),
 }
 
@@ -164,9 +164,9 @@ pub struct Original {
 /// The mark that a letter was put back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
-    /// The new attempt.
+    /// The new attempt; absent where the message is no attempt and went back to where it came from, as it was.
     #[serde(flatten)]
-    pub attempt: AttemptRef,
+    pub attempt: Option<AttemptRef>,
     /// The letter's place in the dead-letter topic.
     pub letter_offset: i64,
     /// When, by the operator's clock.

@@ -20,6 +20,8 @@ pub struct Pending {
     pub claimed_sent: Instant,
     /// Whether a copy of it may still arrive after a later commit.
     pub may_arrive_late: bool,
+    /// How often it was sent to no avail.
+    failures: u32,
 }
 
 /// What an answer decided.
@@ -33,13 +35,30 @@ pub struct Decided {
     pub granted: bool,
 }
 
+/// Whether a confirmation came in time: later than the lease less a quarter after `claimed` was sent, the run is the
+/// leader's.
+pub fn in_time(claimed_sent: Instant, now: Instant, lease: Duration) -> bool {
+    now.duration_since(claimed_sent) < lease - lease / 4
+}
+
 impl Pending {
+    /// A commit that is about to be sent, `claimed` having been sent at an instant.
+    pub fn new(
+        holder: Holder,
+        commits: Vec<Commit>,
+        claims: BTreeMap<i32, Vec<i64>>,
+        claimed_sent: Instant,
+    ) -> Self {
+        Self { holder, commits, claims, claimed_sent, may_arrive_late: false, failures: 0 }
+    }
+
     /// Takes the answer to one sending and returns what is decided by it. What is not stays to be sent again.
     pub fn answered(&mut self, answer: Result<Vec<Option<ErrorCode>>, BrokerError>) -> Vec<Decided> {
         let codes = match answer {
             Ok(codes) => codes,
             Err(error) => {
                 self.may_arrive_late |= may_arrive_late(&error);
+                self.failed(&error);
                 return Vec::new();
             }
         };
@@ -58,17 +77,24 @@ impl Pending {
             }
         }
         self.commits = undecided;
+        if let (Some(commit), Some(code)) = (self.commits.first(), codes.iter().flatten().next()) {
+            let of = format!("{}/{}: {code}", commit.of.topic, commit.of.partition);
+            self.failed(&of);
+        }
         decided
+    }
+
+    /// Tells of the first failure and then of one in a while: an outage is one thing, not a thousand.
+    fn failed(&mut self, why: &dyn std::fmt::Display) {
+        if self.failures.is_multiple_of(50) {
+            log::warn!("a claim's commit is not decided yet ({why}); sending the same again");
+        }
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// Whether nothing is left to be answered.
     pub fn is_settled(&self) -> bool {
         self.commits.is_empty()
-    }
-
-    /// Whether the confirmation came in time: later than the lease less a quarter, the run is the leader's.
-    pub fn in_time(&self, now: Instant, lease: Duration) -> bool {
-        now.duration_since(self.claimed_sent) < lease - lease / 4
     }
 }
 
@@ -83,18 +109,10 @@ mod tests {
             offset: 1,
             metadata: String::new(),
         };
-        Pending {
-            holder: Holder {
-                group: "g".to_owned(),
-                member_id: "m".to_owned(),
-                instance_id: None,
-                generation: 1,
-            },
-            commits: partitions.iter().map(commit).collect(),
-            claims: partitions.iter().map(|p| (*p, vec![0])).collect(),
-            claimed_sent: Instant::now(),
-            may_arrive_late: false,
-        }
+        let (group, member_id) = ("g".to_owned(), "m".to_owned());
+        let holder = Holder { group, member_id, instance_id: None, generation: 1 };
+        let claims = partitions.iter().map(|p| (*p, vec![0])).collect();
+        Pending::new(holder, partitions.iter().map(commit).collect(), claims, Instant::now())
     }
 
     fn check(codes: &[i16], granted: &[i32], refused: &[i32], again: &[i32]) {
@@ -132,9 +150,8 @@ mod tests {
 
     #[test]
     fn a_confirmation_that_comes_after_the_lease_starts_nothing() {
-        let pending = pending(&[0]);
-        let lease = Duration::from_secs(60);
-        assert!(pending.in_time(pending.claimed_sent + Duration::from_secs(44), lease));
-        assert!(!pending.in_time(pending.claimed_sent + Duration::from_secs(45), lease));
+        let (sent, lease) = (Instant::now(), Duration::from_secs(60));
+        assert!(in_time(sent, sent + Duration::from_secs(44), lease));
+        assert!(!in_time(sent, sent + Duration::from_secs(45), lease));
     }
 }

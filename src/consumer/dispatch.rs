@@ -1,5 +1,6 @@
 //! The thread `dispatch`: feeds the [`Dispatcher`] with what arrives and carries out what it says.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -7,12 +8,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::dispatcher::{Act, Claimed, Dispatcher, Now, Options};
+use super::dispatcher::{Act, Claimed, Counts, Dispatcher, Now, Options};
 use super::fetcher::{Chunk, Track, What};
+use super::measures::Measures;
 use super::poll::{Plan, Poll};
 use super::reporter::{self, Tell};
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::Clock;
+use crate::common::http::{Fact, Health};
 use crate::common::membership::{Change, Membership};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
@@ -35,6 +38,19 @@ pub struct Lines {
     pub membership: Membership,
 }
 
+/// Where dispatch shows how it is.
+pub struct Observe {
+    /// What it counts.
+    pub measures: Measures,
+    /// Whether it is a member of its group.
+    pub health: Health,
+    /// When it last came round.
+    pub beat: Beat,
+}
+
+/// The fact of `/readyz`: the group has been joined.
+pub const MEMBER: &str = "group";
+
 /// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -55,7 +71,7 @@ impl Dispatch {
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         lines: Lines,
-        beat: Beat,
+        observe: Observe,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("dispatch", move || {
@@ -67,13 +83,17 @@ impl Dispatch {
                 client,
                 clock,
                 lines,
+                observe,
                 topic,
                 generation: -1,
+                ends: BTreeMap::new(),
+                counted: Counts::default(),
                 tracks,
                 plan: None,
                 free: 0,
+                rest: Duration::ZERO,
             };
-            dispatching.run(&stopped, &beat);
+            dispatching.run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -89,16 +109,26 @@ struct Dispatching {
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
     lines: Lines,
+    observe: Observe,
     topic: String,
     generation: i32,
+    /// Where the logs of our partitions end, as far as we have been told.
+    ends: BTreeMap<i32, i64>,
+    counted: Counts,
     tracks: Plan,
     /// A plan that `poll` has not taken yet.
     plan: Option<Plan>,
     free: usize,
+    /// How long to wait after a failure; none after a success.
+    rest: Duration,
 }
 
+/// How long dispatch waits after a failed call, doubled with each one that follows.
+const FIRST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
 impl Dispatching {
-    fn run(&mut self, stopped: &Receiver<()>, beat: &Beat) {
+    fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             select! {
                 recv(self.lines.changes) -> change => match change {
@@ -114,9 +144,10 @@ impl Dispatching {
                 recv(self.clock.alarm(self.wait())) -> _ => {}
             }
             self.free += self.lines.idle.try_iter().count();
-            beat.touch(self.clock.now());
+            self.observe.beat.touch(self.clock.now());
             self.step();
             self.set_gates();
+            self.measure();
         }
     }
 
@@ -126,24 +157,46 @@ impl Dispatching {
             self.generation = holder.generation;
             let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
             log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);
+            self.observe.measures.rebalances.inc();
+            self.observe.health.set(MEMBER, Fact::Ready);
+        } else {
+            self.observe.health.set(MEMBER, Fact::NotReady("no member at present".to_owned()));
         }
+        self.observe.measures.lag.reset();
+        self.ends.clear();
         self.dispatcher.changed(change);
         self.tracks.clear();
         self.plan = Some(Vec::new());
         *change != Change::Fenced
     }
 
+    /// Only what was read by the newest plan counts. A chunk of an older one may lie behind a gap, or be of a log that
+    /// was made anew since, even under the same generation.
     fn read(&mut self, chunk: Chunk) {
-        match chunk.what {
-            What::Records { records, next, .. } => {
-                self.dispatcher.read(chunk.generation, chunk.partition, records, next);
+        let Chunk { track, what } = chunk;
+        if !is_of(&track, &self.tracks) {
+            return;
+        }
+        match what {
+            What::Records { records, next, end } => {
+                self.ends.insert(track.of.partition, end);
+                self.dispatcher.read(track.generation, track.of.partition, records, next);
             }
-            What::OutOfRange => self.dispatcher.lost_position(chunk.generation, chunk.partition),
+            What::OutOfRange => self.dispatcher.lost_position(track.generation, track.of.partition),
         }
     }
 
     fn step(&mut self) {
+        self.step_once();
+        if self.dispatcher.has_granted() {
+            // With the time as it is after the answer.
+            self.step_once();
+        }
+    }
+
+    fn step_once(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let mut failed = false;
         for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
             match act {
                 Act::Start(claimed) => self.hand_over(claimed),
@@ -154,6 +207,11 @@ impl Dispatching {
                     self.lines.membership.join_as_new();
                 }
                 Act::Read(offsets) => self.read_from(&offsets),
+                Act::Failed(reason) => {
+                    self.observe.measures.failed(&self.observe.measures.claim_failures, reason);
+                    failed = true;
+                }
+                Act::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
                 Act::Note(event) => {
                     let note = Tell::Note(self.topic.clone(), event);
                     if self.lines.tell.send(note).is_err() {
@@ -162,6 +220,7 @@ impl Dispatching {
                 }
             }
         }
+        self.rest = if failed { (self.rest * 2).clamp(FIRST_REST, LONGEST_REST) } else { Duration::ZERO };
         if let Some(plan) = self.plan.take() {
             match self.lines.poll.plans.try_send(plan) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => {}
@@ -199,10 +258,27 @@ impl Dispatching {
         }
     }
 
-    /// At least once a second, because the wall clock may jump; at once after an answer that was none.
+    fn measure(&mut self) {
+        let Observe { measures, .. } = &self.observe;
+        let now = self.dispatcher.counts();
+        measures.duplicates.inc_by(now.copies - self.counted.copies);
+        measures.claims_refused.inc_by(now.refused - self.counted.refused);
+        measures.claims_too_late.inc_by(now.too_late - self.counted.too_late);
+        self.counted = now;
+        measures.held.set(i64::try_from(self.dispatcher.waiting()).unwrap_or(i64::MAX));
+        for (partition, end) in &self.ends {
+            let labels = [self.topic.as_str(), &partition.to_string()];
+            measures.lag.with_label_values(&labels).set(self.dispatcher.unclaimed(*partition, *end));
+        }
+    }
+
+    /// At least once a second, because the wall clock may jump; not at once after a failure.
     fn wait(&self) -> Duration {
-        if self.dispatcher.is_busy() || self.plan.is_some() {
-            return Duration::from_millis(20);
+        if self.dispatcher.is_busy() || !self.rest.is_zero() {
+            return self.rest;
+        }
+        if self.plan.is_some() {
+            return FIRST_REST;
         }
         let until_due = self.dispatcher.next_due().map(|at| at - self.clock.now());
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
@@ -216,5 +292,29 @@ impl Dispatching {
         while self.dispatcher.has_pending() && self.clock.monotonic() < until {
             self.step();
         }
+    }
+}
+
+fn is_of(track: &Arc<Track>, plan: &Plan) -> bool {
+    plan.iter().any(|planned| Arc::ptr_eq(planned, track))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
+        let track = || {
+            Arc::new(Track {
+                of: TopicPartition { topic: "t".to_owned(), partition: 0 },
+                generation: 1,
+                next: AtomicI64::new(7),
+                open: AtomicBool::new(true),
+            })
+        };
+        let (older, newest) = (track(), vec![track(), track()]);
+        assert!(newest.iter().all(|track| is_of(track, &newest)));
+        assert!(!is_of(&older, &newest));
     }
 }

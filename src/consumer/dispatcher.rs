@@ -1,22 +1,31 @@
 //! Dispatch as a state machine: takes assignments and what was read, claims for the workers that are free, and says
-//! what to start. It is the only one that commits. Each call of [`Dispatcher::step`] makes at most one round trip of
-//! each kind; the thread and the simulation both do nothing but call it.
+//! what to start. It is the only one that commits. Each call of [`Dispatcher::step`] does a bounded piece of that; the
+//! thread and the simulation both do nothing but call it.
+//!
+//! Here is what is ours and where each partition goes on; [`claiming`] claims and starts, [`unread`] writes letters
+//! for what could not be read.
 
-use std::collections::{BTreeMap, VecDeque};
+mod claiming;
+#[cfg(test)]
+mod tests;
+mod unread;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::claims::{Decided, Pending};
+use self::claiming::Granted;
+use self::unread::Unread;
+use super::claims::Pending;
 use super::loading::{self, Loaded};
-use super::partition::{Held, Partition, Taken};
-use super::reading::{Read, Unreadable};
-use crate::common::broker::{
-    BrokerError, Client, Commit, Holder, ProduceBatch, Record, TopicPartition, partition_for,
-};
+use super::partition::{Partition, Taken};
+use super::reading::Read;
+use crate::common::bounds;
+use crate::common::broker::{BrokerError, Client, Holder};
 use crate::common::membership::Change;
-use crate::common::words::{Attempt, AttemptRef, ClusterName, Event, Place};
-use crate::common::{bounds, topics, wire};
+use crate::common::wire::DeadReason;
+use crate::common::words::{Attempt, ClusterName, Event, Place};
 
 /// What a dispatcher is to do.
 #[derive(Debug, Clone)]
@@ -55,8 +64,12 @@ pub enum Act {
     JoinAsNew,
     /// Read these partitions, each from its offset; nothing else is ours.
     Read(Vec<(i32, i64)>),
-    /// A fact for log, metrics and `cron-runs`.
+    /// A fact for log and `cron-runs`.
     Note(Event),
+    /// A letter is confirmed for what could not be read.
+    Letter(DeadReason),
+    /// A call failed, for this reason; it is made again, and not at once.
+    Failed(&'static str),
 }
 
 /// What was counted since the start.
@@ -68,8 +81,6 @@ pub struct Counts {
     pub refused: u64,
     /// Claims that were confirmed after their lease and not started.
     pub too_late: u64,
-    /// Letters written for what could not be read.
-    pub unreadable: u64,
 }
 
 /// The instant of a step, by both clocks.
@@ -82,6 +93,8 @@ pub struct Now {
 }
 
 const CALL: Duration = Duration::from_secs(2);
+/// How long partitions rest whose position could not be had, while those of others could.
+const LOAD_AGAIN: Duration = Duration::from_millis(500);
 
 /// The state of dispatch.
 #[derive(Debug)]
@@ -90,9 +103,14 @@ pub struct Dispatcher {
     holder: Option<Holder>,
     partitions: BTreeMap<i32, Partition>,
     to_load: Vec<i32>,
+    /// Not before this instant, after some of them could not be loaded.
+    load_again: Option<Instant>,
     pending: Option<Pending>,
-    unreadable: VecDeque<(i32, i64, Unreadable)>,
+    granted: Vec<Granted>,
+    unread: Unread,
     waits_for_new_id: bool,
+    /// A claim was decided, and what it kept waiting may be claimed now.
+    may_claim: bool,
     counts: Counts,
     runs_partitions: Option<i32>,
 }
@@ -105,19 +123,24 @@ impl Dispatcher {
             holder: None,
             partitions: BTreeMap::new(),
             to_load: Vec::new(),
+            load_again: None,
             pending: None,
-            unreadable: VecDeque::new(),
+            granted: Vec::new(),
+            unread: Unread::default(),
             waits_for_new_id: false,
+            may_claim: false,
             counts: Counts::default(),
             runs_partitions: None,
         }
     }
 
     /// A change of the membership. Everything that is held unclaimed is let go and read anew from the committed
-    /// offsets, also for partitions that stayed: under the old generation somebody else may have moved them.
+    /// offsets, also for partitions that stayed: under the old generation somebody else may have moved them. What was
+    /// granted is ours and still starts.
     pub fn changed(&mut self, change: &Change) {
         self.partitions.clear();
-        self.unreadable.clear();
+        self.unread.clear();
+        self.load_again = None;
         // Whatever is still unanswered was claimed under the old generation: nobody starts it, and its lease ends it.
         if let Some(pending) = self.pending.take() {
             self.counts.refused += pending.claims.values().map(Vec::len).sum::<usize>() as u64;
@@ -135,7 +158,8 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what was read from a partition under a generation; `next` is where reading goes on.
+    /// Takes what was read from a partition under a generation; `next` is where reading goes on. It must have been read
+    /// by the newest [`Act::Read`]: what an older one brings may lie behind a gap.
     pub fn read(&mut self, generation: i32, partition: i32, records: Vec<(i64, Read)>, next: i64) {
         let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
         let Some(held) = self.partitions.get_mut(&partition).filter(|_| current) else { return };
@@ -147,8 +171,8 @@ impl Dispatcher {
                     }
                 }
                 Read::Unreadable(unreadable) => {
-                    if held.take_unreadable(offset) {
-                        self.unreadable.push_back((partition, offset, unreadable));
+                    if let Some(offset) = held.take_unreadable(offset, unreadable.last_offset) {
+                        self.unread.push(partition, offset, unreadable);
                     }
                 }
             }
@@ -156,244 +180,73 @@ impl Dispatcher {
         held.read_to(next);
     }
 
-    /// Has a partition's position looked up anew: its leader says that our offset is out of range.
+    /// Has a partition's position looked up anew: its leader says that our offset is out of range. A claim that is
+    /// under way is decided first, for what it claims is at hand and may be started.
     pub fn lost_position(&mut self, generation: i32, partition: i32) {
-        if self.holder.as_ref().is_some_and(|holder| holder.generation == generation)
-            && self.partitions.remove(&partition).is_some()
-        {
-            self.unreadable.retain(|(of, ..)| *of != partition);
+        let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
+        if current && self.partitions.contains_key(&partition) && !self.to_load.contains(&partition) {
             self.to_load.push(partition);
         }
     }
 
     /// Makes the next step for `free` idle workers.
+    ///
+    /// What is granted in one step is started by the next, which does nothing else: the call that brought the answer
+    /// may have taken any time, and only an instant that was read after it tells whether the lease still holds.
     pub fn step(&mut self, client: &mut dyn Client, now: Now, free: usize) -> Vec<Act> {
         let mut acts = Vec::new();
-        if let Err(error) = self.try_step(client, now, free, &mut acts) {
-            log::debug!("dispatch: {error}; trying again");
+        if self.has_granted() {
+            self.start_granted(now, &mut acts);
+        } else if self.pending.is_some() {
+            self.send_pending(client, now, &mut acts);
+        } else if !self.waits_for_new_id {
+            if let Err(error) = self.load(client, now, &mut acts) {
+                log::debug!("dispatch: where partitions go on: {error}; trying again");
+                acts.push(Act::Failed(error.word()));
+            }
+            self.write_letters(client, now, &mut acts);
+            match self.claim(client, now, free) {
+                Ok(()) => self.send_pending(client, now, &mut acts),
+                Err(error) => {
+                    log::debug!("dispatch: writing claims: {error}; trying again");
+                    acts.push(Act::Failed(error.word()));
+                }
+            }
         }
         acts
     }
 
-    fn try_step(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        free: usize,
-        acts: &mut Vec<Act>,
-    ) -> Result<(), BrokerError> {
-        if self.pending.is_some() {
-            self.send_pending(client, now, acts);
-            return Ok(());
-        }
-        if self.waits_for_new_id {
-            return Ok(());
-        }
-        if !self.to_load.is_empty() {
-            self.load(client, now, acts)?;
-        }
-        self.write_letters(client, now, acts)?;
-        self.claim(client, now, free, acts)
-    }
-
     fn load(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) -> Result<(), BrokerError> {
+        if self.to_load.is_empty() || self.load_again.is_some_and(|at| now.mono < at) {
+            return Ok(());
+        }
+        // Those whose position was lost: nothing more is claimed by what is known of them.
+        for partition in &self.to_load {
+            self.partitions.remove(partition);
+            self.unread.forget(*partition);
+        }
         let of = (self.options.topic.as_str(), self.options.group.as_str());
         let loaded = loading::load(client, of, &self.to_load, now.mono + CALL * 5)?;
-        self.to_load.clear();
-        let mut reads: Vec<(i32, i64)> =
-            self.partitions.iter().map(|(partition, held)| (*partition, held.unread_from())).collect();
-        for Loaded { partition, log, position } in loaded {
+        self.to_load.retain(|partition| loaded.iter().all(|loaded| loaded.partition != *partition));
+        self.load_again = (!self.to_load.is_empty()).then(|| now.mono + LOAD_AGAIN);
+        if loaded.is_empty() {
+            return Ok(());
+        }
+        for Loaded { partition, is_new, log, position } in loaded {
             if let Some(finding) = &position.finding {
                 let place = self.place(log.topic_id, partition, position.unread_from);
                 acts.extend(loading::event(finding, place, now.wall).map(Act::Note));
             }
-            reads.push((partition, position.read_from(log, bounds::DUPLICATE_WINDOW)));
-            let held = Partition::new(log.topic_id, position, bounds::DUPLICATE_WINDOW);
+            let read_from = position.read_from(log, bounds::DUPLICATE_WINDOW);
+            let mut held = Partition::new(log.topic_id, position, read_from, bounds::DUPLICATE_WINDOW);
+            if is_new {
+                held.record_first();
+            }
             self.partitions.insert(partition, held);
         }
-        acts.push(Act::Read(reads));
+        let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read()));
+        acts.push(Act::Read(reads.collect()));
         Ok(())
-    }
-
-    /// Writes the letters of what could not be read; only a confirmed one settles its message.
-    fn write_letters(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        acts: &mut Vec<Act>,
-    ) -> Result<(), BrokerError> {
-        while let Some((partition, offset, unreadable)) = self.unreadable.front() {
-            let Some(held) = self.partitions.get(partition) else {
-                self.unreadable.pop_front();
-                continue;
-            };
-            let place = self.place(held.topic_id(), *partition, *offset);
-            let letter = super::letters::unread(&self.options.consumer, place, unreadable, now.wall);
-            super::letters::write(client, &self.options.cluster, letter, now.mono + CALL)?;
-            let (partition, offset, unreadable) = (*partition, *offset, unreadable.clone());
-            self.unreadable.pop_front();
-            if let Some(held) = self.partitions.get_mut(&partition) {
-                held.settle(offset);
-                self.counts.unreadable += 1;
-                let place =
-                    Place { topic: self.options.topic.clone(), topic_id: held.topic_id(), partition, offset };
-                let (last_offset, reason) = (unreadable.last_offset, unreadable.detail);
-                acts.push(Act::Note(Event::Unreadable { place, last_offset, reason, at: now.wall }));
-            }
-        }
-        Ok(())
-    }
-
-    /// Claims for as many workers as are free: writes `claimed`, then commits, each in one round trip.
-    fn claim(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        free: usize,
-        acts: &mut Vec<Act>,
-    ) -> Result<(), BrokerError> {
-        let Some(holder) = self.holder.clone() else { return Ok(()) };
-        let mut commits = Vec::new();
-        let mut claims = BTreeMap::new();
-        for (partition, offsets) in self.choose(now.wall, free) {
-            let Some((offset, metadata)) =
-                self.partitions.get(&partition).and_then(|p| p.commit_for(&offsets))
-            else {
-                continue;
-            };
-            let of = TopicPartition { topic: self.options.topic.clone(), partition };
-            commits.push(Commit { of, offset, metadata });
-            claims.insert(partition, offsets);
-        }
-        if commits.is_empty() {
-            return Ok(());
-        }
-        self.write_claimed(client, &claims, now)?;
-        self.pending =
-            Some(Pending { holder, commits, claims, claimed_sent: now.mono, may_arrive_late: false });
-        self.send_pending(client, now, acts);
-        Ok(())
-    }
-
-    /// Which offsets to claim: each partition in turn gives one, so that none waits behind another's backlog.
-    fn choose(&mut self, now: DateTime<Utc>, free: usize) -> BTreeMap<i32, Vec<i64>> {
-        let mut due: Vec<(i32, VecDeque<i64>, Vec<i64>)> = self
-            .partitions
-            .iter_mut()
-            .map(|(partition, held)| (*partition, held.due(now, free).into(), Vec::new()))
-            .collect();
-        let mut left = free;
-        while left > 0 && due.iter().any(|(_, waiting, _)| !waiting.is_empty()) {
-            for (_, waiting, chosen) in &mut due {
-                if left > 0
-                    && let Some(offset) = waiting.pop_front()
-                {
-                    chosen.push(offset);
-                    left -= 1;
-                }
-            }
-        }
-        let dirty = |partition: &i32| self.partitions.get(partition).is_some_and(Partition::is_dirty);
-        due.into_iter()
-            .filter(|(partition, _, chosen)| !chosen.is_empty() || dirty(partition))
-            .map(|(partition, _, chosen)| (partition, chosen))
-            .collect()
-    }
-
-    fn write_claimed(
-        &mut self,
-        client: &mut dyn Client,
-        claims: &BTreeMap<i32, Vec<i64>>,
-        now: Now,
-    ) -> Result<(), BrokerError> {
-        let by = now.mono + CALL;
-        let count = match self.runs_partitions {
-            Some(count) => count,
-            None => {
-                let topic = client.topic(topics::RUNS, by)?;
-                let missing = || BrokerError::NotSent(format!("topic {} does not exist yet", topics::RUNS));
-                let count = i32::try_from(topic.ok_or_else(missing)?.partitions.len()).unwrap_or(1);
-                *self.runs_partitions.insert(count)
-            }
-        };
-        let mut batches: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
-        for (partition, offsets) in claims {
-            let Some(held) = self.partitions.get(partition) else { continue };
-            for (offset, message) in offsets.iter().filter_map(|o| held.held(*o).map(|message| (*o, message)))
-            {
-                let key = message.attempt.run.id.to_string();
-                let to = partition_for(key.as_bytes(), count);
-                let place = self.place(held.topic_id(), *partition, offset);
-                let record = Record {
-                    key: Some(key.into()),
-                    value: Some(wire::encode(&self.claimed_event(message, place, now.wall))),
-                    timestamp_ms: now.wall.timestamp_millis(),
-                };
-                batches.entry(to).or_default().push(record);
-            }
-        }
-        let batches: Vec<ProduceBatch> = batches
-            .into_iter()
-            .map(|(partition, records)| ProduceBatch {
-                to: TopicPartition { topic: topics::RUNS.to_owned(), partition },
-                records,
-            })
-            .collect();
-        client.produce(&batches, by).into_iter().try_for_each(|answer| answer.map(drop))
-    }
-
-    fn claimed_event(&self, message: &Held, place: Place, at: DateTime<Utc>) -> Event {
-        let run = &message.attempt.run;
-        Event::Claimed {
-            attempt: AttemptRef { run: run.id, attempt: message.attempt.attempt },
-            job: run.job.clone(),
-            place,
-            consumer: self.options.consumer.clone(),
-            lease_ms: u64::try_from(self.options.lease.as_millis()).unwrap_or(u64::MAX),
-            at,
-        }
-    }
-
-    /// Sends the pending commit, for the first time or again, and acts on what its answer decides.
-    fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
-        let Some(mut pending) = self.pending.take() else { return };
-        let answer = client.commit(&pending.holder, &pending.commits, now.mono + CALL);
-        if let Err(error) = &answer {
-            log::warn!("a claim's commit has no answer yet: {error}; sending the same again");
-        }
-        for decided in pending.answered(answer) {
-            self.decided(&pending, &decided, now, acts);
-        }
-        let late = pending.may_arrive_late;
-        if !pending.is_settled() {
-            self.pending = Some(pending);
-        } else if late {
-            self.waits_for_new_id = true;
-            acts.push(Act::JoinAsNew);
-        }
-    }
-
-    fn decided(&mut self, pending: &Pending, decided: &Decided, now: Now, acts: &mut Vec<Act>) {
-        let number = decided.offsets.len() as u64;
-        let Some(held) = self.partitions.get_mut(&decided.partition) else { return };
-        if !decided.granted {
-            self.counts.refused += number;
-            // Not ours any more: the membership is about to say so, and the new owner reads it from its offset.
-            self.partitions.remove(&decided.partition);
-            return;
-        }
-        let topic_id = held.topic_id();
-        let messages = held.claimed(&decided.offsets);
-        if !pending.in_time(now.mono, self.options.lease) {
-            self.counts.too_late += number;
-            log::error!("{number} claims were confirmed after their lease and are not started");
-            return;
-        }
-        for (offset, message) in decided.offsets.iter().zip(messages) {
-            let place = self.place(topic_id, decided.partition, *offset);
-            let Held { attempt, published_ms, .. } = message;
-            acts.push(Act::Start(Box::new(Claimed { attempt, place, published_ms, claimed_at: now.wall })));
-        }
     }
 
     fn place(&self, topic_id: uuid::Uuid, partition: i32, offset: i64) -> Place {
@@ -405,25 +258,39 @@ impl Dispatcher {
         self.partitions.values().filter_map(Partition::next_due).min()
     }
 
-    /// Whether a claim is under way and not yet decided.
+    /// Whether a claim is under way: not yet decided, or granted and not yet started.
     pub fn has_pending(&self) -> bool {
-        self.pending.is_some()
+        self.pending.is_some() || self.has_granted()
+    }
+
+    /// Whether something was granted that the next step starts. There is nothing to wait for.
+    pub fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
     }
 
     /// Whether a step would send something at once.
     pub fn is_busy(&self) -> bool {
-        self.pending.is_some() || (!self.to_load.is_empty() && !self.waits_for_new_id)
+        let loads = !self.to_load.is_empty() && self.load_again.is_none();
+        let works = loads || self.unread.is_busy() || (self.may_claim && self.holder.is_some());
+        self.has_pending() || (!self.waits_for_new_id && works)
     }
 
     /// Whether reading this partition should pause: it holds as much as it may.
     pub fn is_full(&self, partition: i32) -> bool {
         let (messages, bytes) = self.partitions.get(&partition).map_or((0, 0), Partition::load);
-        messages >= bounds::READY_PER_PARTITION || bytes >= bounds::HELD_BYTES_PER_PARTITION
+        messages >= bounds::READY_PER_PARTITION
+            || bytes >= bounds::HELD_BYTES_PER_PARTITION
+            || self.unread.is_full()
     }
 
     /// Messages that wait for their instant.
     pub fn waiting(&self) -> usize {
         self.partitions.values().map(Partition::waiting).sum()
+    }
+
+    /// Messages of a partition that nobody has claimed, where its log ends at `end`.
+    pub fn unclaimed(&self, partition: i32, end: i64) -> i64 {
+        self.partitions.get(&partition).map_or(0, |held| held.unclaimed(end))
     }
 
     /// What was counted.

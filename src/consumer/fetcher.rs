@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use super::measures::Measures;
 use super::reading::{Read, read_all};
 use crate::common::bounds;
 use crate::common::broker::{BrokerError, ErrorCode, Fetched, Log, NodeId, TopicPartition, Want};
@@ -20,10 +21,8 @@ use crate::common::words::ClusterName;
 /// What was read from a partition under a generation.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The generation under which it is held.
-    pub generation: i32,
-    /// The partition.
-    pub partition: i32,
+    /// Which partition it is, under which generation, and by which plan it was read.
+    pub track: Arc<Track>,
     /// What came.
     pub what: What,
 }
@@ -73,6 +72,8 @@ pub struct Options {
     pub tracks: Vec<Arc<Track>>,
     /// The cluster whose attempts may be run.
     pub cluster: ClusterName,
+    /// Where failures are counted.
+    pub measures: Measures,
 }
 
 impl Fetcher {
@@ -130,6 +131,7 @@ fn turn(
     let max_wait = if all_open { bounds::FETCH_MAX_WAIT } else { Duration::from_millis(20) };
     let by = clock.monotonic() + max_wait + Duration::from_secs(2);
     let answers = log.fetch(options.leader, &wants, max_wait, by).inspect_err(|error| {
+        options.measures.failed(&options.measures.fetch_failures, error.word());
         log::warn!("reading from broker {}: {error}", options.leader);
     })?;
     for (track, answer) in open.into_iter().zip(answers) {
@@ -140,11 +142,12 @@ fn turn(
                 What::OutOfRange
             }
             Err(error) => {
+                options.measures.failed(&options.measures.fetch_failures, error.word());
                 log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
                 return Err(error);
             }
         };
-        let chunk = Chunk { generation: track.generation, partition: track.of.partition, what };
+        let chunk = Chunk { track: Arc::clone(track), what };
         select! {
             send(to, chunk) -> sent => if sent.is_err() { return Ok(false) },
             recv(stopped) -> _ => return Ok(false),

@@ -1,21 +1,23 @@
 //! Where each assigned partition goes on: asks the broker, and `cron-runs` where the broker has forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::position::{Finding, LogEnds, Position, resume, without_claimed};
-use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition, Want};
+use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition};
+use crate::common::scan::scan;
 use crate::common::words::{Event, Place};
-use crate::common::{bounds, topics, wire};
+use crate::common::{topics, wire};
 
 /// A partition and where it goes on.
 #[derive(Debug)]
 pub struct Loaded {
     /// Its number.
     pub partition: i32,
+    /// Whether the group has no offset for it.
+    pub is_new: bool,
     /// Its log.
     pub log: LogEnds,
     /// Where to go on.
@@ -23,10 +25,11 @@ pub struct Loaded {
 }
 
 /// Looks up where partitions of `(topic, group)` go on. The committed offsets are read first and the logs' ends after
-/// them, so that an end below an offset really means a log that was cut.
+/// them, so that an end below an offset really means a log that was cut. A partition whose ends cannot be had now, for
+/// it has no leader, is left out of the answer and holds up no other.
 ///
 /// # Errors
-/// The broker's refusal, or no answer: ask again.
+/// The coordinator's refusal, or no answer about anything: ask again.
 pub fn load(
     client: &mut dyn Client,
     (topic, group): (&str, &str),
@@ -40,19 +43,36 @@ pub fn load(
     let topic_id = client.topic(topic, by)?.ok_or_else(missing)?.id;
     let mut all = Vec::with_capacity(of.len());
     for (of, committed) in of.iter().zip(committed) {
-        let start = client.offset(of, End::Start, by)?;
-        let end = client.offset(of, End::End, by)?;
-        let log = LogEnds { topic_id, start, end };
-        all.push(Loaded { partition: of.partition, log, position: resume(committed.as_ref(), log) });
+        match ends(client, of, by) {
+            Ok((start, end)) => {
+                let log = LogEnds { topic_id, start, end };
+                let position = resume(committed.as_ref(), log);
+                all.push(Loaded { partition: of.partition, is_new: committed.is_none(), log, position });
+            }
+            Err(error) => log::warn!("{topic}/{}: where it goes on: {error}; trying again", of.partition),
+        }
     }
-    if all.iter().any(|loaded| loaded.position.finding == Some(Finding::NoOffset)) {
-        let claimed = claims_on_record(client, topic, topic_id, by)?;
-        let none = BTreeSet::new();
-        for loaded in all.iter_mut().filter(|loaded| loaded.position.finding == Some(Finding::NoOffset)) {
-            loaded.position = without_claimed(loaded.log, claimed.get(&loaded.partition).unwrap_or(&none));
+    let forgotten = |loaded: &Loaded| loaded.position.finding == Some(Finding::NoOffset);
+    if all.iter().any(forgotten) {
+        match claims_on_record(client, topic, topic_id) {
+            Ok(claimed) => {
+                let none = BTreeSet::new();
+                for loaded in all.iter_mut().filter(|loaded| forgotten(loaded)) {
+                    let claimed = claimed.get(&loaded.partition).unwrap_or(&none);
+                    loaded.position = without_claimed(loaded.log, claimed);
+                }
+            }
+            Err(error) => {
+                log::warn!("{topic}: what was claimed before: {error}; trying again");
+                all.retain(|loaded| !forgotten(loaded));
+            }
         }
     }
     Ok(all)
+}
+
+fn ends(client: &mut dyn Client, of: &TopicPartition, by: Deadline) -> Result<(i64, i64), BrokerError> {
+    Ok((client.offset(of, End::Start, by)?, client.offset(of, End::End, by)?))
 }
 
 /// All claims of a topic that `cron-runs` knows, by partition.
@@ -60,30 +80,15 @@ fn claims_on_record(
     client: &mut dyn Client,
     topic: &str,
     topic_id: Uuid,
-    by: Deadline,
 ) -> Result<BTreeMap<i32, BTreeSet<i64>>, BrokerError> {
     let mut claims: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
-    let Some(runs) = client.topic(topics::RUNS, by)? else { return Ok(claims) };
-    for state in runs.partitions {
-        let from = TopicPartition { topic: topics::RUNS.to_owned(), partition: state.partition };
-        let end = client.offset(&from, End::End, by)?;
-        let mut next = client.offset(&from, End::Start, by)?;
-        while next < end {
-            let leaderless = || BrokerError::NotSent(format!("{} has no leader", from.topic));
-            let leader = state.leader.ok_or_else(leaderless)?;
-            let want = Want { from: from.clone(), offset: next, max_bytes: bounds::FETCH_BYTES };
-            let fetched = client.fetch(leader, &[want], Duration::from_millis(100), by)?;
-            let Some(fetched) = fetched.into_iter().next().transpose()? else { break };
-            for value in fetched.records.iter().filter_map(|record| record.value.as_deref()) {
-                if let Ok(Event::Claimed { place, .. }) = wire::decode_event(value)
-                    && (place.topic.as_str(), place.topic_id) == (topic, topic_id)
-                {
-                    claims.entry(place.partition).or_default().insert(place.offset);
-                }
-            }
-            next = fetched.next_offset;
+    scan(client, topics::RUNS, |_, record| {
+        if let Some(Ok(Event::Claimed { place, .. })) = record.value.as_deref().map(wire::decode_event)
+            && (place.topic.as_str(), place.topic_id) == (topic, topic_id)
+        {
+            claims.entry(place.partition).or_default().insert(place.offset);
         }
-    }
+    })?;
     Ok(claims)
 }
 

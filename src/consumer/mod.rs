@@ -21,3 +21,4 @@ pub mod process;
 pub mod reading;
 pub mod reporter;
 pub mod reports;
+pub mod worker;

@@ -51,13 +51,18 @@ pub struct Partition {
     held_bytes: usize,
     duplicates: Duplicates,
     unread_from: i64,
-    /// Settled since the last commit without a claim: copies and dead letters.
+    /// Where reading goes on: below `unread_from` while what was claimed before is read to know copies.
+    next_read: i64,
+    /// Nothing is committed yet, and until something is nothing may be claimed.
+    unrecorded: bool,
+    /// Settled since the last commit was put together, and without a claim: copies and dead letters.
     dirty: bool,
 }
 
 impl Partition {
-    /// A partition as its new owner finds it; `window` is how many offsets back a copy is known.
-    pub fn new(topic_id: Uuid, position: Position, window: i64) -> Self {
+    /// A partition as its new owner finds it, to be read from `read_from` on; `window` is how many offsets back a copy
+    /// is known.
+    pub fn new(topic_id: Uuid, position: Position, read_from: i64, window: i64) -> Self {
         Self {
             topic_id,
             passed: position.unread_from,
@@ -69,8 +74,18 @@ impl Partition {
             held_bytes: 0,
             duplicates: Duplicates::new(window),
             unread_from: position.unread_from,
-            dirty: false,
+            next_read: read_from,
+            unrecorded: false,
+            // What was odd about the offset is told once: a commit puts it right for the next owner.
+            dirty: position.finding.is_some(),
         }
+    }
+
+    /// There is no committed offset: one must stand before the first claim is written. Where none stands, claims on
+    /// record count as granted, and this one may yet be refused.
+    pub fn record_first(&mut self) {
+        self.unrecorded = true;
+        self.dirty = true;
     }
 
     /// Whether the record at `offset` is still to be claimed, as opposed to one that is read only to know copies.
@@ -86,7 +101,7 @@ impl Partition {
             return Taken::Old;
         }
         if copy {
-            self.settle(offset);
+            self.settle(offset, offset);
             return Taken::Copy;
         }
         self.unread_holes.remove(&offset);
@@ -100,26 +115,28 @@ impl Partition {
         Taken::Held
     }
 
-    /// Takes a record that is no attempt of this cluster, and says whether a letter must be written for it. Until
-    /// [`Partition::settle`] it stays a hole.
-    pub fn take_unreadable(&mut self, offset: i64) -> bool {
-        let unclaimed = self.is_unclaimed(offset);
-        if unclaimed {
-            self.unread_holes.remove(&offset);
-            self.unread_from = self.unread_from.max(offset + 1);
-            self.unreadable.insert(offset);
+    /// Takes what is no attempt of this cluster, a record or all of a batch, and returns the first of its offsets that
+    /// is unclaimed, for which a letter must be written. Until [`Partition::settle`] all such are holes.
+    pub fn take_unreadable(&mut self, first: i64, last: i64) -> Option<i64> {
+        let holes = self.unread_holes.range(first..=last).copied();
+        let unclaimed: Vec<i64> = holes.chain(first.max(self.unread_from)..=last).collect();
+        for offset in &unclaimed {
+            self.unread_holes.remove(offset);
         }
-        unclaimed
+        self.unread_from = self.unread_from.max(last + 1);
+        self.unreadable.extend(&unclaimed);
+        unclaimed.first().copied()
     }
 
-    /// The record at `offset` will never be claimed: a copy, or one that went to the dead-letter topic.
-    pub fn settle(&mut self, offset: i64) {
-        self.unreadable.remove(&offset);
-        self.unread_holes.remove(&offset);
-        self.unread_from = self.unread_from.max(offset + 1);
-        self.forget(offset);
+    /// The offsets from `first` to `last` will never be claimed: a copy, or what went to the dead-letter topic.
+    pub fn settle(&mut self, first: i64, last: i64) {
+        for offset in first..=last {
+            self.unreadable.remove(&offset);
+            self.unread_holes.remove(&offset);
+        }
+        self.unread_from = self.unread_from.max(last + 1);
         // What lies between is held or a gap of the log (a batch of another kind), which holds nothing to claim.
-        self.passed = self.passed.max(offset + 1);
+        self.passed = self.passed.max(last + 1);
         self.dirty = true;
     }
 
@@ -127,6 +144,7 @@ impl Partition {
     pub fn read_to(&mut self, next: i64) {
         self.unread_holes = self.unread_holes.split_off(&next);
         self.unread_from = self.unread_from.max(next);
+        self.next_read = self.next_read.max(next);
     }
 
     /// Offsets that may be claimed at `now`, lowest first, at most `limit`.
@@ -135,6 +153,7 @@ impl Partition {
             self.waiting.remove(&(at, offset));
             self.ready.insert(offset);
         }
+        let limit = if self.unrecorded { 0 } else { limit };
         self.ready.iter().take(limit).copied().collect()
     }
 
@@ -159,11 +178,28 @@ impl Partition {
         holes::encode(self.topic_id, passed, &holes).map(|text| (passed, text))
     }
 
-    /// The commit that claims `offsets` was granted: they are handed out.
-    pub fn claimed(&mut self, offsets: &[i64]) -> Vec<Held> {
+    /// As [`Partition::commit_for`], with as many of the offsets, from the first on, as leave holes that can be written
+    /// down.
+    pub fn commit_for_some(&self, offsets: &mut Vec<i64>) -> Option<(i64, String)> {
+        loop {
+            let commit = self.commit_for(offsets);
+            if commit.is_some() || offsets.pop().is_none() {
+                return commit;
+            }
+        }
+    }
+
+    /// A commit was put together and will be sent until it is granted or refused. What is settled from now on is not
+    /// in it.
+    pub fn is_committing(&mut self) {
         self.dirty = false;
+    }
+
+    /// The commit that claims `offsets` was granted: they are handed out.
+    pub fn claimed(&mut self, offsets: &[i64]) -> Vec<(i64, Held)> {
+        self.unrecorded = false;
         self.passed = offsets.iter().map(|offset| offset + 1).fold(self.passed, i64::max);
-        offsets.iter().filter_map(|offset| self.forget(*offset)).collect()
+        offsets.iter().filter_map(|offset| Some((*offset, self.forget(*offset)?))).collect()
     }
 
     /// Whether there is something to commit although nothing is claimed.
@@ -176,6 +212,12 @@ impl Partition {
         (self.held.len(), self.held_bytes)
     }
 
+    /// Messages that nobody has claimed, read or not, where the log ends at `end`.
+    pub fn unclaimed(&self, end: i64) -> i64 {
+        let below = self.held.len() + self.unread_holes.len() + self.unreadable.len();
+        (end - self.unread_from).max(0) + i64::try_from(below).unwrap_or(i64::MAX)
+    }
+
     /// How many of them wait for their instant.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -186,9 +228,9 @@ impl Partition {
         self.topic_id
     }
 
-    /// The next offset that has not been read.
-    pub fn unread_from(&self) -> i64 {
-        self.unread_from
+    /// Where reading goes on.
+    pub fn next_read(&self) -> i64 {
+        self.next_read
     }
 
     fn forget(&mut self, offset: i64) -> Option<Held> {
@@ -233,7 +275,7 @@ mod tests {
 
     fn partition(unread_from: i64, holes: &[i64]) -> Partition {
         let position = Position { unread_from, holes: holes.iter().copied().collect(), finding: None };
-        Partition::new(Uuid::nil(), position, 100)
+        Partition::new(Uuid::nil(), position, 0, 100)
     }
 
     fn check_commit(partition: &Partition, claim: &[i64], offset: i64, holes: &[i64]) {
@@ -283,27 +325,51 @@ mod tests {
         assert_eq!(p.take(1, message(1, None)), Taken::Copy);
         assert!(p.is_dirty());
         check_commit(&p, &[], 2, &[]);
-        p.claimed(&[]);
+        p.is_committing();
         assert!(!p.is_dirty());
+        p.take(2, message(1, None));
+        p.claimed(&[]);
+        assert!(p.is_dirty(), "what came while the commit was under way is not in it");
     }
 
     #[test]
     fn what_is_settled_behind_a_held_message_leaves_it_a_hole() {
         let mut p = partition(0, &[]);
         p.take(0, message(1, None));
-        p.settle(1);
+        p.settle(1, 1);
         check_commit(&p, &[], 2, &[0]);
     }
 
     #[test]
     fn an_unreadable_message_stays_a_hole_until_its_letter_is_confirmed() {
         let mut p = partition(1, &[]);
-        assert!(!p.take_unreadable(0), "it was settled by an earlier owner");
-        assert!(p.take_unreadable(1));
+        assert_eq!(p.take_unreadable(0, 0), None, "it was settled by an earlier owner");
+        assert_eq!(p.take_unreadable(1, 1), Some(1));
         p.take(2, message(1, None));
         check_commit(&p, &[2], 3, &[1]);
-        p.settle(1);
+        p.settle(1, 1);
         check_commit(&p, &[2], 3, &[]);
+    }
+
+    #[test]
+    fn of_a_batch_that_cannot_be_decoded_only_what_was_claimed_before_is_settled() {
+        let mut p = partition(5, &[2]);
+        assert_eq!(p.take_unreadable(0, 8), Some(2), "from the first hole in it");
+        p.take(9, message(1, None));
+        check_commit(&p, &[9], 10, &[2, 5, 6, 7, 8]);
+        p.settle(2, 8);
+        check_commit(&p, &[9], 10, &[]);
+    }
+
+    #[test]
+    fn where_nothing_is_committed_a_position_is_before_anything_is_claimed() {
+        let mut p = partition(0, &[]);
+        p.record_first();
+        p.take(0, message(1, None));
+        assert!(p.is_dirty() && p.due(at(0), 9).is_empty());
+        check_commit(&p, &[], 0, &[]);
+        p.claimed(&[]);
+        assert_eq!(p.due(at(0), 9), [0]);
     }
 
     #[test]
@@ -315,5 +381,8 @@ mod tests {
         p.take(3_000_000, message(9_999, None));
         assert_eq!(p.commit_for(&[3_000_000]), None);
         assert_eq!(p.waiting(), 3_000);
+        let mut some = vec![0, 3_000_000];
+        assert!(p.commit_for_some(&mut some).is_some());
+        assert_eq!(some, [0], "what can be claimed is");
     }
 }

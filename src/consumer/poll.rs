@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::fetcher::{Chunk, Fetcher, Options, Track};
+use super::measures::Measures;
 use crate::common::bounds;
 use crate::common::broker::{Broker, Client, NodeId};
 use crate::common::clock::Clock;
@@ -35,6 +36,7 @@ impl Poll {
         broker: Arc<dyn Broker>,
         clock: Arc<dyn Clock>,
         cluster: ClusterName,
+        measures: Measures,
         beats: Beats,
     ) -> io::Result<(Self, Receiver<Chunk>)> {
         let (plans, planned) = bounded(1);
@@ -46,6 +48,7 @@ impl Poll {
                 clock,
                 cluster,
                 chunks,
+                measures,
                 beats,
                 plan: Vec::new(),
                 fetchers: BTreeMap::new(),
@@ -63,6 +66,7 @@ struct Polling {
     clock: Arc<dyn Clock>,
     cluster: ClusterName,
     chunks: Sender<Chunk>,
+    measures: Measures,
     beats: Beats,
     plan: Plan,
     fetchers: BTreeMap<NodeId, Fetcher>,
@@ -116,7 +120,8 @@ impl Polling {
             by_leader.entry(leader).or_default().push(Arc::clone(track));
         }
         for (leader, tracks) in by_leader {
-            let options = Options { leader, tracks, cluster: self.cluster.clone() };
+            let (cluster, measures) = (self.cluster.clone(), self.measures.clone());
+            let options = Options { leader, tracks, cluster, measures };
             let log = self.broker.client("kafka-cron-fetch");
             let beat = self.beats.thread("fetch");
             match Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat) {

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::dispatcher::Claimed;
-use super::reports::{Outgoing, Report};
-use crate::common::broker::{BrokerError, Client, ProduceBatch, Record, TopicPartition, partition_for};
+use super::measures::Measures;
+use super::reports::Report;
+use crate::common::broker::Client;
 use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
+use crate::common::outgoing::{Outgoing, Unwritten, Writer};
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::{AttemptRef, Event, RunningAttempt};
 use crate::common::{topics, wire};
@@ -41,17 +43,16 @@ pub struct Options {
     pub workers: usize,
 }
 
-/// The handle. Dropping it (and every clone of its sender) ends the thread once all is written; the field order
-/// matters for that.
+/// The handle. The thread ends when every sender of the channel is gone and all is written; dropping the handle ends
+/// the wait for a Kafka that is away.
 #[derive(Debug)]
 pub struct Reporter {
-    /// Where to tell it.
-    pub tell: Sender<Tell>,
-    _thread: Joined,
+    _give_up: Sender<()>,
+    thread: Joined,
 }
 
 impl Reporter {
-    /// Starts the thread. After `give_up` is closed it does not wait for a Kafka that is away any more.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
@@ -59,19 +60,26 @@ impl Reporter {
         options: Options,
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
-        give_up: Receiver<()>,
+        measures: Measures,
         beat: Beat,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Sender<Tell>)> {
         // A start and an end for each worker.
         let (tell, told) = bounded(options.workers * 2 + 2);
+        let (give_up, given_up) = bounded(0);
         let thread = spawn("reporter", move || {
             let next_alive = clock.monotonic() + options.lease / 3;
-            let counts = BTreeMap::new();
             let running = BTreeMap::new();
-            let reporting = Reporting { options, client, clock, give_up, counts, running, next_alive };
+            let writer = Writer::default();
+            let reporting =
+                Reporting { options, client, clock, given_up, writer, measures, running, next_alive };
             reporting.run(&told, &beat);
         })?;
-        Ok(Self { tell, _thread: thread })
+        Ok((Self { _give_up: give_up, thread }, tell))
+    }
+
+    /// Whether all is written and the thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
     }
 }
 
@@ -85,8 +93,9 @@ struct Reporting {
     options: Options,
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
-    give_up: Receiver<()>,
-    counts: BTreeMap<String, i32>,
+    given_up: Receiver<()>,
+    writer: Writer,
+    measures: Measures,
     running: BTreeMap<AttemptRef, RunningAttempt>,
     next_alive: Instant,
 }
@@ -117,6 +126,8 @@ impl Reporting {
                 return;
             }
             for report in &ended {
+                self.measures.passed_on(report.then());
+                log::info!("{}", report.line());
                 let attempt = &report.claimed.attempt;
                 self.running.remove(&AttemptRef { run: attempt.run.id, attempt: attempt.attempt });
             }
@@ -130,7 +141,7 @@ impl Reporting {
             Tell::Ended(report) => ended.push(*report),
             Tell::Note(key, event) => {
                 let value = wire::encode(&event);
-                notes.push(Outgoing { topic: topics::RUNS.to_owned(), key, value });
+                notes.push(Outgoing { topic: topics::RUNS.into(), key: key.into(), value });
             }
         }
     }
@@ -151,10 +162,10 @@ impl Reporting {
             running: self.running.values().cloned().collect(),
             at: self.clock.now(),
         };
-        let key = self.options.consumer.clone();
-        let alive = Outgoing { topic: topics::RUNS.to_owned(), key, value: wire::encode(&event) };
-        if let Err((_, error)) = self.write(vec![alive]) {
-            log::warn!("the sign of life could not be written: {error}");
+        let key = self.options.consumer.clone().into();
+        let alive = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        if let Some(failure) = self.write(vec![alive]).first() {
+            log::warn!("the sign of life could not be written: {}", failure.error);
             self.next_alive = now + Duration::from_secs(1).min(self.options.lease / 6);
         }
     }
@@ -164,18 +175,15 @@ impl Reporting {
         let mut wait = Duration::from_millis(50);
         let mut told = false;
         while !records.is_empty() {
-            match self.write(records) {
-                Ok(()) => break,
-                Err((left, error)) => {
-                    if !told {
-                        log::warn!("{} results wait to be written: {error}; trying again", left.len());
-                        told = true;
-                    }
-                    records = left;
-                }
+            let unwritten = self.write(records);
+            let Some(first) = unwritten.first() else { break };
+            if !told {
+                log::warn!("results wait to be written: {}; trying again", first.error);
+                told = true;
             }
+            records = unwritten.into_iter().flat_map(|failure| failure.records).collect();
             select! {
-                recv(self.give_up) -> _ => {
+                recv(self.given_up) -> _ => {
                     log::error!("{} results could not be written; their leases will end them", records.len());
                     return false;
                 }
@@ -190,54 +198,13 @@ impl Reporting {
     }
 
     /// Writes once, and returns what was not confirmed.
-    fn write(&mut self, records: Vec<Outgoing>) -> Result<(), (Vec<Outgoing>, BrokerError)> {
+    fn write(&mut self, records: Vec<Outgoing>) -> Vec<Unwritten> {
         let by = self.clock.monotonic() + Duration::from_secs(2);
         let timestamp_ms = self.clock.now().timestamp_millis();
-        let mut batches: BTreeMap<TopicPartition, Vec<Outgoing>> = BTreeMap::new();
-        for record in &records {
-            match self.partition_count(&record.topic, by) {
-                Ok(count) => {
-                    let partition = partition_for(record.key.as_bytes(), count);
-                    let to = TopicPartition { topic: record.topic.clone(), partition };
-                    batches.entry(to).or_default().push(record.clone());
-                }
-                Err(error) => return Err((records, error)),
-            }
+        let unwritten = self.writer.write(self.client.as_mut(), records, timestamp_ms, by);
+        for failure in &unwritten {
+            self.measures.failed(&self.measures.report_failures, failure.error.word());
         }
-        let produce: Vec<ProduceBatch> = batches
-            .iter()
-            .map(|(to, outgoing)| ProduceBatch {
-                to: to.clone(),
-                records: outgoing
-                    .iter()
-                    .map(|out| Record {
-                        key: Some(out.key.clone().into()),
-                        value: Some(out.value.clone()),
-                        timestamp_ms,
-                    })
-                    .collect(),
-            })
-            .collect();
-        let answers = self.client.produce(&produce, by);
-        let mut left = Vec::new();
-        let mut first_error = None;
-        for (outgoing, answer) in batches.into_values().zip(answers) {
-            if let Err(error) = answer {
-                first_error.get_or_insert(error);
-                left.extend(outgoing);
-            }
-        }
-        first_error.map_or(Ok(()), |error| Err((left, error)))
-    }
-
-    fn partition_count(&mut self, topic: &str, by: Instant) -> Result<i32, BrokerError> {
-        if let Some(count) = self.counts.get(topic) {
-            return Ok(*count);
-        }
-        let missing = || BrokerError::NotSent(format!("topic {topic} does not exist yet"));
-        let state = self.client.topic(topic, by)?.ok_or_else(missing)?;
-        let count = i32::try_from(state.partitions.len()).unwrap_or(1);
-        self.counts.insert(topic.to_owned(), count);
-        Ok(count)
+        unwritten
     }
 }

@@ -1,9 +1,10 @@
 //! What follows from the end of an attempt: the next attempt, or a dead letter, and then `finished`.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::backoff;
 use super::dispatcher::Claimed;
+use crate::common::outgoing::Outgoing;
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
 use crate::common::words::{Attempt, AttemptRef, Event, Outcome, Then};
@@ -23,17 +24,6 @@ pub struct Report {
     pub output_bytes: u64,
     /// The end of what it wrote.
     pub output_tail: String,
-}
-
-/// A record for a topic, its key and value; the partition follows from the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Where it goes.
-    pub topic: String,
-    /// By which it is found.
-    pub key: String,
-    /// What it says.
-    pub value: bytes::Bytes,
 }
 
 impl Report {
@@ -61,7 +51,7 @@ impl Report {
                 (topics::dead(&attempt.run.cluster), wire::encode(&letter))
             }
         };
-        Some(Outgoing { topic, key: attempt.run.id.to_string(), value })
+        Some(Outgoing { topic: topic.into(), key: attempt.run.id.to_string().into(), value })
     }
 
     fn next_attempt(&self) -> Attempt {
@@ -91,6 +81,24 @@ impl Report {
         }
     }
 
+    /// What the log says when all that follows is confirmed:
+    /// `cluster-a: ping due 2026-11-23T17:00:00Z, attempt 1: failed (exit code 1) after 12 ms; retried at …`.
+    pub fn line(&self) -> String {
+        let Claimed { attempt, place, .. } = &self.claimed;
+        let due = second(attempt.run.scheduled_at);
+        let took = (self.ended_at - self.started_at).num_milliseconds();
+        let then = match self.then() {
+            Then::Done => String::new(),
+            Then::Retried => {
+                let at = self.next_attempt().not_before.map_or_else(String::new, second);
+                format!("; attempt {} follows at {at}", attempt.attempt + 1)
+            }
+            Then::Dead => format!("; given up, the letter is in {}", topics::dead(&attempt.run.cluster)),
+        };
+        let (topic, job, number, outcome) = (&place.topic, &attempt.run.job, attempt.attempt, &self.outcome);
+        format!("{topic}: {job} due {due}, attempt {number}: {outcome} after {took} ms{then}")
+    }
+
     /// The event that ends the lease.
     pub fn finished(&self, consumer: &str) -> Outgoing {
         let run = &self.claimed.attempt.run;
@@ -107,8 +115,12 @@ impl Report {
             output_bytes: self.output_bytes,
             output_tail: self.output_tail.clone(),
         };
-        Outgoing { topic: topics::RUNS.to_owned(), key: run.id.to_string(), value: wire::encode(&event) }
+        Outgoing { topic: topics::RUNS.into(), key: run.id.to_string().into(), value: wire::encode(&event) }
     }
+}
+
+fn second(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]
@@ -136,7 +148,7 @@ mod tests {
         let report = report(attempt, left, outcome);
         assert_eq!(report.then(), then);
         let passed_on = report.passed_on("me");
-        assert_eq!(passed_on.as_ref().map(|out| out.topic.as_str()), topic);
+        assert_eq!(passed_on.as_ref().map(|out| out.topic.as_ref()), topic);
         passed_on
     }
 
@@ -149,6 +161,21 @@ mod tests {
         check(1, 1, Outcome::Cancelled, Then::Retried, Some("a-retry"));
         check(4, 0, failed, Then::Dead, Some("a-dead"));
         check(4, 0, Outcome::TimedOut, Then::Dead, Some("a-dead"));
+    }
+
+    #[test]
+    fn the_log_says_how_it_ended_and_what_follows() {
+        let check = |attempt, left, outcome, line: &str| {
+            assert_eq!(report(attempt, left, outcome).line(), line);
+        };
+        let begin = "a: j due 2026-11-23T17:00:00Z, attempt";
+        check(1, 3, Outcome::Succeeded, &format!("{begin} 1: succeeded after 0 ms"));
+        let given_up = "timed out after 0 ms; given up, the letter is in a-dead";
+        check(4, 0, Outcome::TimedOut, &format!("{begin} 4: {given_up}"));
+        let line = report(1, 3, Outcome::Failed { code: 7 }).line();
+        let failed =
+            format!("{begin} 1: failed (exit code 7) after 0 ms; attempt 2 follows at 2026-11-23T17:00:0");
+        assert!(line.starts_with(&failed), "{line}");
     }
 
     #[test]

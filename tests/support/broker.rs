@@ -65,6 +65,7 @@ impl TestBroker {
         static SHARED: OnceLock<TestBroker> = OnceLock::new();
         SHARED.get_or_init(|| {
             if let Ok(brokers) = std::env::var("KAFKA_CRON_TEST_BROKERS") {
+                await_groups(&mut *connect(&brokers).client("test"));
                 return Self { brokers, _own: None };
             }
             let own = OwnBroker::start(VERSION);
@@ -148,6 +149,16 @@ impl OwnBroker {
         let mut options = vec!["--controller-port".to_owned(), free_port().to_string()];
         options.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]));
         let own = Self::prepare(version, options);
+        own.restart();
+        own
+    }
+
+    /// One broker with settings that name its own ports: of clients, of the controller.
+    pub fn start_with_port(version: &str, settings: impl FnOnce(u16, u16) -> Vec<String>) -> Self {
+        let controller = free_port();
+        let mut own = Self::prepare(version, vec!["--controller-port".to_owned(), controller.to_string()]);
+        let settings = settings(own.port, controller);
+        own.options.extend(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
         own.restart();
         own
     }

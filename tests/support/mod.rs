@@ -8,6 +8,7 @@
 //!
 //! - [`broker::TestBroker`]: one broker for all tests of a binary, started by the first that asks.
 //! - [`broker::OwnBroker`]: a broker (or three) that one test may kill, freeze, start again.
+//! - [`programs::World`]: the real programs, on clusters of the test's own, with a ledger that the jobs write.
 //! - [`proxy::Proxy`]: stands between a client and a broker; holds requests back, cuts connections, delivers late.
 //! - [`raw`]: requests that the product never makes (deleting things).
 //! - [`unique`], [`wait_until`], [`soon`].
@@ -15,6 +16,7 @@
 //! No broker outlives the test process, however that ends: `scripts/kafka-broker.sh --parent` sees to it.
 
 pub mod broker;
+pub mod programs;
 pub mod proxy;
 pub mod raw;
 

@@ -269,7 +269,9 @@ fn letters() -> Vec<(&'static str, Message)> {
             },
         ),
     ];
-    let replayed = Replayed { attempt: attempt_of(RUN, 5), letter_offset: 17, at: noted() };
+    let replayed = Replayed { attempt: Some(attempt_of(RUN, 5)), letter_offset: 17, at: noted() };
     let letters = letters.into_iter().map(|(name, l)| (name, Message::Dead(DeadRecord::Letter(Box::new(l)))));
-    letters.chain([("replayed", Message::Dead(DeadRecord::Replayed(replayed)))]).collect()
+    let original = Replayed { attempt: None, letter_offset: 18, at: noted() };
+    let marks = [("replayed", replayed), ("replayed-original", original)];
+    letters.chain(marks.map(|(name, mark)| (name, Message::Dead(DeadRecord::Replayed(mark))))).collect()
 }

@@ -11,6 +11,7 @@ mod error;
 mod group;
 pub mod kafka;
 mod log;
+pub mod memory;
 mod partitioner;
 
 use std::time::Instant;

@@ -32,6 +32,11 @@ impl Beat {
         #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
         self.0.set(now.timestamp_micros() as f64 / 1e6);
     }
+
+    /// When it last came round, in seconds since the epoch; 0 before the first time.
+    pub fn last(&self) -> f64 {
+        self.0.get()
+    }
 }
 
 #[cfg(test)]

@@ -1,1 +1,100 @@
 //! Processes: how an attempt's command is started, watched and ended.
+//!
+//! [`start`] hands the command to the shell, with an environment made for it ([`environment`]), in a process group of
+//! its own, and returns it [`Running`]; [`Running::wait`] watches it to its end and sees to it that nothing of it is
+//! left ([`running`]). Should the consumer itself be killed, the [`guard`] does that. The signals go to the group
+//! first and then to what has left it ([`census`]). The output is read without bound and kept with one ([`output`]).
+//!
+//! Nothing here knows Kafka, claims or reports: what goes in is an attempt, what comes out is how it ended.
+//! `docs/decisions/2026-11-24-processes.md` says why it is done this way, and what it cost when measured.
+
+pub mod census;
+mod command;
+pub mod environment;
+pub mod guard;
+pub mod output;
+pub mod running;
+mod tail;
+pub mod user;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use self::command::start;
+pub use self::output::Output;
+pub use self::running::{Ended, Running};
+
+use self::guard::Guard;
+use self::user::User;
+
+/// What every attempt on this host is started with.
+#[derive(Debug)]
+pub struct Host {
+    /// Whom the attempts run as that name nobody.
+    pub me: User,
+    /// `LANG` of the attempts.
+    pub lang: OsString,
+    /// What is kept of their output.
+    pub output: Output,
+    /// Ends them if we are killed. Dropping the last handle ends it too.
+    pub guard: Arc<Guard>,
+}
+
+impl Host {
+    /// Takes stock of the host, and starts the guard: `program` in its hidden mode ([`guard::main_if_asked`]).
+    ///
+    /// # Errors
+    /// The system's, when the guard cannot be started.
+    pub fn new(output: Output, program: &Path) -> io::Result<Self> {
+        forget_our_parent();
+        // The C locale in UTF-8 is everywhere, and no command stumbles over an accent in it.
+        let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
+        Ok(Self {
+            me: user::own(),
+            lang: lang.unwrap_or_else(|| "C.UTF-8".into()),
+            output,
+            guard: Arc::new(Guard::start(program)?),
+        })
+    }
+}
+
+/// What we have from whoever started us and no command may have from us.
+fn forget_our_parent() {
+    // Ignored, it throws exit codes away (wait(2), "NOTES").
+    // SAFETY: the default of this signal is to do nothing, and no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    // All that we open ourselves is closed on exec. Where the kernel cannot do it (before 5.11), nothing is lost but
+    // tidiness.
+    // SAFETY: a flag for exec, set on descriptors that stay open.
+    unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+}
+
+/// Why nothing was started: what was attempted, and what the system said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// No argument of a process can hold it.
+    #[error("the command holds a NUL byte")]
+    NulInCommand,
+    /// A line of the job file that no environment can hold.
+    #[error("environment: `{0}` {1}")]
+    NotAnEnvironment(String, &'static str),
+    /// The system said no.
+    #[error("{what}: {why}")]
+    Refused {
+        /// What was attempted.
+        what: String,
+        /// The system's words.
+        why: String,
+    },
+}
+
+impl StartError {
+    fn refused(what: impl Into<String>, error: &io::Error) -> Self {
+        let why = error.to_string();
+        // `No such file or directory (os error 2)`: the number says nothing more.
+        let why = why.split(" (os error").next().unwrap_or(&why).to_owned();
+        Self::Refused { what: what.into(), why }
+    }
+}

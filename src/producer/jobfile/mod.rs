@@ -1,10 +1,51 @@
 //! The job file: lines to jobs, with every problem of a file reported at once.
+//!
+//! [`reader`] goes from line to line and keeps what holds there; each other file knows one thing that stands in a line.
+//! `docs/jobfile.md` is the reference for those who write job files.
+//!
+//! Nothing here opens a file or asks a clock, and memory is bounded by the content, whatever it is: what a line can
+//! ask for, what a message quotes and how many problems are listed have bounds of their own.
+
+mod assignment;
+mod derived;
+mod environment;
+#[cfg(test)]
+mod fuzz;
+mod header;
+mod interned;
+mod lines;
+mod nearest;
+mod options;
+mod reader;
+mod report;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod zones;
 
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::{Uuid, uuid};
+
+use self::reader::Reader;
 use super::job::Job;
 use crate::common::words::ClusterName;
+
+pub use self::environment::{MAX_ENVIRONMENT_BYTES, MAX_ENVIRONMENTS_BYTES};
+pub use self::lines::MAX_LINE_BYTES;
+pub use self::report::MAX_PROBLEMS;
+pub use self::settings::{MAX_JITTER, MAX_RETRIES};
+pub use self::zones::{ZoneError, zone};
+
+/// The largest file: a million jobs with long lines. Whoever reads one need not read further.
+pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
+
+/// The name space of revisions. Fixed, so that one content has one revision wherever it is read.
+const REVISIONS: Uuid = uuid!("0d8e1c52-7c0b-5b1e-9a54-2f6e8f5b7a10");
+
+/// Hexadecimal digits of a revision, as many as people compare by eye.
+const REVISION_DIGITS: usize = 12;
 
 /// A job file without problems.
 #[derive(Debug, Clone)]
@@ -37,8 +78,21 @@ impl fmt::Display for Problem {
 /// Reads a job file; `file` is how problems name it.
 ///
 /// # Errors
-/// Every problem of the file.
+/// Every problem of the file, in the order of its lines; of a file with more than [`MAX_PROBLEMS`] those first ones.
 pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<JobFile, Vec<Problem>> {
-    let _ = (file, content, clusters);
-    Ok(JobFile { jobs: Vec::new(), warnings: Vec::new(), revision: Arc::from("") })
+    let mut reader = Reader::new(file, clusters);
+    if content.len() > MAX_FILE_BYTES {
+        reader.report.problem(1, &format!("the file has more than {MAX_FILE_BYTES} bytes"));
+    } else if lines::is_utf16(content) {
+        reader.report.problem(1, "the file is in UTF-16 (save it as UTF-8)");
+    } else {
+        reader.read(content);
+    }
+    let warnings = reader.report.finish()?;
+    Ok(JobFile { jobs: reader.jobs, warnings, revision: revision(content) })
+}
+
+fn revision(content: &[u8]) -> Arc<str> {
+    let hash = Uuid::new_v5(&REVISIONS, content).simple().to_string();
+    Arc::from(&hash[..REVISION_DIGITS])
 }

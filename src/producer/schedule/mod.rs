@@ -1,19 +1,53 @@
 //! Schedules: when a job is due. The semantics are those of Debian's cron, second by second, in every zone.
+//!
+//! The way from words to instants, a file a step:
+//!
+//! 1. `expression` reads the words – its `field`s one by one – into sets of numbers, and decides the two things that
+//!    depend on a leading `*`: how the two day fields go together, and whether the schedule follows elapsed time.
+//! 2. `matcher` finds the next local time that the sets name. It knows no zone: the `cron` crate does the search, on
+//!    local time labelled as UTC, which is all that is asked of it.
+//! 3. `zone` turns local times into instants: what happens to those that a clock change swallows or shows twice.
+//!
+//! `every` stands beside them: `@every` counts elapsed time and needs neither. `docs/decisions/` has the page that
+//! says why it is so, with the evidence.
+
+mod error;
+mod every;
+mod expression;
+mod field;
+mod matcher;
+mod nearest;
+mod zone;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod noise;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod simulation;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-/// A schedule in a zone. Two of the same words in the same zone are equal.
+pub use error::ScheduleError;
+use every::Every;
+use expression::Words;
+use matcher::Matcher;
+
+/// A schedule in a zone. Two that mean the same in the same zone are equal, however they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Schedule {
-    words: String,
+    rule: Rule,
     zone: Tz,
 }
 
-/// Why words are not a schedule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ScheduleError(String);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Rule {
+    Every(Every),
+    Local(Box<Matcher>),
+}
 
 impl Schedule {
     /// Reads five fields, six with seconds first, or an `@` word (`@daily`, `@every 90s`).
@@ -21,12 +55,65 @@ impl Schedule {
     /// # Errors
     /// What is wrong and what would be right; also for a schedule that can never match.
     pub fn parse(words: &str, zone: Tz) -> Result<Self, ScheduleError> {
-        Ok(Self { words: words.to_owned(), zone })
+        let rule = match expression::read(words)? {
+            Words::Every(every) => Rule::Every(every),
+            Words::Local(expression) => Rule::Local(Box::new(Matcher::new(expression))),
+        };
+        Ok(Self { rule, zone })
+    }
+
+    /// How many words a schedule may have that begins with the word `first`: the next one is not part of it.
+    pub fn widths(first: &str) -> &'static [usize] {
+        match first {
+            "@every" => &[2],
+            _ if first.starts_with('@') => &[1],
+            _ => &[5, 6],
+        }
     }
 
     /// The first instant after `after`, in whole seconds; `None` when there is none before the end of chrono's time.
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let _ = after;
-        None
+        match &self.rule {
+            Rule::Every(every) => every.next(after),
+            Rule::Local(matcher) => zone::next(matcher, self.zone, after),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn check_equal(one: &str, other: &str, equal: bool) {
+        let parse = |words| Schedule::parse(words, Tz::Europe__London).expect(words);
+        let set = HashSet::from([parse(one), parse(other)]);
+        assert_eq!(set.len() == 1, equal, "{one} | {other}");
+    }
+
+    #[test]
+    fn schedules_that_mean_the_same_are_one() {
+        check_equal("@daily", "0 0 * * *", true);
+        check_equal("0 0 * * SUN", "0 0 0 * * 7", true);
+        check_equal("*/20 * * * *", "*/20 0-23 * * *", true);
+        check_equal("1,2,3 4 * * *", "1-3 04 * * *", true);
+        check_equal("@every 90s", "@every 1m30s", true);
+    }
+
+    #[test]
+    fn a_leading_star_is_part_of_the_meaning() {
+        check_equal("0 * * * *", "0 0-23 * * *", false);
+        check_equal("0 0 1 * *", "0 0 1 * 0-7", false);
+        check_equal("0 0 * * *", "1 0 * * *", false);
+        check_equal("@every 24h", "@daily", false);
+    }
+
+    #[test]
+    fn the_first_word_says_how_many_may_follow() {
+        for (first, widths) in [("@every", &[2][..]), ("@daily", &[1]), ("@nonsense", &[1]), ("*/5", &[5, 6])]
+        {
+            assert_eq!(Schedule::widths(first), widths, "{first}");
+        }
     }
 }

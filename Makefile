@@ -1,0 +1,25 @@
+# Short names for what scripts and cargo do; nothing is decided here.
+
+.PHONY: help build test run fmt lint clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+build: ## the programs, into target/release
+	cargo build --release --locked
+
+test: ## everything that must hold (scripts/test.sh)
+	@scripts/test.sh
+
+run: ## all of it on this machine, until Ctrl-C (scripts/run.sh)
+	@scripts/run.sh
+
+fmt: ## format the code
+	cargo fmt
+
+lint: ## what the lints say
+	cargo clippy --locked --all-targets -- -D warnings
+
+clean: ## remove what was built, and the local broker's data and jars
+	cargo clean
+	rm -rf .run

@@ -1,0 +1,127 @@
+//! What the whole path of an attempt costs, against a process that is merely started: `cargo bench --bench processes`.
+//!
+//! Everything is measured in one run, because only the ratios say something about another machine. Two threads start
+//! processes in each row, and none does anything else.
+
+use std::hint::black_box;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use crossbeam_channel::bounded;
+use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::metrics::Metrics;
+use kafka_cron::common::thread::spawn;
+use kafka_cron::common::wire::decode_attempt;
+use kafka_cron::common::words::{Attempt, Place};
+use kafka_cron::consumer::dispatcher::Claimed;
+use kafka_cron::consumer::measures::Measures;
+use kafka_cron::consumer::process::Output;
+use kafka_cron::consumer::worker::{Lines, Options, Workers};
+
+type Failure = Box<dyn std::error::Error>;
+
+const THREADS: usize = 2;
+const EACH: usize = 1_000;
+
+/// Resident memory for the rows that need some: a consumer with several partitions' messages in its hands.
+const RESIDENT: usize = 256 * 1024 * 1024;
+
+fn main() -> Result<(), Failure> {
+    kafka_cron::consumer::process::guard::main_if_asked();
+    let program = bare(|| Command::new("/bin/true"))?;
+    row("a program, started bare", program, program);
+    let shell = bare(sh)?;
+    row("a shell that becomes it, started bare", shell, shell);
+    row("the same through a worker", path(None)?, shell);
+    if rustix::process::geteuid().is_root() {
+        row("the same as another user (fork instead of posix_spawn)", path(Some("nobody"))?, shell);
+    }
+    let resident = black_box(vec![1_u8; RESIDENT]);
+    let spawned = bare(sh)?;
+    row("with 256 MiB resident: bare, posix_spawn", spawned, spawned);
+    row("with 256 MiB resident: bare, fork", bare(forked)?, spawned);
+    row("with 256 MiB resident: through a worker", path(None)?, spawned);
+    black_box(resident);
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a measurement's result")]
+fn row(what: &str, took: Duration, against: Duration) {
+    let count = (THREADS * EACH) as f64;
+    let (rate, ratio) = (count / took.as_secs_f64(), against.as_secs_f64() / took.as_secs_f64());
+    println!("{what:56} {rate:8.0} a second, {ratio:5.2} of bare");
+}
+
+fn sh() -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec /bin/true"]);
+    command
+}
+
+fn forked() -> Command {
+    let mut command = sh();
+    // SAFETY: it does nothing, and only keeps std from posix_spawn.
+    unsafe { command.pre_exec(|| Ok(())) };
+    command
+}
+
+fn bare(command: fn() -> Command) -> Result<Duration, Failure> {
+    let began = Instant::now();
+    let (failed, failures) = bounded(THREADS);
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let failed = failed.clone();
+            spawn("bare", move || {
+                for _ in 0..EACH {
+                    let mut command = command();
+                    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                    if let Err(error) = command.status() {
+                        return drop(failed.send(error));
+                    }
+                }
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    drop(threads);
+    failures.try_recv().map_or(Ok(began.elapsed()), |error| Err(error.into()))
+}
+
+fn path(user: Option<&str>) -> Result<Duration, Failure> {
+    let (jobs, from_dispatch) = bounded(THREADS);
+    let (to_dispatch, idle) = bounded(THREADS);
+    let (tell, told) = bounded(THREADS * 2);
+    let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
+    let guard = PathBuf::from(kafka_cron::consumer::process::guard::THIS_PROGRAM);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let options = Options { workers: THREADS, output: Output::Tail, guard };
+    let workers = Workers::start(&options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;
+    let claimed = claimed(user)?;
+    let began = Instant::now();
+    for _ in 0..THREADS * EACH {
+        idle.recv()?;
+        jobs.send(Box::new(claimed.clone()))?;
+        told.try_iter().for_each(drop);
+    }
+    drop((jobs, lines));
+    told.iter().for_each(drop);
+    let took = began.elapsed();
+    drop(workers);
+    Ok(took)
+}
+
+fn claimed(user: Option<&str>) -> Result<Claimed, Failure> {
+    let user = user.map_or("null".to_owned(), |user| format!("\"{user}\""));
+    let text = format!(
+        r#"{{"v":1,"run":{{"id":"00000000-0000-0000-0000-000000000001","job":"j","cluster":"a",
+        "scheduled_at":"2026-11-23T17:00:00Z","command":"exec /bin/true","user":{user},
+        "limits":{{"grace_ms":1}},"retry":{{"retries":0,"backoff_ms":1,"backoff_max_ms":1}},"revision":"r"}},
+        "attempt":1,"attempts_left":0}}"#
+    );
+    let attempt: Attempt = decode_attempt(text.as_bytes())?;
+    let place = Place { topic: "a".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
+    Ok(Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH })
+}

@@ -1,0 +1,106 @@
+//! What a million jobs cost that are due in one second: the timetable beside a plain heap of jobs, in one run.
+//!
+//! `cargo bench --bench timetable` prints milliseconds; nothing is asserted, for machines differ.
+#![expect(clippy::print_stdout, reason = "a measurement that is read by people")]
+#![expect(clippy::expect_used, reason = "the words are the benchmark's own")]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use kafka_cron::common::words::{ClusterName, JobName, Limits, RetryPolicy};
+use kafka_cron::producer::job::Job;
+use kafka_cron::producer::schedule::Schedule;
+use kafka_cron::producer::timetable::{Tick, Timetable};
+
+const JOBS: usize = 1_000_000;
+const ZONES: [Tz; 3] = [Tz::UTC, Tz::Europe__London, Tz::Africa__Abidjan];
+
+fn main() {
+    let midnight = "2026-11-24T00:00:00Z".parse::<DateTime<Utc>>().expect("an instant");
+    let schedules = schedules();
+    let jobs: Vec<Arc<Job>> = (0..JOBS).map(|n| job(n, &schedules[n % schedules.len()])).collect();
+    println!("{JOBS} jobs with {} schedules, all due at {midnight}", schedules.len());
+
+    for schedule in ["* * * * *", "30 4 * * 1-5", "0 0 1 * *", "0 0 29 2 *", "0 0 13 * 5", "@every 90s"] {
+        for zone in [Tz::UTC, Tz::America__New_York] {
+            println!("next of `{schedule}` in {zone}: {:.2} us", next_us(schedule, zone, midnight));
+        }
+    }
+
+    let before = midnight - TimeDelta::seconds(1);
+    let (mut timetable, new) = timed(|| Timetable::new(&jobs, before));
+    let (ticks, take) = timed(|| timetable.take(midnight, JOBS));
+    println!("timetable: start {new:.0} ms, take {take:.0} ms ({} ticks)", ticks.len());
+    drop(ticks);
+
+    let (mut heap, new) = timed(|| heap(&jobs, before));
+    let (ticks, take) = timed(|| take_from(&mut heap, &jobs, midnight));
+    println!("heap of jobs: start {new:.0} ms, take {take:.0} ms ({} ticks)", ticks.len());
+}
+
+/// Some thousand schedules that have nothing in common but midnight.
+fn schedules() -> Vec<Arc<Schedule>> {
+    let words = (1..60).flat_map(|minute| (1..24).map(move |hour| format!("0,{minute} 0,{hour} * * *")));
+    words
+        .flat_map(|words| ZONES.map(|zone| Arc::new(Schedule::parse(&words, zone).expect("a schedule"))))
+        .collect()
+}
+
+fn job(number: usize, schedule: &Arc<Schedule>) -> Arc<Job> {
+    Arc::new(Job {
+        name: JobName::new(&format!("job-{number}")).expect("a name"),
+        cluster: ClusterName::new("cluster-a").expect("a name"),
+        schedule: Arc::clone(schedule),
+        jitter: Duration::ZERO,
+        command: String::new(),
+        environment: Arc::default(),
+        cwd: None,
+        user: None,
+        limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+        retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
+    })
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let began = Instant::now();
+    let result = work();
+    (result, began.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Microseconds for one of a hundred thousand ticks in a row.
+fn next_us(words: &str, zone: Tz, start: DateTime<Utc>) -> f64 {
+    const ROUNDS: u32 = 100_000;
+    let schedule = Schedule::parse(words, zone).expect("a schedule");
+    let end = start + TimeDelta::days(365 * 30);
+    let mut after = start;
+    let ((), ms) = timed(|| {
+        for _ in 0..ROUNDS {
+            after = black_box(schedule.next(after)).filter(|next| *next < end).unwrap_or(start);
+        }
+    });
+    ms * 1e3 / f64::from(ROUNDS)
+}
+
+/// The next tick of each job, by the job's number.
+type Heap = BinaryHeap<Reverse<(DateTime<Utc>, usize)>>;
+
+fn heap(jobs: &[Arc<Job>], from: DateTime<Utc>) -> Heap {
+    let next = |(number, job): (usize, &Arc<Job>)| Some(Reverse((job.schedule.next(from)?, number)));
+    jobs.iter().enumerate().filter_map(next).collect()
+}
+
+fn take_from(heap: &mut Heap, jobs: &[Arc<Job>], now: DateTime<Utc>) -> Vec<Tick> {
+    let mut ticks = Vec::new();
+    while let Some(Reverse((at, number))) = heap.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+        let job = &jobs[number];
+        ticks.push(Tick { job: Arc::clone(job), at });
+        heap.pop();
+        heap.extend(job.schedule.next(at).map(|next| Reverse((next, number))));
+    }
+    ticks
+}

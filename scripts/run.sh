@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Runs all of it on this machine: a Kafka broker, the producer with a job file, two consumers for each cluster and one
+# for each retry topic, and shows what they log. Ctrl-C ends it and leaves nothing running.
+#
+#   scripts/run.sh [--jobs conf/jobs.cron] [--for 60s] [--port 9092] [--controller-port 19092]
+#
+# What is missing is installed where that is permitted (as root, by apt), or named. With KAFKA_BROKERS=host:port,... no
+# broker is started. The broker's data stays in .run/, so that a later run goes on where this one ended; remove the
+# directory to start anew. Each program logs where its metrics are: the first free ports from 9100 on.
+#
+# However it ends - Ctrl-C, TERM, HUP, the time limit, kill -9 - what it started ends too: the producer, the consumers
+# (running jobs get 5 s), the broker. See scripts/lib/keeper.sh.
+#
+# Environment: KAFKA_BROKERS; KAFKA_CRON_BIN_DIR (run the programs of this directory, build nothing);
+# KAFKA_CRON_RUN_DIR (Kafka's jars, default .run); KAFKA_CRON_DATA_DIR (the broker's data, default KAFKA_CRON_RUN_DIR);
+# KAFKA_CRON_INSTALL=no (install nothing); NO_COLOR.
+#
+# Exit codes: 0 done, after a signal too; 1 the build failed, or a program ended without a reason; 2 usage, or a
+# problem in the job file; 3 the broker did not start; 4 something is missing here, a port is taken, or another run is
+# under way in this directory; otherwise that of the program that ended by itself.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib/needs.sh
+source scripts/lib/needs.sh
+# shellcheck source=scripts/lib/process.sh
+source scripts/lib/process.sh
+
+die() { code=$1; shift; printf 'run: %s\n' "$*" >&2; exit "$code"; }
+usage() { sed -n '5s/^# *//p' "${BASH_SOURCE[0]}"; }
+
+# seconds DURATION: 60s, 2m, 1h
+seconds() {
+    [[ $1 =~ ^([0-9]{1,6})([smh])$ ]] || die 2 "--for $1: a whole number and a unit, as in 60s, 2m, 1h"
+    local each=1
+    case ${BASH_REMATCH[2]} in m) each=60 ;; h) each=3600 ;; esac
+    echo $((10#${BASH_REMATCH[1]} * each))
+}
+is_port() { [[ $1 =~ ^[0-9]{1,5}$ ]] && ((10#$1 > 0 && 10#$1 < 65536)); }
+
+jobs=conf/jobs.cron limit=0 port=9092 controller_port=19092
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        -h | --help) usage; exit 0 ;;
+        --jobs | --for | --port | --controller-port) [[ $# -ge 2 ]] || die 2 "$1 needs a value" ;;
+        *) die 2 "unknown option $1; $(usage)" ;;
+    esac
+    case $1 in
+        --jobs) jobs=$2 ;;
+        --for) limit=$(seconds "$2") || exit; ((limit > 0)) || die 2 "--for $2 is no time at all" ;;
+        --port | --controller-port) is_port "$2" || die 2 "$1 $2: a port is a number from 1 to 65535" ;;&
+        --port) port=$2 ;;
+        --controller-port) controller_port=$2 ;;
+    esac
+    shift 2
+done
+[[ -r $jobs ]] || die 2 "the job file $jobs cannot be read"
+
+# One run a directory. Whoever holds its lock is another run, or what is left of one that was killed and now ends.
+data=${KAFKA_CRON_DATA_DIR:-${KAFKA_CRON_RUN_DIR:-.run}}
+mkdir -p "$data" || die 4 "cannot make $data"
+need flock setsid setpriv
+exec 7<"$data"
+if ! flock -n 7; then
+    read -r other born 2>/dev/null <"$data/run.pid" || true
+    if [[ -n ${other:-} && $(started_at "$other") == "${born:-}" ]]; then
+        die 4 "another run is under way in $data: process $other (end it with Ctrl-C there, or: kill $other)"
+    fi
+    echo "the run before this one is still ending; waiting" >&2
+    flock -w 60 7 || die 4 "what is left of the run before this one does not end; see: ps -ef | grep keeper.sh"
+fi
+echo "$$ $(started_at $$)" >"$data/run.pid"
+
+# From here on the run ends in order. Before the keeper is there, nothing needs to.
+trap 'rm -f "$data/run.pid"' EXIT
+
+ports=()
+if [[ -z ${KAFKA_BROKERS:-} ]]; then
+    # A broker of a run that was torn apart is ours to end.
+    scripts/kafka-broker.sh stop --now --data "$data/broker" >/dev/null 7>&-
+    for taken in "$port" "$controller_port"; do
+        ! answers "$taken" || die 4 "port $taken is taken. If that is a Kafka, use it: KAFKA_BROKERS=localhost:$taken scripts/run.sh;" \
+            "otherwise choose others: --port, --controller-port"
+    done
+    need java
+    [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
+    ports=("$port" "$controller_port")
+fi
+
+bin=${KAFKA_CRON_BIN_DIR:-}
+if [[ -z $bin ]]; then
+    need cargo cc
+    echo "building; the first time takes a minute or two" >&2
+    cargo build --release --locked --bins 7>&- || die 1 "the build failed"
+    bin=${CARGO_TARGET_DIR:-target}/release
+fi
+[[ -z ${ports[*]} ]] || scripts/kafka-fetch.sh >/dev/null 7>&- || exit
+
+# Closing descriptor 8 is what ends the run; the kernel does it when this script is killed.
+ended=''
+trap 'ended=yes; exec 8>&-' INT TERM HUP
+exec 8> >(exec setsid scripts/lib/keeper.sh "$limit" "$bin" "$data" "$jobs" "${KAFKA_BROKERS:-localhost:$port}" "${ports[@]}")
+keeper=$!
+trap - EXIT # the keeper sees to it
+[[ -z $ended ]] || exec 8>&-
+# A signal interrupts the wait; the keeper is still there then, and ends.
+while kill -0 "$keeper" 2>/dev/null; do wait "$keeper" || true; done
+rm -f "$data/run.pid"
+wait "$keeper"

@@ -1,0 +1,117 @@
+//! One thread's way to the cluster: the port's log side and its topics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::faults::Call;
+use super::group::Ticket;
+use super::shared::Shared;
+use crate::common::broker::{
+    Admin, BrokerError, Deadline, ErrorCode, Fetched, Holder, JoinRequest, Log, NodeId, Position,
+    ProduceBatch, TopicPartition, TopicState, Want, Written,
+};
+use crate::common::topics::TopicSpec;
+
+/// A client. Its group side is in [`super::group_client`].
+pub(super) struct MemoryClient {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: String,
+    /// Counts fetches, so that each begins with another partition.
+    turn: usize,
+    /// A join and a sync that were not answered yet, where nobody waits.
+    pub(super) joining: Option<(JoinRequest, Ticket)>,
+    pub(super) syncing: Option<(Holder, Ticket)>,
+}
+
+pub(super) fn refused<T>(code: ErrorCode) -> Result<T, BrokerError> {
+    Err(BrokerError::Refused(code))
+}
+
+impl MemoryClient {
+    pub(super) fn new(shared: Arc<Shared>, name: &str) -> Self {
+        Self { shared, name: name.to_owned(), turn: 0, joining: None, syncing: None }
+    }
+
+    fn produce_one(&self, batch: &ProduceBatch, by: Deadline) -> Result<Written, BrokerError> {
+        let batch = batch.clone();
+        self.shared.call((&self.name, Call::Produce), by, refused, move |cluster, at| {
+            cluster.produce(&batch, at).map_err(BrokerError::Refused)
+        })
+    }
+}
+
+impl Log for MemoryClient {
+    fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
+        let name = name.to_owned();
+        self.shared.call((&self.name, Call::Topic), by, refused, move |cluster, _| Ok(cluster.topic(&name)))
+    }
+
+    /// Each batch has a fate of its own, as if each had a leader of its own.
+    fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
+        batches.iter().map(|batch| self.produce_one(batch, by)).collect()
+    }
+
+    fn fetch(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        self.turn = self.turn.wrapping_add(1);
+        let (turn, asked) = (self.turn, wants.to_vec());
+        let refuse = |code| Ok(wants.iter().map(|_| refused(code)).collect());
+        let apply = move |cluster: &mut super::cluster::Cluster, _| cluster.fetch(leader, &asked, turn);
+        let answer = self.shared.call((&self.name, Call::Fetch), by, refuse, apply)?;
+        if has_anything(wants, &answer) {
+            return Ok(answer);
+        }
+        let until = self.shared.after(max_wait).min(by);
+        let came = self.shared.wait_for(until, |cluster| {
+            let answer = cluster.fetch(leader, wants, turn);
+            answer.as_ref().map_or(true, |answer| has_anything(wants, answer)).then_some(answer)
+        });
+        came.unwrap_or(Ok(answer))
+    }
+
+    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        let of = of.clone();
+        self.shared.call((&self.name, Call::Offset), by, refused, move |cluster, _| {
+            cluster.offset(&of, at).map_err(BrokerError::Refused)
+        })
+    }
+}
+
+/// Whether an answer is worth sending before the wait is over: a refusal is.
+fn has_anything(wants: &[Want], answers: &[Result<Fetched, BrokerError>]) -> bool {
+    let moved = |(want, answer): (&Want, &Result<Fetched, BrokerError>)| {
+        answer.as_ref().map_or(true, |fetched| fetched.next_offset > want.offset)
+    };
+    wants.iter().zip(answers).any(moved)
+}
+
+impl Admin for MemoryClient {
+    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
+        self.shared.call((&self.name, Call::BrokerCount), by, refused, |cluster, _| Ok(cluster.node_count()))
+    }
+
+    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
+        let topic = topic.clone();
+        self.shared.call((&self.name, Call::CreateTopic), by, refused, move |cluster, _| {
+            cluster.create_topic(&topic).map_err(BrokerError::Refused)
+        })
+    }
+
+    fn topic_settings(
+        &mut self,
+        topic: &str,
+        names: &[&str],
+        by: Deadline,
+    ) -> Result<Vec<(String, String)>, BrokerError> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let topic = topic.to_owned();
+        self.shared.call((&self.name, Call::TopicSettings), by, refused, move |cluster, _| {
+            cluster.topic_settings(&topic, &names).map_err(BrokerError::Refused)
+        })
+    }
+}

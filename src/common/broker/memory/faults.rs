@@ -1,0 +1,196 @@
+//! What goes wrong between a client and a broker, planted by a test; and what operators, retention and elections do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Moment;
+use super::cluster::Cluster;
+use super::log::PartitionLog;
+use super::shared::Shared;
+use crate::common::broker::{ErrorCode, NodeId, TopicPartition};
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is named after the call of the port")]
+pub enum Call {
+    BrokerCount,
+    CreateTopic,
+    TopicSettings,
+    Topic,
+    Produce,
+    Fetch,
+    Offset,
+    Join,
+    Sync,
+    Heartbeat,
+    Leave,
+    Commit,
+    Committed,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The broker was not reached: not applied, `NotSent`.
+    NotSent,
+    /// The request is lost on its way: not applied, `NoAnswer`.
+    RequestLost,
+    /// The answer is lost on its way: applied, `NoAnswer`.
+    AnswerLost,
+    /// The request stays in the buffers of a connection that is given up: `NoAnswer`, and applied when the test says
+    /// so ([`Faults::deliver`]).
+    Late,
+    /// Refused and not applied.
+    Refused(ErrorCode),
+    /// Applied and answered with an error, as by a coordinator that steps down.
+    AppliedButRefused(ErrorCode),
+}
+
+/// A request under way on a connection that was given up.
+type LateRequest = Box<dyn FnOnce(&mut Cluster, Moment) + Send>;
+
+/// Decides the fate of a call of a client by its name; `None` is to be carried out and answered.
+pub type Decide = Box<dyn FnMut(&str, Call) -> Option<Fate> + Send>;
+
+/// What is planned to go wrong.
+#[derive(Default)]
+pub(super) struct Plan {
+    away: bool,
+    next: VecDeque<(Call, Fate)>,
+    decide: Option<Decide>,
+    late: VecDeque<LateRequest>,
+}
+
+impl Plan {
+    pub(super) fn is_away(&self) -> bool {
+        self.away
+    }
+
+    pub(super) fn fate(&mut self, client: &str, call: Call) -> Option<Fate> {
+        if self.away {
+            return Some(Fate::NotSent);
+        }
+        if let Some(at) = self.next.iter().position(|(of, _)| *of == call) {
+            return self.next.remove(at).map(|(_, fate)| fate);
+        }
+        self.decide.as_mut().and_then(|decide| decide(client, call))
+    }
+
+    pub(super) fn hold(&mut self, request: LateRequest) {
+        self.late.push_back(request);
+    }
+}
+
+/// A test's handle on a cluster.
+#[derive(Clone)]
+pub struct Faults {
+    shared: Arc<Shared>,
+}
+
+impl Faults {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn plan<T>(&self, order: impl FnOnce(&mut Plan) -> T) -> T {
+        self.shared.with(|_, plan, _| order(plan))
+    }
+
+    fn cluster<T>(&self, order: impl FnOnce(&mut Cluster) -> T) -> T {
+        self.shared.with(|cluster, _, _| order(cluster))
+    }
+
+    /// From now on no broker is reached, until [`Faults::back`]. Calls that wait for an answer get none. The cluster
+    /// itself lives on: sessions end.
+    pub fn away(&self) {
+        self.plan(|plan| plan.away = true);
+    }
+
+    /// Ends [`Faults::away`].
+    pub fn back(&self) {
+        self.plan(|plan| plan.away = false);
+    }
+
+    /// Plants a fate for the next call of a kind; several are taken in turn.
+    pub fn next(&self, call: Call, fate: Fate) {
+        self.plan(|plan| plan.next.push_back((call, fate)));
+    }
+
+    /// Whether everything that was planted has been met with.
+    pub fn all_met(&self) -> bool {
+        self.plan(|plan| plan.next.is_empty())
+    }
+
+    /// Has each call's fate decided, where none is planted for it.
+    pub fn decide(&self, decide: Decide) {
+        self.plan(|plan| plan.decide = Some(decide));
+    }
+
+    /// How many requests are late.
+    pub fn late(&self) -> usize {
+        self.plan(|plan| plan.late.len())
+    }
+
+    /// Lets the broker have the late requests, in order. Nobody hears its answers.
+    pub fn deliver(&self) {
+        self.shared.with(|cluster, plan, at| {
+            for request in plan.late.drain(..) {
+                request(cluster, at);
+            }
+        });
+    }
+
+    /// Loses the late requests.
+    pub fn drop_late(&self) {
+        self.plan(|plan| plan.late.clear());
+    }
+
+    /// How many brokers there are from now on; new partitions are spread over all of them.
+    pub fn brokers(&self, count: i32) {
+        self.cluster(|cluster| cluster.set_node_count(count));
+    }
+
+    /// Makes another broker a partition's leader, or none.
+    pub fn lead(&self, of: &TopicPartition, leader: Option<NodeId>) {
+        self.log(of, |log| log.leader = leader);
+    }
+
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub fn delete_records(&self, of: &TopicPartition, below: i64) {
+        self.log(of, |log| log.delete_below(below));
+    }
+
+    /// Cuts a partition's log, as an unclean election does.
+    pub fn cut(&self, of: &TopicPartition, end: i64) {
+        self.log(of, |log| log.cut(end));
+    }
+
+    /// Makes the batch at an offset one that cannot be decoded.
+    pub fn spoil(&self, of: &TopicPartition, offset: i64) {
+        self.log(of, |log| log.spoil(offset, "its checksum is wrong"));
+    }
+
+    /// Writes what ends a transaction: an offset without a record.
+    pub fn end_transaction(&self, of: &TopicPartition) {
+        self.log(of, |log| log.append_marker());
+    }
+
+    /// Deletes a topic.
+    pub fn delete_topic(&self, name: &str) {
+        self.cluster(|cluster| cluster.delete_topic(name));
+    }
+
+    /// Gives a topic more partitions.
+    pub fn grow_topic(&self, name: &str, partitions: usize) {
+        self.cluster(|cluster| cluster.grow_topic(name, partitions));
+    }
+
+    /// Forgets a group's offsets, as a broker does seven days after the group became empty.
+    pub fn expire_offsets(&self, group: &str) {
+        self.cluster(|cluster| cluster.expire_offsets(group));
+    }
+
+    fn log<T>(&self, of: &TopicPartition, order: impl FnOnce(&mut PartitionLog) -> T) {
+        self.cluster(|cluster| cluster.log_mut(of).map(order));
+    }
+}

@@ -1,0 +1,135 @@
+//! The group side of the port in memory: what waits for other members waits here.
+
+use super::client::{MemoryClient, refused};
+use super::faults::Call;
+use super::group::{Later, Ticket};
+use super::joining::Joining;
+use crate::common::broker::{
+    BrokerError, Commit, Committed, Deadline, ErrorCode, Group, Holder, JoinRequest, Joined, Owned,
+    TopicPartition,
+};
+
+fn out_of_turn<T>() -> Result<T, BrokerError> {
+    Err(BrokerError::Nonsense("an answer to something else".to_owned()))
+}
+
+impl MemoryClient {
+    /// Asks to join; a new member asks twice, and each time something may go wrong.
+    fn ask_to_join(&self, request: &JoinRequest, by: Deadline) -> Result<Joining, BrokerError> {
+        let (request, name) = (request.clone(), self.name.clone());
+        self.shared.call((&self.name, Call::Join), by, refused, move |cluster, at| {
+            Ok(cluster.join(&name, &request, at.mono))
+        })
+    }
+
+    fn await_join(
+        &mut self,
+        asked: JoinRequest,
+        ticket: Ticket,
+        by: Deadline,
+    ) -> Result<Joined, BrokerError> {
+        match self.shared.wait_for(by, |cluster| cluster.take_answer(&asked.group, ticket)) {
+            Some(Later::Joined(answer)) => answer.map_err(BrokerError::Refused),
+            Some(Later::Synced(_)) => out_of_turn(),
+            None => {
+                self.joining = Some((asked, ticket));
+                Err(BrokerError::NoAnswer("Join: the group is gathering".to_owned()))
+            }
+        }
+    }
+
+    fn await_share(
+        &mut self,
+        holder: &Holder,
+        ticket: Ticket,
+        by: Deadline,
+    ) -> Result<Vec<Owned>, BrokerError> {
+        match self.shared.wait_for(by, |cluster| cluster.take_answer(&holder.group, ticket)) {
+            Some(Later::Synced(answer)) => answer.map_err(BrokerError::Refused),
+            Some(Later::Joined(_)) => out_of_turn(),
+            None => {
+                self.syncing = Some((holder.clone(), ticket));
+                Err(BrokerError::NoAnswer("Sync: the leader has not shared out yet".to_owned()))
+            }
+        }
+    }
+}
+
+impl Group for MemoryClient {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+        if let Some((asked, ticket)) =
+            self.joining.take_if(|(asked, _)| self.shared.resumes() && asked == request)
+        {
+            return self.await_join(asked, ticket, by);
+        }
+        let mut step = self.ask_to_join(request, by)?;
+        if let Joining::Promised(member_id) = step {
+            step = self.ask_to_join(&JoinRequest { member_id, ..request.clone() }, by)?;
+        }
+        match step {
+            Joining::Answered(answer) => answer.map_err(BrokerError::Refused),
+            Joining::Waiting(ticket) => self.await_join(request.clone(), ticket, by),
+            Joining::Promised(_) => out_of_turn(),
+        }
+    }
+
+    fn sync(
+        &mut self,
+        holder: &Holder,
+        protocol: &str,
+        assignment: &[(String, Vec<Owned>)],
+        by: Deadline,
+    ) -> Result<Vec<Owned>, BrokerError> {
+        if let Some((_, ticket)) = self.syncing.take_if(|(asked, _)| self.shared.resumes() && asked == holder)
+        {
+            return self.await_share(holder, ticket, by);
+        }
+        let (asked, protocol, assignment) = (holder.clone(), protocol.to_owned(), assignment.to_vec());
+        let ticket = self.shared.call((&self.name, Call::Sync), by, refused, move |cluster, at| {
+            cluster.sync(&asked, &protocol, &assignment, at.mono).map_err(BrokerError::Refused)
+        })?;
+        self.await_share(holder, ticket, by)
+    }
+
+    fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        let holder = holder.clone();
+        self.shared.call((&self.name, Call::Heartbeat), by, refused, move |cluster, at| {
+            cluster.heartbeat(&holder, at.mono).map_err(BrokerError::Refused)
+        })
+    }
+
+    fn leave(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        let holder = holder.clone();
+        self.shared.call((&self.name, Call::Leave), by, refused, move |cluster, at| {
+            cluster.leave(&holder, at.mono).map_err(BrokerError::Refused)
+        })
+    }
+
+    fn commit(
+        &mut self,
+        holder: &Holder,
+        commits: &[Commit],
+        by: Deadline,
+    ) -> Result<Vec<Option<ErrorCode>>, BrokerError> {
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let refuse = |code| Ok(vec![Some(code); commits.len()]);
+        let (holder, commits) = (holder.clone(), commits.to_vec());
+        self.shared.call((&self.name, Call::Commit), by, refuse, move |cluster, at| {
+            Ok(cluster.commit(&holder, &commits, at.mono))
+        })
+    }
+
+    fn committed(
+        &mut self,
+        group: &str,
+        of: &[TopicPartition],
+        by: Deadline,
+    ) -> Result<Vec<Option<Committed>>, BrokerError> {
+        let (group, of) = (group.to_owned(), of.to_vec());
+        self.shared.call((&self.name, Call::Committed), by, refused, move |cluster, _| {
+            Ok(cluster.committed(&group, &of))
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Records on their way to Kafka: by topic and key into batches of a size that every broker takes, written once, and
+//! what was not confirmed is given back. Whether and when to try again is the caller's to say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::bounds::PRODUCE_BATCH_BYTES;
+use super::broker::{BrokerError, Client, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for};
+
+/// A record for a topic; the partition follows from the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub topic: Arc<str>,
+    /// By which it is found.
+    pub key: Bytes,
+    /// What it says.
+    pub value: Bytes,
+}
+
+/// Records that were not confirmed, and why.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// The records; a single one where the error is [`ErrorCode::MessageTooLarge`].
+    pub records: Vec<Outgoing>,
+    /// What came instead of a confirmation.
+    pub error: BrokerError,
+}
+
+/// Writes records, and remembers how many partitions topics have.
+#[derive(Debug, Default)]
+pub struct Writer {
+    counts: BTreeMap<Arc<str>, (i32, Option<Instant>)>,
+}
+
+/// How long a number of partitions is believed: topics are enlarged by hand and seldom.
+const BELIEVED: Duration = Duration::from_secs(30);
+
+impl Writer {
+    /// Writes records with the given time stamp, each to the partition of its key, and returns what was not confirmed.
+    /// Records of the same key stay in order. A batch that is too large for its topic is written in halves.
+    pub fn write(
+        &mut self,
+        client: &mut dyn Client,
+        records: Vec<Outgoing>,
+        timestamp_ms: i64,
+        by: Instant,
+    ) -> Vec<Unwritten> {
+        let mut unwritten = Vec::new();
+        let mut queue = self.batches(client, records, by, &mut unwritten);
+        while !queue.is_empty() {
+            let batches: Vec<ProduceBatch> =
+                queue.iter().map(|(to, records)| batch(to, records, timestamp_ms)).collect();
+            let answers = client.produce(&batches, by);
+            let mut halves = Vec::new();
+            for ((to, mut records), answer) in queue.drain(..).zip(answers) {
+                match answer {
+                    Ok(_) => {}
+                    Err(BrokerError::Refused(ErrorCode::MessageTooLarge)) if records.len() > 1 => {
+                        let second = records.split_off(records.len() / 2);
+                        halves.extend([(to.clone(), records), (to, second)]);
+                    }
+                    Err(error) => {
+                        self.counts.remove(to.topic.as_str());
+                        unwritten.push(Unwritten { records, error });
+                    }
+                }
+            }
+            queue = halves;
+        }
+        unwritten
+    }
+
+    fn batches(
+        &mut self,
+        client: &mut dyn Client,
+        records: Vec<Outgoing>,
+        by: Instant,
+        unwritten: &mut Vec<Unwritten>,
+    ) -> Vec<(TopicPartition, Vec<Outgoing>)> {
+        let mut by_topic: BTreeMap<Arc<str>, Vec<Outgoing>> = BTreeMap::new();
+        for record in records {
+            by_topic.entry(Arc::clone(&record.topic)).or_default().push(record);
+        }
+        let mut batches = Vec::new();
+        for (topic, records) in by_topic {
+            match self.partition_count(client, &topic, by) {
+                Ok(count) => batches.extend(split(&topic, count, records)),
+                Err(error) => unwritten.push(Unwritten { records, error }),
+            }
+        }
+        batches
+    }
+
+    fn partition_count(
+        &mut self,
+        client: &mut dyn Client,
+        topic: &Arc<str>,
+        by: Instant,
+    ) -> Result<i32, BrokerError> {
+        // Deadlines stand for the time of the call, so that no clock is needed here.
+        if let Some((count, Some(until))) = self.counts.get(topic)
+            && by < *until
+        {
+            return Ok(*count);
+        }
+        let missing = || BrokerError::NotSent(format!("topic {topic} does not exist yet"));
+        let state = client.topic(topic, by)?.ok_or_else(missing)?;
+        let count = i32::try_from(state.partitions.len()).unwrap_or(1);
+        self.counts.insert(Arc::clone(topic), (count, by.checked_add(BELIEVED)));
+        Ok(count)
+    }
+}
+
+/// Batches of at most [`PRODUCE_BATCH_BYTES`], in the order of the records.
+fn split(topic: &str, count: i32, records: Vec<Outgoing>) -> Vec<(TopicPartition, Vec<Outgoing>)> {
+    let mut open: BTreeMap<i32, (usize, Vec<Outgoing>)> = BTreeMap::new();
+    let mut full = Vec::new();
+    let to = |partition: i32| TopicPartition { topic: topic.to_owned(), partition };
+    for record in records {
+        let partition = partition_for(&record.key, count);
+        let size = record.key.len() + record.value.len();
+        let (bytes, batch) = open.entry(partition).or_default();
+        if *bytes + size > PRODUCE_BATCH_BYTES && !batch.is_empty() {
+            full.push((to(partition), std::mem::take(batch)));
+            *bytes = 0;
+        }
+        *bytes += size;
+        batch.push(record);
+    }
+    full.extend(open.into_iter().map(|(partition, (_, batch))| (to(partition), batch)));
+    full
+}
+
+fn batch(to: &TopicPartition, records: &[Outgoing], timestamp_ms: i64) -> ProduceBatch {
+    let record =
+        |out: &Outgoing| Record { key: Some(out.key.clone()), value: Some(out.value.clone()), timestamp_ms };
+    ProduceBatch { to: to.clone(), records: records.iter().map(record).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sizes: &[usize], expected: &[usize]) {
+        let record = |size: &usize| Outgoing {
+            topic: Arc::from("t"),
+            key: Bytes::from_static(b"k"),
+            value: Bytes::from(vec![0; *size]),
+        };
+        let batches = split("t", 4, sizes.iter().map(record).collect());
+        assert_eq!(batches.iter().map(|(_, batch)| batch.len()).collect::<Vec<_>>(), expected);
+        let order: Vec<usize> =
+            batches.iter().flat_map(|(_, batch)| batch.iter().map(|record| record.value.len())).collect();
+        assert_eq!(order, sizes, "records of one key stay in order");
+    }
+
+    #[test]
+    fn batches_are_of_a_size_that_every_broker_takes() {
+        let half = PRODUCE_BATCH_BYTES / 2;
+        check(&[], &[]);
+        check(&[1, 2, 3], &[3]);
+        check(&[half, half, 1], &[1, 2]);
+        check(&[1, 2 * PRODUCE_BATCH_BYTES, 2], &[1, 1, 1]);
+    }
+}

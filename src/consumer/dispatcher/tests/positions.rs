@@ -1,0 +1,130 @@
+//! Where partitions go on.
+
+use std::time::Duration;
+
+use super::fixture::{Consumer, TOPIC, World, of};
+use crate::common::broker::memory::{Call, Fate};
+use crate::common::words::Event;
+
+#[test]
+fn a_partition_without_a_leader_holds_up_no_other() {
+    let mut world = World::new();
+    world.publish(0, 1);
+    world.publish(1, 2);
+    world.faults().lead(&of(0), None);
+    let mut consumer = Consumer::join(&world);
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [2]);
+    assert!(!consumer.dispatcher.is_busy(), "it is not asked for all the time");
+    world.faults().lead(&of(0), Some(1));
+    world.turn_clock(Duration::from_millis(500));
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [2, 1]);
+}
+
+#[test]
+fn a_new_plan_does_not_skip_what_is_still_to_be_read_again() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    world.publish_for_later(0, 1, 60);
+    world.publish(0, 2);
+    first.run(&world, 9);
+    assert_eq!(world.committed(0), Some((2, vec![0])));
+    first.leave(&world);
+    world.faults().lead(&of(1), None);
+    let mut second = Consumer::join(&world);
+    second.step(&world, 0);
+    // Before anything of partition 0 is read, the other one's leader is back, and there is a new plan.
+    world.faults().lead(&of(1), Some(1));
+    world.turn_clock(Duration::from_secs(60));
+    second.run(&world, 9);
+    assert_eq!((second.started, world.committed(0)), (vec![1], Some((2, vec![]))));
+}
+
+#[test]
+fn a_claim_under_way_when_the_position_is_lost_is_decided_and_started() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    world.publish(0, 1);
+    consumer.run(&world, 0);
+    world.faults().next(Call::Commit, Fate::NotSent);
+    consumer.step(&world, 1);
+    consumer.dispatcher.lost_position(consumer.holder.as_ref().unwrap().generation, 0);
+    consumer.step(&world, 1);
+    consumer.step(&world, 1);
+    assert_eq!(consumer.started, [1]);
+    world.publish(0, 2);
+    consumer.run(&world, 1);
+    assert_eq!(consumer.started, [1, 2], "and the position is looked up");
+}
+
+#[test]
+fn what_was_deleted_unread_is_told_once_and_reading_goes_on() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    for run in 1..=4 {
+        world.publish(0, run);
+    }
+    first.run(&world, 0);
+    world.commit(&first.holder.clone().unwrap(), 0, 1);
+    first.leave(&world);
+    world.faults().delete_records(&of(0), 3);
+    let mut second = Consumer::join(&world);
+    second.run(&world, 0);
+    assert!(
+        matches!(&second.notes[..], [Event::DeletedUnread { place, next_offset: 3, .. }] if place.offset == 1),
+        "{:?}",
+        second.notes
+    );
+    second.next_generation_by_leaving(&world);
+    second.run(&world, 9);
+    assert_eq!((second.notes.len(), second.started), (1, vec![4]));
+}
+
+#[test]
+fn a_log_that_was_cut_is_told_and_read_from_its_end() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    for run in 1..=3 {
+        world.publish(0, run);
+    }
+    consumer.run(&world, 9);
+    world.faults().cut(&of(0), 1);
+    consumer.run(&world, 9);
+    assert!(matches!(&consumer.notes[..], [Event::Truncated { end_offset: 1, .. }]), "{:?}", consumer.notes);
+    world.publish(0, 9);
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3, 9], Some((2, vec![]))));
+}
+
+#[test]
+fn without_offsets_the_claims_on_record_are_not_run_again() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    world.publish_for_later(0, 1, 60);
+    world.publish(0, 2);
+    first.run(&world, 9);
+    first.leave(&world);
+    world.publish(0, 3);
+    world.faults().expire_offsets("g");
+    world.turn_clock(Duration::from_secs(60));
+    let mut second = Consumer::join(&world);
+    second.run(&world, 9);
+    second.started.sort_unstable();
+    assert_eq!((second.started, world.committed(0)), (vec![1, 3], Some((3, vec![]))));
+}
+
+#[test]
+fn a_topic_made_anew_is_read_from_its_start() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    for run in 1..=3 {
+        world.publish(0, run);
+    }
+    consumer.run(&world, 9);
+    world.faults().delete_topic(TOPIC);
+    world.create(TOPIC, 2);
+    world.publish(0, 4);
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3, 4], Some((1, vec![]))));
+}

@@ -1,0 +1,134 @@
+//! Who is there: what `/proc` says about process groups and runs, and signals to both.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process_group, pidfd_open, pidfd_send_signal,
+    test_kill_process_group, waitpgid,
+};
+
+use super::environment::RUN_ID;
+use crate::common::words::RunId;
+
+/// Sends a signal to a group. That nobody is left in it is no failure.
+pub fn signal_group(group: Pid, signal: Signal) {
+    match kill_process_group(group, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => log::warn!("signal {signal:?} to process group {group}: {error}"),
+    }
+}
+
+/// Whether anybody lives in a group whose leader has been reaped.
+///
+/// One system call when the group is empty, as it nearly always is. A zombie answers to it, too: where process 1
+/// does not reap what falls to it, zombies are for ever, so the living are looked for among all processes.
+pub fn group_lives(group: Pid) -> bool {
+    if test_kill_process_group(group) == Err(rustix::io::Errno::SRCH) {
+        return false;
+    }
+    // As process 1 of a container we inherit what the command left behind, and it is ours to reap.
+    while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
+    let number = group.as_raw_nonzero().get();
+    processes().any(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.ok().and_then(|stat| living_member_of(&stat)) == Some(number)
+    })
+}
+
+/// The process group in a line of `/proc/PID/stat` (proc(5)), unless the process is a zombie or dead. The name of the
+/// program stands in parentheses and may hold anything.
+fn living_member_of(stat: &str) -> Option<i32> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let _parent = fields.next()?;
+    let group = fields.next()?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(group)
+}
+
+/// How often strays are looked for until none is seen: one that is just being forked may escape a look.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// Kills every process whose environment says that it is of one of these runs, wherever it is, until `clean` looks in
+/// a row have found none. As best effort: a process can replace its environment, and one of another user than ours
+/// is out of reach unless we are root.
+pub fn kill_strays(runs: &[RunId], clean: u32) {
+    let marks: Vec<String> = runs.iter().map(|run| format!("{RUN_ID}={run}")).collect();
+    let mut seen_none = 0;
+    for look in 0..LOOKS {
+        if look > 0 {
+            pause(BETWEEN_LOOKS);
+        }
+        let found = processes().filter(|pid| kill_if_marked(*pid, &marks)).count();
+        seen_none = if found == 0 { seen_none + 1 } else { 0 };
+        if seen_none == clean {
+            return;
+        }
+    }
+    log::warn!("processes of {} runs are out of reach", runs.len());
+}
+
+fn kill_if_marked(pid: Pid, marks: &[String]) -> bool {
+    if !is_marked(pid, marks) || pid == getpid() {
+        return false;
+    }
+    // The number may be another process's by now. A pidfd stays with the process that it was opened on, so what is
+    // found marked once more is what gets the signal.
+    pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|pidfd| {
+        is_marked(pid, marks) && {
+            let _gone_meanwhile = pidfd_send_signal(&pidfd, Signal::KILL);
+            true
+        }
+    })
+}
+
+fn is_marked(pid: Pid, marks: &[String]) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|line| marks.iter().any(|mark| mark.as_bytes() == line))
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry: io::Result<fs::DirEntry>| {
+        entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)
+    })
+}
+
+/// A pause outside of any channel's reach: between two looks at what has no signal to wait for.
+fn pause(length: Duration) {
+    let end = Instant::now() + length;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        let left = Timespec::try_from(left).ok();
+        let _interrupted = poll(&mut [], left.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(stat: &str, group: Option<i32>) {
+        assert_eq!(living_member_of(stat), group, "{stat}");
+    }
+
+    #[test]
+    fn the_living_are_told_from_zombies_whatever_their_name() {
+        check("4712 (sleep) S 1 4711 4711 0 -1 0", Some(4711));
+        check("4712 (a) Z 1 (b) R 1 4711 4711 0", Some(4711));
+        check("4712 (sleep) Z 1 4711 4711 0", None);
+        check("4712 (sleep) X 1 4711 4711 0", None);
+        check("4712 (sleep", None);
+        check("", None);
+    }
+
+    #[test]
+    fn our_own_process_is_among_the_processes_and_its_group_lives() {
+        assert!(processes().any(|pid| pid == getpid()));
+        assert!(group_lives(rustix::process::getpgrp()));
+        let nobodys = Pid::from_raw(i32::MAX).unwrap();
+        assert!(!group_lives(nobodys));
+    }
+}

@@ -1,0 +1,120 @@
+//! The start of an attempt's command. The ordinary case stays on posix_spawn(3), which is why nothing that makes std's
+//! `Command` fork instead is set for it: only a change of user does.
+
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+
+use super::output::Recorder;
+use super::running::Running;
+use super::user::{self, Step, User};
+use super::{Host, StartError, census, environment};
+use crate::common::words::{Attempt, Run};
+
+/// Starts an attempt's command, and tells the guard before and after.
+///
+/// # Errors
+/// What was attempted and what the system said; then nothing runs.
+pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
+    let run = &attempt.run;
+    if run.command.contains('\0') {
+        return Err(StartError::NulInCommand);
+    }
+    let user = match &run.user {
+        Some(name) => Cow::Owned(find(name)?),
+        None => Cow::Borrowed(&host.me),
+    };
+    let environment = environment::of(attempt, &user, &host.lang)?;
+    let shell = environment.get("SHELL").cloned().unwrap_or_else(|| environment::SHELL.into());
+    if !Path::new(&shell).is_absolute() {
+        let why = "not an absolute path".to_owned();
+        return Err(StartError::Refused { what: format!("shell {}", shell.display()), why });
+    }
+    let pipe = |error| StartError::refused("pipe", &error);
+    // One pipe for both, so that the lines stay in the order in which they were written.
+    let (output, writer) = io::pipe().map_err(pipe)?;
+    let errors = writer.try_clone().map_err(pipe)?;
+    let mut command = Command::new(&shell);
+    command.arg("-c").arg(&run.command);
+    command.env_clear().envs(&environment).process_group(0);
+    command.stdin(Stdio::null()).stdout(writer).stderr(errors);
+    dress(&mut command, host, run, &user)?;
+
+    let mut entry = host.guard.enter(run.id).map_err(|error| StartError::refused("guard", &error))?;
+    let mut child = command.spawn().map_err(|error| diagnose(&error, run, &user, &shell))?;
+    let since = Instant::now();
+    // Our ends of the pipe's writing side close with it; otherwise the output would never end.
+    drop(command);
+    let group = leader(&child)?;
+    entry.runs(group);
+    let pidfd = pidfd_open(group, PidfdFlags::empty()).map_err(|error| {
+        census::signal_group(group, Signal::KILL);
+        let _reaped = child.wait();
+        StartError::refused("pidfd_open", &error.into())
+    })?;
+    let recorder = Recorder::new(&host.output, attempt);
+    Ok(Running::new(run, since, child, (group, pidfd), (output, recorder), entry))
+}
+
+fn find(name: &str) -> Result<User, StartError> {
+    let what = || format!("user {name}");
+    let found = user::named(name).map_err(|error| StartError::refused(what(), &error))?;
+    found.ok_or_else(|| StartError::Refused { what: what(), why: "no such user".to_owned() })
+}
+
+/// The working directory, and the user where it is another than ours.
+fn dress(command: &mut Command, host: &Host, run: &Run, user: &User) -> Result<(), StartError> {
+    if user.uid == host.me.uid {
+        if let Some(cwd) = &run.cwd {
+            command.current_dir(cwd);
+        }
+        return Ok(());
+    }
+    let groups = user::groups(user)
+        .map_err(|error| StartError::refused(format!("groups of user {}", user.name), &error))?;
+    let cwd = run.cwd.as_deref().map(CString::new).transpose();
+    let cwd = cwd.map_err(|error| StartError::refused("cwd", &error.into()))?;
+    user::run_as(command, user, groups, cwd);
+    Ok(())
+}
+
+/// `spawn` says what the system said, and little about where. Whatever can be looked at is looked at afterwards, so
+/// that the ordinary case pays nothing for it.
+fn diagnose(error: &io::Error, run: &Run, user: &User, shell: &OsStr) -> StartError {
+    let cwd = run.cwd.as_deref();
+    let at_cwd = |error: &io::Error| StartError::refused(format!("cwd {}", cwd.unwrap_or(".")), error);
+    match user::failed_step(error) {
+        Some((Step::Switch, error)) => {
+            let what = format!("user {} (it takes root to run as somebody else)", user.name);
+            return StartError::refused(what, &error);
+        }
+        Some((Step::Enter, error)) => return at_cwd(&error),
+        None => {}
+    }
+    if let Some(directory) = cwd {
+        match fs::metadata(directory) {
+            Err(error) => return at_cwd(&error),
+            Ok(found) if !found.is_dir() => return at_cwd(&io::Error::from_raw_os_error(libc::ENOTDIR)),
+            // Nobody can say which of the two it was that may not be used.
+            Ok(_) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let what = format!("cwd {directory} or shell {}", shell.display());
+                return StartError::refused(what, error);
+            }
+            Ok(_) => {}
+        }
+    }
+    StartError::refused(format!("shell {}", shell.display()), error)
+}
+
+fn leader(child: &Child) -> Result<Pid, StartError> {
+    let number = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    number
+        .ok_or_else(|| StartError::Refused { what: "process".to_owned(), why: "it has no number".to_owned() })
+}

@@ -1,0 +1,231 @@
+//! The consumer's side: starts the guard, keeps it told, and replaces one that has died.
+
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::ledger::{Ledger, Line};
+use super::program::{ARGUMENT, READY};
+use crate::common::words::RunId;
+
+/// How long a new guard may take until it is ready. It takes milliseconds.
+const START: Duration = Duration::from_secs(5);
+
+/// How long a guard may leave its pipe full, and how long it may take to end, before it counts as dead.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// The guard as its keeper knows it. Dropping it ends the process: nothing is under way then.
+///
+/// The state is behind a lock, not with a thread behind a channel, because a worker must not start a process before
+/// its line is in the pipe: it would have to wait for the answer anyway. The lock is held for one short write.
+#[derive(Debug)]
+pub struct Guard {
+    program: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ledger: Ledger,
+    next: u64,
+    /// `None` when the last one died and no other could be started. It is tried again with the next line.
+    process: Option<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    /// Shared with the workers, who watch it.
+    pipe: Arc<PipeWriter>,
+}
+
+impl Guard {
+    /// Starts a guard: `program` with the argument for the hidden mode.
+    ///
+    /// # Errors
+    /// The system's; or when what was started is not ready in five seconds.
+    pub fn start(program: &Path) -> io::Result<Self> {
+        let process = Some(Process::start(program)?);
+        let state = State { ledger: Ledger::default(), next: 0, process };
+        Ok(Self { program: program.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// Writes down that a process of `run` is about to be started.
+    ///
+    /// # Errors
+    /// When there is no guard and none could be started: then nothing else must be either.
+    pub fn enter(self: &Arc<Self>, run: RunId) -> io::Result<Entry> {
+        let mut state = self.lock();
+        let serial = state.next;
+        state.next += 1;
+        if let Err(error) = self.tell(&mut state, Line::Starting(serial, run)) {
+            state.ledger.enter(Line::Over(serial));
+            return Err(error);
+        }
+        let pipe = state.process.as_ref().map(|process| process.pipe.clone());
+        drop(state);
+        Ok(Entry { guard: self.clone(), serial, pipe })
+    }
+
+    /// The process that guards at the moment, for whoever wants to look at it.
+    pub fn pid(&self) -> Option<u32> {
+        self.lock().process.as_ref().map(|process| process.child.id())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is whole, so what a panic left behind can be used.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, state: &mut State, line: Line) -> io::Result<()> {
+        state.ledger.enter(line);
+        match &state.process {
+            Some(process) if process.write(line).is_ok() => Ok(()),
+            _ => self.replace(state),
+        }
+    }
+
+    fn replace(&self, state: &mut State) -> io::Result<()> {
+        if let Some(old) = state.process.take() {
+            log::error!("the guard (process {}) is dead or stuck; starting another one", old.child.id());
+            old.kill();
+        }
+        let new = Process::start(&self.program)?;
+        if let Err(error) = state.ledger.lines().try_for_each(|line| new.write(line)) {
+            // At the end of its pipe it would end what it has heard of.
+            new.kill();
+            return Err(error);
+        }
+        state.process = Some(new);
+        Ok(())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(process) = self.lock().process.take() {
+            process.dismiss();
+        }
+    }
+}
+
+/// A run in the guard's ledger. Dropping it strikes it off.
+#[derive(Debug)]
+pub struct Entry {
+    guard: Arc<Guard>,
+    serial: u64,
+    pipe: Option<Arc<PipeWriter>>,
+}
+
+impl Entry {
+    /// Writes down the process group that was started.
+    pub fn runs(&mut self, group: Pid) {
+        self.tell(Line::Runs(self.serial, group));
+    }
+
+    /// What to watch: it shows an error when the guard has died. `None` when there is no guard.
+    pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The guard that was watched has died: finds the next one, which somebody else may have started already.
+    pub fn renew(&mut self) {
+        let mut state = self.guard.lock();
+        let current = |state: &State| state.process.as_ref().map(|process| process.pipe.clone());
+        let same =
+            |current: &Arc<PipeWriter>| self.pipe.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, current));
+        if current(&state).is_none_or(|current| same(&current))
+            && let Err(error) = self.guard.replace(&mut state)
+        {
+            log::error!(
+                "no guard could be started ({error}); what runs now would outlive us if we were killed"
+            );
+        }
+        self.pipe = current(&state);
+    }
+
+    fn tell(&self, line: Line) {
+        if let Err(error) = self.guard.tell(&mut self.guard.lock(), line) {
+            log::error!(
+                "no guard could be started ({error}); what runs now would outlive us if we were killed"
+            );
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.tell(Line::Over(self.serial));
+    }
+}
+
+impl Process {
+    fn start(program: &Path) -> io::Result<Self> {
+        let (stdin, pipe) = io::pipe()?;
+        // Somebody who does not read must not stop the workers.
+        ioctl_fionbio(&pipe, true)?;
+        let mut child = Command::new(program)
+            .arg(ARGUMENT)
+            .env_clear()
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let ready = child.stdout.take().is_some_and(|mut out| {
+            let mut said = [0; READY.len()];
+            is_ready(&out, PollFlags::IN, START) && out.read_exact(&mut said).is_ok() && said == READY
+        });
+        let process = Self { child, pipe: Arc::new(pipe) };
+        if ready {
+            return Ok(process);
+        }
+        process.kill();
+        Err(io::Error::other(format!("{} did not become a guard", program.display())))
+    }
+
+    /// Writes a line, whole or not at all.
+    fn write(&self, line: Line) -> io::Result<()> {
+        let line = line.to_string();
+        loop {
+            match (&*self.pipe).write_all(line.as_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !is_ready(&self.pipe, PollFlags::OUT, STUCK) {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Ends it before it can end anybody: it does not know any more what is true.
+    fn kill(mut self) {
+        let _dead_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
+    /// Closes the pipe, upon which it ends by itself.
+    fn dismiss(self) {
+        let Self { mut child, pipe } = self;
+        drop(pipe);
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if !pidfd.is_some_and(|pidfd| is_ready(&pidfd, PollFlags::IN, STUCK)) {
+            let _dead_already = child.kill();
+        }
+        let _reaped = child.wait();
+    }
+}
+
+fn is_ready(fd: &impl AsFd, flags: PollFlags, limit: Duration) -> bool {
+    let limit = Timespec::try_from(limit).ok();
+    let mut fds = [PollFd::new(fd, flags)];
+    poll(&mut fds, limit.as_ref()).is_ok_and(|count| count > 0)
+}

@@ -1,0 +1,132 @@
+//! What the guard is told, and what it knows from it. Both sides keep the same ledger: the consumer, so that it can
+//! tell a new guard everything at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use rustix::process::Pid;
+
+use crate::common::words::RunId;
+
+/// One line on the pipe. Far shorter than `PIPE_BUF`, so that lines of several threads do not mix (pipe(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// A process of this run is about to be started: from now on it may be there.
+    Starting(u64, RunId),
+    /// It leads the process group of this number.
+    Runs(u64, Pid),
+    /// It is over, and nothing is left of its group. The number may be used again by anybody.
+    Over(u64),
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting(serial, run) => writeln!(f, "starting {serial} {run}"),
+            Self::Runs(serial, group) => writeln!(f, "runs {serial} {group}"),
+            Self::Over(serial) => writeln!(f, "over {serial}"),
+        }
+    }
+}
+
+/// A line that is none: written by a stranger, or cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoLine;
+
+impl FromStr for Line {
+    type Err = NoLine;
+    fn from_str(text: &str) -> Result<Self, NoLine> {
+        let mut words = text.split_ascii_whitespace();
+        let mut word = || words.next().ok_or(NoLine);
+        let (kind, serial) = (word()?, word()?.parse().map_err(|_| NoLine)?);
+        match kind {
+            "starting" => word()?.parse().map(|run| Self::Starting(serial, run)).map_err(|_| NoLine),
+            "runs" => {
+                // Signals to the groups 0 and 1 mean ourselves and everybody (kill(2)).
+                let group = word()?.parse().ok().filter(|number| *number > 1).and_then(Pid::from_raw);
+                group.map(|group| Self::Runs(serial, group)).ok_or(NoLine)
+            }
+            "over" => Ok(Self::Over(serial)),
+            _ => Err(NoLine),
+        }
+    }
+}
+
+/// What is under way, by serial number.
+#[derive(Debug, Default)]
+pub struct Ledger(BTreeMap<u64, (RunId, Option<Pid>)>);
+
+impl Ledger {
+    /// Enters a line.
+    pub fn enter(&mut self, line: Line) {
+        match line {
+            Line::Starting(serial, run) => drop(self.0.insert(serial, (run, None))),
+            Line::Runs(serial, group) => {
+                if let Some((_, known)) = self.0.get_mut(&serial) {
+                    *known = Some(group);
+                }
+            }
+            Line::Over(serial) => drop(self.0.remove(&serial)),
+        }
+    }
+
+    /// The lines that make another ledger the same.
+    pub fn lines(&self) -> impl Iterator<Item = Line> {
+        self.0.iter().flat_map(|(serial, (run, group))| {
+            let runs = group.map(|group| Line::Runs(*serial, group));
+            std::iter::once(Line::Starting(*serial, *run)).chain(runs)
+        })
+    }
+
+    /// The runs that are under way.
+    pub fn runs(&self) -> Vec<RunId> {
+        self.0.values().map(|(run, _)| *run).collect()
+    }
+
+    /// Their process groups, as far as they are known.
+    pub fn groups(&self) -> impl Iterator<Item = Pid> {
+        self.0.values().filter_map(|(_, group)| *group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "00000000-0000-0000-0000-000000000001";
+
+    fn check(lines: &[&str], groups: &[i32], runs: usize) {
+        let mut ledger = Ledger::default();
+        lines.iter().filter_map(|line| line.parse().ok()).for_each(|line| ledger.enter(line));
+        let of =
+            |ledger: &Ledger| ledger.groups().map(|group| group.as_raw_nonzero().get()).collect::<Vec<_>>();
+        assert_eq!((of(&ledger), ledger.runs().len()), (groups.to_vec(), runs), "{lines:?}");
+
+        let mut copy = Ledger::default();
+        ledger.lines().for_each(|line| copy.enter(line.to_string().parse().unwrap()));
+        assert_eq!((of(&copy), copy.runs()), (groups.to_vec(), ledger.runs()), "a new guard: {lines:?}");
+    }
+
+    #[test]
+    fn the_ledger_holds_what_was_started_and_is_not_over() {
+        let starting = format!("starting 7 {RUN}");
+        let another = format!("starting 8 {RUN}");
+        check(&[&starting], &[], 1);
+        check(&[&starting, "runs 7 4711"], &[4711], 1);
+        check(&[&starting, "runs 7 4711", "over 7"], &[], 0);
+        check(&[&starting, "runs 7 4711", &another, "runs 8 4712", "over 7"], &[4712], 1);
+        check(&["runs 7 4711", "over 9"], &[], 0);
+    }
+
+    #[test]
+    fn a_line_that_is_none_ends_nobody() {
+        let starting = format!("starting 7 {RUN}");
+        for wrong in
+            ["runs 7 0", "runs 7 1", "runs 7 -1", "runs 7 x", "runs 7", "runs x 4711", "", "ruins 7 4711"]
+        {
+            assert_eq!(wrong.parse::<Line>(), Err(NoLine), "{wrong}");
+            check(&[&starting, wrong], &[], 1);
+        }
+    }
+}

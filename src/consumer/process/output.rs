@@ -1,0 +1,176 @@
+//! Where a command's output goes: its end into the event always, and all of it to the log or to a file on request.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::tail::Tail;
+use crate::common::bounds::LOG_LINE_BYTES;
+use crate::common::words::Attempt;
+
+/// What is kept of a command's output besides its end, for `--output tail|log|DIR`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Output {
+    /// Nothing.
+    #[default]
+    Tail,
+    /// Every line goes to the log, with job, run and attempt before it.
+    Log,
+    /// A file for each attempt goes into this directory: `JOB.RUN-ID.ATTEMPT.log`.
+    Directory(PathBuf),
+}
+
+impl FromStr for Output {
+    type Err = std::convert::Infallible;
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "tail" => Self::Tail,
+            "log" => Self::Log,
+            directory => Self::Directory(directory.into()),
+        })
+    }
+}
+
+/// Takes the output of one attempt. That its file cannot be written is logged once and fails nothing.
+#[derive(Debug)]
+pub struct Recorder {
+    tail: Tail,
+    all: All,
+}
+
+#[derive(Debug)]
+enum All {
+    Nowhere,
+    Log { prefix: String, line: Vec<u8> },
+    File { path: PathBuf, file: File },
+}
+
+impl Recorder {
+    /// One for an attempt that is about to start.
+    pub fn new(output: &Output, attempt: &Attempt) -> Self {
+        let all = match output {
+            Output::Tail => All::Nowhere,
+            Output::Log => {
+                let prefix = format!("{} {} #{}", attempt.run.job, attempt.run.id, attempt.attempt);
+                All::Log { prefix, line: Vec::new() }
+            }
+            Output::Directory(directory) => open(directory.join(file_name(attempt))),
+        };
+        Self { tail: Tail::default(), all }
+    }
+
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.tail.push(piece);
+        match &mut self.all {
+            All::Nowhere => {}
+            All::Log { prefix, line } => {
+                for part in piece.split_inclusive(|byte| *byte == b'\n') {
+                    line.extend_from_slice(part);
+                    // What knows no line ends is logged in pieces that the log does not cut.
+                    if line.ends_with(b"\n") || line.len() >= LOG_LINE_BYTES / 2 {
+                        say(prefix, line);
+                    }
+                }
+            }
+            All::File { path, file } => {
+                if let Err(error) = file.write_all(piece) {
+                    self.all = unwritable(path, &error);
+                }
+            }
+        }
+    }
+
+    /// The end of the output, and how many bytes there were.
+    pub fn finish(mut self) -> Tail {
+        if let All::Log { prefix, line } = &mut self.all
+            && !line.is_empty()
+        {
+            say(prefix, line);
+        }
+        self.tail
+    }
+}
+
+fn say(prefix: &str, line: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(line);
+    log::info!("{prefix}: {}", text.trim_end_matches(['\n', '\r']));
+    line.clear();
+}
+
+fn open(path: PathBuf) -> All {
+    match File::create(&path) {
+        Ok(file) => All::File { path, file },
+        Err(error) => unwritable(&path, &error),
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> All {
+    log::warn!("the output is not kept in {}: {error}", path.display());
+    All::Nowhere
+}
+
+/// A job's name may hold what a file's may not, or what leads elsewhere.
+fn file_name(attempt: &Attempt) -> String {
+    let job = attempt.run.job.as_str();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let job: String = job.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    format!("{}.{}.{}.log", job.trim_start_matches('.'), attempt.run.id, attempt.attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::wire;
+
+    const ID: &str = "00000000-0000-0000-0000-000000000001";
+
+    fn attempt(job: &str) -> Attempt {
+        let text = format!(
+            r#"{{"v":1,"run":{{"id":"{ID}","job":"{job}","cluster":"a","scheduled_at":"2026-11-23T17:00:00Z",
+            "command":"true","limits":{{"grace_ms":1}},"retry":{{"retries":0,"backoff_ms":1,"backoff_max_ms":1}},
+            "revision":"r"}},"attempt":2,"attempts_left":0}}"#
+        );
+        wire::decode_attempt(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_file_holds_everything_and_stays_in_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |job: &str, file: &str| {
+            let mut recorder = Recorder::new(&Output::Directory(directory.path().to_owned()), &attempt(job));
+            recorder.push(&[b'x'; 20_000]);
+            recorder.push(b"end");
+            assert_eq!(recorder.finish().total(), 20_003);
+            let kept = std::fs::read(directory.path().join(format!("{file}.{ID}.2.log"))).unwrap();
+            assert!(kept.len() == 20_003 && kept.ends_with(b"xend"), "{job}");
+        };
+        check("backup", "backup");
+        check("../../etc/passwd", "_.._etc_passwd");
+        check("/päth", "_p_th");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_costs_only_the_file() {
+        let nowhere = Output::Directory("/nonexistent/directory".into());
+        let mut recorder = Recorder::new(&nowhere, &attempt("j"));
+        recorder.push(b"said");
+        assert_eq!(recorder.finish().text(), "said");
+        let mut full = Recorder::new(&Output::Tail, &attempt("j"));
+        full.all = open("/dev/full".into());
+        full.push(b"one");
+        full.push(b"two");
+        assert!(matches!(full.all, All::Nowhere));
+        assert_eq!(full.finish().text(), "onetwo");
+    }
+
+    #[test]
+    fn the_word_says_where_the_output_goes() {
+        let check = |word: &str, output: Output| assert_eq!(word.parse(), Ok(output));
+        check("tail", Output::Tail);
+        check("log", Output::Log);
+        check("/var/log/cron", Output::Directory("/var/log/cron".into()));
+        check("./log", Output::Directory("./log".into()));
+    }
+}

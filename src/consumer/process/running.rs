@@ -1,0 +1,278 @@
+//! An attempt's command under way: one poll(2) waits for its exit, its output, a cancellation, the guard's death and
+//! the time-out. Afterwards nothing is left of it that anybody could find.
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal};
+
+use super::census;
+use super::guard::Entry;
+use super::output::Recorder;
+use crate::common::words::{Limits, Outcome, Run, RunId};
+
+/// How an attempt ended, and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How much it wrote, in bytes.
+    pub output_bytes: u64,
+    /// The end of what it wrote.
+    pub output_tail: String,
+}
+
+/// A command under way. Dropped before its end (a panic), it is killed.
+#[derive(Debug)]
+pub struct Running {
+    run: RunId,
+    limits: Limits,
+    since: Instant,
+    child: Child,
+    status: Option<ExitStatus>,
+    /// The process group. The shell leads it, so until that is reaped the number is nobody else's.
+    group: Pid,
+    pidfd: OwnedFd,
+    /// `None` once nobody can write to it any more.
+    output: Option<PipeReader>,
+    recorder: Option<Recorder>,
+    piece: Vec<u8>,
+    /// Strikes us off the guard's list: after the group is gone, so the last field.
+    entry: Entry,
+}
+
+/// Why the watching ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Exited,
+    TimedOut,
+    Cancelled,
+}
+
+/// What poll watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Exit,
+    Output,
+    Cancel,
+    Guard,
+}
+
+/// Bytes read at a time: what a pipe holds (pipe(7)).
+const PIECE: usize = 64 * 1024;
+
+/// How long output is waited for once the group is gone. Whoever writes later has left the group on purpose.
+const LAST_OUTPUT: Duration = Duration::from_millis(200);
+
+/// How long after KILL it is said that somebody does not die.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// How often a group without its leader is looked at, at first and at last: its end sends no signal.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// The status of a process that was reaped behind our back, which only a bug does: exit code 255, as wait(2) has it.
+const UNKNOWN: i32 = 255 << 8;
+
+impl Running {
+    pub(super) fn new(
+        run: &Run,
+        since: Instant,
+        child: Child,
+        (group, pidfd): (Pid, OwnedFd),
+        (output, recorder): (PipeReader, Recorder),
+        entry: Entry,
+    ) -> Self {
+        Self {
+            run: run.id,
+            limits: run.limits,
+            since,
+            child,
+            status: None,
+            group,
+            pidfd,
+            output: Some(output),
+            recorder: Some(recorder),
+            piece: vec![0; PIECE],
+            entry,
+        }
+    }
+
+    /// Waits for the end, and makes it where the time-out or `cancel` says so: `cancel` is the reading end of a pipe
+    /// whose other end is closed.
+    ///
+    /// When the shell has exited by itself, the attempt is over: what it left in its process group is ended too, and
+    /// the outcome stays that of its exit. After a time-out or a cancellation what has left the group is killed as
+    /// well; after an exit it is let be.
+    pub fn wait(mut self, cancel: &PipeReader) -> Ended {
+        let cause = self.watch(cancel);
+        if cause != Cause::Exited || !self.is_gone() {
+            self.end(cancel);
+        }
+        if cause != Cause::Exited {
+            census::kill_strays(&[self.run], 1);
+        }
+        self.read_the_rest();
+        let outcome = match cause {
+            Cause::Exited => self.status.map_or(Outcome::Cancelled, outcome),
+            Cause::TimedOut => Outcome::TimedOut,
+            Cause::Cancelled => Outcome::Cancelled,
+        };
+        let tail = self.recorder.take().map(Recorder::finish).unwrap_or_default();
+        Ended { outcome, output_bytes: tail.total(), output_tail: tail.text() }
+    }
+
+    fn watch(&mut self, cancel: &PipeReader) -> Cause {
+        let timeout = self.limits.timeout_ms.map(Duration::from_millis);
+        let deadline = timeout.and_then(|timeout| self.since.checked_add(timeout));
+        loop {
+            let seen = self.look(deadline, Some(cancel));
+            // Whoever has exited by itself was neither late nor cancelled.
+            if seen.contains(&Source::Exit) {
+                return Cause::Exited;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Cause::TimedOut;
+            }
+            if seen.contains(&Source::Cancel) {
+                return Cause::Cancelled;
+            }
+        }
+    }
+
+    /// TERM, the time of grace, KILL; returns when the group is gone. One that KILL does not end (a disk that hangs, a
+    /// process of another user) is waited for, because it runs, unless the consumer is to stop.
+    fn end(&mut self, cancel: &PipeReader) {
+        census::signal_group(self.group, Signal::TERM);
+        let grace = Duration::from_millis(self.limits.grace_ms);
+        let grace = Instant::now().checked_add(grace);
+        if self.wait_until_gone(grace) {
+            return;
+        }
+        let mut told = false;
+        loop {
+            census::signal_group(self.group, Signal::KILL);
+            if self.wait_until_gone(Some(Instant::now() + KILLED)) {
+                return;
+            }
+            if !told {
+                log::warn!("run {}: process group {} outlives KILL", self.run, self.group);
+                told = true;
+            }
+            if self.look(Some(Instant::now()), Some(cancel)).contains(&Source::Cancel) {
+                return;
+            }
+        }
+    }
+
+    fn wait_until_gone(&mut self, until: Option<Instant>) -> bool {
+        let mut look = LOOKS.0;
+        while !self.is_gone() {
+            let now = Instant::now();
+            if until.is_some_and(|until| now >= until) {
+                return false;
+            }
+            let next = now + look;
+            self.look(Some(until.map_or(next, |until| until.min(next))), None);
+            look = (look * 2).min(LOOKS.1);
+        }
+        true
+    }
+
+    /// Whether the shell has been reaped and nobody lives in its group.
+    fn is_gone(&mut self) -> bool {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().unwrap_or_else(|error| {
+                log::error!("run {}: its exit code was taken by somebody else: {error}", self.run);
+                Some(ExitStatus::from_raw(UNKNOWN))
+            });
+        }
+        self.status.is_some() && !census::group_lives(self.group)
+    }
+
+    /// What is still in the pipe. One that has left the group and holds the pipe open does not hold us.
+    fn read_the_rest(&mut self) {
+        let end = Instant::now() + LAST_OUTPUT;
+        while self.output.is_some() && Instant::now() < end {
+            self.look(Some(end), None);
+        }
+    }
+
+    /// Waits until something happens, at most until `until`. What has been written is taken on the way.
+    fn look(&mut self, until: Option<Instant>, cancel: Option<&PipeReader>) -> Vec<Source> {
+        let seen = self.poll(until, cancel);
+        if seen.contains(&Source::Output) {
+            self.read();
+        }
+        if seen.contains(&Source::Guard) {
+            self.entry.renew();
+        }
+        seen
+    }
+
+    fn poll(&self, until: Option<Instant>, cancel: Option<&PipeReader>) -> Vec<Source> {
+        let exit = self.status.is_none().then(|| self.pidfd.as_fd());
+        let sources = [
+            (Source::Exit, exit, PollFlags::IN),
+            (Source::Output, self.output.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (Source::Cancel, cancel.map(AsFd::as_fd), PollFlags::IN),
+            // A pipe's writing end that asks for nothing still hears when nobody reads it any more.
+            (Source::Guard, self.entry.pipe(), PollFlags::empty()),
+        ];
+        let mut fds = Vec::with_capacity(sources.len());
+        let mut of = Vec::with_capacity(sources.len());
+        for (source, fd, flags) in sources {
+            if let Some(fd) = fd {
+                fds.push(PollFd::from_borrowed_fd(fd, flags));
+                of.push(source);
+            }
+        }
+        let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+        // Interrupted: nothing has happened, and whoever asked asks again.
+        if poll(&mut fds, wait.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let ready = fds.iter().zip(of).filter(|(fd, _)| !fd.revents().is_empty());
+        ready.map(|(_, source)| source).collect()
+    }
+
+    fn read(&mut self) {
+        let (Some(output), Some(recorder)) = (&mut self.output, &mut self.recorder) else { return };
+        match output.read(&mut self.piece) {
+            Ok(0) => self.output = None,
+            Ok(count) => recorder.push(&self.piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                log::warn!("run {}: its output cannot be read: {error}", self.run);
+                self.output = None;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            census::signal_group(self.group, Signal::KILL);
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+fn outcome(status: ExitStatus) -> Outcome {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Outcome::Succeeded,
+        (Some(code), _) => Outcome::Failed { code },
+        (None, signal) => Outcome::Signalled { signal: signal.unwrap_or_default() },
+    }
+}
+
+/// Whether the other end of a pipe that nobody writes to is closed.
+pub fn is_closed(pipe: &PipeReader) -> bool {
+    let mut fds = [PollFd::new(pipe, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+}

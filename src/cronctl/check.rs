@@ -1,0 +1,121 @@
+//! `cronctl check`: what is wrong with a job file, or what is in it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args as Arguments;
+
+use super::screen::{Answer, Screen};
+use crate::common::clock::Clock;
+use crate::common::exit::Exit;
+use crate::common::words::ClusterName;
+use crate::producer::job::Job;
+use crate::producer::jobfile::{self, JobFile, MAX_FILE_BYTES};
+
+/// How many jobs are shown with their next ticks.
+const SHOWN: usize = 5;
+
+/// Is a job file right, and what is in it?
+#[derive(Debug, Clone, Arguments)]
+pub struct Args {
+    /// The job file, as docs/jobfile.md describes it
+    pub file: PathBuf,
+
+    /// The clusters that jobs may name
+    #[arg(
+        long,
+        env = "KAFKA_CRON_CLUSTERS",
+        default_value = "cluster-a,cluster-b",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    pub clusters: Vec<ClusterName>,
+}
+
+/// A summary of the file, or every problem that it has.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
+    let name = args.file.display().to_string();
+    let content = match read(&args.file) {
+        Ok(content) => content,
+        Err(error) => {
+            screen.complain(format_args!("{name} cannot be read: {error}"))?;
+            return Ok(Exit::System);
+        }
+    };
+    match jobfile::parse(&name, &content, &args.clusters) {
+        Ok(file) => {
+            for warning in &file.warnings {
+                let jobfile::Problem { file, line, what } = warning;
+                screen.complain(format_args!("{file}:{line}: warning: {what}"))?;
+            }
+            summary(&name, &file, &args.clusters, clock.now(), screen)?;
+            Ok(Exit::Done)
+        }
+        Err(problems) => {
+            for problem in &problems {
+                screen.complain(problem)?;
+            }
+            Ok(Exit::Usage)
+        }
+    }
+}
+
+/// The content, or so much of it that it is seen to be too much: the path may be one that never ends.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn summary(
+    name: &str,
+    file: &JobFile,
+    clusters: &[ClusterName],
+    now: DateTime<Utc>,
+    screen: &mut Screen,
+) -> io::Result<()> {
+    let schedules: HashSet<_> = file.jobs.iter().map(|job| Arc::as_ptr(&job.schedule)).collect();
+    let mut jobs: BTreeMap<&ClusterName, usize> = clusters.iter().map(|cluster| (cluster, 0)).collect();
+    for job in &file.jobs {
+        *jobs.entry(&job.cluster).or_default() += 1;
+    }
+    screen.say(format_args!(
+        "{name}: revision {}, {}, {}, {}",
+        file.revision,
+        counted(file.jobs.len(), "job"),
+        counted(schedules.len(), "schedule"),
+        counted(file.warnings.len(), "warning")
+    ))?;
+    for (cluster, count) in jobs {
+        screen.say(format_args!("  {cluster}: {}", counted(count, "job")))?;
+    }
+    if !file.jobs.is_empty() {
+        screen.say("next ticks:")?;
+    }
+    for job in file.jobs.iter().take(SHOWN) {
+        screen.say(format_args!("  {} {}", next(job, now), job.name))?;
+    }
+    match file.jobs.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => screen.say(format_args!("  and those of {}", counted(more, "more job"))),
+    }
+}
+
+fn next(job: &Job, now: DateTime<Utc>) -> String {
+    match job.next(now) {
+        Some(tick) => tick.to_rfc3339_opts(SecondsFormat::Secs, true),
+        None => "never".to_owned(),
+    }
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}

@@ -1,0 +1,91 @@
+//! `cronctl dead list`: a line a letter.
+
+use clap::Args as Arguments;
+use serde::Serialize;
+
+use super::Of;
+use super::letters::Letter;
+use crate::common::exit::Exit;
+use crate::common::wire::DeadReason;
+use crate::common::words::{JobName, Outcome, Place, RunId};
+use crate::cronctl::screen::{Answer, Screen};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// Which letters are shown, and how.
+#[derive(Debug, Clone, Arguments)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub of: Of,
+
+    /// A JSON object a line instead of words
+    #[arg(long)]
+    json: bool,
+
+    /// Only letters that have not been put back
+    #[arg(long)]
+    open: bool,
+}
+
+/// A letter as `--json` shows it. What is null does not apply: the message could not be read.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    run: Option<RunId>,
+    job: Option<&'a JobName>,
+    attempt: Option<u32>,
+    reason: DeadReason,
+    detail: &'a str,
+    scheduled_at: Option<DateTime<Utc>>,
+    outcome: Option<&'a Outcome>,
+    output_tail: &'a str,
+    at: DateTime<Utc>,
+    consumer: &'a str,
+    place: &'a Place,
+    offset: i64,
+    replayed: bool,
+}
+
+fn row(letter: &Letter) -> Row<'_> {
+    let attempt = letter.letter.attempt.as_ref();
+    Row {
+        run: letter.run(),
+        job: attempt.map(|attempt| &attempt.run.job),
+        attempt: attempt.map(|attempt| attempt.attempt),
+        reason: letter.letter.reason,
+        detail: &letter.letter.detail,
+        scheduled_at: attempt.map(|attempt| attempt.run.scheduled_at),
+        outcome: letter.letter.outcome.as_ref(),
+        output_tail: &letter.letter.output_tail,
+        at: letter.letter.at,
+        consumer: &letter.letter.consumer,
+        place: &letter.letter.place,
+        offset: letter.offset,
+        replayed: letter.replayed,
+    }
+}
+
+pub(super) fn run(args: &Args, letters: &[Letter], screen: &mut Screen) -> Answer {
+    for letter in letters.iter().filter(|letter| !(args.open && letter.replayed)) {
+        if args.json {
+            // Our rows are maps with string keys, which serde_json always writes.
+            screen.say(serde_json::to_string(&row(letter)).map_err(std::io::Error::other)?)?;
+        } else {
+            screen.say(words(letter))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// `2026-11-23T17:00:04Z  offset 7  attempts_exhausted  backup  run 6f1d…  attempt 4  the last: failed (exit code 1)`.
+fn words(letter: &Letter) -> String {
+    let at = letter.letter.at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let (offset, reason, detail) = (letter.offset, letter.letter.reason.word(), &letter.letter.detail);
+    let what = letter.letter.attempt.as_ref().map_or_else(
+        || {
+            let place = &letter.letter.place;
+            format!("{}/{} offset {}", place.topic, place.partition, place.offset)
+        },
+        |attempt| format!("{}  run {}", attempt.run.job, attempt.run.id),
+    );
+    let replayed = if letter.replayed { "  (put back)" } else { "" };
+    format!("{at}  offset {offset}  {reason}  {what}  {detail}{replayed}")
+}

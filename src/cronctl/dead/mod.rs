@@ -1,0 +1,88 @@
+//! `cronctl dead`: what was given up, and how it is put back.
+
+mod letters;
+mod list;
+mod replay;
+
+use std::time::{Duration, Instant};
+
+use clap::{Args as Arguments, Subcommand};
+
+use super::screen::{Answer, Screen};
+use crate::common::broker::{Broker, BrokerError, Client};
+use crate::common::cli::KafkaArgs;
+use crate::common::clock::Clock;
+use crate::common::exit::Exit;
+use crate::common::words::ClusterName;
+
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(5);
+
+/// What was given up?
+#[derive(Debug, Clone, Arguments)]
+pub struct Args {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Question {
+    /// The letters of a cluster's dead-letter topic, the oldest first
+    ///
+    /// A line each: when, run, job, attempt, reason, and what is behind it.
+    List(list::Args),
+    /// Puts runs back: the next attempt, with a fresh budget of retries, goes to the cluster's retry topic
+    ///
+    /// A message that could not be read goes back to the topic that it came from, as it was. Putting the same letter
+    /// back twice runs it once. Ends with 1 where there is no such letter.
+    Replay(replay::Args),
+}
+
+/// Of which cluster, and where its Kafka is.
+#[derive(Debug, Clone, Arguments)]
+struct Of {
+    /// The cluster
+    #[arg(long, env = "KAFKA_CRON_CLUSTER", value_name = "CLUSTER")]
+    cluster: ClusterName,
+
+    #[command(flatten)]
+    kafka: KafkaArgs,
+}
+
+/// Answers a question about dead letters.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
+    let of = match &args.question {
+        Question::List(args) => &args.of,
+        Question::Replay(args) => &args.of,
+    };
+    let mut client = match of.kafka.broker() {
+        Ok(broker) => broker.client("cronctl"),
+        Err(error) => {
+            screen.complain(format_args!("--brokers, --tls-ca: {error}"))?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let letters = match letters::read(client.as_mut(), &of.cluster) {
+        Ok(letters) => letters,
+        Err(error) => return refused(screen, &error),
+    };
+    match &args.question {
+        Question::List(args) => list::run(args, &letters, screen),
+        Question::Replay(args) => replay::run(args, &letters, client.as_mut(), clock, screen),
+    }
+}
+
+fn refused(screen: &mut Screen, error: &BrokerError) -> Answer {
+    screen.complain(error)?;
+    Ok(Exit::Kafka)
+}
+
+fn soon() -> Instant {
+    Instant::now() + CALL
+}
+
+/// A client as the questions use it.
+type Kafka<'a> = &'a mut dyn Client;

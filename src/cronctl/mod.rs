@@ -1,0 +1,10 @@
+//! What people ask from the command line: one question a file.
+//!
+//! A question has its `Args`, which `src/bin/cronctl.rs` puts into the command line, and a function that answers on a
+//! [`screen::Screen`] and says how the program ends. Nothing here knows the consumer.
+
+pub mod check;
+pub mod dead;
+pub mod health;
+pub mod next;
+pub mod screen;

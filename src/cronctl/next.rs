@@ -1,0 +1,90 @@
+//! `cronctl next`: when a schedule is due.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use clap::Args as Arguments;
+
+use super::screen::{Answer, Screen};
+use crate::common::clock::Clock;
+use crate::common::exit::Exit;
+use crate::producer::jobfile;
+use crate::producer::schedule::Schedule;
+
+/// When is a schedule due?
+#[derive(Debug, Clone, Arguments)]
+pub struct Args {
+    /// Five fields, six with seconds first, or an @ word; quoted, so that the shell leaves `*` alone
+    #[arg(required = true, num_args = 1.., value_name = "SCHEDULE")]
+    pub schedule: Vec<String>,
+
+    /// Zone of the schedule, by its IANA name
+    #[arg(long, env = "KAFKA_CRON_TZ", default_value = "UTC", value_name = "ZONE", value_parser = jobfile::zone)]
+    pub tz: Tz,
+
+    /// Instant after which the ticks come, as 2026-03-01T00:00:00Z [default: now]
+    #[arg(long, env = "KAFKA_CRON_AFTER", value_name = "RFC3339", value_parser = instant)]
+    pub after: Option<DateTime<Utc>>,
+
+    /// How many ticks are shown
+    #[arg(long, env = "KAFKA_CRON_COUNT", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|instant| instant.to_utc())
+        .map_err(|error| format!("{error} (as in `2026-03-01T00:00:00Z` or `2026-03-01T01:00:00+01:00`)"))
+}
+
+/// A line for each tick: the instant in UTC, a blank, and the local time of the zone.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
+    let words = args.schedule.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let schedule = match Schedule::parse(&words, args.tz) {
+        Ok(schedule) => schedule,
+        Err(error) => {
+            screen.complain(format_args!("`{words}`: {error}"))?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let mut after = args.after.unwrap_or_else(|| clock.now());
+    for shown in 0..args.count {
+        let Some(tick) = schedule.next(after) else {
+            screen.complain(format_args!("{shown} ticks and no more: the calendar ends"))?;
+            break;
+        };
+        screen.say(line(tick, args.tz))?;
+        after = tick;
+    }
+    Ok(Exit::Done)
+}
+
+fn line(tick: DateTime<Utc>, zone: Tz) -> String {
+    let local = tick.with_timezone(&zone).format("%Y-%m-%dT%H:%M:%S%:z");
+    format!("{} {local}", tick.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_is_shown_in_utc_and_in_local_time_with_its_offset() {
+        let check = |tick: &str, zone: Tz, expected: &str| {
+            assert_eq!(line(tick.parse().unwrap(), zone), expected);
+        };
+        check("2026-03-01T00:15:00Z", Tz::UTC, "2026-03-01T00:15:00Z 2026-03-01T00:15:00+00:00");
+        check("2026-10-25T00:30:00Z", Tz::Europe__Berlin, "2026-10-25T00:30:00Z 2026-10-25T02:30:00+02:00");
+        check("2026-10-25T01:30:00Z", Tz::Europe__Berlin, "2026-10-25T01:30:00Z 2026-10-25T02:30:00+01:00");
+        check("2026-03-01T00:00:00Z", Tz::Asia__Kolkata, "2026-03-01T00:00:00Z 2026-03-01T05:30:00+05:30");
+    }
+
+    #[test]
+    fn instants_are_read_with_any_offset() {
+        let expected = "2026-03-01T00:00:00Z".parse().unwrap();
+        assert_eq!(instant("2026-03-01T01:00:00+01:00"), Ok(expected));
+        assert!(instant("2026-03-01").unwrap_err().contains("as in `2026-03-01T00:00:00Z`"));
+    }
+}

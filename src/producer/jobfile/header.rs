@@ -1,0 +1,366 @@
+//! The head of a job's line: its schedule and its cluster. The clusters are a known set, so the word after the schedule
+//! tells five fields from six – and where it is missing, what stands in its place tells what is wrong.
+
+use super::lines::{is_blank, word};
+use super::nearest::nearest;
+use super::report::quoted;
+use crate::common::duration;
+use crate::common::words::ClusterName;
+
+/// Words of a line that are looked at to say what is wrong with its head.
+const LOOKED_AT: usize = 12;
+
+/// Clusters that a message lists.
+const LISTED: usize = 10;
+
+const FORM: &str = "five fields, or six with seconds first, then the cluster";
+
+/// The head of a line, as far as it could be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Header<'a, 'c> {
+    /// The schedule, its words one blank apart, where it is clear which they are.
+    pub(super) schedule: Option<String>,
+    /// The cluster, or what is wrong with the head.
+    pub(super) cluster: Result<&'c ClusterName, String>,
+    /// The options and the command, where it is clear where they begin.
+    pub(super) rest: Option<&'a str>,
+}
+
+impl<'a, 'c> Header<'a, 'c> {
+    /// Takes the head off a line, which is not empty.
+    pub(super) fn read(line: &'a str, clusters: &'c [ClusterName]) -> Self {
+        let head = Head::of(line, clusters);
+        let first = head.words.first().copied().unwrap_or("");
+        if first == "@every" {
+            head.every()
+        } else if first.starts_with('@') {
+            head.after(1)
+        } else {
+            head.fields()
+        }
+    }
+}
+
+/// The first words of a line.
+struct Head<'a, 'c> {
+    line: &'a str,
+    words: Vec<&'a str>,
+    /// What follows each of the words.
+    rests: Vec<&'a str>,
+    clusters: &'c [ClusterName],
+}
+
+impl<'a, 'c> Head<'a, 'c> {
+    fn of(line: &'a str, clusters: &'c [ClusterName]) -> Self {
+        let mut head = Self { line, words: Vec::new(), rests: Vec::new(), clusters };
+        let mut left = line;
+        while let Some((next, rest)) = word(left).filter(|_| head.words.len() < LOOKED_AT) {
+            head.words.push(next);
+            head.rests.push(rest.trim_start_matches(is_blank));
+            left = rest;
+        }
+        head
+    }
+
+    fn known(&self, at: usize) -> Option<&'c ClusterName> {
+        let word = self.words.get(at)?;
+        self.clusters.iter().find(|cluster| cluster.as_str() == *word)
+    }
+
+    fn every(&self) -> Header<'a, 'c> {
+        if self.words.len() < 2 || self.known(1).is_some() {
+            return Header {
+                schedule: None,
+                cluster: Err("`@every` needs a duration (as in `@every 90s`)".to_owned()),
+                rest: self.known(1).map(|_| self.rests[1]),
+            };
+        }
+        let mut header = self.after(2);
+        if let (Err(wrong), Some(third)) = (&mut header.cluster, self.words.get(2))
+            && duration::parse(third).is_ok()
+        {
+            *wrong = format!(
+                "{} follows the duration (durations are written together, as in `1m30s`)",
+                quoted(third)
+            );
+            header.rest = None;
+        }
+        header
+    }
+
+    fn fields(&self) -> Header<'a, 'c> {
+        let fields = self.words.iter().take_while(|word| looks_like_a_field(word)).count();
+        if self.known(fields).is_some() && !matches!(fields, 5 | 6) {
+            return self.wrong_number(fields);
+        }
+        if fields < 5 && self.words.get(fields).is_some_and(|word| begins_a_path(word)) {
+            return self.no_field(fields);
+        }
+        if self.known(5).is_some() {
+            return self.after(5);
+        }
+        if self.known(6).is_some() && !(fields == 5 && self.stands_for_a_cluster(self.words[5])) {
+            return self.after(6);
+        }
+        match fields {
+            5 | 6 => self.after(fields),
+            7.. => self.wrong_number(fields),
+            0 => self.no_job(),
+            _ => self.no_field(fields),
+        }
+    }
+
+    /// Whether a word between five fields and a cluster is rather a mistaken cluster than a mistaken sixth field.
+    fn stands_for_a_cluster(&self, word: &str) -> bool {
+        begins_a_command(word) || is_login(word) || self.meant(word).is_some()
+    }
+
+    /// The schedule is the first `count` words: a cluster comes next.
+    fn after(&self, count: usize) -> Header<'a, 'c> {
+        let schedule = Some(self.words[..count.min(self.words.len())].join(" "));
+        let cluster = self.known(count).ok_or_else(|| self.no_cluster(count));
+        let rest = match self.words.get(count) {
+            Some(word) if begins_a_command(word) => Some(self.rests[count - 1]),
+            Some(_) => Some(self.rests[count]),
+            None => None,
+        };
+        Header { schedule, cluster, rest }
+    }
+
+    fn no_cluster(&self, at: usize) -> String {
+        let known = listed(self.clusters);
+        let Some(word) = self.words.get(at) else {
+            return format!("the line ends after the schedule (then come a cluster and a command; {known})");
+        };
+        let quoted = quoted(word);
+        if begins_a_command(word) {
+            return format!("the cluster is missing before {quoted} ({known})");
+        }
+        if let Some(meant) = self.meant(word) {
+            return format!("unknown cluster {quoted} (did you mean `{meant}`? {known})");
+        }
+        match is_user(word) {
+            true => format!("unknown cluster {quoted} ({known}; a user is an option, as in `[user={word}]`)"),
+            false => format!("unknown cluster {quoted} ({known})"),
+        }
+    }
+
+    fn meant(&self, word: &str) -> Option<&'c str> {
+        nearest(word, self.clusters.iter().map(ClusterName::as_str))
+    }
+
+    fn wrong_number(&self, fields: usize) -> Header<'a, 'c> {
+        let wrong = match fields {
+            0 => format!("the schedule is missing before the cluster ({FORM})"),
+            1 => format!("the schedule has 1 field ({FORM})"),
+            _ => format!("the schedule has {fields} fields ({FORM})"),
+        };
+        let rest = self.known(fields).map(|_| self.rests[fields]);
+        Header { schedule: None, cluster: Err(wrong), rest }
+    }
+
+    fn no_job(&self) -> Header<'a, 'c> {
+        let wrong = match self.words.first() {
+            Some(&"export" | &"set") if self.line.contains('=') => {
+                "environment lines have no word before the name (`NAME=value`)".to_owned()
+            }
+            first => format!(
+                "{} begins neither a schedule nor an environment line (`NAME=value`) nor a comment (`#`)",
+                quoted(first.unwrap_or(&""))
+            ),
+        };
+        Header { schedule: None, cluster: Err(wrong), rest: None }
+    }
+
+    fn no_field(&self, fields: usize) -> Header<'a, 'c> {
+        let known = listed(self.clusters);
+        let wrong = match self.words.get(fields) {
+            Some(word) => {
+                format!("field {} of the schedule cannot be {} ({FORM}; {known})", fields + 1, quoted(word))
+            }
+            None => format!("the line ends within the schedule ({FORM}; {known})"),
+        };
+        Header { schedule: None, cluster: Err(wrong), rest: None }
+    }
+}
+
+fn listed(clusters: &[ClusterName]) -> String {
+    let mut names: Vec<String> = clusters.iter().take(LISTED).map(|name| quoted(name.as_str())).collect();
+    if clusters.len() > LISTED {
+        names.push(format!("and {} more", clusters.len() - LISTED));
+    }
+    match names.as_slice() {
+        [] => "no cluster is known".to_owned(),
+        [one] => format!("the known cluster is {one}"),
+        _ => format!("the known clusters are {}", names.join(", ")),
+    }
+}
+
+/// Whether a word may have been meant as a field of a schedule, also as one of other schedulers (`?`, `L`).
+fn looks_like_a_field(word: &str) -> bool {
+    let mut pieces = word.split([',', '-', '/', '#', '~']).filter(|piece| !piece.is_empty()).peekable();
+    pieces.peek().is_some() && pieces.all(is_piece)
+}
+
+fn is_piece(piece: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    let number = piece.trim_end_matches(['L', 'W']);
+    let lower = piece.to_ascii_lowercase();
+    matches!(piece, "*" | "?" | "L")
+        || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+        || (lower.len() >= 3 && NAMES.iter().any(|name| name.starts_with(&lower)))
+}
+
+/// Whether a word is rather the beginning of a command than a mistyped cluster.
+fn begins_a_command(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_punctuation()) || word.contains(['/', '=', ';', '|', '&', '('])
+}
+
+/// Whether a word cannot even be a mistyped field.
+fn begins_a_path(word: &str) -> bool {
+    word.starts_with(['/', '.', '~', '$', '"', '\'', '('])
+}
+
+/// Users that the sixth column of /etc/crontab commonly names. Commands of these names are not in use.
+pub(super) fn is_login(word: &str) -> bool {
+    matches!(word, "root" | "nobody" | "www-data")
+}
+
+fn is_user(word: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    word.len() <= 32 && word.bytes().all(fits) && !word.as_bytes()[0].is_ascii_digit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(String, String, String), String> {
+        let clusters = ["cluster-a", "cluster-b"].map(|name| ClusterName::new(name).unwrap());
+        let header = Header::read(line, &clusters);
+        let cluster = header.cluster?.to_string();
+        Ok((header.schedule.unwrap(), cluster, header.rest.unwrap().to_owned()))
+    }
+
+    fn check(line: &str, schedule: &str, cluster: &str, rest: &str) {
+        assert_eq!(read(line), Ok((schedule.to_owned(), cluster.to_owned(), rest.to_owned())), "{line}");
+    }
+
+    fn check_wrong(line: &str, part: &str) {
+        let wrong = read(line).expect_err(line);
+        assert!(wrong.contains(part), "{line}: {wrong}");
+    }
+
+    #[test]
+    fn the_cluster_tells_five_fields_from_six() {
+        check("* * * * * cluster-a x", "* * * * *", "cluster-a", "x");
+        check("*\t*  * * *\tcluster-b \t x  y ", "* * * * *", "cluster-b", "x  y ");
+        check("0 * * * * * cluster-a x", "0 * * * * *", "cluster-a", "x");
+        check("0 3 * * * cluster-a cluster-b x", "0 3 * * *", "cluster-a", "cluster-b x");
+        check("@daily cluster-a x", "@daily", "cluster-a", "x");
+        check("@every  90s cluster-a x", "@every 90s", "cluster-a", "x");
+        check("* * * * * cluster-a", "* * * * *", "cluster-a", "");
+    }
+
+    #[test]
+    fn a_mistyped_field_is_left_to_the_schedule_to_explain() {
+        check("0 3 * * mno cluster-a x", "0 3 * * mno", "cluster-a", "x");
+        check("0 0 3 * * mno cluster-a x", "0 0 3 * * mno", "cluster-a", "x");
+        check("61 25 32 13 9 cluster-a x", "61 25 32 13 9", "cluster-a", "x");
+        check("@dayly cluster-a x", "@dayly", "cluster-a", "x");
+        check("@ cluster-a x", "@", "cluster-a", "x");
+    }
+
+    #[test]
+    fn a_wrong_number_of_fields_is_counted() {
+        check_wrong(
+            "* * * * cluster-a x",
+            "the schedule has 4 fields (five fields, or six with seconds first",
+        );
+        check_wrong("0 3 * * cluster-a /opt/drain cluster-b", "the schedule has 4 fields");
+        check_wrong("0 3 * * cluster-a cluster-b x", "the schedule has 4 fields");
+        check_wrong("5 cluster-a x", "the schedule has 1 field (");
+        check_wrong("cluster-a x", "the schedule is missing before the cluster");
+        check_wrong("0 0 3 * * * 2026 cluster-a x", "the schedule has 7 fields");
+        check_wrong("0 0 3 ? * MON-FRI 2026 cluster-a x", "the schedule has 7 fields");
+        check_wrong("0 0 3 * * * 2026 x", "the schedule has 7 fields");
+        check_wrong("* * * * clustr-a x", "field 5 of the schedule cannot be `clustr-a`");
+        check_wrong("0 3 * * /opt/x", "field 5 of the schedule cannot be `/opt/x`");
+        check_wrong("0 3 * /opt/drain x cluster-b", "field 4 of the schedule cannot be `/opt/drain`");
+        check_wrong("0 3", "the line ends within the schedule");
+    }
+
+    #[test]
+    fn an_unknown_cluster_is_answered_with_the_known() {
+        let known = "the known clusters are `cluster-a`, `cluster-b`";
+        check_wrong("* * * * * clustr-a x", &format!("`clustr-a` (did you mean `cluster-a`? {known})"));
+        check_wrong("0 * * * * * Cluster-B x", &format!("`Cluster-B` (did you mean `cluster-b`? {known})"));
+        check_wrong("* * * * * clustr-a cluster-b x", "unknown cluster `clustr-a`");
+        check_wrong("@daily BATCH x", &format!("unknown cluster `BATCH` ({known})"));
+        check_wrong("* * * * * 7zip x", "unknown cluster `7zip`");
+    }
+
+    #[test]
+    fn the_user_column_of_etc_crontab_is_recognized() {
+        check_wrong("0 3 * * * root /opt/x", "a user is an option, as in `[user=root]`");
+        check_wrong("0 3 * * * root cluster-a /opt/x", "as in `[user=root]`");
+        check_wrong("0 3 * * * deploy /opt/x", "as in `[user=deploy]`");
+        check_wrong("@daily www-data /opt/x", "as in `[user=www-data]`");
+    }
+
+    #[test]
+    fn a_missing_cluster_is_missing_and_not_unknown() {
+        check_wrong("0 3 * * * /opt/x", "the cluster is missing before `/opt/x`");
+        check_wrong("0 3 * * * /opt/drain cluster-b", "the cluster is missing before `/opt/drain`");
+        check_wrong("0 3 * * * [retries=3] x", "the cluster is missing before `[retries=3]`");
+        check_wrong("@daily ./x", "the cluster is missing before `./x`");
+        check_wrong("0 3 * * *", "the line ends after the schedule");
+        check_wrong("@daily", "the line ends after the schedule");
+    }
+
+    #[test]
+    fn the_duration_of_every_is_one_word() {
+        check_wrong("@every cluster-a x", "`@every` needs a duration (as in `@every 90s`)");
+        check_wrong("@every", "`@every` needs a duration");
+        check_wrong(
+            "@every 1m 30s cluster-a x",
+            "`30s` follows the duration (durations are written together",
+        );
+        check("@every soon cluster-a x", "@every soon", "cluster-a", "x");
+    }
+
+    #[test]
+    fn what_begins_no_line_is_said_to_begin_none() {
+        check_wrong("hello world", "`hello` begins neither a schedule nor an environment line");
+        check_wrong("export PATH=/bin", "no word before the name");
+        check_wrong("\u{a0}* * * * cluster-a x", "begins neither");
+    }
+
+    #[test]
+    fn long_lists_of_clusters_are_cut() {
+        let clusters: Vec<_> = (0..12).map(|i| ClusterName::new(&format!("c{i}")).unwrap()).collect();
+        assert!(listed(&clusters).ends_with("`c9`, and 2 more"));
+        assert_eq!(listed(&clusters[..1]), "the known cluster is `c0`");
+        assert_eq!(listed(&[]), "no cluster is known");
+    }
+}

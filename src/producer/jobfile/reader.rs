@@ -1,0 +1,228 @@
+//! Reads a file from top to bottom: what holds at a line, and what the line adds to it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use super::assignment::Assignment;
+use super::derived::Identity;
+use super::environment::Environment;
+use super::header::{Header, is_login};
+use super::interned::Schedules;
+use super::lines::{is_blank, lines, word};
+use super::options::{self, List};
+use super::report::{Report, quoted};
+use super::settings::{self, Settings};
+use super::zones::zone;
+use crate::common::words::{ClusterName, JobName};
+use crate::producer::job::Job;
+
+/// What has been read so far.
+pub(super) struct Reader<'c> {
+    clusters: &'c [ClusterName],
+    zone: Tz,
+    environment: Environment,
+    schedules: Schedules,
+    /// The lines of the names.
+    names: HashMap<JobName, usize>,
+    pub(super) jobs: Vec<Arc<Job>>,
+    pub(super) report: Report,
+}
+
+/// What the options and the command of a line are, as far as it could be told.
+struct Body<'a> {
+    settings: Settings,
+    command: Option<&'a str>,
+}
+
+impl<'c> Reader<'c> {
+    pub(super) fn new(file: &str, clusters: &'c [ClusterName]) -> Self {
+        Self {
+            clusters,
+            zone: Tz::UTC,
+            environment: Environment::default(),
+            schedules: Schedules::default(),
+            names: HashMap::new(),
+            jobs: Vec::new(),
+            report: Report::new(file),
+        }
+    }
+
+    /// Reads the lines of a file, until it has too many problems to list.
+    pub(super) fn read(&mut self, content: &[u8]) {
+        for (number, line) in lines(content) {
+            match line {
+                Ok(line) => self.line(number, line),
+                Err(what) => self.report.problem(number, &what),
+            }
+            if self.report.is_full() {
+                return;
+            }
+        }
+    }
+
+    fn line(&mut self, number: usize, line: &str) {
+        let line = line.trim_start_matches(is_blank);
+        if line.is_empty() || line.starts_with('#') {
+            return;
+        }
+        let wrong = match Assignment::read(line) {
+            Some(assignment) if assignment.name == "CRON_TZ" => self.zone_line(assignment),
+            Some(assignment) => self.environment_line(number, assignment),
+            None => return self.job_line(number, line),
+        };
+        if let Err(what) = wrong {
+            self.report.problem(number, &what);
+        }
+    }
+
+    fn zone_line(&mut self, assignment: Assignment<'_>) -> Result<(), String> {
+        self.zone = zone(assignment.setting()?).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn environment_line(&mut self, number: usize, assignment: Assignment<'_>) -> Result<(), String> {
+        assignment.check_name()?;
+        if let Some(warning) = elsewhere(assignment.name) {
+            // An empty one asks for no mail, which is what it gets; to crontab(5) it is no line for the environment.
+            self.report.warning(number, warning);
+            if assignment.is_bare_empty() {
+                return Ok(());
+            }
+        }
+        let value = assignment.value()?;
+        if let Some(warning) = value.warning {
+            self.report.warning(number, warning);
+        }
+        self.environment.set(assignment.name, value.text)
+    }
+
+    fn job_line(&mut self, number: usize, line: &str) {
+        let header = Header::read(line, self.clusters);
+        let mut wrong = Vec::new();
+        let cluster = header.cluster.map_err(|what| wrong.push(what)).ok();
+        let mut wrong_body = Vec::new();
+        let body = self.body(number, header.rest, &mut wrong_body);
+        let zone = body.settings.zone.unwrap_or(self.zone);
+        let schedule = header.schedule.as_deref().and_then(|words| {
+            let parsed = self.schedules.get(words, zone);
+            parsed.map_err(|error| wrong.push(error.to_string())).ok()
+        });
+        wrong.append(&mut wrong_body);
+        let environment = self.environment.share().map_err(|what| wrong.push(what)).ok();
+        let derived = match (header.schedule.as_deref(), cluster, body.command) {
+            (Some(schedule), Some(cluster), Some(command)) if wrong.is_empty() => {
+                let (user, cwd) = (body.settings.user.as_deref(), body.settings.cwd.as_deref());
+                Some(Identity { schedule, zone, cluster, user, cwd, command })
+            }
+            _ => None,
+        };
+        let name =
+            self.name(number, body.settings.name.clone(), derived).map_err(|what| wrong.push(what)).ok();
+        for what in &wrong {
+            self.report.problem(number, what);
+        }
+        let (Some(name), Some(cluster), Some(schedule)) = (name.flatten(), cluster, schedule) else { return };
+        let (Some(command), Some(environment)) = (body.command, environment) else { return };
+        if wrong.is_empty() {
+            self.jobs.push(Arc::new(Job {
+                name,
+                cluster: cluster.clone(),
+                schedule,
+                jitter: body.settings.jitter,
+                command: command.to_owned(),
+                environment,
+                cwd: body.settings.cwd,
+                user: body.settings.user,
+                limits: body.settings.limits,
+                retry: body.settings.retry,
+            }));
+        }
+    }
+
+    fn body<'a>(&mut self, number: usize, rest: Option<&'a str>, wrong: &mut Vec<String>) -> Body<'a> {
+        let (list, command) = match rest.map(options::take) {
+            None => (List::default(), None),
+            Some(Ok((list, command))) => (list, Some(command)),
+            Some(Err(what)) => {
+                wrong.push(what);
+                (List::default(), None)
+            }
+        };
+        wrong.extend(list.wrong);
+        let (settings, wrong_settings) = Settings::read(&list.options);
+        wrong.extend(wrong_settings);
+        if let Some(warning) = settings::useless(&list.options) {
+            self.report.warning(number, warning);
+        }
+        if command.is_some_and(str::is_empty) {
+            wrong.push("the command is missing (it ends the line)".to_owned());
+        }
+        for warning in command.into_iter().flat_map(odd) {
+            self.report.warning(number, &warning);
+        }
+        Body { settings, command }
+    }
+
+    /// The job's name, which from now on is taken; `None` where the line is too broken to derive one.
+    fn name(
+        &mut self,
+        number: usize,
+        given: Option<JobName>,
+        derived: Option<Identity<'_>>,
+    ) -> Result<Option<JobName>, String> {
+        let is_given = given.is_some();
+        let Some(name) = given.or_else(|| derived.map(|identity| identity.name())) else { return Ok(None) };
+        match self.names.entry(name.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(number);
+                Ok(Some(name))
+            }
+            Entry::Occupied(taken) if is_given => Err(format!(
+                "the name {} is taken by line {} (names are unique in a file)",
+                quoted(name.as_str()),
+                taken.get()
+            )),
+            Entry::Occupied(taken) => Err(format!(
+                "the job stands in line {} already (if both are meant, give them names, as in `[name=other]`)",
+                taken.get()
+            )),
+        }
+    }
+}
+
+/// Variables that are settings to other crons and nothing here.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    match name {
+        "MAILTO" | "MAILFROM" => Some("no mail is sent (the end of a run's output is kept with the run)"),
+        "RANDOM_DELAY" => Some("nothing is delayed by this (the option `jitter` spreads jobs)"),
+        _ => None,
+    }
+}
+
+/// What is legal in a command and probably not meant.
+fn odd(command: &str) -> Vec<String> {
+    let first = word(command).map_or("", |(first, _)| first);
+    let mut odd = Vec::new();
+    if command.contains("\\%") {
+        odd.push("`\\%` is a `%` in crontab(5); here the shell gets both characters (write `%`)".to_owned());
+    }
+    if command.ends_with('\\') {
+        odd.push("a `\\` at the end of a line does not continue it (a job is one line)".to_owned());
+    }
+    if command.starts_with('#') {
+        odd.push("the command is a comment to the shell, so that nothing is run".to_owned());
+    }
+    if options::looks_like_a_list(command, &settings::KNOWN) {
+        odd.push(format!(
+            "{} begins the command (an option list is a `[` directly followed by `word=value`)",
+            quoted(first)
+        ));
+    }
+    if is_login(first) {
+        odd.push(format!("{0} begins the command (a user is an option: `[user={first}]`)", quoted(first)));
+    }
+    odd
+}

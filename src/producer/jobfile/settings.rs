@@ -1,0 +1,289 @@
+//! The options of a job: which there are, what their values may be, and what holds where one is left out.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::nearest::nearest;
+use super::report::quoted;
+use super::zones::zone;
+use crate::common::duration;
+use crate::common::words::{JobName, Limits, RetryPolicy};
+
+/// The options, as messages list them.
+pub(super) const KNOWN: [&str; 10] =
+    ["name", "retries", "backoff", "backoff_max", "timeout", "grace", "jitter", "cwd", "user", "tz"];
+
+/// Options that have a meaning to come. They are errors until then: an option that is read and not obeyed is worse.
+const LATER: [&str; 4] = ["overlap", "catchup", "catchup_window", "deadline"];
+
+/// The most attempts after the first. At the longest default wait they take six weeks.
+pub const MAX_RETRIES: u32 = 1_000;
+
+/// The longest jitter. Who starts anew reads the topics from that far before, to know what is published.
+pub const MAX_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest user name; Linux allows no longer ones.
+const MAX_USER_BYTES: usize = 32;
+
+/// What a line's options say, with the defaults for the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) name: Option<JobName>,
+    pub(super) retry: RetryPolicy,
+    pub(super) limits: Limits,
+    pub(super) jitter: Duration,
+    pub(super) cwd: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) zone: Option<Tz>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 60 * 60 * 1000 },
+            limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+            jitter: Duration::ZERO,
+            cwd: None,
+            user: None,
+            zone: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks a list of options; what is wrong with one does not hide what is wrong with another.
+    pub(super) fn read(options: &[(&str, &str)]) -> (Self, Vec<String>) {
+        let mut settings = Self::default();
+        let mut wrong = Vec::new();
+        let mut seen = HashSet::new();
+        for (word, value) in options {
+            if !seen.insert(*word) {
+                wrong.push(format!("option {} is given twice", quoted(word)));
+            } else if let Err(what) = settings.set(word, value) {
+                wrong.push(what);
+            }
+        }
+        if seen.contains("backoff")
+            && wrong.is_empty()
+            && settings.retry.backoff_ms > settings.retry.backoff_max_ms
+        {
+            let backoff = duration::format(Duration::from_millis(settings.retry.backoff_ms));
+            let most = duration::format(Duration::from_millis(settings.retry.backoff_max_ms));
+            wrong.push(format!("option `backoff`: {backoff} is longer than `backoff_max`, which is {most}"));
+        }
+        (settings, wrong)
+    }
+
+    fn set(&mut self, word: &str, value: &str) -> Result<(), String> {
+        match word {
+            "name" => self.name = Some(name(value)?),
+            "retries" => self.retry.retries = retries(value)?,
+            "backoff" => self.retry.backoff_ms = millis(word, value)?,
+            "backoff_max" => self.retry.backoff_max_ms = millis(word, value)?,
+            "timeout" => self.limits.timeout_ms = Some(timeout(value)?),
+            "grace" => self.limits.grace_ms = millis(word, value)?,
+            "jitter" => self.jitter = jitter(value)?,
+            "cwd" => self.cwd = Some(cwd(value)?),
+            "user" => self.user = Some(user(value)?),
+            "tz" => self.zone = Some(zone(value).map_err(|error| format!("option `tz`: {error}"))?),
+            _ => return Err(unknown(word)),
+        }
+        Ok(())
+    }
+}
+
+/// What options say without any effect.
+pub(super) fn useless(options: &[(&str, &str)]) -> Option<&'static str> {
+    let given = |word: &str| options.iter().any(|(given, _)| *given == word);
+    let waits = given("backoff") || given("backoff_max");
+    (waits && !given("retries")).then_some("back-off without retries has no effect (add `retries=`)")
+}
+
+fn unknown(word: &str) -> String {
+    if LATER.contains(&word) {
+        return format!("option `{word}` is not supported yet");
+    }
+    match nearest(word, KNOWN.into_iter().chain(LATER)) {
+        Some(meant) => format!("unknown option {} (did you mean `{meant}`?)", quoted(word)),
+        None => format!("unknown option {} (the options are {})", quoted(word), KNOWN.join(", ")),
+    }
+}
+
+fn name(value: &str) -> Result<JobName, String> {
+    JobName::new(value).map_err(|_| {
+        let rule = "1 to 128 characters, none of them white space or control";
+        format!("option `name`: {} is not a job name ({rule})", quoted(value))
+    })
+}
+
+fn retries(value: &str) -> Result<u32, String> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    let number = if digits { value.parse().ok().filter(|number| *number <= MAX_RETRIES) } else { None };
+    number.ok_or_else(|| {
+        format!("option `retries`: {} is not a number of retries (0 to {MAX_RETRIES})", quoted(value))
+    })
+}
+
+fn duration(word: &str, value: &str) -> Result<Duration, String> {
+    duration::parse(value).map_err(|error| format!("option `{word}`: {error}"))
+}
+
+fn millis(word: &str, value: &str) -> Result<u64, String> {
+    // The longest duration has far fewer milliseconds than fit.
+    Ok(u64::try_from(duration(word, value)?.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn timeout(value: &str) -> Result<u64, String> {
+    match millis("timeout", value)? {
+        0 => {
+            Err("option `timeout`: 0 leaves no time to run (without a limit, leave the option out)"
+                .to_owned())
+        }
+        millis => Ok(millis),
+    }
+}
+
+fn jitter(value: &str) -> Result<Duration, String> {
+    let jitter = duration("jitter", value)?;
+    if jitter > MAX_JITTER {
+        return Err(format!("option `jitter`: {} is too long (at most 24h)", quoted(value)));
+    }
+    if jitter.subsec_millis() != 0 {
+        return Err(format!("option `jitter`: {} is not whole seconds (as in `30s`)", quoted(value)));
+    }
+    Ok(jitter)
+}
+
+fn cwd(value: &str) -> Result<String, String> {
+    if value.starts_with('/') {
+        return Ok(value.to_owned());
+    }
+    Err(format!("option `cwd`: {} is not an absolute path (it begins with `/`)", quoted(value)))
+}
+
+fn user(value: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    if value.chars().all(fits) && (1..=MAX_USER_BYTES).contains(&value.len()) && !value.starts_with('-') {
+        return Ok(value.to_owned());
+    }
+    let rule = "1 to 32 letters, digits, `_`, `-`, `.`, `$`, not starting with `-`";
+    Err(format!("option `user`: {} is not a user name ({rule})", quoted(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(options: &[(&str, &str)], change: impl Fn(&mut Settings)) {
+        let mut expected = Settings::default();
+        change(&mut expected);
+        assert_eq!(Settings::read(options), (expected, Vec::new()), "{options:?}");
+    }
+
+    fn check_wrong(options: &[(&str, &str)], parts: &[&str]) {
+        let (_, wrong) = Settings::read(options);
+        assert_eq!(wrong.len(), parts.len(), "{options:?}: {wrong:?}");
+        for (wrong, part) in wrong.iter().zip(parts) {
+            assert!(wrong.contains(part), "{options:?}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn every_option_sets_what_it_names() {
+        check(&[], |_| {});
+        check(&[("name", "büro:1")], |s| s.name = JobName::new("büro:1").ok());
+        check(&[("retries", "3")], |s| s.retry.retries = 3);
+        check(&[("retries", "1000")], |s| s.retry.retries = 1_000);
+        check(&[("backoff", "0s")], |s| s.retry.backoff_ms = 0);
+        check(&[("backoff", "1m30s")], |s| s.retry.backoff_ms = 90_000);
+        check(&[("backoff_max", "5s")], |s| s.retry.backoff_max_ms = 5_000);
+        check(&[("timeout", "2h")], |s| s.limits.timeout_ms = Some(7_200_000));
+        check(&[("grace", "500ms")], |s| s.limits.grace_ms = 500);
+        check(&[("jitter", "24h")], |s| s.jitter = MAX_JITTER);
+        check(&[("cwd", "/srv/a b")], |s| s.cwd = Some("/srv/a b".to_owned()));
+        check(&[("user", "www-data")], |s| s.user = Some("www-data".to_owned()));
+        check(&[("tz", "Europe/London")], |s| s.zone = Some(Tz::Europe__London));
+        check(&[("tz", "UTC"), ("retries", "1")], |s| {
+            s.zone = Some(Tz::UTC);
+            s.retry.retries = 1;
+        });
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_reference() {
+        let defaults = Settings::default();
+        assert_eq!(defaults.retry, RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 });
+        assert_eq!(defaults.limits, Limits { timeout_ms: None, grace_ms: 10_000 });
+        assert_eq!(defaults.jitter, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_would_be_right() {
+        check_wrong(&[("name", "")], &["option `name`: `` is not a job name (1 to 128"]);
+        check_wrong(&[("name", "a b")], &["none of them white space"]);
+        for value in ["", "-1", "+1", "3x", "1001", "99999999999"] {
+            check_wrong(&[("retries", value)], &["is not a number of retries (0 to 1000)"]);
+        }
+        check_wrong(&[("backoff", "10")], &["option `backoff`: `10` is not a duration: `10` has no unit"]);
+        check_wrong(&[("backoff_max", "x")], &["option `backoff_max`"]);
+        check_wrong(&[("grace", "-1s")], &["option `grace`"]);
+        check_wrong(&[("timeout", "0s")], &["leave the option out"]);
+        check_wrong(&[("jitter", "1500ms")], &["is not whole seconds"]);
+        check_wrong(&[("jitter", "25h")], &["at most 24h"]);
+        check_wrong(&[("cwd", "srv")], &["not an absolute path"]);
+        for value in ["", "a b", "a:b", "-a", "a/b", "é"] {
+            check_wrong(&[("user", value)], &["is not a user name"]);
+        }
+        check_wrong(
+            &[("tz", "Europe/Lodnon")],
+            &["option `tz`: unknown time zone `Europe/Lodnon` (did you mean"],
+        );
+    }
+
+    #[test]
+    fn a_wait_longer_than_the_longest_is_an_error_only_where_it_was_asked_for() {
+        check_wrong(&[("backoff", "2h")], &["2h is longer than `backoff_max`, which is 1h"]);
+        check_wrong(
+            &[("backoff_max", "1s"), ("backoff", "2s")],
+            &["2s is longer than `backoff_max`, which is 1s"],
+        );
+        check(&[("backoff", "2h"), ("backoff_max", "2h")], |s| {
+            s.retry.backoff_ms = 7_200_000;
+            s.retry.backoff_max_ms = 7_200_000;
+        });
+    }
+
+    #[test]
+    fn an_unknown_option_is_answered_with_the_nearest_or_with_all() {
+        check_wrong(&[("retrys", "3")], &["unknown option `retrys` (did you mean `retries`?)"]);
+        check_wrong(&[("Name", "x")], &["did you mean `name`?"]);
+        check_wrong(&[("parallel", "3")], &["the options are name, retries, backoff, backoff_max, timeout"]);
+        check_wrong(&[("overlapp", "skip")], &["did you mean `overlap`?"]);
+    }
+
+    #[test]
+    fn an_option_to_come_is_an_error_and_not_a_silent_nothing() {
+        for word in LATER {
+            check_wrong(&[(word, "1s")], &[&format!("option `{word}` is not supported yet")]);
+        }
+    }
+
+    #[test]
+    fn a_back_off_without_retries_is_noticed() {
+        assert!(useless(&[("backoff", "1s")]).is_some());
+        assert!(useless(&[("backoff_max", "1s")]).is_some());
+        assert_eq!(useless(&[("backoff", "1s"), ("retries", "1")]), None);
+        assert_eq!(useless(&[]), None);
+    }
+
+    #[test]
+    fn an_option_given_twice_is_an_error_beside_the_others() {
+        check_wrong(
+            &[("retries", "x"), ("tz", "x"), ("retries", "1")],
+            &["option `retries`: `x`", "option `tz`", "option `retries` is given twice"],
+        );
+    }
+}

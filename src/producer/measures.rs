@@ -1,0 +1,99 @@
+//! What a producer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
+
+use chrono::{DateTime, Utc};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::common::metrics::{LATENESS_SECONDS, Metrics};
+use crate::common::words::ClusterName;
+
+/// The metrics of one producer.
+#[derive(Debug, Clone)]
+pub struct Measures {
+    published: IntCounterVec,
+    failures: IntCounterVec,
+    missed: IntCounterVec,
+    jobs: IntGaugeVec,
+    under_way: IntGaugeVec,
+    stages: HistogramVec,
+}
+
+impl Measures {
+    /// Registers the metrics.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            published: metrics.counters(
+                "cron_ticks_published_total",
+                "Ticks whose message is confirmed.",
+                &["cluster"],
+            ),
+            failures: metrics.counters(
+                "cron_publish_failures_total",
+                "Batches of ticks that were not confirmed and are written again.",
+                &["cluster", "reason"],
+            ),
+            missed: metrics.counters(
+                "cron_ticks_missed_total",
+                "Ticks that will never be run.",
+                &["cluster", "reason"],
+            ),
+            jobs: metrics.gauges("cron_jobs", "Jobs of the job file in force.", &["cluster"]),
+            under_way: metrics.gauges(
+                "cron_ticks_under_way",
+                "Ticks that are due and not yet confirmed, as far as they have been taken from the timetable.",
+                &["cluster"],
+            ),
+            stages: metrics.histograms(
+                "cron_lateness_stage_seconds",
+                "The parts of the lateness: scheduled to published.",
+                &["topic", "stage"],
+                LATENESS_SECONDS,
+            ),
+        }
+    }
+
+    /// The part of one cluster.
+    pub fn of(&self, cluster: &ClusterName) -> ClusterMeasures {
+        let cluster = cluster.as_str();
+        ClusterMeasures {
+            published: self.published.with_label_values(&[cluster]),
+            jobs: self.jobs.with_label_values(&[cluster]),
+            under_way: self.under_way.with_label_values(&[cluster]),
+            lateness: self.stages.with_label_values(&[cluster, "published"]),
+            failures: self.failures.clone(),
+            missed: self.missed.clone(),
+            cluster: cluster.to_owned(),
+        }
+    }
+}
+
+/// The metrics of a producer for one cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterMeasures {
+    /// Jobs of the file in force.
+    pub jobs: IntGauge,
+    /// Ticks that were taken from the timetable and are not yet confirmed.
+    pub under_way: IntGauge,
+    published: IntCounter,
+    lateness: Histogram,
+    failures: IntCounterVec,
+    missed: IntCounterVec,
+    cluster: String,
+}
+
+impl ClusterMeasures {
+    /// A tick is confirmed.
+    pub fn published(&self, scheduled_at: DateTime<Utc>, confirmed_at: DateTime<Utc>) {
+        self.published.inc();
+        self.lateness.observe((confirmed_at - scheduled_at).to_std().unwrap_or_default().as_secs_f64());
+    }
+
+    /// A batch was not confirmed.
+    pub fn failed(&self, reason: &str) {
+        self.failures.with_label_values(&[self.cluster.as_str(), reason]).inc();
+    }
+
+    /// Ticks will never be run.
+    pub fn missed(&self, count: u64, reason: &str) {
+        self.missed.with_label_values(&[self.cluster.as_str(), reason]).inc_by(count);
+    }
+}

@@ -1,0 +1,213 @@
+//! cronctl as people run it: what it prints, where, and how it ends.
+#![cfg(test)] // it is, and this tells the lints
+
+use std::io::{Read, Write, pipe};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+use kafka_cron::common::thread;
+use tempfile::NamedTempFile;
+
+fn cronctl(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cronctl"));
+    command.args(words).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs cronctl: exit code, standard output, standard error.
+fn run(words: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = cronctl(words).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn jobs(content: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(content.as_bytes()).unwrap();
+    file
+}
+
+fn path(file: &NamedTempFile) -> &str {
+    file.path().to_str().unwrap()
+}
+
+#[test]
+fn a_right_file_gets_a_summary() {
+    let file = jobs("* * * * * a [name=one] x\n* * * * * a [name=two] y\n@daily b [name=three] z\n");
+    let (code, out, err) = run(&["check", path(&file), "--clusters", "a,b,c"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with(&format!("{}: revision ", path(&file))), "{out}");
+    assert!(lines[0].ends_with(", 3 jobs, 2 schedules, 0 warnings"), "{out}");
+    assert_eq!(lines[1..5], ["  a: 2 jobs", "  b: 1 job", "  c: 0 jobs", "next ticks:"]);
+    for (line, name) in lines[5..].iter().zip(["one", "two", "three"]) {
+        let (tick, shown) = line.trim().split_once(' ').unwrap();
+        assert_eq!(shown, name);
+        assert!(tick.ends_with(":00Z"), "{line}");
+    }
+    assert_eq!(lines.len(), 8);
+}
+
+#[test]
+fn the_demonstration_is_right_with_the_default_clusters() {
+    let (code, out, err) = run(&["check", "conf/jobs.cron"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("conf/jobs.cron: revision ") && out.contains(" 0 warnings\n"), "{out}");
+    assert!(out.ends_with("  and those of 3 more jobs\n"), "{out}");
+}
+
+#[test]
+fn clusters_may_come_from_the_environment() {
+    let file = jobs("@daily x [name=one] y\n");
+    let output = cronctl(&["check", path(&file)]).env("KAFKA_CRON_CLUSTERS", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_warning_is_shown_and_does_not_fail_the_check() {
+    let file = jobs("MAILTO=me\n@daily cluster-a x\n");
+    let (code, out, err) = run(&["check", path(&file)]);
+    assert_eq!(code, 0);
+    assert!(out.contains("1 job, 1 schedule, 1 warning\n"), "{out}");
+    assert_eq!(
+        err,
+        format!(
+            "{}:1: warning: no mail is sent (the end of a run's output is kept with the run)\n",
+            path(&file)
+        )
+    );
+}
+
+#[test]
+fn every_problem_of_a_wrong_file_is_on_standard_error() {
+    let file = jobs("* * * * * cluster-a\n\n* * * * * clustr-a [retrys=1] x\n");
+    let (code, out, err) = run(&["check", path(&file)]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!(lines.len(), 3, "{err}");
+    assert!(lines[0].starts_with(&format!("{}:1: the command is missing", path(&file))), "{err}");
+    assert!(lines[1].starts_with(&format!("{}:3: unknown cluster `clustr-a`", path(&file))), "{err}");
+    assert!(lines[2].starts_with(&format!("{}:3: unknown option `retrys`", path(&file))), "{err}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_of_the_system() {
+    let (code, out, err) = run(&["check", "/does/not/exist"]);
+    assert_eq!((code, out.as_str()), (4, ""));
+    assert!(err.starts_with("/does/not/exist cannot be read: "), "{err}");
+    assert_eq!(run(&["check", "/"]).0, 4);
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
+    let check = |words: &[&str], part: &str| {
+        let (code, out, err) = run(words);
+        assert_eq!((code, out.as_str()), (2, ""), "{words:?}");
+        assert!(err.contains(part), "{words:?}: {err}");
+    };
+    check(&[], "Usage: cronctl");
+    check(&["chekc"], "'check'");
+    check(&["check"], "<FILE>");
+    check(&["check", "x", "--clusters", "A"], "is not a cluster name");
+    check(&["next", "@daily", "--tz", "Europe/Lodnon"], "did you mean `Europe/London`?");
+    check(&["next", "@daily", "--after", "tomorrow"], "as in `2026-03-01T00:00:00Z`");
+    check(&["next", "@daily", "--count", "0"], "--count");
+    check(&["health", "https://example.org/"], "only plain `http://` is asked");
+}
+
+#[test]
+fn the_help_documents_the_exit_codes_and_the_environment() {
+    let (code, out, _) = run(&["--help"]);
+    assert_eq!(code, 0);
+    for part in ["Exit codes:", "check", "next", "health"] {
+        assert!(out.contains(part), "{out}");
+    }
+    assert!(run(&["check", "--help"]).1.contains("KAFKA_CRON_CLUSTERS"));
+    assert!(run(&["next", "--help"]).1.contains("KAFKA_CRON_AFTER"));
+}
+
+#[test]
+fn ticks_are_shown_in_utc_and_in_the_zone() {
+    let check = |words: &[&str], expected: &[&str]| {
+        let (code, out, err) = run(&[&["next"], words].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{words:?}");
+        assert_eq!(out.lines().collect::<Vec<_>>(), expected, "{words:?}");
+    };
+    let after = ["--after", "2026-03-01T00:00:00Z", "--count", "2"];
+    check(
+        &[&["*/15 * * * *"][..], &after].concat(),
+        &["2026-03-01T00:15:00Z 2026-03-01T00:15:00+00:00", "2026-03-01T00:30:00Z 2026-03-01T00:30:00+00:00"],
+    );
+    check(
+        &[&["@every", "12h"][..], &after].concat(),
+        &["2026-03-01T12:00:00Z 2026-03-01T12:00:00+00:00", "2026-03-02T00:00:00Z 2026-03-02T00:00:00+00:00"],
+    );
+    check(
+        &["30 1 * * *", "--tz", "Europe/London", "--after", "2026-03-28T12:00:00Z", "--count", "2"],
+        &["2026-03-29T01:00:00Z 2026-03-29T02:00:00+01:00", "2026-03-30T00:30:00Z 2026-03-30T01:30:00+01:00"],
+    );
+}
+
+#[test]
+fn without_flags_five_ticks_after_now_are_shown() {
+    let (code, out, _) = run(&["next", "* * * * *"]);
+    assert_eq!((code, out.lines().count()), (0, 5));
+}
+
+#[test]
+fn a_wrong_schedule_ends_with_2() {
+    let (code, out, err) = run(&["next", "61 * * * *"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with("`61 * * * *`: "), "{err}");
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let check = |words: &[&str]| {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let output = cronctl(words).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words:?}");
+    };
+    check(&["check", "conf/jobs.cron"]);
+    check(&["next", "* * * * *", "--count", "100000"]);
+}
+
+/// Asks a page that answers like this.
+fn check_health(answer: &'static str, code: i32, part: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/readyz", listener.local_addr().unwrap());
+    let server = thread::spawn("page", move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 1024];
+        let length = stream.read(&mut question).unwrap();
+        assert!(question[..length].starts_with(b"GET /readyz HTTP/1.0\r\nHost: 127.0.0.1:"));
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let (got, out, err) = run(&["health", &url]);
+    drop(server);
+    assert_eq!((got, out.as_str()), (code, ""), "{err}");
+    assert_eq!(err, if code == 0 { String::new() } else { format!("{url}: {part}\n") });
+}
+
+#[test]
+fn a_health_check_ends_as_the_page_says() {
+    check_health("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0, "");
+    check_health(
+        "HTTP/1.1 503 Service Unavailable\r\n\r\ntimer: 12 s late\n",
+        1,
+        "HTTP/1.1 503 Service Unavailable timer: 12 s late",
+    );
+    check_health("HTTP/1.1 204 No Content\r\n\r\n", 1, "HTTP/1.1 204 No Content");
+    check_health("", 1, "the connection was closed without an answer");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_not_well() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}/readyz");
+    let (code, _, err) = run(&["health", &url]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with(&format!("{url}: ")) && err.contains("refused"), "{err}");
+}

@@ -1,0 +1,164 @@
+//! Workers with everything around them that is not Kafka.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::metrics::Metrics;
+use kafka_cron::common::words::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
+use kafka_cron::consumer::dispatcher::Claimed;
+use kafka_cron::consumer::measures::Measures;
+use kafka_cron::consumer::process::Output;
+use kafka_cron::consumer::reporter::Tell;
+use kafka_cron::consumer::reports::Report;
+use kafka_cron::consumer::worker::{Lines, Options, Workers};
+use uuid::Uuid;
+
+use crate::support::unique;
+
+/// Long enough for a loaded machine; nothing here needs it.
+pub const LONG: Duration = Duration::from_secs(30);
+
+pub struct Bench {
+    pub workers: Workers,
+    pub measures: Measures,
+    pub idle: Receiver<()>,
+    jobs: Option<Sender<Box<Claimed>>>,
+    told: Receiver<Tell>,
+}
+
+impl Bench {
+    pub fn new(workers: usize) -> Self {
+        Self::with(workers, Output::Tail, &system_clock())
+    }
+
+    pub fn with(workers: usize, output: Output, clock: &Arc<dyn Clock>) -> Self {
+        let (jobs, from_dispatch) = bounded(workers);
+        let (to_dispatch, idle) = bounded(workers);
+        let (tell, told) = bounded(1_000);
+        let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
+        let guard = PathBuf::from(env!("CARGO_BIN_EXE_consumer"));
+        let measures = Measures::new(&Metrics::new(), "a");
+        let options = Options { workers, output, guard };
+        let workers = Workers::start(&options, clock, &lines, &measures).unwrap();
+        Self { workers, measures, idle, jobs: Some(jobs), told }
+    }
+
+    /// Waits until a worker is free, as dispatch does, and hands it the attempt.
+    pub fn start(&self, attempt: Attempt) {
+        self.idle.recv_timeout(LONG).expect("a free worker");
+        self.hand_over(attempt);
+    }
+
+    pub fn hand_over(&self, attempt: Attempt) {
+        let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 0 };
+        let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH };
+        self.jobs.as_ref().unwrap().send(Box::new(claimed)).unwrap();
+    }
+
+    pub fn report(&self) -> Report {
+        match self.told.recv_timeout(LONG).expect("a report") {
+            Tell::Ended(report) => *report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn run(&self, attempt: Attempt) -> Report {
+        self.start(attempt);
+        self.report()
+    }
+
+    /// No more will come: the threads end when they are done.
+    pub fn close(&mut self) {
+        drop(self.jobs.take());
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+pub fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+pub fn attempt(command: &str) -> Attempt {
+    let job = JobName::new(&unique("job")).unwrap();
+    let scheduled_at = "2026-11-23T17:00:00Z".parse().unwrap();
+    let run = Run {
+        id: RunId::of(&job, scheduled_at),
+        job,
+        cluster: "a".parse().unwrap(),
+        scheduled_at,
+        command: command.to_owned(),
+        environment: Arc::default(),
+        cwd: None,
+        user: None,
+        limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+        retry: RetryPolicy { retries: 0, backoff_ms: 1, backoff_max_ms: 1 },
+        revision: "r".to_owned(),
+    };
+    Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: None }
+}
+
+/// An attempt whose run is changed.
+pub fn with(command: &str, change: impl FnOnce(&mut Run)) -> Attempt {
+    let mut attempt = attempt(command);
+    change(Arc::make_mut(&mut attempt.run));
+    attempt
+}
+
+pub fn limited(command: &str, timeout_ms: u64, grace_ms: u64) -> Attempt {
+    with(command, |run| run.limits = Limits { timeout_ms: Some(timeout_ms), grace_ms })
+}
+
+/// Runs a command on a bench of its own.
+pub fn run(attempt: Attempt) -> Report {
+    Bench::new(1).run(attempt)
+}
+
+pub fn check(attempt: Attempt, outcome: &Outcome, tail: &str) {
+    let command = attempt.run.command.clone();
+    let report = run(attempt);
+    assert_eq!((&report.outcome, report.output_tail.as_str()), (outcome, tail), "{command}");
+}
+
+pub fn took(report: &Report) -> TimeDelta {
+    report.ended_at - report.started_at
+}
+
+/// The number that a command wrote into a file, once it has.
+pub fn pid_in(file: &Path) -> Option<i32> {
+    std::fs::read_to_string(file).ok()?.strip_suffix('\n')?.parse().ok()
+}
+
+/// Whether a process is there and no zombie.
+pub fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, Some('Z' | 'X')))
+}
+
+/// A clock whose first look at the wall panics.
+pub struct Cracked(pub std::sync::atomic::AtomicBool);
+
+impl Clock for Cracked {
+    fn now(&self) -> DateTime<Utc> {
+        let cracked = self.0.swap(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(!cracked, "the clock is cracked");
+        SystemClock.now()
+    }
+
+    fn monotonic(&self) -> std::time::Instant {
+        SystemClock.monotonic()
+    }
+
+    fn alarm(&self, after: Duration) -> Receiver<std::time::Instant> {
+        SystemClock.alarm(after)
+    }
+}

@@ -1,0 +1,152 @@
+//! Whatever becomes of the consumer, its jobs do not outlive it; and the guard outlives neither.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use kafka_cron::common::words::Outcome::Succeeded;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::bench::{Bench, LONG, attempt, lives, pid_in};
+use crate::child;
+use crate::support::wait_until;
+
+/// The promise.
+const A_SECOND: Duration = Duration::from_secs(1);
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
+}
+
+/// Plays a consumer with two attempts under way, one with a stray and one with a deaf background process, until it
+/// is killed.
+#[test]
+fn plays_a_consumer() {
+    let Some(directory) = child::part() else { return };
+    let file = |name: &str| Path::new(&directory).join(name).display().to_string();
+    let bench = Bench::new(2);
+    let stray = format!("setsid sh -c 'echo $$ >{}; exec sleep 1000'", file("stray"));
+    bench.start(attempt(&format!("{stray} & echo $$ >{}; exec sleep 1000", file("leader"))));
+    let deaf = format!("sh -c 'trap \"\" TERM HUP; echo $$ >{}; while :; do sleep 1; done'", file("deaf"));
+    // The shell exits by itself, and what it left is in its grace when the end comes.
+    bench.start(attempt(&format!("{deaf} & while ! [ -s {} ]; do sleep 0.01; done", file("deaf"))));
+    let mut last = None;
+    loop {
+        let guard = wait_until("another guard, or our end", LONG, || {
+            bench.workers.guard_pid().filter(|pid| last != Some(*pid))
+        });
+        println!("guard {guard}");
+        last = Some(guard);
+    }
+}
+
+struct Consumer {
+    process: Child,
+    guard: i32,
+    jobs: Vec<i32>,
+    _directory: tempfile::TempDir,
+}
+
+fn consumer() -> Consumer {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = child::start("guard::plays_a_consumer", directory.path().to_str().unwrap());
+    let guard = child::line(&mut process, "guard ").parse().unwrap();
+    let jobs = ["stray", "leader", "deaf"].map(|name| directory.path().join(name));
+    let jobs = wait_until("all jobs run", LONG, || jobs.iter().map(|file| pid_in(file)).collect());
+    Consumer { process, guard, jobs, _directory: directory }
+}
+
+impl Consumer {
+    fn all_end_within_a_second(&mut self, since: Instant) {
+        let alive = |pids: &[i32]| pids.iter().copied().filter(|pid| lives(*pid)).collect::<Vec<_>>();
+        wait_until("the jobs are gone", LONG, || alive(&self.jobs).is_empty().then_some(()));
+        assert!(since.elapsed() < A_SECOND, "{:?}", since.elapsed());
+        wait_until("the guard is gone", LONG, || alive(&[self.guard]).is_empty().then_some(()));
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_consumer_that_is_killed_leaves_nothing_after_a_second() {
+    let mut consumer = consumer();
+    let since = Instant::now();
+    consumer.process.kill().unwrap();
+    consumer.all_end_within_a_second(since);
+}
+
+#[test]
+fn the_guard_is_deaf_to_what_is_meant_for_the_consumer() {
+    let mut consumer = consumer();
+    let guard = Pid::from_raw(consumer.guard).unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        kill_process(guard, signal).unwrap();
+    }
+    assert_eq!(rustix::process::getsid(Some(guard)).unwrap(), guard, "a session of its own");
+    assert_eq!(rustix::process::getpgid(Some(guard)).unwrap(), guard, "a group of its own");
+    assert!(consumer.jobs.iter().all(|job| lives(*job)));
+    let since = Instant::now();
+    consumer.process.kill().unwrap();
+    consumer.all_end_within_a_second(since);
+}
+
+#[test]
+fn a_guard_that_dies_is_replaced_at_once_and_told_what_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let bench = Bench::new(2);
+    bench.start(attempt(&format!("echo $$ >{}; exec sleep 1000", file.display())));
+    let job = wait_until("it runs", LONG, || pid_in(&file));
+    let first = bench.workers.guard_pid().unwrap();
+    kill_process(pid(first), Signal::KILL).unwrap();
+    let second = wait_until("another guard", LONG, || bench.workers.guard_pid().filter(|pid| *pid != first));
+    assert!(lives(job), "a guard's death ends nobody");
+
+    // While nothing runs nobody watches, and the next start finds out.
+    kill_process_group(Pid::from_raw(job).unwrap(), Signal::KILL).unwrap();
+    bench.report();
+    kill_process(pid(second), Signal::KILL).unwrap();
+    let dead = || !lives(i32::try_from(second).unwrap());
+    wait_until("the second guard is dead", LONG, || dead().then_some(()));
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
+    let third = bench.workers.guard_pid().unwrap();
+    assert!(third != second && lives(i32::try_from(third).unwrap()));
+}
+
+#[test]
+fn a_guard_that_replaced_another_ends_what_was_started_before_it() {
+    let mut consumer = consumer();
+    kill_process(Pid::from_raw(consumer.guard).unwrap(), Signal::KILL).unwrap();
+    consumer.guard = child::line(&mut consumer.process, "guard ").parse().unwrap();
+    assert!(consumer.jobs.iter().all(|job| lives(*job)), "a guard's death ends nobody");
+    let since = Instant::now();
+    consumer.process.kill().unwrap();
+    consumer.all_end_within_a_second(since);
+}
+
+#[test]
+fn an_orderly_end_takes_the_guard_along_and_reaps_it() {
+    let bench = Bench::new(1);
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
+    let guard = bench.workers.guard_pid().unwrap();
+    drop(bench);
+    assert!(!Path::new(&format!("/proc/{guard}")).exists(), "neither a process nor a zombie");
+}
+
+#[test]
+fn the_guard_is_small_and_holds_nothing() {
+    let bench = Bench::new(1);
+    let guard = bench.workers.guard_pid().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{guard}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 16 * 1024, "{kib} KiB");
+    let mut open: Vec<_> = std::fs::read_dir(format!("/proc/{guard}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    open.sort_unstable();
+    assert_eq!(open, ["0", "1", "2"]);
+    assert_eq!(std::fs::read(format!("/proc/{guard}/environ")).unwrap(), b"", "no passwords either");
+    assert_eq!(std::fs::read_link(format!("/proc/{guard}/cwd")).unwrap(), Path::new("/"));
+    println!("the guard takes {kib} KiB");
+}

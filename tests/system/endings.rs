@@ -1,0 +1,112 @@
+//! How programs and commands end.
+
+use std::time::{Duration, Instant};
+
+use crate::support::programs::{PATIENCE, World};
+use crate::support::wait_until;
+
+/// Processes whose environment holds a text, by `/proc`.
+fn processes_with(text: &str) -> Vec<u32> {
+    let is_number = |name: &str| name.parse::<u32>().ok();
+    let all =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| is_number(entry.ok()?.file_name().to_str()?));
+    all.filter(|pid| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+    .collect()
+}
+
+#[test]
+fn term_waits_for_a_running_job() {
+    let world = World::new();
+    let jobs = world.jobs("@every 2s  {a}  [name=slow]  {note}; sleep 3; echo done > {dir}/done\n");
+    let producer = world.producer(&jobs, &[]);
+    let mut consumer = world.consumer(world.a.as_str(), &["--workers", "1"]);
+    world.await_ledger("a job runs", |ledger| !ledger.is_empty());
+    producer.stop();
+    consumer.signal("TERM");
+    consumer.await_log("running jobs are waited for");
+    assert_eq!(consumer.wait().code(), Some(0));
+    assert!(world.dir().join("done").exists(), "it did not wait:\n{}", consumer.log());
+    assert_eq!(world.ledger().len(), 1, "it took another");
+}
+
+#[test]
+fn a_second_term_does_not_wait_and_the_job_is_passed_on() {
+    let world = World::new();
+    let jobs = world.jobs("@every 2s  {a}  [name=slow retries=1 backoff=100ms]  {note}; test $CRON_ATTEMPT -gt 1 || sleep 600\n");
+    let producer = world.producer(&jobs, &[]);
+    let mut consumer = world.consumer(world.a.as_str(), &["--workers", "1"]);
+    world.await_ledger("a job runs", |ledger| !ledger.is_empty());
+    producer.stop();
+    consumer.signal("TERM");
+    consumer.await_log("running jobs are waited for");
+    consumer.signal("TERM");
+    assert_eq!(consumer.wait().code(), Some(0), "{}", consumer.log());
+    let _retry = world.consumer(&format!("{}-retry", world.a), &["--workers", "1"]);
+    let first = world.ledger()[0].clone();
+    world.await_ledger("the second attempt", |ledger| {
+        ledger.iter().any(|entry| entry.run == first.run && entry.attempt == 2)
+    });
+}
+
+#[test]
+fn drain_limits_the_wait() {
+    let world = World::new();
+    let jobs = world.jobs("@every 2s  {a}  [name=slow]  {note}; sleep 600\n");
+    let producer = world.producer(&jobs, &[]);
+    let mut consumer = world.consumer(world.a.as_str(), &["--workers", "1", "--drain", "1s"]);
+    world.await_ledger("a job runs", |ledger| !ledger.is_empty());
+    producer.stop();
+    consumer.signal("TERM");
+    assert_eq!(consumer.wait().code(), Some(0), "{}", consumer.log());
+    let run = world.ledger()[0].run.clone();
+    assert_eq!(processes_with(&format!("CRON_RUN_ID={run}")), Vec::<u32>::new());
+}
+
+#[test]
+fn the_jobs_of_a_killed_consumer_are_gone_a_second_later() {
+    let world = World::new();
+    let jobs = world.jobs(
+        "@every 2s  {a}  [name=deaf]  {note}; trap '' TERM HUP; (trap '' TERM HUP; sleep 600) & setsid sleep 600 & sleep 600\n",
+    );
+    let _producer = world.producer(&jobs, &[]);
+    let consumer = world.consumer(world.a.as_str(), &["--workers", "1"]);
+    let ledger = world.await_ledger("a job runs", |ledger| !ledger.is_empty());
+    let mark = format!("CRON_RUN_ID={}", ledger[0].run);
+    wait_until("all its processes are there", PATIENCE, || (processes_with(&mark).len() >= 4).then_some(()));
+    consumer.kill();
+    let killed = Instant::now();
+    wait_until("its jobs are gone", PATIENCE, || processes_with(&mark).is_empty().then_some(()));
+    assert!(killed.elapsed() < Duration::from_secs(1), "after {:?}", killed.elapsed());
+}
+
+#[test]
+fn a_time_out_ends_the_whole_family_and_is_told_apart() {
+    let world = World::new();
+    let jobs = world.jobs(
+        "@every 2s  {a}  [name=deaf timeout=1s grace=300ms]  {note}; trap '' TERM; (trap '' TERM; sleep 600) & sleep 600\n",
+    );
+    let producer = world.producer(&jobs, &[]);
+    let consumer = world.consumer(world.a.as_str(), &["--workers", "2"]);
+    wait_until("a time-out is counted", PATIENCE, || {
+        (consumer.metric("cron_attempts_total", &["outcome=\"timed_out\""]) >= 1.0).then_some(())
+    });
+    producer.stop();
+    let run = world.ledger()[0].run.clone();
+    assert_eq!(processes_with(&format!("CRON_RUN_ID={run}")), Vec::<u32>::new());
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_an_outcome_and_no_crash() {
+    let world = World::new();
+    let jobs = world.jobs("@every 1s  {a}  [name=stranger user=no-such-user]  {note}\n");
+    let _producer = world.producer(&jobs, &[]);
+    let mut consumer = world.consumer(world.a.as_str(), &["--workers", "1"]);
+    wait_until("it is counted", PATIENCE, || {
+        (consumer.metric("cron_attempts_total", &["outcome=\"could_not_start\""]) >= 2.0).then_some(())
+    });
+    assert!(consumer.is_running());
+    assert_eq!(world.ledger(), []);
+}

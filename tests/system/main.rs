@@ -1,0 +1,29 @@
+//! The real programs on real Kafka: what the README promises, seen from outside.
+//!
+//! - `ticks`: what is published and who runs it.
+//! - `retries`: failing, coming back, being given up, being put back.
+//! - `claims`: consumers that are frozen, cut off or killed while they have work.
+//! - `endings`: how programs and commands end.
+//! - `outages`: Kafka away.
+//! - `checks`: what the others assert about the ledger.
+//! - `loads`: a lot of output, a deaf log, a long backlog.
+
+#[cfg(test)] // it is, and this tells the lints
+#[expect(dead_code, reason = "each test binary takes its own part")]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+mod checks;
+#[cfg(test)]
+mod claims;
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod loads;
+#[cfg(test)]
+mod outages;
+#[cfg(test)]
+mod retries;
+#[cfg(test)]
+mod ticks;
