@@ -86,6 +86,17 @@ fn options_reach_the_job() {
 }
 
 #[test]
+fn the_ticks_of_a_job_are_those_of_its_schedule_shifted() {
+    let job = job("[name=shifted jitter=50s] x");
+    let shift = job.shift();
+    assert!(shift > chrono::TimeDelta::zero(), "the name was chosen for it");
+    let tick = "2026-03-01T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() + shift;
+    let second = chrono::TimeDelta::seconds(1);
+    assert_eq!(job.next(tick - second), Some(tick));
+    assert_eq!(job.next(tick), Some(tick + chrono::TimeDelta::minutes(1)));
+}
+
+#[test]
 fn a_command_is_taken_verbatim() {
     for command in ["[ -f x ] && y", "x # y", "x 50% \"\t\" 'é'", "X=1 y", "x ]  z", "x  "] {
         assert_eq!(job(command).command, command);
@@ -230,6 +241,14 @@ fn a_file_that_is_none_is_given_up_after_a_thousand_problems() {
     let problems = parse("jobs", "x\n".repeat(5_000).as_bytes(), &clusters()).unwrap_err();
     assert_eq!(problems.len(), MAX_PROBLEMS + 1);
     assert!(problems[MAX_PROBLEMS].to_string().starts_with("jobs:1000: 1000 problems up to here"));
+    let read_on = |problems: usize| {
+        let content = "x\n".repeat(problems) + "@daily cluster-a y\n";
+        let clusters = clusters();
+        let mut reader = Reader::new("jobs", &clusters);
+        reader.read(content.as_bytes());
+        !reader.jobs.is_empty()
+    };
+    assert!(read_on(MAX_PROBLEMS - 1) && !read_on(MAX_PROBLEMS));
 }
 
 #[test]
