@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_cron::common::clock::{Clock, SystemClock};
+
 use crate::checks::{assert_none_twice, complete, ticks};
 use crate::support::broker::{OwnBroker, VERSION};
 use crate::support::programs::World;
@@ -34,7 +36,7 @@ fn a_broker_that_is_killed_and_comes_back_costs_no_tick() {
     let end = Instant::now() + away();
     wait_until("the outage lasts", away() * 2, || (Instant::now() >= end).then_some(()));
     own.restart();
-    let back: chrono::DateTime<chrono::Utc> = chrono::DateTime::from(std::time::SystemTime::now());
+    let back = SystemClock.now();
     world.await_ledger("ticks of after the outage", |ledger| {
         ticks(ledger, "every").last().is_some_and(|last| *last > back + chrono::TimeDelta::seconds(5))
     });

@@ -2,9 +2,9 @@
 //! tells five fields from six – and where it is missing, what stands in its place tells what is wrong.
 
 use super::lines::{is_blank, word};
-use super::nearest::nearest;
 use super::report::quoted;
 use crate::common::duration;
+use crate::common::nearest::nearest;
 use crate::common::words::ClusterName;
 use crate::producer::schedule::Schedule;
 
