@@ -25,35 +25,53 @@ use kafka_cron::consumer::worker::{Lines, Options, Workers};
 type Failure = Box<dyn std::error::Error>;
 
 const THREADS: usize = 2;
-const EACH: usize = 1_000;
+/// Processes of a thread in a round. The rows take turns, so that whatever else the machine does hits all of them.
+const EACH: usize = 50;
+const ROUNDS: usize = 5;
 
-/// Resident memory for the rows that need some: a consumer with several partitions' messages in its hands.
-const RESIDENT: usize = 256 * 1024 * 1024;
+/// Resident memory for the rows that need some: a consumer with some partitions' messages in its hands.
+const RESIDENT: usize = 64 * 1024 * 1024;
+
+type Row<'a> = (&'a str, &'a dyn Fn() -> Result<Duration, Failure>);
 
 fn main() -> Result<(), Failure> {
     kafka_cron::consumer::process::guard::main_if_asked();
-    let program = bare(|| Command::new("/bin/true"))?;
-    row("a program, started bare", program, program);
-    let shell = bare(sh)?;
-    row("a shell that becomes it, started bare", shell, shell);
-    row("the same through a worker", path(None)?, shell);
-    if rustix::process::geteuid().is_root() {
-        row("the same as another user (fork instead of posix_spawn)", path(Some("nobody"))?, shell);
-    }
+    compare(&[
+        ("a shell that becomes a program, started bare", &|| bare(sh)),
+        ("the program without the shell", &|| bare(|| Command::new("/bin/true"))),
+        ("the shell, through a worker", &|| path(None)),
+    ])?;
     let resident = black_box(vec![1_u8; RESIDENT]);
-    let spawned = bare(sh)?;
-    row("with 256 MiB resident: bare, posix_spawn", spawned, spawned);
-    row("with 256 MiB resident: bare, fork", bare(forked)?, spawned);
-    row("with 256 MiB resident: through a worker", path(None)?, spawned);
+    compare(&[
+        ("with 64 MiB resident: bare, posix_spawn", &|| bare(sh)),
+        ("with 64 MiB resident: bare, fork", &|| bare(forked)),
+        ("with 64 MiB resident: through a worker", &|| path(None)),
+    ])?;
+    if rustix::process::geteuid().is_root() {
+        compare(&[
+            ("with 64 MiB resident: through a worker", &|| path(None)),
+            ("with 64 MiB resident: as another user, which forks", &|| path(Some("nobody"))),
+        ])?;
+    }
     black_box(resident);
     Ok(())
 }
 
+/// Prints each row's rate, and its ratio to the first one's.
 #[expect(clippy::print_stdout, reason = "a measurement's result")]
-fn row(what: &str, took: Duration, against: Duration) {
-    let count = (THREADS * EACH) as f64;
-    let (rate, ratio) = (count / took.as_secs_f64(), against.as_secs_f64() / took.as_secs_f64());
-    println!("{what:56} {rate:8.0} a second, {ratio:5.2} of bare");
+#[expect(clippy::cast_precision_loss, reason = "a count of hundreds")]
+fn compare(rows: &[Row<'_>]) -> Result<(), Failure> {
+    let mut took = vec![Duration::ZERO; rows.len()];
+    for _ in 0..ROUNDS {
+        for ((_, run), took) in rows.iter().zip(&mut took) {
+            *took += run()?;
+        }
+    }
+    for ((what, _), one) in rows.iter().zip(&took) {
+        let rate = (THREADS * EACH * ROUNDS) as f64 / one.as_secs_f64();
+        println!("{what:52} {rate:6.0} a second, {:5.2}", took[0].as_secs_f64() / one.as_secs_f64());
+    }
+    Ok(())
 }
 
 fn sh() -> Command {
@@ -98,7 +116,7 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let guard = PathBuf::from(kafka_cron::consumer::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = Options { workers: THREADS, output: Output::Tail, guard };
-    let workers = Workers::start(&options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;
+    let workers = Workers::start(options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;
     let claimed = claimed(user)?;
     let began = Instant::now();
     for _ in 0..THREADS * EACH {

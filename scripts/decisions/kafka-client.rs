@@ -46,10 +46,12 @@ fn topic(broker: &str, name: &str, client: &str) -> TopicPartition {
     let mut admin = ours(broker);
     let spec = TopicSpec { name: name.clone(), partitions: 1, replication_factor: 1, settings: vec![] };
     admin.create_topic(&spec, soon()).expect("the topic is made");
-    while admin.topic(&name, soon()).ok().flatten().is_none_or(|t| t.partitions[0].leader.is_none()) {
+    let of = TopicPartition { topic: name, partition: 0 };
+    // The literal crate does not look for a leader that is not one yet.
+    while admin.offset(&of, Position::End, soon()).is_err() {
         std::thread::park_timeout(Duration::from_millis(20));
     }
-    TopicPartition { topic: name, partition: 0 }
+    of
 }
 
 fn write(client: &mut dyn Client, to: &TopicPartition, records: Vec<Record>) -> Result<i64, String> {
@@ -62,14 +64,19 @@ fn record(key: Option<&str>, value: Option<&str>) -> Record {
     Record { key: key.map(bytes), value: value.map(bytes), timestamp_ms: 1_700_000_000_000 }
 }
 
-fn read_all(client: &mut dyn Client, from: &TopicPartition, max_bytes: i32) -> Result<Vec<(Option<Bytes>, i64)>, String> {
+fn read_all(
+    client: &mut dyn Client,
+    from: &TopicPartition,
+    max_bytes: i32,
+) -> Result<Vec<(Option<Bytes>, i64)>, String> {
     let state = client.topic(&from.topic, soon()).map_err(words)?.ok_or("no topic")?;
     let leader = state.partitions[0].leader.ok_or("no leader")?;
     let end = client.offset(from, Position::End, soon()).map_err(words)?;
     let (mut next, mut all) = (0, Vec::new());
     while next < end {
         let want = Want { from: from.clone(), offset: next, max_bytes };
-        let fetched = client.fetch(leader, &[want], Duration::from_millis(500), soon()).map_err(words)?.remove(0);
+        let fetched =
+            client.fetch(leader, &[want], Duration::from_millis(500), soon()).map_err(words)?.remove(0);
         let fetched = fetched.map_err(words)?;
         next = fetched.next_offset;
         all.extend(fetched.records.into_iter().map(|record| (record.value, record.timestamp_ms)));
@@ -138,7 +145,9 @@ mod literal {
 
     pub fn time(broker: &str, to: &TopicPartition) -> Answer {
         let mut producer = producer(broker)?;
-        timed(|| producer.send(&Record::from_key_value(&to.topic, "key", "value").with_partition(0)).map_err(words))
+        timed(|| {
+            producer.send(&Record::from_key_value(&to.topic, "key", "value").with_partition(0)).map_err(words)
+        })
     }
 
     pub fn dial(address: &str) -> Answer {
@@ -252,14 +261,13 @@ fn member(broker: &str, group: &str, of: &TopicPartition) -> Answer {
         protocol: "probe".to_owned(),
         subscription: Subscription { topics: vec![of.topic.clone()], owned: vec![], owned_generation: -1 },
     };
-    let mut join = |client: &mut dyn Client, request: &JoinRequest| loop {
-        match client.join(request, soon()) {
+    let joined = loop {
+        match client.join(&request, soon()) {
             Ok(joined) => break joined,
             // A fresh broker makes the topic behind groups for the first that asks.
             Err(_) => std::thread::park_timeout(Duration::from_millis(100)),
         }
     };
-    let joined = join(client.as_mut(), &request);
     let holder = |generation: i32| Holder {
         group: group.to_owned(),
         member_id: joined.member_id.clone(),
@@ -267,7 +275,9 @@ fn member(broker: &str, group: &str, of: &TopicPartition) -> Answer {
         generation,
     };
     let share = vec![Owned { topic: of.topic.clone(), partitions: vec![0] }];
-    client.sync(&holder(joined.generation), "probe", &[(joined.member_id.clone(), share)], soon()).map_err(words)?;
+    client
+        .sync(&holder(joined.generation), "probe", &[(joined.member_id.clone(), share)], soon())
+        .map_err(words)?;
     let mut commit = |generation: i32| -> Answer {
         let commit = Commit { of: of.clone(), offset: 1, metadata: String::new() };
         let answer = client.commit(&holder(generation), &[commit], soon()).map_err(words)?.remove(0);
@@ -318,7 +328,11 @@ fn mute() {
         let address = address.clone();
         let began = Instant::now();
         let ended = within(move || probe(&address));
-        if ended.contains("no end") { ended } else { format!("gives up after {:.1} s", began.elapsed().as_secs_f64()) }
+        if ended.contains("no end") {
+            ended
+        } else {
+            format!("gives up after {:.1} s", began.elapsed().as_secs_f64())
+        }
     });
     row("a peer that accepts and says nothing", cells);
     drop(listener);
@@ -326,11 +340,22 @@ fn mute() {
 
 fn main() {
     let broker = std::env::args().nth(1).expect("usage: probe HOST:PORT");
-    compare("writes a record, dated by its writer", "write", &broker, [literal::write, fork::write, own::write]);
+    compare(
+        "writes a record, dated by its writer",
+        "write",
+        &broker,
+        [literal::write, fork::write, own::write],
+    );
     backlog(&broker);
     let commit: [fn(&str, &TopicPartition) -> Answer; 3] = [
-        |broker, of| { member(broker, &of.topic, of)?; literal::commit(broker, &of.topic, of) },
-        |broker, of| { member(broker, &of.topic, of)?; fork::commit(broker, &of.topic, of) },
+        |broker, of| {
+            member(broker, &of.topic, of)?;
+            literal::commit(broker, &of.topic, of)
+        },
+        |broker, of| {
+            member(broker, &of.topic, of)?;
+            fork::commit(broker, &of.topic, of)
+        },
         |broker, of| member(broker, &of.topic, of),
     ];
     compare("a commit while the group has a member", "commit", &broker, commit);

@@ -3,7 +3,7 @@
 # Kafka 3.9.2 and a 4.3.1 of its own on this machine. Builds a throw-away cargo project in a temporary directory,
 # which depends on the candidates and on this crate by path, and prints one table row a probe.
 #
-#   scripts/decisions/kafka-client.sh        (takes two or three minutes, most of it building)
+#   scripts/decisions/kafka-client.sh        (takes a few minutes, most of it building)
 #
 # Needs cargo, its registry, and what scripts/kafka-broker.sh needs. Exit codes: 0 printed, 4 something is missing.
 set -euo pipefail
@@ -42,7 +42,9 @@ free_port() {
     echo "$port"
 }
 
+crates() { (cd "$work" && cargo tree --quiet -p "$1" -e normal --prefix none --no-dedupe | sort -u | wc -l); }
 echo "Measured on $(nproc) cores, $(rustc --version | cut -d' ' -f1,2)."
+echo "Crates without TLS: kafka $(crates kafka), rustfs-kafka $(crates rustfs-kafka), kafka-protocol for ours $(crates kafka-protocol)."
 for version in 3.9.2 4.3.1; do
     port=$(free_port)
     "$root/scripts/kafka-broker.sh" start --version "$version" --data "$work/kafka-$version" --port "$port" \

@@ -114,7 +114,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let guard = process::guard::THIS_PROGRAM.into();
     let options = worker::Options { workers, output: args.output.clone(), guard };
     let lines = worker::Lines { jobs: taken, idle, tell: tell.clone() };
-    let mut workers = Workers::start(&options, &clock, &lines, &measures).map_err(thread("the workers"))?;
+    let mut workers = Workers::start(options, &clock, &lines, &measures).map_err(thread("the workers"))?;
     let options = membership::Options {
         group: group.clone(),
         topic: args.topic.clone(),

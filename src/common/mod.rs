@@ -10,6 +10,7 @@ pub mod http;
 pub mod logging;
 pub mod membership;
 pub mod metrics;
+pub mod nearest;
 pub mod outgoing;
 pub mod scan;
 pub mod signals;

@@ -91,6 +91,7 @@ impl Dispatch {
                 tracks,
                 plan: None,
                 free: 0,
+                rest: Duration::ZERO,
             };
             dispatching.run(&stopped);
         })?;
@@ -118,7 +119,13 @@ struct Dispatching {
     /// A plan that `poll` has not taken yet.
     plan: Option<Plan>,
     free: usize,
+    /// How long to wait after a failure; none after a success.
+    rest: Duration,
 }
+
+/// How long dispatch waits after a failed call, doubled with each one that follows.
+const FIRST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 impl Dispatching {
     fn run(&mut self, stopped: &Receiver<()>) {
@@ -189,6 +196,7 @@ impl Dispatching {
 
     fn step_once(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let mut failed = false;
         for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
             match act {
                 Act::Start(claimed) => self.hand_over(claimed),
@@ -199,6 +207,11 @@ impl Dispatching {
                     self.lines.membership.join_as_new();
                 }
                 Act::Read(offsets) => self.read_from(&offsets),
+                Act::Failed(reason) => {
+                    self.observe.measures.failed(&self.observe.measures.claim_failures, reason);
+                    failed = true;
+                }
+                Act::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
                 Act::Note(event) => {
                     let note = Tell::Note(self.topic.clone(), event);
                     if self.lines.tell.send(note).is_err() {
@@ -207,6 +220,7 @@ impl Dispatching {
                 }
             }
         }
+        self.rest = if failed { (self.rest * 2).clamp(FIRST_REST, LONGEST_REST) } else { Duration::ZERO };
         if let Some(plan) = self.plan.take() {
             match self.lines.poll.plans.try_send(plan) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => {}
@@ -258,10 +272,13 @@ impl Dispatching {
         }
     }
 
-    /// At least once a second, because the wall clock may jump; at once after an answer that was none.
+    /// At least once a second, because the wall clock may jump; not at once after a failure.
     fn wait(&self) -> Duration {
-        if self.dispatcher.is_busy() || self.plan.is_some() {
-            return Duration::from_millis(20);
+        if self.dispatcher.is_busy() || !self.rest.is_zero() {
+            return self.rest;
+        }
+        if self.plan.is_some() {
+            return FIRST_REST;
         }
         let until_due = self.dispatcher.next_due().map(|at| at - self.clock.now());
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));

@@ -9,85 +9,25 @@ mod claiming;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+pub use self::words::{Act, Claimed, Counts, Now, Options};
+
 use self::claiming::Granted;
 use self::unread::Unread;
 use super::claims::Pending;
-use super::loading::{self, Loaded};
+use super::loading::{self, Loaded, OnRecord};
 use super::partition::{Partition, Taken};
 use super::reading::Read;
 use crate::common::bounds;
 use crate::common::broker::{BrokerError, Client, Holder};
 use crate::common::membership::Change;
-use crate::common::words::{Attempt, ClusterName, Event, Place};
-
-/// What a dispatcher is to do.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The cluster whose attempts may be run.
-    pub cluster: ClusterName,
-    /// The topic that they are read from.
-    pub topic: String,
-    /// The group.
-    pub group: String,
-    /// Our name in events.
-    pub consumer: String,
-    /// How long a claim counts without a sign of life.
-    pub lease: Duration,
-}
-
-/// An attempt that is ours to start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// What to run.
-    pub attempt: Attempt,
-    /// Where its message lies.
-    pub place: Place,
-    /// When the message was written, milliseconds since the epoch by its writer's clock.
-    pub published_ms: i64,
-    /// When the claim was confirmed.
-    pub claimed_at: DateTime<Utc>,
-}
-
-/// What follows from a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// Hand it to a worker.
-    Start(Box<Claimed>),
-    /// Have the membership join under a new member id; nothing is claimed before.
-    JoinAsNew,
-    /// Read these partitions, each from its offset; nothing else is ours.
-    Read(Vec<(i32, i64)>),
-    /// A fact for log, metrics and `cron-runs`.
-    Note(Event),
-}
-
-/// What was counted since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Copies that were dropped.
-    pub copies: u64,
-    /// Claims that were refused.
-    pub refused: u64,
-    /// Claims that were confirmed after their lease and not started.
-    pub too_late: u64,
-    /// Letters written for what could not be read.
-    pub unreadable: u64,
-}
-
-/// The instant of a step, by both clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// The wall clock.
-    pub wall: DateTime<Utc>,
-    /// The monotonic clock.
-    pub mono: Instant,
-}
+use crate::common::words::Place;
 
 const CALL: Duration = Duration::from_secs(2);
 /// How long partitions rest whose position could not be had, while those of others could.
@@ -102,6 +42,7 @@ pub struct Dispatcher {
     to_load: Vec<i32>,
     /// Not before this instant, after some of them could not be loaded.
     load_again: Option<Instant>,
+    on_record: OnRecord,
     pending: Option<Pending>,
     granted: Vec<Granted>,
     unread: Unread,
@@ -121,6 +62,7 @@ impl Dispatcher {
             partitions: BTreeMap::new(),
             to_load: Vec::new(),
             load_again: None,
+            on_record: OnRecord::default(),
             pending: None,
             granted: Vec::new(),
             unread: Unread::default(),
@@ -199,11 +141,15 @@ impl Dispatcher {
         } else if !self.waits_for_new_id {
             if let Err(error) = self.load(client, now, &mut acts) {
                 log::debug!("dispatch: where partitions go on: {error}; trying again");
+                acts.push(Act::Failed(error.word()));
             }
             self.write_letters(client, now, &mut acts);
             match self.claim(client, now, free) {
                 Ok(()) => self.send_pending(client, now, &mut acts),
-                Err(error) => log::debug!("dispatch: writing claims: {error}; trying again"),
+                Err(error) => {
+                    log::debug!("dispatch: writing claims: {error}; trying again");
+                    acts.push(Act::Failed(error.word()));
+                }
             }
         }
         acts
@@ -213,15 +159,20 @@ impl Dispatcher {
         if self.to_load.is_empty() || self.load_again.is_some_and(|at| now.mono < at) {
             return Ok(());
         }
+        self.load_again = None;
         // Those whose position was lost: nothing more is claimed by what is known of them.
         for partition in &self.to_load {
             self.partitions.remove(partition);
             self.unread.forget(*partition);
         }
         let of = (self.options.topic.as_str(), self.options.group.as_str());
-        let loaded = loading::load(client, of, &self.to_load, now.mono + CALL * 5)?;
+        let loaded = loading::load(client, of, &self.to_load, &mut self.on_record, now.mono + CALL * 5)?;
         self.to_load.retain(|partition| loaded.iter().all(|loaded| loaded.partition != *partition));
-        self.load_again = (!self.to_load.is_empty()).then(|| now.mono + LOAD_AGAIN);
+        if self.to_load.is_empty() {
+            self.on_record = OnRecord::default();
+        } else {
+            self.load_again = Some(now.mono + LOAD_AGAIN);
+        }
         if loaded.is_empty() {
             return Ok(());
         }

@@ -62,6 +62,7 @@ pub struct Track {
 pub struct Fetcher {
     _stop: Sender<()>,
     thread: Joined,
+    tracks: Vec<Arc<Track>>,
 }
 
 /// What a fetcher needs to know.
@@ -89,12 +90,23 @@ impl Fetcher {
         beat: Beat,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
+        let tracks = options.tracks.clone();
         let thread = spawn(&format!("fetch-{}", options.leader), move || {
             while let Ok(true) = turn(&options, log.as_mut(), clock.as_ref(), &to, &stopped) {
                 beat.touch(clock.now());
             }
         })?;
-        Ok(Self { _stop: stop, thread })
+        Ok(Self { _stop: stop, thread, tracks })
+    }
+
+    /// What it reads.
+    pub fn tracks(&self) -> Vec<Arc<Track>> {
+        self.tracks.clone()
+    }
+
+    /// Whether it reads this.
+    pub fn reads(&self, track: &Arc<Track>) -> bool {
+        self.tracks.iter().any(|mine| Arc::ptr_eq(mine, track))
     }
 
     /// Whether it has met an error.

@@ -1,15 +1,15 @@
 //! Where each assigned partition goes on: asks the broker, and `cron-runs` where the broker has forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::position::{Finding, LogEnds, Position, resume, without_claimed};
-use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition};
-use crate::common::scan::scan;
+use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition, Want};
 use crate::common::words::{Event, Place};
-use crate::common::{topics, wire};
+use crate::common::{bounds, topics, wire};
 
 /// A partition and where it goes on.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub fn load(
     client: &mut dyn Client,
     (topic, group): (&str, &str),
     partitions: &[i32],
+    on_record: &mut OnRecord,
     by: Deadline,
 ) -> Result<Vec<Loaded>, BrokerError> {
     let of: Vec<TopicPartition> =
@@ -54,7 +55,7 @@ pub fn load(
     }
     let forgotten = |loaded: &Loaded| loaded.position.finding == Some(Finding::NoOffset);
     if all.iter().any(forgotten) {
-        match claims_on_record(client, topic, topic_id) {
+        match on_record.read(client, topic, topic_id, by) {
             Ok(claimed) => {
                 let none = BTreeSet::new();
                 for loaded in all.iter_mut().filter(|loaded| forgotten(loaded)) {
@@ -75,21 +76,51 @@ fn ends(client: &mut dyn Client, of: &TopicPartition, by: Deadline) -> Result<(i
     Ok((client.offset(of, End::Start, by)?, client.offset(of, End::End, by)?))
 }
 
-/// All claims of a topic that `cron-runs` knows, by partition.
-fn claims_on_record(
-    client: &mut dyn Client,
-    topic: &str,
+/// The claims that `cron-runs` knows of one topic, as far as they have been read. It may hold more than can be read
+/// before a deadline: whoever asks again goes on where it stopped.
+#[derive(Debug, Default)]
+pub struct OnRecord {
     topic_id: Uuid,
-) -> Result<BTreeMap<i32, BTreeSet<i64>>, BrokerError> {
-    let mut claims: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
-    scan(client, topics::RUNS, |_, record| {
-        if let Some(Ok(Event::Claimed { place, .. })) = record.value.as_deref().map(wire::decode_event)
-            && (place.topic.as_str(), place.topic_id) == (topic, topic_id)
-        {
-            claims.entry(place.partition).or_default().insert(place.offset);
+    next: BTreeMap<i32, i64>,
+    claims: BTreeMap<i32, BTreeSet<i64>>,
+}
+
+impl OnRecord {
+    /// Reads on to the end, and returns the claimed offsets by partition.
+    fn read(
+        &mut self,
+        client: &mut dyn Client,
+        topic: &str,
+        topic_id: Uuid,
+        by: Deadline,
+    ) -> Result<&BTreeMap<i32, BTreeSet<i64>>, BrokerError> {
+        if self.topic_id != topic_id {
+            *self = Self { topic_id, ..Self::default() };
         }
-    })?;
-    Ok(claims)
+        let runs = client.topic(topics::RUNS, by)?;
+        for state in runs.map(|runs| runs.partitions).unwrap_or_default() {
+            let from = TopicPartition { topic: topics::RUNS.to_owned(), partition: state.partition };
+            let leaderless = || BrokerError::NotSent(format!("{} has no leader", from.topic));
+            let leader = state.leader.ok_or_else(leaderless)?;
+            let (start, end) = ends(client, &from, by)?;
+            let next = self.next.entry(state.partition).or_insert(start);
+            *next = start.max(*next);
+            while *next < end {
+                let want = Want { from: from.clone(), offset: *next, max_bytes: bounds::FETCH_BYTES };
+                let fetched = client.fetch(leader, &[want], Duration::from_millis(100), by)?;
+                let Some(fetched) = fetched.into_iter().next().transpose()? else { break };
+                for value in fetched.records.iter().filter_map(|record| record.value.as_deref()) {
+                    if let Ok(Event::Claimed { place, .. }) = wire::decode_event(value)
+                        && (place.topic.as_str(), place.topic_id) == (topic, topic_id)
+                    {
+                        self.claims.entry(place.partition).or_default().insert(place.offset);
+                    }
+                }
+                *next = fetched.next_offset;
+            }
+        }
+        Ok(&self.claims)
+    }
 }
 
 /// The event for a finding at `place`, where it has one; the rest is told in the log.

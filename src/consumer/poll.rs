@@ -19,6 +19,10 @@ use crate::common::words::ClusterName;
 /// What is to be read from now on; nothing else is.
 pub type Plan = Vec<Arc<Track>>;
 
+/// How often fetchers are looked after, and how soon again where something is not read.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// The handle. Dropping it ends the thread and its fetchers; the field order matters for that.
 #[derive(Debug)]
 pub struct Poll {
@@ -91,19 +95,20 @@ impl Polling {
 
     /// Starts what is missing, and says when to look again.
     fn keep_reading(&mut self) -> Duration {
-        let over = self.fetchers.values().any(Fetcher::is_over);
-        if over {
-            // Leaders have changed, or one is gone: look all of them up, and go on where each was.
-            self.fetchers.clear();
-        }
-        if !self.plan.is_empty() && self.fetchers.is_empty() && !self.start_all() {
-            return Duration::from_millis(200);
-        }
-        Duration::from_millis(100)
+        // A leader that changed, or is gone, ends its fetcher: what it read goes on where it was, wherever that is led
+        // now.
+        self.fetchers.retain(|_, fetcher| !fetcher.is_over());
+        let unread: Plan = self.plan.iter().filter(|track| !self.is_read(track)).map(Arc::clone).collect();
+        if unread.is_empty() || self.start(unread) { LOOK } else { LOOK_AGAIN }
     }
 
-    fn start_all(&mut self) -> bool {
-        let Some(topic) = self.plan.first().map(|track| track.of.topic.clone()) else { return true };
+    fn is_read(&self, track: &Arc<Track>) -> bool {
+        self.fetchers.values().any(|fetcher| fetcher.reads(track))
+    }
+
+    /// Starts to read what has a leader. `false` when something is still not read.
+    fn start(&mut self, unread: Plan) -> bool {
+        let Some(topic) = unread.first().map(|track| track.of.topic.clone()) else { return true };
         let by = self.clock.monotonic() + Duration::from_secs(2);
         let state = match self.client.topic(&topic, by) {
             Ok(Some(state)) => state,
@@ -114,25 +119,35 @@ impl Polling {
             }
         };
         let mut by_leader: BTreeMap<NodeId, Plan> = BTreeMap::new();
-        for track in &self.plan {
+        let mut all = true;
+        for track in unread {
             let state = state.partitions.iter().find(|p| p.partition == track.of.partition);
-            let Some(leader) = state.and_then(|p| p.leader) else { return false };
-            by_leader.entry(leader).or_default().push(Arc::clone(track));
-        }
-        for (leader, tracks) in by_leader {
-            let (cluster, measures) = (self.cluster.clone(), self.measures.clone());
-            let options = Options { leader, tracks, cluster, measures };
-            let log = self.broker.client("kafka-cron-fetch");
-            let beat = self.beats.thread("fetch");
-            match Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat) {
-                Ok(fetcher) => drop(self.fetchers.insert(leader, fetcher)),
-                Err(error) => {
-                    log::error!("no thread to read from broker {leader}: {error}");
-                    self.fetchers.clear();
-                    return false;
-                }
+            match state.and_then(|p| p.leader) {
+                Some(leader) => by_leader.entry(leader).or_default().push(track),
+                None => all = false,
             }
         }
-        true
+        by_leader.into_iter().fold(all, |all, (leader, tracks)| self.start_fetcher(leader, tracks) && all)
+    }
+
+    /// One fetcher a leader: one that is there already makes room for one that reads more.
+    fn start_fetcher(&mut self, leader: NodeId, mut tracks: Plan) -> bool {
+        if let Some(before) = self.fetchers.remove(&leader) {
+            tracks.extend(before.tracks());
+        }
+        let (cluster, measures) = (self.cluster.clone(), self.measures.clone());
+        let options = Options { leader, tracks, cluster, measures };
+        let log = self.broker.client("kafka-cron-fetch");
+        let beat = self.beats.thread("fetch");
+        match Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat) {
+            Ok(fetcher) => {
+                self.fetchers.insert(leader, fetcher);
+                true
+            }
+            Err(error) => {
+                log::error!("no thread to read from broker {leader}: {error}");
+                false
+            }
+        }
     }
 }

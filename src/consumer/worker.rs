@@ -57,12 +57,12 @@ impl Workers {
     /// # Errors
     /// The system's, when it has no room for them.
     pub fn start(
-        options: &Options,
+        options: Options,
         clock: &Arc<dyn Clock>,
         lines: &Lines,
         measures: &Measures,
     ) -> io::Result<Self> {
-        let host = Arc::new(Host::new(options.output.clone(), &options.guard)?);
+        let host = Arc::new(Host::new(options.output, &options.guard)?);
         let (cancelled, cancel) = io::pipe()?;
         let cancelled = Arc::new(cancelled);
         let start = |number| {

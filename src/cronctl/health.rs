@@ -224,6 +224,7 @@ mod tests {
             stream.write_all(answer).unwrap();
             end.recv().unwrap_err();
         });
+        let asked = asked; // dropped before the server is joined, also when what follows fails
         let clock = SystemClock;
         let deadline = Deadline { clock: &clock, at: clock.monotonic() + Duration::from_millis(50) };
         assert_eq!(ask(&url, &deadline).unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -43,9 +43,11 @@ impl Job {
     /// where that is below a second), always the same for the same name.
     pub fn shift(&self) -> TimeDelta {
         let span = self.jitter.as_secs();
+        if span == 0 {
+            return TimeDelta::zero();
+        }
         let hash = Uuid::new_v5(&SPREAD, self.name.as_str().as_bytes()).as_u64_pair().0;
-        let seconds = hash.checked_rem(span).unwrap_or(0);
-        TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0))
+        TimeDelta::seconds(i64::try_from(hash % span).unwrap_or(0))
     }
 
     /// The job's first tick after `after`: the schedule's instant, shifted. `None` when there is none before the end of

@@ -32,18 +32,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(workers: usize) -> Self {
-        Self::with(workers, Output::Tail, &system_clock())
+        Self::with(options(workers), &system_clock())
     }
 
-    pub fn with(workers: usize, output: Output, clock: &Arc<dyn Clock>) -> Self {
-        let (jobs, from_dispatch) = bounded(workers);
-        let (to_dispatch, idle) = bounded(workers);
+    pub fn with(options: Options, clock: &Arc<dyn Clock>) -> Self {
+        let (jobs, from_dispatch) = bounded(options.workers);
+        let (to_dispatch, idle) = bounded(options.workers);
         let (tell, told) = bounded(1_000);
         let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
-        let guard = PathBuf::from(env!("CARGO_BIN_EXE_consumer"));
         let measures = Measures::new(&Metrics::new(), "a");
-        let options = Options { workers, output, guard };
-        let workers = Workers::start(&options, clock, &lines, &measures).unwrap();
+        let workers = Workers::start(options, clock, &lines, &measures).unwrap();
         Self { workers, measures, idle, jobs: Some(jobs), told }
     }
 
@@ -81,6 +79,10 @@ impl Drop for Bench {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+pub fn options(workers: usize) -> Options {
+    Options { workers, output: Output::Tail, guard: PathBuf::from(env!("CARGO_BIN_EXE_consumer")) }
 }
 
 pub fn system_clock() -> Arc<dyn Clock> {

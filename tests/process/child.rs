@@ -1,6 +1,7 @@
 //! Tests that need a process of their own: the test binary runs one of its own tests again, with a part to play.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const PART: &str = "TEST_PART";
@@ -10,24 +11,32 @@ pub fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
-/// Has a child run the test of that name with a part to play.
-pub fn start(test: &str, part: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(PART, part)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// What has a child run the test of that name with a part to play.
+pub fn command(test: &str, part: &str) -> Command {
+    command_of(&std::env::current_exe().unwrap(), test, part)
 }
 
-/// Has a child run the test to its end, and fails if it does.
+/// The same with a copy of the test binary.
+pub fn command_of(binary: &Path, test: &str, part: &str) -> Command {
+    let mut command = Command::new(binary);
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(PART, part);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+/// Has a child run the test, and fails if it does.
+pub fn succeeds(command: &mut Command) {
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{}\n{said}", output.status);
+}
+
+/// Has a child run the test of that name, with nothing but it in the process.
 pub fn run(test: &str) {
-    let output = start(test, "alone").wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && said.contains("1 passed"), "{test}: {}\n{said}", output.status);
+    succeeds(&mut command(test, "alone"));
 }
 
-/// The next line of a child's that begins with `word`, without it.
+/// The next line of a child's that holds `word`: what follows it.
 pub fn line(child: &mut Child, word: &str) -> String {
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
     let mut found = lines.filter_map(|line| line.split_once(word).map(|(_, rest)| rest.to_owned()));

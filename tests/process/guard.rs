@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::Outcome::Succeeded;
+use kafka_cron::common::words::Outcome::{CouldNotStart, Succeeded};
+use kafka_cron::consumer::worker::Options;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::bench::{Bench, LONG, attempt, lives, pid_in};
+use crate::bench::{Bench, LONG, attempt, lives, options, pid_in, system_clock};
 use crate::child;
 use crate::support::wait_until;
 
@@ -18,18 +19,22 @@ fn pid(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
 }
 
-/// Plays a consumer with two attempts under way, one with a stray and one with a deaf background process, until it
-/// is killed.
+/// Plays a consumer until it is killed. Two attempts are under way: one with a stray, and one whose shell has exited
+/// and whose background process, deaf and without our variables, is in its grace. A third one is over, and left the
+/// group in time.
 #[test]
 fn plays_a_consumer() {
     let Some(directory) = child::part() else { return };
     let file = |name: &str| Path::new(&directory).join(name).display().to_string();
+    let ready = |name: &str| format!("while ! [ -s {} ]; do sleep 0.01; done", file(name));
+    let sleeper =
+        |name: &str| format!("setsid sh -c 'echo $$ >{}; exec sleep 1000' & {}", file(name), ready(name));
     let bench = Bench::new(2);
-    let stray = format!("setsid sh -c 'echo $$ >{}; exec sleep 1000'", file("stray"));
-    bench.start(attempt(&format!("{stray} & echo $$ >{}; exec sleep 1000", file("leader"))));
-    let deaf = format!("sh -c 'trap \"\" TERM HUP; echo $$ >{}; while :; do sleep 1; done'", file("deaf"));
-    // The shell exits by itself, and what it left is in its grace when the end comes.
-    bench.start(attempt(&format!("{deaf} & while ! [ -s {} ]; do sleep 0.01; done", file("deaf"))));
+    bench.run(attempt(&sleeper("free")));
+    bench.start(attempt(&format!("{}; echo $$ >{}; exec sleep 1000", sleeper("stray"), file("leader"))));
+    let deaf =
+        format!("env -i sh -c 'trap \"\" TERM HUP; echo $$ >{}; while :; do sleep 1; done'", file("deaf"));
+    bench.start(attempt(&format!("{deaf} & {}", ready("deaf"))));
     let mut last = None;
     loop {
         let guard = wait_until("another guard, or our end", LONG, || {
@@ -44,25 +49,32 @@ struct Consumer {
     process: Child,
     guard: i32,
     jobs: Vec<i32>,
+    free: i32,
     _directory: tempfile::TempDir,
 }
 
 fn consumer() -> Consumer {
     let directory = tempfile::tempdir().unwrap();
-    let mut process = child::start("guard::plays_a_consumer", directory.path().to_str().unwrap());
+    let mut process =
+        child::command("guard::plays_a_consumer", directory.path().to_str().unwrap()).spawn().unwrap();
     let guard = child::line(&mut process, "guard ").parse().unwrap();
     let jobs = ["stray", "leader", "deaf"].map(|name| directory.path().join(name));
     let jobs = wait_until("all jobs run", LONG, || jobs.iter().map(|file| pid_in(file)).collect());
-    Consumer { process, guard, jobs, _directory: directory }
+    let free = pid_in(&directory.path().join("free")).unwrap();
+    Consumer { process, guard, jobs, free, _directory: directory }
 }
 
 impl Consumer {
     fn all_end_within_a_second(&mut self, since: Instant) {
         let alive = |pids: &[i32]| pids.iter().copied().filter(|pid| lives(*pid)).collect::<Vec<_>>();
         wait_until("the jobs are gone", LONG, || alive(&self.jobs).is_empty().then_some(()));
-        assert!(since.elapsed() < A_SECOND, "{:?}", since.elapsed());
+        let took = since.elapsed();
+        println!("gone after {took:?}");
+        assert!(took < A_SECOND, "{took:?}");
         wait_until("the guard is gone", LONG, || alive(&[self.guard]).is_empty().then_some(()));
         self.process.wait().unwrap();
+        assert!(lives(self.free), "what was let be stays so");
+        kill_process(Pid::from_raw(self.free).unwrap(), Signal::KILL).unwrap();
     }
 }
 
@@ -110,6 +122,25 @@ fn a_guard_that_dies_is_replaced_at_once_and_told_what_runs() {
     assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
     let third = bench.workers.guard_pid().unwrap();
     assert!(third != second && lives(i32::try_from(third).unwrap()));
+}
+
+#[test]
+fn nothing_is_started_that_nobody_guards() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("consumer");
+    std::fs::copy(env!("CARGO_BIN_EXE_consumer"), &program).unwrap();
+    let bench = Bench::with(Options { guard: program.clone(), ..options(1) }, &system_clock());
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
+    let guard = bench.workers.guard_pid().unwrap();
+    let hidden = program.with_extension("gone");
+    std::fs::rename(&program, &hidden).unwrap();
+    kill_process(pid(guard), Signal::KILL).unwrap();
+    let dead = || !lives(i32::try_from(guard).unwrap());
+    wait_until("the guard is dead", LONG, || dead().then_some(()));
+    let reason = "guard: No such file or directory".to_owned();
+    assert_eq!(bench.run(attempt("true")).outcome, CouldNotStart { reason });
+    std::fs::rename(&hidden, &program).unwrap();
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded, "it is tried again each time");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What attempts cost the consumer that outlives them: nothing. Each test has a process of its own to count in.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use kafka_cron::common::words::Outcome::Succeeded;
 
@@ -60,10 +59,16 @@ fn three_hundred_megabytes_of_output_leave_memory_flat() {
 }
 
 #[test]
-fn what_is_created_belongs_to_the_consumers_user() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("made");
-    let report = crate::bench::run(attempt(&format!("touch {}", file.display())));
-    assert_eq!(report.outcome, Succeeded);
-    assert_eq!(fs::metadata(file).unwrap().uid(), rustix::process::geteuid().as_raw());
+fn what_the_consumer_was_given_open_goes_to_no_command() {
+    if child::part().is_none() {
+        return child::run("resources::what_the_consumer_was_given_open_goes_to_no_command");
+    }
+    let given = fs::File::open("/dev/zero").unwrap();
+    rustix::io::fcntl_setfd(&given, rustix::io::FdFlags::empty()).unwrap();
+    let report =
+        crate::bench::run(attempt("for fd in 0 1 2 3 4 5 6 7 8 9; do readlink /proc/$$/fd/$fd; done; true"));
+    let open: Vec<&str> = report.output_tail.lines().collect();
+    assert_eq!(open.len(), 3, "{open:?}");
+    assert_eq!(open[0], "/dev/null", "the consumer's standard input is a pipe here");
+    assert!(open[1].starts_with("pipe:") && open[1] == open[2], "{open:?}");
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use kafka_cron::common::broker::kafka::KafkaBroker;
-use kafka_cron::common::broker::{Broker, Client, TopicPartition, TopicState};
+use kafka_cron::common::broker::{Broker, Client, Position, TopicPartition, TopicState};
 use kafka_cron::common::topics::TopicSpec;
 use tempfile::TempDir;
 
@@ -109,11 +109,15 @@ pub fn connect(brokers: &str) -> KafkaBroker {
     KafkaBroker::new(&brokers, None).unwrap()
 }
 
-/// Waits until a topic is there and each of its partitions has a leader.
+/// Waits until a topic is there and the leaders of its partitions know that they are.
 pub fn await_topic(client: &mut dyn Client, name: &str) -> TopicState {
     wait_until(&format!("topic {name} has leaders"), Duration::from_secs(30), || {
         let state = client.topic(name, soon()).ok()??;
-        state.partitions.iter().all(|partition| partition.leader.is_some()).then_some(state)
+        state.partitions.iter().all(|partition| partition.leader.is_some()).then_some(())?;
+        // A broker may name a leader a moment before that one takes the part.
+        let mut numbers = state.partitions.iter().map(|partition| partition.partition);
+        let of = |partition| TopicPartition { topic: name.to_owned(), partition };
+        numbers.all(|number| client.offset(&of(number), Position::End, soon()).is_ok()).then_some(state)
     })
 }
 

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use kafka_protocol::messages::ApiKey;
+
 use kafka_cron::common::thread::{Joined, spawn};
 
 /// Stands before a broker that must *advertise* the proxy's address, or clients go round it:
@@ -26,9 +28,27 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    hold: bool,
+    hold: Option<Hold>,
     ended: bool,
     pairs: Vec<Pair>,
+}
+
+/// What is held back.
+#[derive(Clone, Copy)]
+enum Hold {
+    All,
+    /// Requests of one kind, by Kafka's number for it. A client writes a request whole, and waits for its answer before
+    /// the next, so each read begins with one.
+    Kind(i16),
+}
+
+impl Hold {
+    fn catches(self, request: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Kind(key) => request.get(4..6) == Some(&key.to_be_bytes()),
+        }
+    }
 }
 
 struct Pair {
@@ -53,12 +73,17 @@ impl Proxy {
 
     /// From now on what clients say is kept, on connections old and new.
     pub fn hold(&self) {
-        self.shared.state.lock().unwrap().hold = true;
+        self.shared.state.lock().unwrap().hold = Some(Hold::All);
+    }
+
+    /// From now on requests of one kind are kept, and what follows them on their connection.
+    pub fn hold_only(&self, kind: ApiKey) {
+        self.shared.state.lock().unwrap().hold = Some(Hold::Kind(kind as i16));
     }
 
     /// New requests pass again. A connection on which something is held keeps it, even when its client has gone.
     pub fn pass(&self) {
-        self.shared.state.lock().unwrap().hold = false;
+        self.shared.state.lock().unwrap().hold = None;
     }
 
     /// How many bytes of requests are held.
@@ -69,7 +94,7 @@ impl Proxy {
     /// Hands the broker what was held, on the connections that it was meant for.
     pub fn deliver(&self) {
         let mut state = self.shared.state.lock().unwrap();
-        state.hold = false;
+        state.hold = None;
         for pair in &mut state.pairs {
             let held = std::mem::take(&mut pair.held);
             pair.broker.write_all(&held).unwrap();
@@ -128,13 +153,13 @@ fn carry_requests(shared: &Shared, mut from: TcpStream, id: SocketAddr) {
         let pair = &mut state.pairs[at];
         if count == 0 {
             // The client has gone. What is held may still be delivered.
-            if pair.held.is_empty() && !hold {
+            if pair.held.is_empty() && hold.is_none() {
                 drop(pair.broker.shutdown(Shutdown::Both));
                 state.pairs.swap_remove(at);
             }
             return;
         }
-        if hold || !pair.held.is_empty() {
+        if hold.is_some_and(|hold| hold.catches(&buffer[..count])) || !pair.held.is_empty() {
             pair.held.extend_from_slice(&buffer[..count]);
         } else if pair.broker.write_all(&buffer[..count]).is_err() {
             drop(pair.client.shutdown(Shutdown::Both));

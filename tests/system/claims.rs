@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::ApiKey;
+
 use crate::checks::{assert_none_twice, ticks};
 use crate::support::broker::{OwnBroker, VERSION, free_port};
 use crate::support::programs::{PATIENCE, World};
@@ -82,12 +84,12 @@ fn a_commit_that_is_cut_in_the_middle_and_arrives_late_starts_nothing_twice() {
         });
     };
     started(3.0);
-    for round in 0..3 {
+    for _ in 0..3 {
         let before = other.metric("cron_attempts_started_total", &[]);
-        proxy.hold();
+        proxy.hold_only(ApiKey::OffsetCommit);
+        wait_until("a commit is held back", PATIENCE, || (proxy.held() > 0).then_some(()));
         // Longer than a request may take (2 s), shorter than the session (10 s).
         go_on(Duration::from_millis(2_500));
-        assert!(proxy.held() > 0, "round {round}: nothing was held back");
         proxy.pass();
         started(before + 2.0);
         proxy.deliver();

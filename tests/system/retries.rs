@@ -122,7 +122,10 @@ fn produce(world: &World, values: &[Option<Bytes>]) {
     let timestamp_ms = SystemClock.now().timestamp_millis();
     let record = |value: &Option<Bytes>| Record { key: None, value: value.clone(), timestamp_ms };
     let batch = ProduceBatch { to, records: values.iter().map(record).collect() };
-    client.produce(&[batch], soon())[0].as_ref().unwrap();
+    // A leader that was elected a moment ago may not know it yet.
+    wait_until("the records are written", PATIENCE, || {
+        client.produce(std::slice::from_ref(&batch), soon())[0].as_ref().ok().copied()
+    });
 }
 
 #[test]

@@ -5,38 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use kafka_cron::common::wire::{self, DeadLetter, DeadReason, DeadRecord, Original, Replayed, WireError};
+use kafka_cron::common::wire::{DeadLetter, DeadReason, DeadRecord, Original, Replayed};
 use kafka_cron::common::words::{
     Attempt, AttemptRef, ClusterName, Event, JobName, Limits, MissedReason, Outcome, Place, RetryPolicy, Run,
     RunId, RunningAttempt, Then,
 };
 
-/// A message of any kind.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Message {
-    Attempt(Attempt),
-    Event(Event),
-    Dead(DeadRecord),
-}
-
-impl Message {
-    /// Reads a message as its kind is read; the sample's name tells the kind.
-    pub fn read(name: &str, bytes: &[u8]) -> Result<Self, WireError> {
-        match name.split('-').next() {
-            Some("attempt") => wire::decode_attempt(bytes).map(Self::Attempt),
-            Some("event") => wire::decode_event(bytes).map(Self::Event),
-            _ => wire::decode_dead(bytes).map(Self::Dead),
-        }
-    }
-
-    pub fn write(&self) -> Bytes {
-        match self {
-            Self::Attempt(attempt) => wire::encode(attempt),
-            Self::Event(event) => wire::encode(event),
-            Self::Dead(record) => wire::encode(record),
-        }
-    }
-}
+use super::message::Message;
 
 const RUN: &str = "87ca294a-ea2b-5902-b344-9fc1da880045";
 

@@ -53,6 +53,8 @@ pub struct Member {
     member_id: String,
     generation: i32,
     share: Vec<Owned>,
+    /// The generation of the share: while a later one is still being shared out, it is older than `generation`.
+    share_generation: i32,
     as_new: bool,
     failures: u32,
     /// Partitions of the topic at the last assignment that we made as the group's leader.
@@ -73,6 +75,7 @@ impl Member {
             member_id: String::new(),
             generation: -1,
             share: Vec::new(),
+            share_generation: -1,
             as_new: false,
             failures: 0,
             shared_out: None,
@@ -122,6 +125,7 @@ impl Member {
         self.member_id.clear();
         self.generation = -1;
         self.share.clear();
+        self.share_generation = -1;
         self.state = State::Outside;
     }
 
@@ -146,7 +150,7 @@ impl Member {
             subscription: Subscription {
                 topics: vec![topic],
                 owned: self.share.clone(),
-                owned_generation: self.generation,
+                owned_generation: self.share_generation,
             },
         };
         // A rebalance waits for the others as long as they may take to join.
@@ -174,6 +178,7 @@ impl Member {
             shares = assign(&joined.members, &counts);
         }
         self.share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
+        self.share_generation = self.generation;
         self.state = State::Joined { leads };
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::common::broker::{
 use crate::common::words::{AttemptRef, Event, Place};
 use crate::common::{topics, wire};
 use crate::consumer::claims::{Decided, Pending, in_time};
-use crate::consumer::partition::{Held, Partition};
+use crate::consumer::partition::Held;
 
 /// A claim that was granted and whose attempt has not been started yet.
 #[derive(Debug)]
@@ -32,14 +32,12 @@ impl Dispatcher {
     ) -> Result<(), BrokerError> {
         let Some(holder) = self.holder.clone() else { return Ok(()) };
         self.may_claim = false;
+        let chosen = self.choose(now.wall, free);
+        let written = self.write_claimed(client, chosen, now).inspect_err(|_| self.runs_partitions = None)?;
         let mut commits = Vec::new();
         let mut claims = BTreeMap::new();
-        for (partition, mut offsets) in self.choose(now.wall, free) {
-            let Some(held) = self.partitions.get(&partition) else { continue };
-            let Some((offset, metadata)) = held.commit_for_some(&mut offsets) else { continue };
-            if offsets.is_empty() && !held.is_dirty() {
-                continue;
-            }
+        for (partition, mut offsets) in written {
+            let Some((offset, metadata)) = self.to_commit(partition, &mut offsets) else { continue };
             let of = TopicPartition { topic: self.options.topic.clone(), partition };
             commits.push(Commit { of, offset, metadata });
             claims.insert(partition, offsets);
@@ -47,7 +45,6 @@ impl Dispatcher {
         if commits.is_empty() {
             return Ok(());
         }
-        self.write_claimed(client, &claims, now).inspect_err(|_| self.runs_partitions = None)?;
         for partition in claims.keys() {
             if let Some(held) = self.partitions.get_mut(partition) {
                 held.is_committing();
@@ -55,6 +52,13 @@ impl Dispatcher {
         }
         self.pending = Some(Pending::new(holder, commits, claims, now.mono));
         Ok(())
+    }
+
+    /// The commit for as many of the offsets as it can claim; `None` when there is nothing to commit.
+    fn to_commit(&self, partition: i32, offsets: &mut Vec<i64>) -> Option<(i64, String)> {
+        let held = self.partitions.get(&partition)?;
+        let commit = held.commit_for_some(offsets)?;
+        (!offsets.is_empty() || held.is_dirty()).then_some(commit)
     }
 
     /// Which offsets to claim: each partition in turn gives one, so that none waits behind another's backlog.
@@ -75,34 +79,28 @@ impl Dispatcher {
                 }
             }
         }
-        let dirty = |partition: &i32| self.partitions.get(partition).is_some_and(Partition::is_dirty);
-        due.into_iter()
-            .filter(|(partition, _, chosen)| !chosen.is_empty() || dirty(partition))
-            .map(|(partition, _, chosen)| (partition, chosen))
-            .collect()
+        let mut claims: BTreeMap<i32, Vec<i64>> =
+            due.into_iter().map(|(partition, _, chosen)| (partition, chosen)).collect();
+        claims.retain(|partition, offsets| self.to_commit(*partition, offsets).is_some());
+        claims
     }
 
+    /// Writes `claimed` for the chosen offsets, and returns those for which it is confirmed: a partition of
+    /// `cron-runs` that cannot be written holds up only the runs whose events belong there.
     fn write_claimed(
         &mut self,
         client: &mut dyn Client,
-        claims: &BTreeMap<i32, Vec<i64>>,
+        mut claims: BTreeMap<i32, Vec<i64>>,
         now: Now,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<BTreeMap<i32, Vec<i64>>, BrokerError> {
         if claims.values().all(Vec::is_empty) {
-            return Ok(());
+            return Ok(claims);
         }
         let by = now.mono + CALL;
-        let count = match self.runs_partitions {
-            Some(count) => count,
-            None => {
-                let topic = client.topic(topics::RUNS, by)?;
-                let missing = || BrokerError::NotSent(format!("topic {} does not exist yet", topics::RUNS));
-                let count = i32::try_from(topic.ok_or_else(missing)?.partitions.len()).unwrap_or(1);
-                *self.runs_partitions.insert(count)
-            }
-        };
+        let count = self.runs_partitions(client, by)?;
         let mut batches: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
-        for (partition, offsets) in claims {
+        let mut told_in: BTreeMap<(i32, i64), i32> = BTreeMap::new();
+        for (partition, offsets) in &claims {
             let Some(held) = self.partitions.get(partition) else { continue };
             for (offset, message) in offsets.iter().filter_map(|o| held.held(*o).map(|message| (*o, message)))
             {
@@ -115,6 +113,7 @@ impl Dispatcher {
                     timestamp_ms: now.wall.timestamp_millis(),
                 };
                 batches.entry(to).or_default().push(record);
+                told_in.insert((*partition, offset), to);
             }
         }
         let batches: Vec<ProduceBatch> = batches
@@ -124,7 +123,29 @@ impl Dispatcher {
                 records,
             })
             .collect();
-        client.produce(&batches, by).into_iter().try_for_each(|answer| answer.map(drop))
+        let mut failed = BTreeMap::new();
+        for (batch, answer) in batches.iter().zip(client.produce(&batches, by)) {
+            if let Err(error) = answer {
+                failed.insert(batch.to.partition, error);
+            }
+        }
+        for (partition, offsets) in &mut claims {
+            offsets.retain(|offset| {
+                told_in.get(&(*partition, *offset)).is_some_and(|to| !failed.contains_key(to))
+            });
+        }
+        let nothing = claims.values().all(Vec::is_empty);
+        failed.into_values().next().filter(|_| nothing).map_or(Ok(claims), Err)
+    }
+
+    fn runs_partitions(&mut self, client: &mut dyn Client, by: Instant) -> Result<i32, BrokerError> {
+        if let Some(count) = self.runs_partitions {
+            return Ok(count);
+        }
+        let topic = client.topic(topics::RUNS, by)?;
+        let missing = || BrokerError::NotSent(format!("topic {} does not exist yet", topics::RUNS));
+        let count = i32::try_from(topic.ok_or_else(missing)?.partitions.len()).unwrap_or(1);
+        Ok(*self.runs_partitions.insert(count))
     }
 
     fn claimed_event(&self, message: &Held, place: Place, at: DateTime<Utc>) -> Event {
@@ -143,12 +164,14 @@ impl Dispatcher {
     pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         let Some(mut pending) = self.pending.take() else { return };
         let answer = client.commit(&pending.holder, &pending.commits, now.mono + CALL);
+        let failure = answer.as_ref().map_or_else(BrokerError::word, |_| "undecided");
         for decided in pending.answered(answer) {
             self.decided(&pending, &decided);
         }
         let late = pending.may_arrive_late;
         self.may_claim = pending.is_settled();
         if !pending.is_settled() {
+            acts.push(Act::Failed(failure));
             self.pending = Some(pending);
         } else if late {
             self.waits_for_new_id = true;

@@ -86,11 +86,11 @@ impl Dispatcher {
                 self.unread.rests_until = Some(now.mono + REST);
                 return;
             }
+            acts.push(Act::Letter(letter.unreadable.reason));
             let (last_offset, reason) = (letter.unreadable.last_offset, letter.unreadable.detail);
             if let Some(held) = self.partitions.get_mut(&letter.partition) {
                 held.settle(letter.offset, last_offset);
             }
-            self.counts.unreadable += 1;
             acts.push(Act::Note(Event::Unreadable { place, last_offset, reason, at: now.wall }));
         }
     }

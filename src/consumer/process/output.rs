@@ -65,15 +65,7 @@ impl Recorder {
         self.tail.push(piece);
         match &mut self.all {
             All::Nowhere => {}
-            All::Log { prefix, line } => {
-                for part in piece.split_inclusive(|byte| *byte == b'\n') {
-                    line.extend_from_slice(part);
-                    // What knows no line ends is logged in pieces that the log does not cut.
-                    if line.ends_with(b"\n") || line.len() >= LOG_LINE_BYTES / 2 {
-                        say(prefix, line);
-                    }
-                }
-            }
+            All::Log { prefix, line } => lines(line, piece, |text| log::info!("{prefix}: {text}")),
             All::File { path, file } => {
                 if let Err(error) = file.write_all(piece) {
                     self.all = unwritable(path, &error);
@@ -84,19 +76,32 @@ impl Recorder {
 
     /// The end of the output, and how many bytes there were.
     pub fn finish(mut self) -> Tail {
-        if let All::Log { prefix, line } = &mut self.all
-            && !line.is_empty()
-        {
-            say(prefix, line);
+        if matches!(&self.all, All::Log { line, .. } if !line.is_empty()) {
+            // What has no end of line has one now, in the log alone.
+            let tail = std::mem::take(&mut self.tail);
+            self.push(b"\n");
+            return tail;
         }
         self.tail
     }
 }
 
-fn say(prefix: &str, line: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(line);
-    log::info!("{prefix}: {}", text.trim_end_matches(['\n', '\r']));
-    line.clear();
+/// The most that is logged as one line: with what stands before it, the log does not cut it.
+const LINE_BYTES: usize = LOG_LINE_BYTES / 2;
+
+/// Takes the next piece of a stream, and says each line that it ends. What knows no line ends is said in parts.
+fn lines(line: &mut Vec<u8>, piece: &[u8], mut say: impl FnMut(&str)) {
+    for mut rest in piece.split_inclusive(|byte| *byte == b'\n') {
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rest.len().min(LINE_BYTES - line.len()));
+            line.extend_from_slice(part);
+            rest = after;
+            if line.ends_with(b"\n") || line.len() == LINE_BYTES {
+                say(String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']));
+                line.clear();
+            }
+        }
+    }
 }
 
 fn open(path: PathBuf) -> All {
@@ -163,6 +168,21 @@ mod tests {
         full.push(b"two");
         assert!(matches!(full.all, All::Nowhere));
         assert_eq!(full.finish().text(), "onetwo");
+    }
+
+    #[test]
+    fn each_line_is_said_once_it_has_ended_and_none_is_endless() {
+        let check = |pieces: &[&str], expected: &[&str], left: &str| {
+            let (mut line, mut said) = (Vec::new(), Vec::new());
+            pieces
+                .iter()
+                .for_each(|piece| lines(&mut line, piece.as_bytes(), |text| said.push(text.to_owned())));
+            assert_eq!((said, line), (expected.iter().map(|text| (*text).to_owned()).collect(), left.into()));
+        };
+        check(&["one\ntwo\r\n", "th", "ree\n\nfo"], &["one", "two", "three", ""], "fo");
+        let long = "x".repeat(LINE_BYTES);
+        check(&[&format!("{long}{long}yz\n")], &[&long, &long, "yz"], "");
+        check(&[&long[1..], "a", "b"], &[&format!("{}a", &long[1..])], "b");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //! tells five fields from six – and where it is missing, what stands in its place tells what is wrong.
 
 use super::lines::{is_blank, word};
-use super::nearest::nearest;
 use super::report::quoted;
 use crate::common::duration;
+use crate::common::nearest::nearest;
 use crate::common::words::ClusterName;
+use crate::producer::schedule::Schedule;
 
 /// Words of a line that are looked at to say what is wrong with its head.
 const LOOKED_AT: usize = 12;
@@ -31,12 +32,10 @@ impl<'a, 'c> Header<'a, 'c> {
     pub(super) fn read(line: &'a str, clusters: &'c [ClusterName]) -> Self {
         let head = Head::of(line, clusters);
         let first = head.words.first().copied().unwrap_or("");
-        if first == "@every" {
-            head.every()
-        } else if first.starts_with('@') {
-            head.after(1)
-        } else {
-            head.fields()
+        match Schedule::widths(first) {
+            [1] => head.after(1),
+            [2] => head.every(),
+            _ => head.fields(),
         }
     }
 }

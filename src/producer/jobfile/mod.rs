@@ -14,7 +14,6 @@ mod fuzz;
 mod header;
 mod interned;
 mod lines;
-mod nearest;
 mod options;
 mod reader;
 mod report;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::nearest::nearest;
 use super::report::quoted;
 use super::zones::zone;
 use crate::common::duration;
+use crate::common::nearest::nearest;
 use crate::common::words::{JobName, Limits, RetryPolicy};
 
 /// The options, as messages list them.

@@ -86,6 +86,17 @@ fn options_reach_the_job() {
 }
 
 #[test]
+fn the_ticks_of_a_job_are_those_of_its_schedule_shifted() {
+    let job = job("[name=shifted jitter=50s] x");
+    let shift = job.shift();
+    assert!(shift > chrono::TimeDelta::zero(), "the name was chosen for it");
+    let tick = "2026-03-01T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() + shift;
+    let second = chrono::TimeDelta::seconds(1);
+    assert_eq!(job.next(tick - second), Some(tick));
+    assert_eq!(job.next(tick), Some(tick + chrono::TimeDelta::minutes(1)));
+}
+
+#[test]
 fn a_command_is_taken_verbatim() {
     for command in ["[ -f x ] && y", "x # y", "x 50% \"\t\" 'é'", "X=1 y", "x ]  z", "x  "] {
         assert_eq!(job(command).command, command);
@@ -230,6 +241,14 @@ fn a_file_that_is_none_is_given_up_after_a_thousand_problems() {
     let problems = parse("jobs", "x\n".repeat(5_000).as_bytes(), &clusters()).unwrap_err();
     assert_eq!(problems.len(), MAX_PROBLEMS + 1);
     assert!(problems[MAX_PROBLEMS].to_string().starts_with("jobs:1000: 1000 problems up to here"));
+    let read_on = |problems: usize| {
+        let content = "x\n".repeat(problems) + "@daily cluster-a y\n";
+        let clusters = clusters();
+        let mut reader = Reader::new("jobs", &clusters);
+        reader.read(content.as_bytes());
+        !reader.jobs.is_empty()
+    };
+    assert!(read_on(MAX_PROBLEMS - 1) && !read_on(MAX_PROBLEMS));
 }
 
 #[test]
@@ -245,4 +264,38 @@ fn the_demonstration_is_right_and_shows_what_it_should() {
     let schedule = |words: &str, zone: Tz| Schedule::parse(words, zone).unwrap();
     assert_eq!(*job("every-15-seconds").schedule, schedule("*/15 * * * * *", Tz::UTC));
     assert_eq!(*job("nightly-report").schedule, schedule("30 1 * * *", Tz::Europe__London));
+}
+
+/// The rows of a table of the reference whose first cell is a line of a job file, with what the second says of it.
+fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {
+    let reference = include_str!("../../../docs/jobfile.md");
+    let section = reference.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    let cells = |row: &'static str| row.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | ");
+    section.lines().filter_map(cells).filter(|(line, _)| !line.contains('…')).collect()
+}
+
+/// Whether a message is the one of the reference, which leaves out parts with `…`.
+fn is_as_documented(message: &str, documented: &str) -> bool {
+    let parts: Vec<&str> = documented.split('…').collect();
+    let found =
+        parts.iter().try_fold(message, |rest, part| rest.split_once(part.trim()).map(|(_, after)| after));
+    message.starts_with(parts[0].trim()) && found.is_some()
+}
+
+#[test]
+fn the_reference_quotes_the_messages_that_are_printed() {
+    let problems = rows("Problems");
+    assert!(problems.len() > 35, "{problems:?}");
+    for (line, documented) in problems {
+        let found = parse("jobs", line.as_bytes(), &clusters()).expect_err(line);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(is_as_documented(&found[0].what, documented), "{line}: {}, not {documented}", found[0].what);
+    }
+    let warnings = rows("Warnings");
+    assert!(warnings.len() > 6, "{warnings:?}");
+    for (line, documented) in warnings {
+        let found = read(line).warnings;
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(is_as_documented(&found[0].what, documented), "{line}: {}, not {documented}", found[0].what);
+    }
 }

@@ -2,8 +2,8 @@
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-use super::nearest::nearest;
 use super::report::quoted;
+use crate::common::nearest::nearest;
 
 /// Why a word is not a time zone, and what would be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

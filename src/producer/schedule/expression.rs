@@ -3,7 +3,7 @@
 use super::error::{ScheduleError, shown};
 use super::every::Every;
 use super::field::{DAY, HOUR, MINUTE, MONTH, Numbers, SECOND, WEEKDAY};
-use super::nearest::nearest;
+use crate::common::nearest::nearest;
 
 /// What an `@` word stands for.
 const SHORTHANDS: [(&str, &str); 7] = [
@@ -84,7 +84,7 @@ fn expand(word: &str) -> Result<&'static str, ScheduleError> {
         return Ok(fields);
     }
     let known: Vec<&str> = SHORTHANDS.iter().map(|(word, _)| *word).chain(["@every"]).collect();
-    let instead = match nearest(word, &known) {
+    let instead = match nearest(word, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("the words are {}", known.join(", ")),
     };

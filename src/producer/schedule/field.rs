@@ -1,7 +1,7 @@
 //! One field of an expression: text to a set of numbers. The grammar is crontab(5)'s.
 
 use super::error::{ScheduleError, shown};
-use super::nearest::nearest;
+use crate::common::nearest::nearest;
 
 /// A set of numbers below 64, a bit a number.
 pub(super) type Numbers = u64;
@@ -101,7 +101,7 @@ impl Field {
 
     fn unknown(&self, text: &str) -> ScheduleError {
         let Self { low, high, .. } = self;
-        let instead = match (nearest(text, self.names), self.names) {
+        let instead = match (nearest(text, self.names.iter().copied()), self.names) {
             (Some(name), _) => format!("did you mean `{name}`?"),
             (None, [first, .., last]) => format!("numbers {low}-{high}, or {first} to {last}"),
             (None, _) => format!("numbers {low}-{high}"),
@@ -172,7 +172,7 @@ mod tests {
         check_error(&MINUTE, "99999999999", "minute 99999999999 is out of range 0-59");
         check_error(&WEEKDAY, "8", "weekday 8 is out of range 0-7");
         check_error(&MONTH, "janury", "month `janury` is not known (did you mean `jan`?)");
-        check_error(&MONTH, "agu", "month `agu` is not known (numbers 1-12, or jan to dec)");
+        check_error(&MONTH, "agu", "month `agu` is not known (did you mean `aug`?)");
         check_error(&WEEKDAY, "Thursday", "weekday `Thursday` is not known (did you mean `thu`?)");
         check_error(&WEEKDAY, "5L", "weekday `5L` is not known (numbers 0-7, or sun to sat)");
         check_error(&HOUR, "mon", "hour `mon` is not known (numbers 0-23)");

@@ -16,7 +16,6 @@ mod every;
 mod expression;
 mod field;
 mod matcher;
-mod nearest;
 mod zone;
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(super) struct Member {
     pub(super) expires: Instant,
     pub(super) joining: Option<Ticket>,
     pub(super) syncing: Option<Ticket>,
+    /// Whether it has asked for its share of the present generation.
+    pub(super) synced: bool,
     pub(super) share: Vec<Owned>,
 }
 
@@ -156,10 +158,10 @@ impl Group {
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for id in ids {
             let joined = self.present_generation(&id);
-            if let Some(member) = self.members.get_mut(&id)
-                && let Some(ticket) = member.joining.take()
-            {
-                member.expires = now + member.session_timeout;
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            member.expires = now + member.session_timeout;
+            member.synced = false;
+            if let Some(ticket) = member.joining.take() {
                 self.answers.insert(ticket, Later::Joined(Ok(joined)));
             }
         }
@@ -195,10 +197,14 @@ impl Group {
         }
     }
 
-    /// The leader has shared out.
-    pub(super) fn stabilize(&mut self) {
-        self.phase = Phase::Stable;
-        self.patience = None;
+    /// Notes that a member has asked for its share. Until all have, it stays noted who has not.
+    pub(super) fn note_sync(&mut self, id: &str) {
+        if let Some(member) = self.members.get_mut(id) {
+            member.synced = true;
+        }
+        if self.members.values().all(|member| member.synced) {
+            self.patience = None;
+        }
     }
 
     /// The next instant at which something happens by itself.
@@ -224,13 +230,13 @@ impl Group {
             if self.patience.is_some_and(|at| at <= now) {
                 match self.phase {
                     Phase::Gathering => self.begin_generation(now),
-                    Phase::Assigning => {
-                        while let Some(id) = self.first(|member| member.syncing.is_none()) {
+                    Phase::Assigning | Phase::Stable => {
+                        while let Some(id) = self.first(|member| !member.synced) {
                             self.forget(&id);
                         }
                         self.rebalance(now);
                     }
-                    Phase::Empty | Phase::Stable => self.patience = None,
+                    Phase::Empty => self.patience = None,
                 }
             }
         }

@@ -43,25 +43,29 @@ impl Group {
         if protocol != self.protocol {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
-        let ticket = self.ticket();
         match self.phase {
-            Phase::Empty => return Err(ErrorCode::UnknownMemberId),
-            Phase::Gathering => return Err(ErrorCode::RebalanceInProgress),
+            Phase::Empty => Err(ErrorCode::UnknownMemberId),
+            Phase::Gathering => Err(ErrorCode::RebalanceInProgress),
             Phase::Assigning => {
+                let ticket = self.ticket();
+                self.note_sync(&holder.member_id);
                 if let Some(member) = self.members.get_mut(&holder.member_id) {
                     member.syncing = Some(ticket);
                 }
                 if self.leader.as_ref() == Some(&holder.member_id) {
                     self.share_out(assignment, now);
                 }
+                Ok(ticket)
             }
             Phase::Stable => {
+                let ticket = self.ticket();
+                self.note_sync(&holder.member_id);
+                self.touch(holder, now);
                 let share = self.members.get(&holder.member_id).map(|member| member.share.clone());
                 self.answer(Some(ticket), Later::Synced(share.ok_or(ErrorCode::UnknownMemberId)));
-                self.touch(holder, now);
+                Ok(ticket)
             }
         }
-        Ok(ticket)
     }
 
     fn share_out(&mut self, assignment: &[(String, Vec<Owned>)], now: Instant) {
@@ -69,13 +73,15 @@ impl Group {
         for (id, member) in &mut self.members {
             let share = assignment.iter().find(|(of, _)| of == id);
             member.share = share.map(|(_, share)| share.clone()).unwrap_or_default();
-            member.expires = now + member.session_timeout;
-            answers.push((member.syncing.take(), member.share.clone()));
+            if let Some(ticket) = member.syncing.take() {
+                member.expires = now + member.session_timeout;
+                answers.push((ticket, member.share.clone()));
+            }
         }
         for (ticket, share) in answers {
-            self.answer(ticket, Later::Synced(Ok(share)));
+            self.answer(Some(ticket), Later::Synced(Ok(share)));
         }
-        self.stabilize();
+        self.phase = Phase::Stable;
     }
 
     /// A sign of life.

@@ -62,6 +62,7 @@ impl Group {
             expires: now + request.session_timeout,
             joining: Some(ticket),
             syncing: None,
+            synced: false,
             share: Vec::new(),
         };
         self.protocol.clone_from(&request.protocol);

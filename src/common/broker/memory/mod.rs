@@ -19,6 +19,8 @@ mod holding;
 mod joining;
 mod log;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::sync::Arc;

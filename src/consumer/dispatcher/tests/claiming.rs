@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{Consumer, LEASE, World};
+use super::consumer::Consumer;
+use super::fixture::{LEASE, World};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 

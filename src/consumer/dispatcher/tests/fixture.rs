@@ -1,6 +1,5 @@
 //! A world of one topic, and consumers that are stepped by hand.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,24 +10,21 @@ use uuid::Uuid;
 
 use crate::common::broker::memory::{Faults, MemoryBroker};
 use crate::common::broker::{
-    Broker, BrokerError, Client, Commit, Committed, Deadline, Holder, ProduceBatch, Record, TopicPartition,
-    Want,
+    Broker, Client, Commit, Committed, Deadline, Holder, ProduceBatch, Record, TopicPartition, Want,
 };
 use crate::common::clock::Clock;
-use crate::common::membership::{self, Change, Member};
 use crate::common::topics::TopicSpec;
 use crate::common::wire::{self, DeadLetter, DeadRecord};
 use crate::common::words::{Attempt, ClusterName, Event, JobName, Limits, RetryPolicy, Run, RunId};
-use crate::consumer::dispatcher::{Act, Dispatcher, Now, Options};
+use crate::consumer::dispatcher::Now;
 use crate::consumer::holes;
-use crate::consumer::reading::read_all;
 
 pub(super) const TOPIC: &str = "c";
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 
 /// A clock that stands until it is turned.
 #[derive(Debug)]
-struct StillClock {
+pub(super) struct StillClock {
     began: Instant,
     turned: Mutex<Duration>,
 }
@@ -50,8 +46,8 @@ impl Clock for StillClock {
 
 /// Two partitions of attempts, and the topics around them.
 pub(super) struct World {
-    broker: MemoryBroker,
-    clock: Arc<StillClock>,
+    pub(super) broker: MemoryBroker,
+    pub(super) clock: Arc<StillClock>,
     client: Box<dyn Client>,
 }
 
@@ -80,11 +76,11 @@ impl World {
         *self.clock.turned.lock().unwrap() += by;
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Now { wall: self.clock.now(), mono: self.clock.monotonic() }
     }
 
-    fn soon(&self) -> Deadline {
+    pub(super) fn soon(&self) -> Deadline {
         self.clock.monotonic() + Duration::from_secs(10)
     }
 
@@ -172,112 +168,4 @@ pub(super) fn attempt(run: u128, not_before: Option<DateTime<Utc>>) -> Bytes {
         revision: String::new(),
     };
     wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before })
-}
-
-/// A consumer without its threads.
-pub(super) struct Consumer {
-    pub(super) member: Member,
-    members_client: Box<dyn Client>,
-    client: Box<dyn Client>,
-    pub(super) dispatcher: Dispatcher,
-    pub(super) holder: Option<Holder>,
-    plan: BTreeMap<i32, i64>,
-    /// The runs that were started, by number.
-    pub(super) started: Vec<u128>,
-    pub(super) notes: Vec<Event>,
-    pub(super) new_ids_asked_for: usize,
-}
-
-impl Consumer {
-    /// One that has joined and knows its share, and has stepped no further.
-    pub(super) fn join(world: &World) -> Self {
-        let group = "g".to_owned();
-        let consumer = "me".to_owned();
-        let session_timeout = Duration::from_secs(600);
-        let topic = TOPIC.to_owned();
-        let cluster = ClusterName::new(TOPIC).unwrap();
-        let options = membership::Options {
-            group: group.clone(),
-            topic: topic.clone(),
-            instance_id: None,
-            session_timeout,
-        };
-        let dispatcher = Dispatcher::new(Options { cluster, topic, group, consumer, lease: LEASE });
-        let mut new = Self {
-            member: Member::new(options),
-            members_client: world.broker.client("membership"),
-            client: world.broker.client("dispatch"),
-            dispatcher,
-            holder: None,
-            plan: BTreeMap::new(),
-            started: Vec::new(),
-            notes: Vec::new(),
-            new_ids_asked_for: 0,
-        };
-        new.next_generation(world);
-        new
-    }
-
-    /// Steps the membership, in which nobody else is, until it has a share.
-    pub(super) fn next_generation(&mut self, world: &World) {
-        for _ in 0..3 {
-            let (change, _) = self.member.step(self.members_client.as_mut(), world.clock.monotonic());
-            if let Some(change) = change {
-                self.dispatcher.changed(&change);
-                if let Change::Assigned { holder, .. } = change {
-                    self.holder = Some(holder);
-                    return;
-                }
-            }
-        }
-        panic!("no share");
-    }
-
-    /// Leaves, and comes back in another generation.
-    pub(super) fn next_generation_by_leaving(&mut self, world: &World) {
-        self.member.join_as_new();
-        self.next_generation(world);
-    }
-
-    pub(super) fn leave(mut self, world: &World) {
-        self.member.leave(self.members_client.as_mut(), world.clock.monotonic());
-    }
-
-    /// One step with so many free workers.
-    pub(super) fn step(&mut self, world: &World, free: usize) {
-        for act in self.dispatcher.step(self.client.as_mut(), world.now(), free) {
-            match act {
-                Act::Start(claimed) => self.started.push(claimed.attempt.run.id.0.as_u128()),
-                Act::JoinAsNew => self.new_ids_asked_for += 1,
-                Act::Read(plan) => self.plan = plan.into_iter().collect(),
-                Act::Note(event) => self.notes.push(event),
-            }
-        }
-    }
-
-    /// Reads what there is, as planned.
-    pub(super) fn poll(&mut self, world: &World) {
-        let generation = self.holder.as_ref().unwrap().generation;
-        for (partition, next) in &mut self.plan {
-            let want = Want { from: of(*partition), offset: *next, max_bytes: 1 << 20 };
-            let fetched = self.client.fetch(1, &[want], Duration::ZERO, world.soon()).unwrap().remove(0);
-            match fetched {
-                Ok(fetched) => {
-                    *next = fetched.next_offset;
-                    let records = read_all(fetched, &ClusterName::new(TOPIC).unwrap());
-                    self.dispatcher.read(generation, *partition, records, *next);
-                }
-                Err(BrokerError::Refused(_)) => self.dispatcher.lost_position(generation, *partition),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Reads and steps until nothing more comes of it.
-    pub(super) fn run(&mut self, world: &World, free: usize) {
-        for _ in 0..6 {
-            self.step(world, free);
-            self.poll(world);
-        }
-    }
 }

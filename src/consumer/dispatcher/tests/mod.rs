@@ -1,6 +1,7 @@
 //! The dispatcher on a broker in memory: no threads, and a clock that the test turns.
 
 mod claiming;
+mod consumer;
 mod fixture;
 mod ownership;
 mod positions;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{Consumer, World};
+use super::consumer::Consumer;
+use super::fixture::{World, of};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::membership::Change;
@@ -35,6 +36,19 @@ fn what_was_read_under_an_older_generation_is_not_taken() {
     world.publish(0, 1);
     consumer.run(&world, 1);
     assert_eq!(consumer.started, [1]);
+}
+
+#[test]
+fn a_partition_that_went_to_another_is_let_go() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    world.publish(0, 1);
+    world.publish(1, 2);
+    consumer.run(&world, 0);
+    let holder = consumer.holder.clone().unwrap();
+    consumer.dispatcher.changed(&Change::Assigned { holder, partitions: vec![of(1)] });
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [2]);
 }
 
 #[test]
@@ -134,16 +148,18 @@ fn without_a_membership_nothing_is_asked_of_the_broker() {
 
 #[test]
 fn a_first_claim_that_is_refused_is_not_taken_for_a_granted_one() {
-    // Two consumers that start together on a backlog: the claim of the first is refused, for the second has joined.
+    // Two consumers that start together on a new topic: the claim of the first is refused, for the second has joined.
     let mut world = World::new();
-    world.publish(0, 7);
     let mut first = Consumer::join(&world);
-    first.run(&world, 0);
+    first.step(&world, 0);
+    world.publish(0, 7);
+    first.poll(&world);
     world.faults().next(Call::Commit, Fate::Refused(ErrorCode::IllegalGeneration));
     first.run(&world, 1);
     assert_eq!((first.started.len(), world.claimed()), (0, vec![(0, 0)]));
     first.leave(&world);
+    world.publish(0, 8);
     let mut second = Consumer::join(&world);
     second.run(&world, 1);
-    assert_eq!(second.started, [7]);
+    assert_eq!(second.started, [7, 8]);
 }

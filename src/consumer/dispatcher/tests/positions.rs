@@ -1,8 +1,11 @@
 //! Where partitions go on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::fixture::{Consumer, TOPIC, World, of};
+use super::consumer::Consumer;
+use super::fixture::{TOPIC, World, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::words::Event;
 
@@ -127,4 +130,32 @@ fn a_topic_made_anew_is_read_from_its_start() {
     world.publish(0, 4);
     consumer.run(&world, 9);
     assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3, 4], Some((1, vec![]))));
+}
+
+#[test]
+fn a_record_too_long_to_be_read_at_once_is_read_on_where_it_stopped() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    for run in 1..=8 {
+        world.publish(0, run);
+    }
+    first.run(&world, 9);
+    assert_eq!(world.claimed().len(), 8);
+    first.leave(&world);
+    world.faults().expire_offsets("g");
+    // Of the two partitions of `cron-runs` the second cannot be read at first.
+    let fetches = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&fetches);
+    world.faults().decide(Box::new(move |client, call| {
+        let fetch = (client, call) == ("dispatch", Call::Fetch);
+        (fetch && counted.fetch_add(1, Ordering::Relaxed) == 1).then_some(Fate::RequestLost)
+    }));
+    let mut second = Consumer::join(&world);
+    second.step(&world, 9);
+    assert_eq!(world.committed(0), None);
+    world.turn_clock(Duration::from_millis(500));
+    second.step(&world, 9);
+    assert_eq!(fetches.load(Ordering::Relaxed), 3, "the first is not read again");
+    second.run(&world, 9);
+    assert_eq!((second.started.len(), world.committed(0)), (0, Some((8, vec![]))));
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::fixture::{Consumer, World, attempt, of};
+use super::consumer::Consumer;
+use super::fixture::{World, attempt, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::wire::DeadReason;
 use crate::common::words::Event;
@@ -24,7 +25,7 @@ fn a_letter_is_written_and_the_partition_goes_on() {
     assert_eq!((letters.len(), letters[0].reason, letters[0].place.offset), (1, DeadReason::Malformed, 0));
     assert_eq!(letters[0].original.as_ref().unwrap().value, Some(garbage()));
     assert!(matches!(consumer.notes[..], [Event::Unreadable { .. }]));
-    assert_eq!(consumer.dispatcher.counts().unreadable, 1);
+    assert_eq!(consumer.letters, [DeadReason::Malformed]);
 }
 
 #[test]

@@ -49,15 +49,13 @@ fn guard() -> io::Result<()> {
 }
 
 /// Out of reach of what is meant for the consumer: a session of our own, so that neither Ctrl-C nor a signal to its
-/// process group arrives; deaf to what asks politely; holding nothing open and no directory busy.
+/// process group arrives; deaf to what asks politely; keeping no directory busy.
 fn detach() -> io::Result<()> {
     setsid()?;
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         // SAFETY: ignoring a signal installs no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    // SAFETY: nothing of this process, which has just begun, owns a descriptor beyond the standard ones.
-    unsafe { libc::close_range(3, u32::MAX, 0) };
     std::env::set_current_dir("/")?;
     // The name in ps(1), which would be `exe`. Where it cannot be set, it is that.
     let _named = std::fs::write("/proc/self/comm", "cron-guard");

@@ -1,0 +1,5 @@
+//! What `tests/contract.rs` cannot say of both ends: what takes long, and what a test plants.
+
+mod faults;
+mod group;
+mod stepped;

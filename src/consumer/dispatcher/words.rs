@@ -1,0 +1,73 @@
+//! What goes into dispatch and what comes out of it.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::common::wire::DeadReason;
+use crate::common::words::{Attempt, ClusterName, Event, Place};
+
+/// What a dispatcher is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The cluster whose attempts may be run.
+    pub cluster: ClusterName,
+    /// The topic that they are read from.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+    /// Our name in events.
+    pub consumer: String,
+    /// How long a claim counts without a sign of life.
+    pub lease: Duration,
+}
+
+/// An attempt that is ours to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// What to run.
+    pub attempt: Attempt,
+    /// Where its message lies.
+    pub place: Place,
+    /// When the message was written, milliseconds since the epoch by its writer's clock.
+    pub published_ms: i64,
+    /// When the claim was confirmed.
+    pub claimed_at: DateTime<Utc>,
+}
+
+/// What follows from a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Hand it to a worker.
+    Start(Box<Claimed>),
+    /// Have the membership join under a new member id; nothing is claimed before.
+    JoinAsNew,
+    /// Read these partitions, each from its offset; nothing else is ours.
+    Read(Vec<(i32, i64)>),
+    /// A fact for log and `cron-runs`.
+    Note(Event),
+    /// A letter is confirmed for what could not be read.
+    Letter(DeadReason),
+    /// A call failed, for this reason; it is made again, and not at once.
+    Failed(&'static str),
+}
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Copies that were dropped.
+    pub copies: u64,
+    /// Claims that were refused.
+    pub refused: u64,
+    /// Claims that were confirmed after their lease and not started.
+    pub too_late: u64,
+}
+
+/// The instant of a step, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: DateTime<Utc>,
+    /// The monotonic clock.
+    pub mono: Instant,
+}

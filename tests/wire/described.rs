@@ -1,0 +1,140 @@
+//! `docs/PROTOCOL.md` says what is so.
+
+use std::collections::BTreeSet;
+
+use kafka_cron::common::topics;
+use kafka_cron::common::wire::WireError;
+use kafka_cron::common::words::{ClusterName, JobName, RunId};
+use kafka_cron::consumer::holes;
+use uuid::Uuid;
+
+use super::message::{read, sample};
+use super::page::{Field, Page};
+use super::samples::expected;
+
+#[test]
+fn the_page_and_the_samples_name_the_same_fields() {
+    let page = Page::read();
+    let (mut present, mut absent) = (BTreeSet::new(), BTreeSet::new());
+    for (name, _) in expected() {
+        for (at, section, object) in page.objects_of(&sample(name)) {
+            for (field, value) in &object {
+                let row = page.field(&section, field);
+                row.check_value(value).unwrap_or_else(|why| panic!("{name}{at}/{field}: {value} {why}"));
+                present.insert((section.clone(), field.clone()));
+            }
+            for row in page.fields(&section).iter().filter(|row| !object.contains_key(&row.name)) {
+                assert!(row.optional, "{name}{at} lacks {}, which is always there", row.name);
+                absent.insert((section.clone(), row.name.clone()));
+            }
+        }
+    }
+    let rows = |only: &dyn Fn(&Field) -> bool| -> BTreeSet<(String, String)> {
+        page.rows().filter(|(_, row)| only(row)).map(|(s, row)| (s.to_owned(), row.name.clone())).collect()
+    };
+    assert_eq!(present, rows(&|_| true), "every field of the page stands in a sample");
+    assert_eq!(absent, rows(&|row| row.optional), "every optional field is absent from a sample");
+}
+
+#[test]
+fn the_page_lists_the_words_that_are_used() {
+    let page = Page::read();
+    let check = |section: &str, field: &str| {
+        let all = expected();
+        let objects = all.keys().flat_map(|name| page.objects_of(&sample(name)));
+        let used = objects.filter(|(_, of, _)| of == section).filter_map(|(.., o)| o.get(field).cloned());
+        let used: BTreeSet<String> = used.filter_map(|word| word.as_str().map(str::to_owned)).collect();
+        assert_eq!(used, page.field(section, field).words(), "{section} {field}");
+    };
+    check("outcome", "kind");
+    check("finished", "then");
+    check("letter", "reason");
+    check("missed", "reason");
+    let events = ["claimed", "alive", "finished", "missed", "unreadable", "deleted_unread", "truncated"];
+    events.iter().for_each(|event| check(event, "event"));
+    check("letter", "record");
+    check("replayed", "record");
+}
+
+#[test]
+fn what_the_page_says_is_always_there_is_asked_for() {
+    let page = Page::read();
+    for (name, _) in expected() {
+        let whole = sample(name);
+        for (at, section, object) in page.objects_of(&whole) {
+            for field in object.keys().filter(|f| !page.field(&section, f).optional && *f != "environment") {
+                let mut message = whole.clone();
+                message.pointer_mut(&at).unwrap().as_object_mut().unwrap().remove(field);
+                let read = read(name, &message);
+                assert!(
+                    matches!(read, Err(WireError::Malformed(_))),
+                    "{name} without {at}/{field}: {read:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_run_id_of_the_page_is_the_one_that_is_computed() {
+    let page = Page::read();
+    let example = page.line_with("job backup, ");
+    let (job, instant) = example.trim().trim_start_matches("job ").split_once(", ").unwrap();
+    let id = page.line_with("    id    ").trim().trim_start_matches("id").trim().to_owned();
+    assert_eq!(RunId::of(&JobName::new(job).unwrap(), instant.parse().unwrap()).to_string(), id);
+    assert!(page.text().contains(&format!("name space `{}`", RunId::NAMESPACE)));
+    // By the RFC itself, from the name as the page spells it.
+    let name = page.line_with("    name  ").trim().trim_start_matches("name").trim().replace("\\000", "\0");
+    let name = name.split_whitespace().next().unwrap();
+    assert_eq!(Uuid::new_v5(&RunId::NAMESPACE, name.as_bytes()).to_string(), id);
+}
+
+#[test]
+fn the_topics_of_the_page_are_the_ones_that_are_created() {
+    let page = Page::read();
+    let common =
+        ["cleanup.policy=delete", "compression.type=uncompressed", "unclean.leader.election.enable=false"];
+    let created = topics::all(&[ClusterName::new("c").unwrap()], 2, 3);
+    let said: BTreeSet<(String, String, BTreeSet<String>)> = page
+        .table("created")
+        .map(|cells| {
+            let own = cells[2].split('`').skip(1).step_by(2);
+            let settings = common.into_iter().chain(["min.insync.replicas=2"]).chain(own).map(str::to_owned);
+            (cells[0].trim_matches('`').replace("<cluster>", "c"), cells[1].clone(), settings.collect())
+        })
+        .collect();
+    let is = |topic: &topics::TopicSpec| {
+        let settings = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (topic.name.clone(), topic.partitions.to_string(), settings)
+    };
+    assert_eq!(said, created.iter().map(is).collect());
+    assert!(common.iter().all(|setting| page.text().contains(&format!("`{setting}`"))));
+}
+
+#[test]
+fn the_holes_of_the_page_are_read_and_written_as_it_says() {
+    let topic_id: Uuid = "1b4e28ba-2fa1-41d2-883f-0016d3cca427".parse().unwrap();
+    let page = Page::read();
+    let check = |tail: &str, committed: i64, offsets: &[i64], is_shortest: bool| {
+        let text = format!("1;{topic_id};{tail}");
+        let offsets: BTreeSet<i64> = offsets.iter().copied().collect();
+        let read = holes::decode(&text, committed).unwrap().unwrap();
+        assert_eq!((read.topic_id, &read.offsets), (topic_id, &offsets), "{text}");
+        let written = holes::encode(topic_id, committed, &offsets).unwrap();
+        assert_eq!(written == text, is_shortest, "{written}");
+    };
+    // The page's examples, with what it says beside them.
+    for (tail, offsets) in [("R900x3,100x1", vec![100, 101, 102, 900]), ("B8:FQ", vec![992, 994, 996])] {
+        let line = page.line_with(&format!("    {tail} "));
+        assert!(offsets.iter().all(|offset: &i64| line.contains(&offset.to_string())), "{line}");
+        check(tail, 1000, &offsets, true);
+    }
+    check("", 0, &[], true);
+    check("R1x1", 1, &[0], true);
+    check("R10x10", 10, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], true);
+    // A reader takes either form, and ranges in any order.
+    check("B1:AQ", 1, &[0], false);
+    check("R1x1,3x1", 3, &[0, 2], false);
+    check("R1000000000x1", 1_000_000_000, &[0], true);
+    assert_eq!(holes::decode("", 7), Ok(None));
+}
