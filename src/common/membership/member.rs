@@ -214,8 +214,9 @@ impl Member {
             }
             _ => {}
         }
-        // The first failure and then one in a while: an outage is one thing to be told, not a thousand.
-        if self.failures.is_multiple_of(20) {
+        // Once it has lasted a second, and then once in a while: a fresh cluster needs that long to find coordinators,
+        // and an outage is one thing to be told, not a thousand.
+        if self.failures % 20 == 3 {
             log::warn!("group {group}: {what}: {error}; trying again");
         }
         self.failures = self.failures.saturating_add(1);
