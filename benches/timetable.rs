@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use kafka_cron::common::words::{ClusterName, JobName, Limits, RetryPolicy};
-use kafka_cron::producer::job::Job;
+use kafka_cron::producer::job::{CatchUp, Job, Overlap};
 use kafka_cron::producer::schedule::Schedule;
 use kafka_cron::producer::timetable::{Tick, Timetable};
 
@@ -61,8 +61,10 @@ fn job(number: usize, schedule: &Arc<Schedule>) -> Arc<Job> {
         environment: Arc::default(),
         cwd: None,
         user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
         retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
+        overlap: Overlap::Allow,
+        catch_up: CatchUp::default(),
     })
 }
 

@@ -36,6 +36,49 @@ pub struct Job {
     pub limits: Limits,
     /// How often and when it is tried again.
     pub retry: RetryPolicy,
+    /// What happens at a tick while the run before it is not finished.
+    pub overlap: Overlap,
+    /// Which of the ticks are published that were due while nobody published.
+    pub catch_up: CatchUp,
+}
+
+/// What happens at a tick while the run before it is not finished, retries that are pending included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is run all the same.
+    #[default]
+    Allow,
+    /// It is skipped.
+    Skip,
+    /// It waits; one at most, and the next is skipped.
+    Queue,
+}
+
+/// Which of the ticks are published that were due while nobody published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatchUp {
+    /// Which.
+    pub policy: CatchUpPolicy,
+    /// Those that were due longer ago are missed, whatever the policy.
+    pub window: Duration,
+}
+
+impl Default for CatchUp {
+    fn default() -> Self {
+        Self { policy: CatchUpPolicy::Last, window: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// Which of the ticks are published that were due while nobody published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CatchUpPolicy {
+    /// The last of them.
+    #[default]
+    Last,
+    /// All of them.
+    All,
+    /// None of them.
+    None,
 }
 
 impl Job {

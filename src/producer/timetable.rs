@@ -136,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy};
+    use crate::producer::job::{CatchUp, Overlap};
 
     /// A job by its name, with a jitter in seconds.
     fn job(name: &str, words: &str, jitter: u64) -> Arc<Job> {
@@ -148,8 +149,10 @@ mod tests {
             environment: Arc::default(),
             cwd: None,
             user: None,
-            limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+            limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
             retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
+            overlap: Overlap::Allow,
+            catch_up: CatchUp::default(),
         })
     }
 

@@ -101,7 +101,7 @@ pub fn attempt(command: &str) -> Attempt {
         environment: Arc::default(),
         cwd: None,
         user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
         retry: RetryPolicy { retries: 0, backoff_ms: 1, backoff_max_ms: 1 },
         revision: "r".to_owned(),
     };
@@ -116,7 +116,7 @@ pub fn with(command: &str, change: impl FnOnce(&mut Run)) -> Attempt {
 }
 
 pub fn limited(command: &str, timeout_ms: u64, grace_ms: u64) -> Attempt {
-    with(command, |run| run.limits = Limits { timeout_ms: Some(timeout_ms), grace_ms })
+    with(command, |run| run.limits = Limits { timeout_ms: Some(timeout_ms), grace_ms, deadline_ms: None })
 }
 
 /// Runs a command on a bench of its own.

@@ -105,7 +105,7 @@ fn publish(world: &World, name: &str, backoff_ms: u64) -> String {
         environment: Arc::default(),
         cwd: None,
         user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 1_000 },
+        limits: Limits { timeout_ms: None, grace_ms: 1_000, deadline_ms: None },
         retry: RetryPolicy { retries: 1, backoff_ms, backoff_max_ms: 60_000 },
         revision: "by hand".to_owned(),
     };

@@ -59,7 +59,7 @@ fn bare() -> Arc<Run> {
         environment: Arc::default(),
         cwd: None,
         user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
         retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
         revision: "0123456789ab".to_owned(),
     })
@@ -75,7 +75,7 @@ fn full() -> Arc<Run> {
         environment: Arc::new(environment),
         cwd: Some("/srv".to_owned()),
         user: Some("backup".to_owned()),
-        limits: Limits { timeout_ms: Some(7_200_000), grace_ms: 30_000 },
+        limits: Limits { timeout_ms: Some(7_200_000), grace_ms: 30_000, deadline_ms: None },
         retry: RetryPolicy { retries: 3, backoff_ms: 30_000, backoff_max_ms: 600_000 },
         ..Run::clone(&bare())
     })

@@ -85,6 +85,88 @@ pub enum Event {
         /// The last 8 KiB of what it wrote to stdout and stderr, invalid UTF-8 replaced.
         output_tail: String,
     },
+    /// A tick's message is in its cluster's topic. Written for jobs whose `overlap` is not `allow`. Key: job.
+    Published {
+        /// The run.
+        run: RunId,
+        /// Its job.
+        job: JobName,
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The instant that the schedule named.
+        scheduled_at: DateTime<Utc>,
+        /// Where its message lies.
+        place: Place,
+        /// When it was confirmed.
+        at: DateTime<Utc>,
+    },
+    /// A tick that waits for the end of the run before it (`overlap=queue`). Key: job.
+    Queued {
+        /// The job.
+        job: JobName,
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The instant that the schedule named.
+        scheduled_at: DateTime<Utc>,
+        /// The run that is not finished.
+        blocked_by: RunId,
+        /// When it was decided.
+        at: DateTime<Utc>,
+    },
+    /// A tick that is not run because the run before it is not finished. Key: job.
+    Skipped {
+        /// The job.
+        job: JobName,
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The instant that the schedule named.
+        scheduled_at: DateTime<Utc>,
+        /// The run that is not finished.
+        blocked_by: RunId,
+        /// When it was decided.
+        at: DateTime<Utc>,
+    },
+    /// The leader found that an attempt's consumer had died or been cut off. What follows stands in its topic. Key: run
+    /// id.
+    Lost {
+        /// The attempt.
+        #[serde(flatten)]
+        attempt: AttemptRef,
+        /// Its job.
+        job: JobName,
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The instant that the schedule named.
+        scheduled_at: DateTime<Utc>,
+        /// The consumer that had claimed it.
+        consumer: String,
+        /// Where its message lay.
+        place: Place,
+        /// What was done about it.
+        then: Then,
+        /// When it was decided.
+        at: DateTime<Utc>,
+    },
+    /// The leader sees the end of this partition. Written to each partition of `cron-runs`. Key: none.
+    Beat {
+        /// The producer that leads.
+        leader: String,
+        /// Counts the leader's beats on this partition.
+        number: u64,
+        /// When it was written.
+        at: DateTime<Utc>,
+    },
+    /// A job file came in force at the leader. Key: `revision`.
+    Revision {
+        /// The first 12 hexadecimal digits of a hash of its content.
+        revision: String,
+        /// The producer that leads.
+        leader: String,
+        /// Ticks after this instant are those of this file.
+        from: DateTime<Utc>,
+        /// When it was written.
+        at: DateTime<Utc>,
+    },
     /// Ticks that will never be run: one event a job and interval, never one a tick. Key: job.
     Missed {
         /// The job.
@@ -149,6 +231,30 @@ pub struct RunningAttempt {
 pub enum MissedReason {
     /// The message is larger than the cluster's topic takes (`max.message.bytes`).
     TooLarge,
+    /// They were due while nobody published, and the job's `catchup` does not ask for them.
+    NotCaughtUp,
+    /// They were due longer ago than the job's `catchup_window`.
+    Window,
+    /// They were due longer ago than the job's `deadline`.
+    Deadline,
+    /// Nobody knows what was published then: the cursor is gone although the topic has records.
+    NoCursor,
+    /// The tick waited for the run before it, and the job is gone from the job file.
+    Removed,
+}
+
+impl MissedReason {
+    /// The word of the wire format, also used as a metric label.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::NotCaughtUp => "not_caught_up",
+            Self::Window => "window",
+            Self::Deadline => "deadline",
+            Self::NoCursor => "no_cursor",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// What followed from the end of an attempt.

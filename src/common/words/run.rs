@@ -46,6 +46,9 @@ pub struct Limits {
     pub timeout_ms: Option<u64>,
     /// Milliseconds between TERM and KILL.
     pub grace_ms: u64,
+    /// Milliseconds after the scheduled instant from which no attempt is started any more; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
 }
 
 /// How often and when a failed attempt is tried again.

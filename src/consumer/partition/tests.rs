@@ -18,7 +18,7 @@ fn message(run: u128, not_before: Option<i64>) -> Held {
         environment: Arc::default(),
         cwd: None,
         user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 0 },
+        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
         retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
         revision: String::new(),
     };

@@ -17,7 +17,7 @@ use super::report::{Report, quoted};
 use super::settings::{self, Settings};
 use super::zones::zone;
 use crate::common::words::{ClusterName, JobName};
-use crate::producer::job::Job;
+use crate::producer::job::{CatchUp, Job, Overlap};
 
 /// What has been read so far.
 pub(super) struct Reader<'c> {
@@ -138,6 +138,8 @@ impl<'c> Reader<'c> {
                 user: body.settings.user,
                 limits: body.settings.limits,
                 retry: body.settings.retry,
+                overlap: Overlap::default(),
+                catch_up: CatchUp::default(),
             }));
         }
     }

@@ -44,7 +44,7 @@ impl Default for Settings {
         Self {
             name: None,
             retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 60 * 60 * 1000 },
-            limits: Limits { timeout_ms: None, grace_ms: 10_000 },
+            limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
             jitter: Duration::ZERO,
             cwd: None,
             user: None,
@@ -216,7 +216,7 @@ mod tests {
     fn the_defaults_are_those_of_the_reference() {
         let defaults = Settings::default();
         assert_eq!(defaults.retry, RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 });
-        assert_eq!(defaults.limits, Limits { timeout_ms: None, grace_ms: 10_000 });
+        assert_eq!(defaults.limits, Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None });
         assert_eq!(defaults.jitter, Duration::ZERO);
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::common::clock::ManualClock;
 use crate::common::metrics::{Beats, Metrics};
 use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy};
-use crate::producer::job::Job;
+use crate::producer::job::{CatchUp, Job, Overlap};
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 
@@ -41,8 +41,10 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
             environment: Arc::new(BTreeMap::new()),
             cwd: None,
             user: None,
-            limits: Limits { timeout_ms: None, grace_ms: 0 },
+            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
             retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
+            overlap: Overlap::Allow,
+            catch_up: CatchUp::default(),
         };
         let (to_publisher, queue) = bounded(TICK_BATCHES);
         let timetable = Timetable::new(&[Arc::new(job)], at(now));

@@ -163,7 +163,7 @@ pub(super) fn attempt(run: u128, not_before: Option<DateTime<Utc>>) -> Bytes {
         environment: Arc::default(),
         cwd: None,
         user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 0 },
+        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
         retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
         revision: String::new(),
     };
