@@ -153,7 +153,7 @@ impl Dispatching {
 
     /// `false` when there is no going on.
     fn changed(&mut self, change: &Change) -> bool {
-        if let Change::Assigned { holder, partitions } = change {
+        if let Change::Assigned { holder, partitions, .. } = change {
             self.generation = holder.generation;
             let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
             log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);

@@ -85,7 +85,7 @@ impl Dispatcher {
             self.counts.refused += pending.claims.values().map(Vec::len).sum::<usize>() as u64;
         }
         match change {
-            Change::Assigned { holder, partitions } => {
+            Change::Assigned { holder, partitions, .. } => {
                 self.to_load = partitions.iter().map(|p| p.partition).collect();
                 self.holder = Some(holder.clone());
                 self.waits_for_new_id = false;

@@ -5,6 +5,7 @@
 
 pub mod job;
 pub mod jobfile;
+pub mod leadership;
 pub mod measures;
 pub mod publisher;
 pub mod schedule;

@@ -31,6 +31,8 @@ pub enum Change {
         holder: Holder,
         /// Our partitions; empty where there are more members than partitions.
         partitions: Vec<TopicPartition>,
+        /// Whether the group has no other member.
+        alone: bool,
     },
     /// We are no member any more; another one may read what was ours.
     Lost,
@@ -41,7 +43,7 @@ pub enum Change {
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Outside,
-    Joined { leads: bool },
+    Joined { leads: bool, alone: bool },
     Fenced,
 }
 
@@ -56,6 +58,8 @@ pub struct Member {
     /// The generation of the share: while a later one is still being shared out, it is older than `generation`.
     share_generation: i32,
     as_new: bool,
+    /// When the last request was sent whose answer proved that we are a member.
+    proven: Option<Instant>,
     failures: u32,
     /// Partitions of the topic at the last assignment that we made as the group's leader.
     shared_out: Option<i32>,
@@ -77,10 +81,17 @@ impl Member {
             share: Vec::new(),
             share_generation: -1,
             as_new: false,
+            proven: None,
             failures: 0,
             shared_out: None,
             next_look: None,
         }
+    }
+
+    /// When the last request was sent whose answer proved that we are a member: our session cannot have ended before
+    /// its time-out from then. `None` while we are none.
+    pub fn proven(&self) -> Option<Instant> {
+        self.proven
     }
 
     /// Leave, and join under a new member id with the next step: a commit of ours may still be under way on a
@@ -99,7 +110,7 @@ impl Member {
         match self.state {
             State::Fenced => (None, Duration::from_secs(3600)),
             State::Outside => self.join(client, now),
-            State::Joined { leads } => {
+            State::Joined { leads, .. } => {
                 if leads && self.topic_has_grown(client, now) {
                     return self.join(client, now);
                 }
@@ -126,6 +137,7 @@ impl Member {
         self.generation = -1;
         self.share.clear();
         self.share_generation = -1;
+        self.proven = None;
         self.state = State::Outside;
     }
 
@@ -158,7 +170,11 @@ impl Member {
         match client.join(&request, by).and_then(|joined| self.sync(client, joined, by)) {
             Ok(()) => {
                 self.failures = 0;
-                let change = Change::Assigned { holder: self.holder(), partitions: flatten(&self.share) };
+                // The coordinator's clock for us starts when it answers the join, which is later than this.
+                self.proven = Some(now);
+                let alone = matches!(self.state, State::Joined { alone: true, .. });
+                let partitions = flatten(&self.share);
+                let change = Change::Assigned { holder: self.holder(), partitions, alone };
                 (Some(change), self.beat_every())
             }
             Err(error) => self.failed("joining", &error),
@@ -168,7 +184,7 @@ impl Member {
     fn sync(&mut self, client: &mut dyn Client, joined: Joined, by: Instant) -> Result<(), BrokerError> {
         self.member_id = joined.member_id;
         self.generation = joined.generation;
-        let leads = !joined.members.is_empty();
+        let (leads, alone) = (!joined.members.is_empty(), joined.members.len() == 1);
         let mut shares = Vec::new();
         if leads {
             let topic = client.topic(&self.options.topic, by)?;
@@ -179,7 +195,7 @@ impl Member {
         }
         self.share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
         self.share_generation = self.generation;
-        self.state = State::Joined { leads };
+        self.state = State::Joined { leads, alone };
         Ok(())
     }
 
@@ -187,6 +203,7 @@ impl Member {
         match client.heartbeat(&self.holder(), now + Duration::from_secs(2)) {
             Ok(()) => {
                 self.failures = 0;
+                self.proven = Some(now);
                 (None, self.beat_every())
             }
             Err(BrokerError::Refused(ErrorCode::RebalanceInProgress)) => self.join(client, now),
@@ -240,7 +257,8 @@ impl Member {
     /// Often enough that a rebalance is noticed within a second, and that several beats may fail.
     fn beat_every(&self) -> Duration {
         let usual = (self.options.session_timeout / 6).min(Duration::from_secs(1));
-        let waits_for_topic = self.shared_out.is_none() && self.state == State::Joined { leads: true };
+        let waits_for_topic =
+            self.shared_out.is_none() && matches!(self.state, State::Joined { leads: true, .. });
         if waits_for_topic { usual.min(LOOK_EVERY_WHILE_MISSING) } else { usual }
     }
 }

@@ -5,8 +5,10 @@
 
 mod assignor;
 mod member;
+mod standing;
 mod thread;
 
 pub use assignor::{NAME as ASSIGNOR, assign, flatten};
 pub use member::{Change, Member, Options};
+pub use standing::Standing;
 pub use thread::Membership;

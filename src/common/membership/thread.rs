@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::{Change, Member, Options};
+use super::{Change, Member, Options, Standing};
 use crate::common::broker::Client;
 use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
@@ -35,16 +35,19 @@ impl Membership {
         mut client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         beat: Beat,
-    ) -> io::Result<(Self, Receiver<Change>)> {
+    ) -> io::Result<(Self, Receiver<Change>, Standing)> {
         // Two may be asked for the same at once (full: it is asked for already); one change waits to be taken.
         let (asks, asked) = bounded(2);
         let (changes, changed) = bounded(1);
+        let standing = Standing::new(clock.monotonic());
+        let proof = standing.clone();
         let thread = spawn("membership", move || {
             let mut member = Member::new(options);
-            run(&mut member, client.as_mut(), clock.as_ref(), &asked, &changes, &beat);
+            run(&mut member, client.as_mut(), clock.as_ref(), &asked, &changes, &proof, &beat);
+            proof.set(None);
             member.leave(client.as_mut(), clock.monotonic());
         })?;
-        Ok((Self { asks, _thread: thread }, changed))
+        Ok((Self { asks, _thread: thread }, changed, standing))
     }
 
     /// Has the member leave and come back under a new member id, see [`Member::join_as_new`]. Returns at once.
@@ -62,6 +65,7 @@ fn run(
     clock: &dyn Clock,
     asked: &Receiver<Ask>,
     changes: &Sender<Change>,
+    proof: &Standing,
     beat: &Beat,
 ) {
     let mut untaken: Option<Change> = None;
@@ -86,6 +90,7 @@ fn run(
         }
         beat.touch(clock.now());
         let (change, next) = member.step(client, clock.monotonic());
+        proof.set(member.proven());
         wait = next;
         untaken = change.or(untaken);
     }

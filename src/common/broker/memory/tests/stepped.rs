@@ -36,7 +36,7 @@ fn members_that_are_stepped_in_turn_share_a_topic_without_waiting() {
     let mut all = Vec::new();
     let mut generations = Vec::new();
     for (_, _, last) in &members {
-        let Some(Change::Assigned { holder, partitions }) = last else { panic!("{last:?}") };
+        let Some(Change::Assigned { holder, partitions, .. }) = last else { panic!("{last:?}") };
         generations.push(holder.generation);
         all.extend(partitions.iter().map(|of| of.partition));
     }

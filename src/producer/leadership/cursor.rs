@@ -1,0 +1,111 @@
+//! What a committed cursor means, and what it means when there is none.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::common::broker::Committed;
+
+/// A cursor may lie this far ahead of our clock: hosts' clocks differ, and the one before us was a little fast.
+const AHEAD: Duration = Duration::from_secs(30);
+
+/// What the broker knows of a cluster's cursor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    /// What is committed.
+    pub committed: Option<&'a Committed>,
+    /// Whether the cluster's topic holds, or held, a record.
+    pub is_used: bool,
+}
+
+/// Where a cluster goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub cursor: DateTime<Utc>,
+    /// A reboot whose jobs are still owed their tick.
+    pub reboot: Option<DateTime<Utc>>,
+    /// The cursor was lost.
+    pub is_gap: bool,
+    /// How far the cursor lies ahead of our clock, where that is too far.
+    pub ahead: Duration,
+}
+
+/// Judges what was found. No cursor and an unused topic is a first start: nothing is owed from before. No cursor and a
+/// topic that was used means that it expired (offsets do, seven days after their group is empty) or was deleted.
+pub(super) fn judge(found: Found<'_>, window: Duration, now: DateTime<Utc>) -> Judged {
+    let begin = |cursor, is_gap| Judged { cursor, reboot: None, is_gap, ahead: Duration::ZERO };
+    let known = found.committed.and_then(|c| Some((DateTime::from_timestamp_millis(c.offset)?, c)));
+    let Some((cursor, committed)) = known else {
+        let window = TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX);
+        let lost = now.checked_sub_signed(window).unwrap_or(DateTime::UNIX_EPOCH);
+        return if found.is_used { begin(second(lost), true) } else { begin(second(now), false) };
+    };
+    let ahead = (cursor - now).to_std().unwrap_or_default();
+    let reboot = reboot(&committed.metadata).filter(|at| *at > cursor);
+    Judged { reboot, ahead: if ahead > AHEAD { ahead } else { Duration::ZERO }, ..begin(cursor, false) }
+}
+
+/// The whole second that an instant is in.
+pub(super) fn second(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
+}
+
+/// The text beside a cursor: `1;` and the milliseconds of the last reboot, where there was one.
+pub(super) fn metadata(reboot: Option<DateTime<Utc>>) -> String {
+    format!("1;{}", reboot.map_or_else(String::new, |at| at.timestamp_millis().to_string()))
+}
+
+fn reboot(metadata: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(metadata.strip_prefix("1;")?.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn check(
+        committed: Option<(&str, Option<&str>)>,
+        is_used: bool,
+        (cursor, reboot, is_gap, ahead): (&str, Option<&str>, bool, u64),
+    ) {
+        let committed = committed.map(|(cursor, reboot)| Committed {
+            offset: at(cursor).timestamp_millis(),
+            metadata: metadata(reboot.map(at)),
+        });
+        let found = Found { committed: committed.as_ref(), is_used };
+        let judged = judge(found, DAY, at("2026-11-24T12:00:00.700Z"));
+        let ahead = Duration::from_millis(ahead);
+        assert_eq!(judged, Judged { cursor: at(cursor), reboot: reboot.map(at), is_gap, ahead });
+    }
+
+    #[test]
+    fn a_cursor_counts_and_a_lost_one_is_told_from_a_first_start() {
+        check(None, false, ("2026-11-24T12:00:00Z", None, false, 0));
+        check(None, true, ("2026-11-23T12:00:00Z", None, true, 0));
+        let eleven = "2026-11-24T11:00:00Z";
+        check(Some((eleven, None)), true, (eleven, None, false, 0));
+        check(Some((eleven, None)), false, (eleven, None, false, 0));
+    }
+
+    #[test]
+    fn a_cursor_from_the_future_is_waited_for() {
+        let soon = "2026-11-24T12:00:20Z";
+        check(Some((soon, None)), true, (soon, None, false, 0));
+        let late = "2026-11-24T13:00:00Z";
+        check(Some((late, None)), true, (late, None, false, 3_599_300));
+    }
+
+    #[test]
+    fn a_reboot_is_owed_until_the_cursor_has_passed_it() {
+        let (eleven, later) = ("2026-11-24T11:00:00Z", "2026-11-24T11:00:05Z");
+        check(Some((eleven, Some(later))), true, (eleven, Some(later), false, 0));
+        check(Some((later, Some(eleven))), true, (later, None, false, 0));
+        check(Some((eleven, Some(eleven))), true, (eleven, None, false, 0));
+    }
+}

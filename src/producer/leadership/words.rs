@@ -1,0 +1,76 @@
+//! What leadership is told, and what it says.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::common::broker::BrokerError;
+use crate::common::words::{ClusterName, RunId};
+
+/// What leadership is about.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The clusters whose cursors are kept, in the timer's order.
+    pub clusters: Vec<ClusterName>,
+    /// Where a cursor is lost, ticks that were due longer ago than this are given up.
+    pub window: Duration,
+}
+
+/// The instant of a step, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: DateTime<Utc>,
+    /// The monotonic clock.
+    pub mono: Instant,
+}
+
+/// How far every cluster is; the newest of a term replaces those before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// The term.
+    pub epoch: u64,
+    /// The cursors, in the order of the clusters.
+    pub cursors: Vec<DateTime<Utc>>,
+}
+
+/// Where a cluster begins in a term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Ticks after this are owed.
+    pub cursor: DateTime<Utc>,
+    /// The instant of a reboot whose jobs are owed a tick.
+    pub reboot: Option<DateTime<Utc>>,
+    /// What is published already of what is owed.
+    pub published: HashSet<RunId>,
+    /// Nobody knows what was published before the cursor: it was lost.
+    pub is_gap: bool,
+}
+
+/// What follows from a step.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Act {
+    /// We lead, in our term of this number.
+    Begin {
+        /// The term.
+        epoch: u64,
+    },
+    /// A cluster's ticks are ours from here on.
+    Lane {
+        /// The term.
+        epoch: u64,
+        /// The cluster's number.
+        cluster: usize,
+        /// Where it begins.
+        start: Start,
+    },
+    /// We lead no more.
+    End,
+    /// These cursors are committed.
+    Kept(Vec<DateTime<Utc>>),
+    /// A cursor lies so far ahead of our clock: another host's clock, or ours, is wrong. Nothing begins before that.
+    ClockBehind(Duration),
+    /// A call failed; it is made again.
+    Failed(BrokerError),
+}
