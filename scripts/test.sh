@@ -69,5 +69,7 @@ stage lints cargo clippy --locked --quiet --all-targets -- -D warnings
 stage build cargo build --locked --all-targets
 stage kafka jars
 stage broker broker
+# Tests of the programs mostly wait: for seconds of the clock, for sessions to run out.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 echo "== tests"
 cargo test --locked
