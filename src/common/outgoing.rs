@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::bounds::PRODUCE_BATCH_BYTES;
 use super::broker::{BrokerError, Client, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for};
@@ -21,6 +22,19 @@ pub struct Outgoing {
     pub value: Bytes,
 }
 
+/// A batch that is confirmed.
+#[derive(Debug)]
+pub struct Written {
+    /// The topic's id.
+    pub topic_id: Uuid,
+    /// Where the records lie.
+    pub to: TopicPartition,
+    /// The offset of the first.
+    pub base_offset: i64,
+    /// The records.
+    pub records: Vec<Outgoing>,
+}
+
 /// Records that were not confirmed, and why.
 #[derive(Debug)]
 pub struct Unwritten {
@@ -33,7 +47,14 @@ pub struct Unwritten {
 /// Writes records, and remembers how many partitions topics have.
 #[derive(Debug, Default)]
 pub struct Writer {
-    counts: BTreeMap<Arc<str>, (i32, Option<Instant>)>,
+    topics: BTreeMap<Arc<str>, Topic>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Topic {
+    id: Uuid,
+    partitions: i32,
+    believed_until: Option<Instant>,
 }
 
 /// How long a number of partitions is believed: topics are enlarged by hand and seldom.
@@ -49,6 +70,18 @@ impl Writer {
         timestamp_ms: i64,
         by: Instant,
     ) -> Vec<Unwritten> {
+        self.write_and_tell(client, records, timestamp_ms, by, |_| {})
+    }
+
+    /// As [`Self::write`], and tells where what is confirmed lies.
+    pub fn write_and_tell(
+        &mut self,
+        client: &mut dyn Client,
+        records: Vec<Outgoing>,
+        timestamp_ms: i64,
+        by: Instant,
+        mut confirmed: impl FnMut(Written),
+    ) -> Vec<Unwritten> {
         let mut unwritten = Vec::new();
         let mut queue = self.batches(client, records, by, &mut unwritten);
         while !queue.is_empty() {
@@ -58,13 +91,17 @@ impl Writer {
             let mut halves = Vec::new();
             for ((to, mut records), answer) in queue.drain(..).zip(answers) {
                 match answer {
-                    Ok(_) => {}
+                    Ok(at) => {
+                        let topic_id =
+                            self.topics.get(to.topic.as_str()).map_or(Uuid::nil(), |topic| topic.id);
+                        confirmed(Written { topic_id, to, base_offset: at.base_offset, records });
+                    }
                     Err(BrokerError::Refused(ErrorCode::MessageTooLarge)) if records.len() > 1 => {
                         let second = records.split_off(records.len() / 2);
                         halves.extend([(to.clone(), records), (to, second)]);
                     }
                     Err(error) => {
-                        self.counts.remove(to.topic.as_str());
+                        self.topics.remove(to.topic.as_str());
                         unwritten.push(Unwritten { records, error });
                     }
                 }
@@ -102,16 +139,17 @@ impl Writer {
         by: Instant,
     ) -> Result<i32, BrokerError> {
         // Deadlines stand for the time of the call, so that no clock is needed here.
-        if let Some((count, Some(until))) = self.counts.get(topic)
-            && by < *until
+        if let Some(known) = self.topics.get(topic)
+            && known.believed_until.is_some_and(|until| by < until)
         {
-            return Ok(*count);
+            return Ok(known.partitions);
         }
         let missing = || BrokerError::NotSent(format!("topic {topic} does not exist yet"));
         let state = client.topic(topic, by)?.ok_or_else(missing)?;
-        let count = i32::try_from(state.partitions.len()).unwrap_or(1);
-        self.counts.insert(Arc::clone(topic), (count, by.checked_add(BELIEVED)));
-        Ok(count)
+        let partitions = i32::try_from(state.partitions.len()).unwrap_or(1);
+        let known = Topic { id: state.id, partitions, believed_until: by.checked_add(BELIEVED) };
+        self.topics.insert(Arc::clone(topic), known);
+        Ok(partitions)
     }
 }
 

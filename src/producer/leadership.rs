@@ -8,6 +8,7 @@
 //! commit them in our own name, read what is published already, begin.
 
 mod cursor;
+mod mandate;
 mod thread;
 mod words;
 
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use self::cursor::{Found, Judged, judge};
+pub use self::mandate::Mandate;
 pub use self::thread::{Lead, Lines};
 pub use self::words::{Act, Keep, Now, Options, Start};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Holder, Position, TopicPartition};

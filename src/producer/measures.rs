@@ -1,7 +1,7 @@
 //! What a producer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
 use chrono::{DateTime, Utc};
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::common::metrics::{LATENESS_SECONDS, Metrics};
 use crate::common::words::ClusterName;
@@ -62,6 +62,38 @@ impl Measures {
             failures: self.failures.clone(),
             missed: self.missed.clone(),
             cluster: cluster.to_owned(),
+        }
+    }
+}
+
+/// What the timer shows.
+#[derive(Debug, Clone)]
+pub struct TimerMeasures {
+    /// 1 while we lead.
+    pub leader: IntGauge,
+    cursors: GaugeVec,
+    clusters: Vec<ClusterName>,
+}
+
+impl TimerMeasures {
+    /// Registers the metrics; `clusters` in the timer's order.
+    pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
+        Self {
+            leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
+            cursors: metrics.levels(
+                "cron_cursor_seconds",
+                "Every tick due up to this instant has its fate on record; seconds since the epoch.",
+                &["cluster"],
+            ),
+            clusters: clusters.to_vec(),
+        }
+    }
+
+    /// These cursors are committed.
+    pub fn kept(&self, cursors: &[DateTime<Utc>]) {
+        for (cluster, cursor) in self.clusters.iter().zip(cursors) {
+            #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
+            self.cursors.with_label_values(&[cluster.as_str()]).set(cursor.timestamp_millis() as f64 / 1e3);
         }
     }
 }

@@ -3,12 +3,15 @@
 //! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`]. The
 //! threads are [`timer`] and [`publisher`].
 
+pub mod in_force;
 pub mod job;
 pub mod jobfile;
+pub mod lane;
 pub mod leadership;
 pub mod measures;
 pub mod publisher;
 pub mod schedule;
 pub mod setup;
 pub mod timer;
+pub mod timing;
 pub mod timetable;

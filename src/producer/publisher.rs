@@ -10,6 +10,8 @@ use bytes::Bytes;
 use chrono::SecondsFormat;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use super::lane::Kind;
+use super::leadership::Mandate;
 use super::measures::ClusterMeasures;
 use super::setup;
 use super::timetable::Tick;
@@ -23,18 +25,28 @@ use crate::common::thread::{Joined, spawn};
 use crate::common::words::{Attempt, ClusterName, Event, MissedReason};
 use crate::common::{topics, wire};
 
-/// Ticks of one cluster, all due.
+/// Ticks of one cluster, all due, and events about those that are not run.
 #[derive(Debug)]
 pub struct Batch {
+    /// The term in which it may be written.
+    pub epoch: u64,
+    /// What of a lane it is; `None` for the ticks of a reboot.
+    pub kind: Option<Kind>,
     /// The ticks, in the order of their instants.
     pub ticks: Vec<Tick>,
+    /// For `cron-runs`.
+    pub events: Vec<Event>,
     /// Which job file they are of.
     pub revision: Arc<str>,
 }
 
-/// Every tick of a cluster's oldest batch under way has its fate on record.
+/// Every tick of a cluster's oldest batch of a kind has its fate on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmed {
+    /// The batch's term.
+    pub epoch: u64,
+    /// What of a lane it was; `None` for the ticks of a reboot.
+    pub kind: Option<Kind>,
     /// The cluster's number in the timer's list.
     pub cluster: usize,
 }
@@ -56,6 +68,8 @@ pub struct Around {
     pub client: Box<dyn Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The leave to write, asked for before each write.
+    pub mandate: Mandate,
     /// To the timer. It has room for all the batches that can be under way, so a publisher never waits here.
     pub confirmed: Sender<Confirmed>,
     /// What it counts.
@@ -105,6 +119,25 @@ struct Publishing {
     is_away: bool,
 }
 
+/// How a batch ended.
+enum Ended {
+    /// All of it has its fate on record.
+    Written,
+    /// Its term is over: whoever leads now finds what is missing by the cursor.
+    Abandoned,
+    /// We end, and Kafka is away.
+    GivenUp,
+}
+
+/// The record of an event about ticks.
+fn about_a_job(event: &Event) -> Option<Outgoing> {
+    let (Event::Missed { job, .. } | Event::Skipped { job, .. } | Event::Queued { job, .. }) = event else {
+        return None;
+    };
+    let key = job.as_str().to_owned().into();
+    Some(Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(event) })
+}
+
 fn is_too_large(error: &BrokerError) -> bool {
     *error == BrokerError::Refused(ErrorCode::MessageTooLarge)
 }
@@ -129,11 +162,14 @@ impl Publishing {
             select! {
                 recv(queue) -> batch => {
                     let Ok(batch) = batch else { return };
-                    if !self.publish(&batch) {
-                        return;
+                    match self.publish(&batch) {
+                        Ended::Written => {}
+                        Ended::Abandoned => continue,
+                        Ended::GivenUp => return,
                     }
                     self.around.measures.under_way.sub(i64::try_from(batch.ticks.len()).unwrap_or(0));
-                    let confirmed = Confirmed { cluster: self.options.number };
+                    let Batch { epoch, kind, .. } = batch;
+                    let confirmed = Confirmed { epoch, kind, cluster: self.options.number };
                     if self.around.confirmed.send(confirmed).is_err() {
                         log::debug!("the timer has ended; nobody asks what is confirmed");
                     }
@@ -160,14 +196,20 @@ impl Publishing {
         }
     }
 
-    /// Writes a batch until each tick of it has its fate on record. `false` when it was told to give up.
-    fn publish(&mut self, batch: &Batch) -> bool {
+    /// Writes a batch until each tick of it has its fate on record, or its term is over.
+    fn publish(&mut self, batch: &Batch) -> Ended {
         let mut records: Vec<Outgoing> =
             batch.ticks.iter().map(|tick| self.message(tick, &batch.revision)).collect();
         let keys = records.iter().map(|record| record.key.clone());
         let mut unconfirmed: HashMap<Bytes, &Tick> = keys.zip(&batch.ticks).collect();
+        records.extend(batch.events.iter().filter_map(about_a_job));
         let mut wait = FIRST_WAIT;
         loop {
+            if !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
+                let (cluster, left) = (&self.options.cluster, records.len());
+                log::info!("{cluster}: {left} records are left to whoever leads now");
+                return Ended::Abandoned;
+            }
             let unwritten = self.write(records);
             records = Vec::new();
             let mut waiting = HashMap::new();
@@ -185,13 +227,13 @@ impl Publishing {
             }
             self.count(unconfirmed.into_values().collect());
             if records.is_empty() {
-                return true;
+                return Ended::Written;
             }
             unconfirmed = waiting;
             if !self.pause(&mut wait) {
                 let (cluster, left) = (&self.options.cluster, records.len());
                 log::warn!("{cluster}: {left} ticks are due and could not be published before the end");
-                return false;
+                return Ended::GivenUp;
             }
         }
     }

@@ -1,50 +1,57 @@
-//! The thread `timer`: owns the timetables, one a cluster, wakes for the next tick, and hands what is due to the
-//! cluster's publisher. It never learns that Kafka exists.
+//! The thread `timer`: steps [`Timing`] – wakes for the next tick, and hands what is due to the cluster's publisher.
 //!
-//! In the cycle timer → publisher → timer it is the one that never waits on a send: it takes ticks from a timetable
-//! only while that cluster has fewer batches under way than its channel has places. What is due and not taken stays
-//! in the timetable, where it costs nothing.
+//! In the cycle timer → publisher → timer it is the one that never waits on a send: it takes from a lane only while
+//! that cluster has fewer batches under way than its channel has places. What is due and not taken costs nothing.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::measures::ClusterMeasures;
+use super::jobfile::JobFile;
+use super::leadership::{Act, Keep, Mandate};
+use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
-use super::timetable::Timetable;
-use crate::common::bounds::{TICK_BATCHES, TICKS_PER_BATCH};
+use super::timing::Timing;
 use crate::common::clock::Clock;
+use crate::common::http::{Fact, Health};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
+use crate::common::words::Event;
 
 /// The longest wait: the wall clock may jump, so what time it is must be asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// One cluster as the timer sees it.
-#[derive(Debug)]
-pub struct Lane {
-    /// Its ticks.
-    pub timetable: Timetable,
-    /// To its publisher.
-    pub batches: Sender<Batch>,
-    /// What is counted of it.
-    pub measures: ClusterMeasures,
-    /// Batches that were handed over and are not confirmed.
-    under_way: usize,
+/// The fact of `/readyz`: nothing is wrong with clocks and cursors.
+pub const CLOCK: &str = "clock";
+
+/// What the timer listens to and talks to.
+pub struct Lines {
+    /// To the publishers, in the order of the clusters.
+    pub batches: Vec<Sender<Batch>>,
+    /// From them. It has room for all the batches that can be under way.
+    pub confirmed: Receiver<Confirmed>,
+    /// Who leads, and from where.
+    pub lead: Receiver<Arc<Act>>,
+    /// How far we are. A place for one; where it is taken the newest is offered again.
+    pub keeps: Sender<Keep>,
+    /// Job files that replace the present one.
+    pub files: Receiver<JobFile>,
 }
 
-impl Lane {
-    /// A cluster with nothing under way.
-    pub fn new(timetable: Timetable, batches: Sender<Batch>, measures: ClusterMeasures) -> Self {
-        Self { timetable, batches, measures, under_way: 0 }
-    }
-
-    fn has_room(&self) -> bool {
-        self.under_way < TICK_BATCHES
-    }
+/// Around the timer.
+pub struct Around {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The leave to write, granted for each of our terms.
+    pub mandate: Mandate,
+    /// What it counts.
+    pub measures: TimerMeasures,
+    /// Where it says that clocks are wrong.
+    pub health: Health,
+    /// When it last came round.
+    pub beat: Beat,
 }
 
 /// The handle. Dropping it ends the thread, and with it the channels to the publishers.
@@ -55,35 +62,14 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Starts the thread. `confirmed` has room for [`TICK_BATCHES`] a lane; a lane's number is its place in `lanes`.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(
-        lanes: Vec<Lane>,
-        revision: Arc<str>,
-        confirmed: Receiver<Confirmed>,
-        clock: Arc<dyn Clock>,
-        beat: Beat,
-    ) -> io::Result<Self> {
+    pub fn start(timing: Timing, lines: Lines, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
-            let mut timing = Timing { lanes, revision };
-            loop {
-                let now = clock.now();
-                beat.touch(now);
-                if !timing.hand_over(now) {
-                    return;
-                }
-                select! {
-                    recv(stopped) -> _ => return,
-                    recv(confirmed) -> lane => match lane {
-                        Ok(Confirmed { cluster }) => timing.confirmed(cluster),
-                        Err(_) => return,
-                    },
-                    recv(clock.alarm(timing.wait(clock.now()))) -> _ => {}
-                }
-            }
+            Running { timing, lines, around, notes: Vec::new(), keep: None, is_suspended: false }.run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -94,42 +80,118 @@ impl Timer {
     }
 }
 
-struct Timing {
-    lanes: Vec<Lane>,
-    revision: Arc<str>,
+struct Running {
+    timing: Timing,
+    lines: Lines,
+    around: Around,
+    /// Events that go with a cluster's next batch.
+    notes: Vec<(usize, Event)>,
+    keep: Option<Keep>,
+    /// We lead, and our membership has not been proven for too long.
+    is_suspended: bool,
 }
 
-impl Timing {
-    /// Hands over what is due and has room. `false` when a publisher is gone.
-    fn hand_over(&mut self, now: DateTime<Utc>) -> bool {
-        for lane in &mut self.lanes {
-            while lane.has_room() {
-                let ticks = lane.timetable.take(now, TICKS_PER_BATCH);
-                if ticks.is_empty() {
-                    break;
-                }
-                lane.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
-                lane.under_way += 1;
-                if lane.batches.try_send(Batch { ticks, revision: Arc::clone(&self.revision) }).is_err() {
-                    log::error!("a publisher is gone; the timer ends");
-                    return false;
-                }
+impl Running {
+    fn run(&mut self, stopped: &Receiver<()>) {
+        loop {
+            let now = self.around.clock.now();
+            self.around.beat.touch(now);
+            if !self.hand_over() || !self.offer_cursors() {
+                return;
+            }
+            let wait = self.timing.wait(self.around.clock.now(), self.longest_wait());
+            select! {
+                recv(stopped) -> _ => return,
+                recv(self.lines.lead) -> act => match act {
+                    Ok(act) => self.lead(&act),
+                    Err(_) => return,
+                },
+                recv(self.lines.confirmed) -> confirmed => match confirmed {
+                    Ok(confirmed) => self.timing.confirmed(confirmed),
+                    Err(_) => return,
+                },
+                recv(self.lines.files) -> file => match file {
+                    Ok(file) => self.swap(file),
+                    // Nobody watches the file any more; the jobs stay as they are.
+                    Err(_) => self.lines.files = crossbeam_channel::never(),
+                },
+                recv(self.around.clock.alarm(wait)) -> _ => {}
             }
         }
-        true
     }
 
-    fn confirmed(&mut self, cluster: usize) {
-        if let Some(lane) = self.lanes.get_mut(cluster) {
-            lane.under_way = lane.under_way.saturating_sub(1);
+    fn longest_wait(&self) -> Duration {
+        if self.is_suspended || self.keep.is_some() { LONGEST_WAIT / 10 } else { LONGEST_WAIT }
+    }
+
+    fn lead(&mut self, act: &Act) {
+        match act {
+            Act::Begin { epoch } => {
+                log::info!("leading, term {epoch}");
+                self.timing.begin(*epoch);
+                self.around.mandate.grant(*epoch);
+                self.around.health.set(CLOCK, Fact::Ready);
+            }
+            Act::Lane { epoch, cluster, start } => {
+                let gap = self.timing.start(*epoch, *cluster, start.clone(), self.around.clock.now());
+                self.notes.extend(gap.map(|event| (*cluster, event)));
+            }
+            Act::End => {
+                log::info!("another producer leads, or nobody");
+                self.around.mandate.grant(0);
+                self.timing.end();
+                self.notes.clear();
+                self.keep = None;
+            }
+            Act::ClockBehind(by) => {
+                log::error!("a cursor lies {} s ahead of our clock: a host's clock is wrong", by.as_secs());
+                let why = format!("a cursor lies {} s ahead of our clock", by.as_secs());
+                self.around.health.set(CLOCK, Fact::NotReady(why));
+            }
+            Act::Kept(cursors) => self.around.measures.kept(cursors),
+            Act::Failed(_) => {}
+        }
+        self.around.measures.leader.set(i64::from(self.timing.epoch() != 0));
+    }
+
+    fn swap(&mut self, file: JobFile) {
+        log::info!("revision {} of the job file is in force: {} jobs", file.revision, file.jobs.len());
+        self.timing.swap(file.into(), self.around.clock.now());
+    }
+
+    /// Hands over what is due and has room. `false` when a publisher is gone.
+    fn hand_over(&mut self) -> bool {
+        loop {
+            let holds = self.around.mandate.holds(self.timing.epoch(), self.around.clock.monotonic());
+            if !holds {
+                let leads = self.timing.epoch() != 0;
+                if leads && !std::mem::replace(&mut self.is_suspended, true) {
+                    log::warn!("our membership is not proven at present; nothing is begun");
+                }
+                return true;
+            }
+            self.is_suspended = false;
+            let Some((cluster, mut batch)) = self.timing.next_batch(self.around.clock.now()) else { return true };
+            batch.events.extend(self.notes.extract_if(.., |(of, _)| *of == cluster).map(|(_, event)| event));
+            if self.lines.batches[cluster].try_send(batch).is_err() {
+                log::error!("a publisher is gone; the timer ends");
+                return false;
+            }
         }
     }
 
-    /// How long until the next tick of a lane that has room.
-    fn wait(&self, now: DateTime<Utc>) -> Duration {
-        let next =
-            self.lanes.iter().filter(|lane| lane.has_room()).filter_map(|lane| lane.timetable.next()).min();
-        next.map_or(LONGEST_WAIT, |at| (at - now).to_std().unwrap_or_default()).min(LONGEST_WAIT)
+    /// Offers the newest cursors. `false` when nobody keeps them any more.
+    fn offer_cursors(&mut self) -> bool {
+        let now = self.around.clock.now();
+        let Some(keep) = self.timing.keep(now).or_else(|| self.keep.take()) else { return true };
+        match self.lines.keeps.try_send(keep) {
+            Ok(()) => true,
+            Err(TrySendError::Full(keep)) => {
+                self.keep = Some(keep);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
     }
 }
 

@@ -57,6 +57,11 @@ impl ClusterName {
 pub struct JobName(Arc<str>);
 
 impl JobName {
+    /// The name in events that are about no job in particular, but about all of a cluster. No job may have it.
+    pub fn any() -> Self {
+        Self("*".into())
+    }
+
     /// Checks a word against the rule for job names.
     ///
     /// # Errors

@@ -1,0 +1,36 @@
+//! The leave to write: what publishers ask before each write, so that a leader which was stopped or cut off begins
+//! nothing after its session may have ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::common::membership::Standing;
+
+/// Leave to write in one term, as long as our membership is proven. Shared between the timer, which grants it, and the
+/// publishers, which look at it before each write: a message would come too late.
+#[derive(Debug, Clone)]
+pub struct Mandate {
+    /// The present term; 0 for none.
+    epoch: Arc<AtomicU64>,
+    standing: Standing,
+    limit: Duration,
+}
+
+impl Mandate {
+    /// None yet. It lapses two thirds of the session time-out after the last proof: what is begun by then has a third
+    /// of it to arrive.
+    pub fn new(standing: Standing, session_timeout: Duration) -> Self {
+        Self { epoch: Arc::default(), standing, limit: session_timeout * 2 / 3 }
+    }
+
+    /// From now on the term of this number writes; 0: nobody.
+    pub fn grant(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Whether the term may write.
+    pub fn holds(&self, epoch: u64, now: Instant) -> bool {
+        epoch != 0 && self.epoch.load(Ordering::Acquire) == epoch && self.standing.holds(now, self.limit)
+    }
+}
