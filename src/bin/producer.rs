@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, select};
-use kafka_cron::common::bounds::TICK_BATCHES;
+use kafka_cron::common::bounds::{self, TICK_BATCHES};
 use kafka_cron::common::broker::Broker;
-use kafka_cron::common::cli::{ClusterList, KafkaArgs, ObserveArgs};
+use kafka_cron::common::cli::{self, ClusterList, KafkaArgs, ObserveArgs};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::exit::{self, Exit, Fault};
 use kafka_cron::common::http::{Bound, Fact, Health, Page};
+use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
+use kafka_cron::common::topics::LEADER;
 use kafka_cron::common::{logging, signals};
 use kafka_cron::producer::jobfile::{self, JobFile};
-use kafka_cron::producer::measures::Measures;
+use kafka_cron::producer::leadership::{self, Lead, Mandate};
+use kafka_cron::producer::measures::{Measures, TimerMeasures};
 use kafka_cron::producer::publisher::{self, Around, Publisher};
 use kafka_cron::producer::setup;
-use kafka_cron::producer::timer::{Lane, Timer};
-use kafka_cron::producer::timetable::Timetable;
+use kafka_cron::producer::timer::{self, Timer};
+use kafka_cron::producer::timing::Timing;
 
 /// Reads a job file and, each time a job is due, writes a message to the Kafka topic of the job's cluster.
 ///
@@ -27,6 +30,9 @@ use kafka_cron::producer::timetable::Timetable;
 /// 90s, ...), the cluster whose consumers run it, options in brackets, and the command:
 ///
 ///   */5 * * * *   cluster-a   [name=ping retries=3 timeout=1m]   curl -fsS https://example.org
+///
+/// Any number of producers may run: one leads and publishes, the others take over when it is gone. What was due
+/// meanwhile is published, or recorded as missed, as each job's `catchup` says.
 ///
 /// `cronctl check FILE` tells what is wrong with a file. Topics that are missing are created; what exists is never
 /// changed. A Kafka that is away is waited for.
@@ -54,6 +60,10 @@ struct Args {
           value_parser = clap::value_parser!(i16).range(1..=100))]
     replication_factor: Option<i16>,
 
+    /// Silence after which another producer takes over
+    #[arg(long, env = "KAFKA_CRON_SESSION_TIMEOUT", default_value = "6s", value_name = "DURATION", value_parser = cli::duration)]
+    session_timeout: Duration,
+
     #[command(flatten)]
     observe: ObserveArgs,
 }
@@ -76,11 +86,23 @@ fn run(args: &Args) -> Result<(), Fault> {
     let _page = Page::start(bound, metrics.clone(), health.clone(), Arc::clone(&clock), beat)
         .map_err(Fault::system("the page's thread"))?;
 
-    let measures = Measures::new(&metrics);
     let clusters = args.clusters.as_slice();
+    let client = |of: &str| broker.client(&format!("kafka-cron-{of}"));
+    let thread = |what: &'static str| Fault::system::<std::io::Error>(what);
+    let options = membership::Options {
+        group: LEADER.to_owned(),
+        topic: LEADER.to_owned(),
+        instance_id: None,
+        session_timeout: args.session_timeout,
+    };
+    let (membership, changes, standing) =
+        Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
+            .map_err(thread("the membership's thread"))?;
+    let mandate = Mandate::new(standing, args.session_timeout);
+
+    let measures = Measures::new(&metrics);
     let (confirming, confirmed) = bounded(TICK_BATCHES * clusters.len());
-    let (mut lanes, mut publishers) = (Vec::new(), Vec::new());
-    let from = clock.now();
+    let (mut to_publishers, mut publishers, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for (number, cluster) in clusters.iter().enumerate() {
         let topics =
             setup::Options { partitions: args.partitions, replication_factor: args.replication_factor };
@@ -88,35 +110,57 @@ fn run(args: &Args) -> Result<(), Fault> {
         let measures = measures.of(cluster);
         health.set(cluster.as_str(), Fact::NotReady("its topics have not been seen to yet".to_owned()));
         let around = Around {
-            client: broker.client("kafka-cron-producer"),
+            client: client("producer"),
             clock: Arc::clone(&clock),
+            mandate: mandate.clone(),
             confirmed: confirming.clone(),
             measures: measures.clone(),
             health: health.clone(),
             beat: beats.thread("publish"),
         };
         let (publisher, batches) =
-            Publisher::start(options, around).map_err(Fault::system("a publisher's thread"))?;
-        let of_cluster: Vec<_> = jobs.jobs.iter().filter(|job| job.cluster == *cluster).cloned().collect();
-        measures.jobs.set(i64::try_from(of_cluster.len()).unwrap_or(i64::MAX));
-        lanes.push(Lane::new(Timetable::new(&of_cluster, from), batches, measures));
+            Publisher::start(options, around).map_err(thread("a publisher's thread"))?;
+        to_publishers.push(batches);
         publishers.push(publisher);
+        counted.push((cluster.clone(), measures));
     }
     drop(confirming);
-    let timer = Timer::start(lanes, jobs.revision, confirmed, Arc::clone(&clock), beats.thread("timer"))
-        .map_err(Fault::system("the timer's thread"))?;
 
-    health.watch("timer", beats.thread("timer"), STALLED);
-    let ended = wait(&signals, || timer.is_over());
+    let (lead, told) = bounded(bounds::LEAD_ACTS);
+    let (keeps, kept) = bounded(1);
+    let (_files, files) = bounded(1);
+    let timing = Timing::new(counted, jobs.into());
+    let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files };
+    let around = timer::Around {
+        clock: Arc::clone(&clock),
+        mandate,
+        measures: TimerMeasures::new(&metrics, clusters),
+        health: health.clone(),
+        beat: beats.thread("timer"),
+    };
+    let timer = Timer::start(timing, lines, around).map_err(thread("the timer's thread"))?;
+    let options = leadership::Options { clusters: clusters.to_vec(), window: CATCH_UP_WINDOW };
+    let lines = leadership::Lines { changes, membership, keeps: kept, told: vec![lead] };
+    let leading = Lead::start(options, client("lead"), Arc::clone(&clock), lines, beats.thread("lead"))
+        .map_err(thread("the leading thread"))?;
+
+    for name in ["timer", "membership", "lead"] {
+        health.watch(name, beats.thread(name), STALLED);
+    }
+    let ended = wait(&signals, || timer.is_over() || leading.is_over());
     log::info!("ending");
+    // Nothing more is begun. What is under way is confirmed, the cursors are kept, and then another one leads.
     drop(timer);
-    finish(&signals, &clock, &publishers);
+    drop(leading);
     drop(publishers);
     ended
 }
 
 /// A thread that has not come round for so long does not come round any more: far beyond any call's time limit.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// Where a cursor is lost, what was due longer ago than jobs' `catchup_window` by default is given up.
+const CATCH_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn read_jobs(args: &Args) -> Result<JobFile, Fault> {
     let name = args.jobs.display().to_string();
@@ -140,17 +184,6 @@ fn wait(signals: &Receiver<u32>, is_over: impl Fn() -> bool) -> Result<(), Fault
             recv(look) -> _ => if is_over() {
                 return Err(Fault::new(Exit::System, "a thread has ended by itself; the log says why".to_owned()));
             },
-        }
-    }
-}
-
-/// What is due is written, for a while; a second signal ends that.
-fn finish(signals: &Receiver<u32>, clock: &Arc<dyn Clock>, publishers: &[Publisher]) {
-    const LAST_WRITES: Duration = Duration::from_secs(3);
-    let until = clock.monotonic() + LAST_WRITES;
-    while !publishers.iter().all(Publisher::is_over) && clock.monotonic() < until {
-        if signals.recv_timeout(Duration::from_millis(20)).is_ok() {
-            return;
         }
     }
 }

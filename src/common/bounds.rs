@@ -14,6 +14,10 @@ pub const TICK_BATCHES: usize = 2;
 /// (`message.max.bytes`), so that no batch of small records is refused for its size.
 pub const PRODUCE_BATCH_BYTES: usize = 512 * 1024;
 
+/// What leadership tells the timer, waiting to be heard: a beginning and a start for each of many clusters. The timer
+/// never waits for leadership, so a full channel only delays a take-over.
+pub const LEAD_ACTS: usize = 64;
+
 /// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).
 pub const DUPLICATE_WINDOW: i64 = 10_000;
 

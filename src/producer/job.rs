@@ -55,7 +55,7 @@ pub enum Overlap {
 }
 
 /// Which of the ticks are published that were due while nobody published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CatchUp {
     /// Which.
     pub policy: CatchUpPolicy,
@@ -70,7 +70,7 @@ impl Default for CatchUp {
 }
 
 /// Which of the ticks are published that were due while nobody published.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum CatchUpPolicy {
     /// The last of them.
     #[default]

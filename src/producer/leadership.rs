@@ -149,6 +149,16 @@ impl Leadership {
         (acts, wait)
     }
 
+    /// Commits what is still to be kept, before we leave.
+    pub fn finish(&mut self, client: &mut dyn Client, now: Now) {
+        self.next_commit = None;
+        if self.keep.is_some()
+            && let Err(error) = self.commit(client, now, &mut Vec::new())
+        {
+            log::warn!("the last cursors are not kept: {error}");
+        }
+    }
+
     fn cursors_of(&self) -> Vec<TopicPartition> {
         let of = |cluster: &ClusterName| TopicPartition { topic: topics::first(cluster), partition: 0 };
         self.options.clusters.iter().map(of).collect()

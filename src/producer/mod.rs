@@ -1,17 +1,19 @@
 //! Job file → timetable → topic: the program that says when jobs are due.
 //!
-//! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`]. The
-//! threads are [`timer`] and [`publisher`].
+//! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`], [`lane`],
+//! [`catchup`], [`overlap`]. The threads are [`timer`] and [`publisher`].
 
+pub mod catchup;
 pub mod in_force;
 pub mod job;
 pub mod jobfile;
 pub mod lane;
 pub mod leadership;
 pub mod measures;
+pub mod overlap;
 pub mod publisher;
 pub mod schedule;
 pub mod setup;
 pub mod timer;
-pub mod timing;
 pub mod timetable;
+pub mod timing;

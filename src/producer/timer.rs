@@ -23,6 +23,9 @@ use crate::common::words::Event;
 /// The longest wait: the wall clock may jump, so what time it is must be asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the next confirmation of what is under way may take at the end.
+const LAST_CONFIRMATION: Duration = Duration::from_secs(3);
+
 /// The fact of `/readyz`: nothing is wrong with clocks and cursors.
 pub const CLOCK: &str = "clock";
 
@@ -69,7 +72,8 @@ impl Timer {
     pub fn start(timing: Timing, lines: Lines, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
-            Running { timing, lines, around, notes: Vec::new(), keep: None, is_suspended: false }.run(&stopped);
+            Running { timing, lines, around, notes: Vec::new(), keep: None, is_suspended: false }
+                .run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -99,9 +103,9 @@ impl Running {
             if !self.hand_over() || !self.offer_cursors() {
                 return;
             }
-            let wait = self.timing.wait(self.around.clock.now(), self.longest_wait());
+            let wait = self.wait();
             select! {
-                recv(stopped) -> _ => return,
+                recv(stopped) -> _ => return self.finish(),
                 recv(self.lines.lead) -> act => match act {
                     Ok(act) => self.lead(&act),
                     Err(_) => return,
@@ -120,8 +124,28 @@ impl Running {
         }
     }
 
-    fn longest_wait(&self) -> Duration {
-        if self.is_suspended || self.keep.is_some() { LONGEST_WAIT / 10 } else { LONGEST_WAIT }
+    /// What is under way is waited for, and the last cursors are handed on.
+    fn finish(&mut self) {
+        while self.timing.is_busy() {
+            // None within the time: Kafka is away, or nobody is there to confirm.
+            let Ok(confirmed) = self.lines.confirmed.recv_timeout(LAST_CONFIRMATION) else { break };
+            self.timing.confirmed(confirmed);
+        }
+        let keep = self.timing.keep(self.around.clock.now()).or_else(|| self.keep.take());
+        if let Some(keep) = keep
+            && self.lines.keeps.send_timeout(keep, Duration::from_secs(1)).is_err()
+        {
+            log::warn!(
+                "the last cursors were not kept; whoever leads next finds what is published by its run ids"
+            );
+        }
+    }
+
+    /// What is due while our membership is not proven waits for the proof.
+    fn wait(&self) -> Duration {
+        let soon = LONGEST_WAIT / 10;
+        let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
+        if self.is_suspended { soon } else { self.timing.wait(self.around.clock.now(), longest) }
     }
 
     fn lead(&mut self, act: &Act) {
@@ -165,13 +189,16 @@ impl Running {
             let holds = self.around.mandate.holds(self.timing.epoch(), self.around.clock.monotonic());
             if !holds {
                 let leads = self.timing.epoch() != 0;
-                if leads && !std::mem::replace(&mut self.is_suspended, true) {
+                if leads && !self.is_suspended {
                     log::warn!("our membership is not proven at present; nothing is begun");
                 }
+                self.is_suspended = leads;
                 return true;
             }
             self.is_suspended = false;
-            let Some((cluster, mut batch)) = self.timing.next_batch(self.around.clock.now()) else { return true };
+            let Some((cluster, mut batch)) = self.timing.next_batch(self.around.clock.now()) else {
+                return true;
+            };
             batch.events.extend(self.notes.extract_if(.., |(of, _)| *of == cluster).map(|(_, event)| event));
             if self.lines.batches[cluster].try_send(batch).is_err() {
                 log::error!("a publisher is gone; the timer ends");

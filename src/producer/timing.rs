@@ -169,6 +169,11 @@ impl Timing {
         }
     }
 
+    /// Whether something is under way.
+    pub fn is_busy(&self) -> bool {
+        self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(|turn| turn.under_way > 0)
+    }
+
     /// How far every cluster is, where that is worth keeping: all have begun, and something has moved.
     pub fn keep(&mut self, now: DateTime<Utc>) -> Option<Keep> {
         let cursor = |cluster: &mut Cluster| cluster.turn.as_mut().map(|turn| turn.cursor(now));
@@ -180,7 +185,8 @@ impl Timing {
     /// How long until the next tick of a cluster that has room.
     pub fn wait(&self, now: DateTime<Utc>, longest: Duration) -> Duration {
         let turns = self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref());
-        let next = turns.filter(|turn| turn.under_way < TICK_BATCHES).filter_map(|turn| turn.lane.next()).min();
+        let next =
+            turns.filter(|turn| turn.under_way < TICK_BATCHES).filter_map(|turn| turn.lane.next()).min();
         next.map_or(longest, |at| (at - now).to_std().unwrap_or_default()).min(longest)
     }
 }
@@ -189,7 +195,7 @@ impl Turn {
     /// The ticks of a reboot, once.
     fn of_reboot(&mut self, file: &JobsInForce, cluster: &ClusterName) -> Option<Vec<Tick>> {
         let at = self.reboot.filter(|_| self.under_way == 0)?;
-        let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
+        let jobs = file.of(cluster).into_iter().filter(|job| is_reboot(job));
         let ticks: Vec<Tick> = jobs.map(|job| Tick { job, at }).collect();
         if ticks.is_empty() {
             self.reboot = None;
@@ -219,7 +225,9 @@ fn event(missed: &Missed, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
 
 /// One event for all that lies before a cursor that was lost, for no job in particular.
 fn lost_cursor(cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Event {
-    log::error!("{cluster}: the cursor is gone although the topic has records; what was due before {cursor} is given up");
+    log::error!(
+        "{cluster}: the cursor is gone although the topic has records; what was due before {cursor} is given up"
+    );
     Event::Missed {
         job: crate::common::words::JobName::any(),
         cluster: cluster.clone(),
@@ -229,4 +237,8 @@ fn lost_cursor(cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>)
         reason: MissedReason::NoCursor,
         at: now,
     }
+}
+
+fn is_reboot(_job: &super::job::Job) -> bool {
+    false
 }

@@ -81,7 +81,7 @@ fn run(
             }
             recv(lines.keeps) -> keep => match keep {
                 Ok(keep) => leadership.keep(keep),
-                Err(_) => return,
+                Err(_) => return leadership.finish(client, Now { wall: clock.now(), mono: clock.monotonic() }),
             },
             recv(stopped) -> _ => return,
             recv(clock.alarm(wait)) -> _ => {}

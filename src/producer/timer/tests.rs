@@ -2,63 +2,112 @@
 
 use std::collections::BTreeMap;
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
 use super::*;
+use crate::common::bounds::TICK_BATCHES;
 use crate::common::clock::ManualClock;
+use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
 use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy};
+use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{CatchUp, Job, Overlap};
+use crate::producer::leadership::Start;
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A timer of a few clusters with one job each, and what their publishers see.
+/// A timer of a few clusters with one job each, leading, and what their publishers see.
 struct Bench {
     clock: Arc<ManualClock>,
     timer: Timer,
     beat: Beat,
+    lead: Sender<Arc<Act>>,
+    keeps: Receiver<Keep>,
+    standing: Standing,
     confirming: Sender<Confirmed>,
     batches: Vec<Receiver<Batch>>,
 }
 
+const SESSION: Duration = Duration::from_secs(3_600 * 24 * 365);
+
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+fn job(number: usize, words: &str, zone: chrono_tz::Tz) -> Arc<Job> {
+    Arc::new(Job {
+        name: JobName::new(&format!("job-{number}")).unwrap(),
+        cluster: cluster(number),
+        schedule: Arc::new(Schedule::parse(words, zone).unwrap()),
+        jitter: Duration::ZERO,
+        command: String::new(),
+        environment: Arc::new(BTreeMap::new()),
+        cwd: None,
+        user: None,
+        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
+        retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
+        overlap: Overlap::Allow,
+        catch_up: CatchUp::default(),
+    })
+}
+
+fn cluster(number: usize) -> ClusterName {
+    ClusterName::new(&format!("c{number}")).unwrap()
 }
 
 fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
     let clock = Arc::new(ManualClock::new(at(now)));
     let metrics = Metrics::new();
     let measures = Measures::new(&metrics);
+    let clusters: Vec<ClusterName> = (0..schedules.len()).map(cluster).collect();
+    let jobs = schedules.iter().enumerate().map(|(number, words)| job(number, words, zone)).collect();
+    let file = JobsInForce { jobs, revision: Arc::from("r") };
+    let counted = clusters.iter().map(|name| (name.clone(), measures.of(name))).collect();
     let (confirming, confirmed) = bounded(TICK_BATCHES * schedules.len());
-    let (mut lanes, mut batches) = (Vec::new(), Vec::new());
-    for (number, words) in schedules.iter().enumerate() {
-        let cluster = ClusterName::new(&format!("c{number}")).unwrap();
-        let job = Job {
-            name: JobName::new(&format!("job-{number}")).unwrap(),
-            cluster: cluster.clone(),
-            schedule: Arc::new(Schedule::parse(words, zone).unwrap()),
-            jitter: Duration::ZERO,
-            command: String::new(),
-            environment: Arc::new(BTreeMap::new()),
-            cwd: None,
-            user: None,
-            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-            retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
-            overlap: Overlap::Allow,
-            catch_up: CatchUp::default(),
-        };
-        let (to_publisher, queue) = bounded(TICK_BATCHES);
-        let timetable = Timetable::new(&[Arc::new(job)], at(now));
-        lanes.push(Lane::new(timetable, to_publisher, measures.of(&cluster)));
-        batches.push(queue);
-    }
+    let (to_publishers, batches) = clusters.iter().map(|_| bounded(TICK_BATCHES)).unzip();
+    let (lead, told) = bounded(8);
+    let (keep, keeps) = bounded(1);
+    let (_, files) = bounded(1);
+    let standing = Standing::new(clock.monotonic());
+    standing.set(Some(clock.monotonic()));
     let beat = Beats::new(&metrics).thread("timer");
-    let timer =
-        Timer::start(lanes, Arc::from("r"), confirmed, Arc::clone(&clock) as Arc<dyn Clock>, beat.clone());
-    Bench { clock, timer: timer.unwrap(), beat, confirming, batches }
+    let lines = Lines { batches: to_publishers, confirmed, lead: told, keeps: keep, files };
+    let around = Around {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        mandate: Mandate::new(standing.clone(), SESSION),
+        measures: TimerMeasures::new(&metrics, &clusters),
+        health: Health::new(&metrics),
+        beat: beat.clone(),
+    };
+    let timer = Timer::start(Timing::new(counted, file), lines, around).unwrap();
+    lead.send(Arc::new(Act::Begin { epoch: 1 })).unwrap();
+    for number in 0..schedules.len() {
+        lead.send(Arc::new(start(1, number, now))).unwrap();
+    }
+    let bench = Bench { clock, timer, beat, lead, keeps, standing, confirming, batches };
+    bench.await_lead();
+    bench
+}
+
+fn start(epoch: u64, cluster: usize, cursor: &str) -> Act {
+    let start = Start { cursor: at(cursor), reboot: None, published: HashSet::new(), is_gap: false };
+    Act::Lane { epoch, cluster, start }
 }
 
 impl Bench {
+    /// Waits until the timer has taken what it was told about leadership.
+    fn await_lead(&self) {
+        let end = std::time::Instant::now() + PATIENCE;
+        while !self.lead.is_empty() {
+            assert!(std::time::Instant::now() < end, "the timer hears nothing");
+            std::thread::yield_now();
+        }
+    }
+
     /// Lets time pass until the wall clock shows `until`, and returns the ticks of one cluster up to then, confirming
     /// each batch.
     fn ticks_until(&self, until: &str, number: usize) -> Vec<String> {
@@ -86,9 +135,11 @@ impl Bench {
 
     fn confirm(&self, number: usize) -> Vec<String> {
         let mut ticks = Vec::new();
+        while self.keeps.try_recv().is_ok() {}
         while let Ok(batch) = self.batches[number].try_recv() {
             ticks.extend(batch.ticks.iter().map(|tick| tick.at.format("%dT%H:%M:%S").to_string()));
-            self.confirming.send(Confirmed { cluster: number }).unwrap();
+            let Batch { epoch, kind, .. } = batch;
+            self.confirming.send(Confirmed { epoch, kind, cluster: number }).unwrap();
         }
         ticks
     }
@@ -121,8 +172,18 @@ fn a_clock_that_jumps_back_fires_no_tick_twice_and_one_that_jumps_forward_loses_
     assert_eq!(bench.ticks_until("2026-03-01T10:02:10Z", 0), ["01T10:01:00", "01T10:02:00"]);
     bench.clock.jump_to(at("2026-03-01T09:59:50Z"));
     assert_eq!(bench.ticks_until("2026-03-01T10:03:10Z", 0), ["01T10:03:00"]);
-    bench.clock.jump_to(at("2026-03-01T10:05:30Z"));
-    assert_eq!(bench.ticks_until("2026-03-01T10:05:40Z", 0), ["01T10:04:00", "01T10:05:00"]);
+    bench.clock.jump_to(at("2026-03-01T10:04:40Z"));
+    assert_eq!(bench.ticks_until("2026-03-01T10:04:45Z", 0), ["01T10:04:00"]);
+    // An hour later: the past, of which this job wants the last, and the rest is on record.
+    bench.clock.jump_to(at("2026-03-01T11:04:40Z"));
+    while bench.batches[0].is_empty() {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    let Batch { ticks, events, .. } = bench.batches[0].recv().unwrap();
+    assert_eq!(ticks.iter().map(|tick| tick.at).collect::<Vec<_>>(), [at("2026-03-01T11:04:00Z")]);
+    let Event::Missed { from, to, count, .. } = &events[0] else { panic!("{events:?}") };
+    let missed = (at("2026-03-01T10:05:00Z"), at("2026-03-01T11:03:00Z"), 59);
+    assert_eq!((*from, *to, *count, events.len()), (missed.0, missed.1, missed.2, 1));
 }
 
 #[test]
@@ -137,4 +198,37 @@ fn a_cluster_whose_publisher_is_stuck_holds_up_no_other_and_loses_nothing() {
     stuck.extend(bench.ticks_until("2026-03-01T10:01:12Z", 0));
     assert_eq!(stuck[..70], expected);
     assert!(!bench.timer.is_over());
+}
+
+#[test]
+fn without_a_proof_of_membership_nothing_is_begun_and_afterwards_nothing_is_missing() {
+    let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *"]);
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:03Z", 0).len(), 3);
+    bench.standing.set(None);
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:08Z", 0), [""; 0]);
+    bench.standing.set(Some(bench.clock.monotonic()));
+    let ticks = bench.ticks_until("2026-03-01T10:00:10Z", 0);
+    assert_eq!((ticks[0].as_str(), ticks.len()), ("01T10:00:04", 7));
+}
+
+#[test]
+fn the_cursor_says_what_is_on_record_and_a_later_term_begins_where_it_is_told() {
+    let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *"]);
+    bench.ticks_until("2026-03-01T10:00:05Z", 0);
+    while bench.keeps.try_recv().is_ok() {}
+    bench.settle();
+    let kept = bench.keeps.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(kept.epoch, 1);
+    let cursor = kept.cursors[0];
+    assert!(cursor >= at("2026-03-01T10:00:04Z") && cursor <= bench.clock.now(), "{cursor}");
+    bench.lead.send(Arc::new(Act::End)).unwrap();
+    bench.await_lead();
+    bench.settle();
+    bench.confirm(0);
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:20Z", 0).len(), 0);
+    bench.lead.send(Arc::new(Act::Begin { epoch: 2 })).unwrap();
+    bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:10Z"))).unwrap();
+    bench.await_lead();
+    let ticks = bench.ticks_until("2026-03-01T10:00:25Z", 0);
+    assert_eq!((ticks[0].as_str(), ticks.len()), ("01T10:00:11", 15));
 }

@@ -1,0 +1,29 @@
+//! The jobs of a job file that came in force, and the file's name on record.
+
+use std::sync::Arc;
+
+use super::job::Job;
+use super::jobfile::JobFile;
+use crate::common::words::ClusterName;
+
+/// The jobs of a file that came in force, those of all clusters.
+#[derive(Debug, Clone)]
+pub struct JobsInForce {
+    /// In the order of their lines.
+    pub jobs: Vec<Arc<Job>>,
+    /// The first 12 hexadecimal digits of a hash of the file's content.
+    pub revision: Arc<str>,
+}
+
+impl JobsInForce {
+    /// The jobs of one cluster.
+    pub fn of(&self, cluster: &ClusterName) -> Vec<Arc<Job>> {
+        self.jobs.iter().filter(|job| job.cluster == *cluster).cloned().collect()
+    }
+}
+
+impl From<JobFile> for JobsInForce {
+    fn from(file: JobFile) -> Self {
+        Self { jobs: file.jobs, revision: file.revision }
+    }
+}

@@ -1,0 +1,111 @@
+//! A producer's memory of one cluster: what is due, what is owed from the past, what has been handed out, and how far
+//! everything is on record – the cursor. It never learns that Kafka exists, and never asks a clock.
+//!
+//! Time is cut into *stretches*, each the ticks of one job file between two instants. The last one has no end: it is
+//! the file in force. A new file ends it and begins another. Stretches that nobody worked off in time are the *past*:
+//! the same ticks, but each judged by its job's catch-up. A restart, a failover, an outage and a jump of the clock are
+//! all the same here: some stretch became past.
+//!
+//! The cursor follows from that and is kept nowhere: it lies just before the oldest tick that is not on record, be
+//! that one still in a stretch or in a portion under way.
+
+mod past;
+mod portion;
+mod present;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod under_way;
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use self::past::Past;
+pub use self::portion::{Kind, Missed, Portion};
+use self::present::Present;
+use self::under_way::UnderWay;
+use super::in_force::JobsInForce;
+use crate::common::words::ClusterName;
+
+/// The present that is later than this has become past. Longer than a failover and a rolling restart of Kafka take, so
+/// that neither makes the ticks of a job with `catchup=none` missed that were merely published late.
+pub const LATE: TimeDelta = TimeDelta::seconds(60);
+
+/// What one cluster is owed.
+#[derive(Debug)]
+pub struct Lane {
+    cluster: ClusterName,
+    present: Present,
+    /// The oldest first; none is worked off.
+    pasts: VecDeque<Past>,
+    under_way: UnderWay,
+    /// The furthest that was ever told, for it never goes back.
+    cursor: DateTime<Utc>,
+}
+
+impl Lane {
+    /// Ticks after `cursor` are owed. Those up to `now` are the past, judged by the jobs' catch-up; the rest is the
+    /// present.
+    pub fn new(file: &JobsInForce, cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let mut lane = Self {
+            cluster: cluster.clone(),
+            present: Present::new(&file.of(cluster), &file.revision, cursor),
+            pasts: VecDeque::new(),
+            under_way: UnderWay::default(),
+            cursor,
+        };
+        lane.pasts.extend(lane.present.cut(now));
+        lane
+    }
+
+    /// The next portion: the present first, then a slice of the past, at most `limit` ticks and missed intervals
+    /// together. `None` when nothing is to be handed out at this moment: [`next`](Self::next) says when to ask again,
+    /// and that may be at once, where a long past is still being counted.
+    pub fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<Portion> {
+        if self.present.next().is_some_and(|at| at < now - LATE) {
+            self.pasts.extend(self.present.cut(now));
+        }
+        let portion = match self.present.take(now, limit) {
+            None => self.pasts.front_mut()?.take(now, limit),
+            present => present,
+        };
+        while self.pasts.front().is_some_and(|past| past.oldest().is_none()) {
+            self.pasts.pop_front();
+        }
+        self.under_way.add(portion.as_ref()?);
+        portion
+    }
+
+    /// The oldest portion of that kind that was handed out has its fate on record.
+    pub fn confirmed(&mut self, kind: Kind) {
+        self.under_way.confirmed(kind);
+    }
+
+    /// Every tick due up to here has its fate on record. It moves with confirmations, and with time when nothing is
+    /// due; it never goes back, and is never ahead of the latest `now` that it was asked with (or of where it began).
+    pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let open = self.under_way.oldest().into_iter().chain(self.next()).min();
+        let before = open.and_then(|at| at.checked_sub_signed(TimeDelta::milliseconds(1)));
+        self.cursor = before.map_or(now, |before| before.min(now)).max(self.cursor);
+        self.cursor
+    }
+
+    /// The instant of the oldest tick that was not handed out: at or before now, ask at once.
+    pub fn next(&self) -> Option<DateTime<Utc>> {
+        let past = self.pasts.iter().filter_map(Past::oldest).min();
+        past.into_iter().chain(self.present.next()).min()
+    }
+
+    /// A new job file: ticks due up to `at` belong to the old one however late they are published, later ones to the
+    /// new one. Where `at` lies before what was handed out, or before the cursor, the new one begins there.
+    pub fn swap(&mut self, file: &JobsInForce, at: DateTime<Utc>) {
+        let at = at.max(self.cursor);
+        self.present.swap(&file.of(&self.cluster), &file.revision, at);
+    }
+
+    /// How many jobs the cluster has in the file in force.
+    pub fn job_count(&self) -> usize {
+        self.present.job_count()
+    }
+}

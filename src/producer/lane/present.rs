@@ -1,0 +1,127 @@
+//! The ticks that are due now: those of the file in force, behind what older files still owe.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::past::Past;
+use super::portion::{Kind, Portion};
+use crate::common::words::JobName;
+use crate::producer::job::Job;
+use crate::producer::timetable::Timetable;
+
+/// The ticks of one job file after `from`, those not yet handed out.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    pub(super) timetable: Timetable,
+    pub(super) revision: Arc<str>,
+    pub(super) from: DateTime<Utc>,
+}
+
+/// Stretches in the order of time, without gaps.
+#[derive(Debug)]
+pub(super) struct Present {
+    /// Files that were in force before, each with its last instant. All owe something.
+    closed: VecDeque<(Stretch, DateTime<Utc>)>,
+    /// The file in force.
+    open: Stretch,
+    /// The last tick that was handed out: no later file may owe it again.
+    handed_out: DateTime<Utc>,
+}
+
+impl Present {
+    /// One file, its ticks after `from`.
+    pub(super) fn new(jobs: &[Arc<Job>], revision: &Arc<str>, from: DateTime<Utc>) -> Self {
+        Self { closed: VecDeque::new(), open: Stretch::new(jobs, revision, from), handed_out: from }
+    }
+
+    /// Takes what is due at `now`, in the order of instants, of one file at a time.
+    pub(super) fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<Portion> {
+        let (stretch, until) = match self.closed.front_mut() {
+            Some((stretch, until)) => (stretch, now.min(*until)),
+            None => (&mut self.open, now),
+        };
+        let ticks = stretch.timetable.take(until, limit);
+        let mut portion = Portion::new(Kind::Present, &stretch.revision);
+        self.handed_out = ticks.last().map_or(self.handed_out, |tick| tick.at.max(self.handed_out));
+        portion.ticks = ticks;
+        self.drop_finished();
+        (!portion.is_empty()).then_some(portion)
+    }
+
+    /// Ticks after `at` belong to another file, or after what was handed out if that is later.
+    pub(super) fn swap(&mut self, jobs: &[Arc<Job>], revision: &Arc<str>, at: DateTime<Utc>) {
+        let at = at.max(self.handed_out).max(self.open.from);
+        let old = std::mem::replace(&mut self.open, Stretch::new(jobs, revision, at));
+        self.closed.push_back((old, at));
+        self.drop_finished();
+    }
+
+    /// Cuts off what is due up to `now`: it becomes past. The oldest first; those without ticks are left out.
+    pub(super) fn cut(&mut self, now: DateTime<Utc>) -> Vec<Past> {
+        let mut stretches = Vec::new();
+        while let Some((stretch, until)) = self.closed.pop_front() {
+            if until > now {
+                let rest = stretch.after(now);
+                stretches.push((stretch, now));
+                self.closed.push_front((rest, until));
+                break;
+            }
+            stretches.push((stretch, until));
+        }
+        if self.closed.is_empty() && self.open.from < now {
+            let rest = self.open.after(now);
+            stretches.push((std::mem::replace(&mut self.open, rest), now));
+        }
+        self.drop_finished();
+        into_pasts(stretches, now)
+    }
+
+    /// The instant of the oldest tick that was not handed out.
+    pub(super) fn next(&self) -> Option<DateTime<Utc>> {
+        self.closed.front().map_or(&self.open, |(stretch, _)| stretch).timetable.next()
+    }
+
+    /// How many jobs the file in force has.
+    pub(super) fn job_count(&self) -> usize {
+        self.open.timetable.job_count()
+    }
+
+    fn drop_finished(&mut self) {
+        self.closed.retain(|(stretch, until)| stretch.owes(*until));
+    }
+}
+
+impl Stretch {
+    fn new(jobs: &[Arc<Job>], revision: &Arc<str>, from: DateTime<Utc>) -> Self {
+        Self { timetable: Timetable::new(jobs, from), revision: Arc::clone(revision), from }
+    }
+
+    /// The same file's ticks after `from`.
+    fn after(&self, from: DateTime<Utc>) -> Self {
+        Self { timetable: self.timetable.after(from), revision: Arc::clone(&self.revision), from }
+    }
+
+    /// Whether a tick up to `until` was not handed out.
+    fn owes(&self, until: DateTime<Utc>) -> bool {
+        self.timetable.next().is_some_and(|at| at <= until)
+    }
+}
+
+/// A job that has a tick in a later stretch of the same outage has its last one there.
+fn into_pasts(stretches: Vec<(Stretch, DateTime<Utc>)>, found: DateTime<Utc>) -> Vec<Past> {
+    let mut pasts = Vec::new();
+    let mut later: HashSet<JobName> = HashSet::new();
+    let mut rest = stretches.into_iter().rev().filter(|(stretch, until)| stretch.owes(*until)).peekable();
+    while let Some((stretch, until)) = rest.next() {
+        let due_again = later.clone();
+        if rest.peek().is_some() {
+            let due = stretch.timetable.due_between(stretch.from, until);
+            later.extend(due.map(|job| job.name.clone()));
+        }
+        pasts.push(Past::new(stretch, until, found, due_again));
+    }
+    pasts.reverse();
+    pasts
+}

@@ -1,0 +1,41 @@
+//! The portions that were handed out and are not on record yet. Of each, the cursor needs the oldest instant alone.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+
+use super::portion::{Kind, Portion};
+
+/// The oldest instants of the portions under way, in the order of handing out.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    present: VecDeque<DateTime<Utc>>,
+    past: VecDeque<DateTime<Utc>>,
+}
+
+impl UnderWay {
+    /// A portion is handed out.
+    pub(super) fn add(&mut self, portion: &Portion) {
+        if let Some(oldest) = portion.oldest() {
+            self.of(portion.kind).push_back(oldest);
+        }
+    }
+
+    /// The oldest portion of that kind is on record. One too many is harmless.
+    pub(super) fn confirmed(&mut self, kind: Kind) {
+        self.of(kind).pop_front();
+    }
+
+    /// The oldest instant that is under way. An interval that is handed out later may begin earlier, so all are asked:
+    /// they are as few as the timer lets be under way.
+    pub(super) fn oldest(&self) -> Option<DateTime<Utc>> {
+        self.present.iter().chain(&self.past).min().copied()
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut VecDeque<DateTime<Utc>> {
+        match kind {
+            Kind::Present => &mut self.present,
+            Kind::Past => &mut self.past,
+        }
+    }
+}
