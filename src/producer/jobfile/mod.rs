@@ -20,6 +20,7 @@ mod report;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod useless;
 mod zones;
 
 use std::fmt;
