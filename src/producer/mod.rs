@@ -1,7 +1,7 @@
 //! Job file → timetable → topic: the program that says when jobs are due.
 //!
 //! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`]. The
-//! threads are [`timer`] and [`publisher`].
+//! threads are [`watch`], [`timer`] and [`publisher`].
 
 pub mod job;
 pub mod jobfile;
@@ -11,3 +11,4 @@ pub mod schedule;
 pub mod setup;
 pub mod timer;
 pub mod timetable;
+pub mod watch;

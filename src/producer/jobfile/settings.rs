@@ -124,7 +124,7 @@ impl Settings {
 }
 
 fn unknown(word: &str) -> String {
-    match nearest(word, KNOWN.into_iter()) {
+    match nearest(word, KNOWN) {
         Some(meant) => format!("unknown option {} (did you mean `{meant}`?)", quoted(word)),
         None => format!("unknown option {} (the options are {})", quoted(word), KNOWN.join(", ")),
     }
@@ -167,7 +167,7 @@ fn timeout(value: &str) -> Result<u64, String> {
 /// One of three words by its name.
 fn one_of<T>(word: &str, value: &str, known: [(&str, T); 3]) -> Result<T, String> {
     let [one, other, last] = known.each_ref().map(|(name, _)| *name);
-    let meant = nearest(value, [one, other, last].into_iter());
+    let meant = nearest(value, [one, other, last]);
     let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"));
     let wrong = || format!("option `{word}`: {} is not {one}, {other} or {last}{hint}", quoted(value));
     known.into_iter().find(|(name, _)| *name == value).map(|(_, meaning)| meaning).ok_or_else(wrong)
