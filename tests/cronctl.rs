@@ -155,6 +155,17 @@ fn without_flags_five_ticks_after_now_are_shown() {
 }
 
 #[test]
+fn a_reboot_is_no_error_and_has_no_ticks() {
+    let (code, out, err) = run(&["next", "@reboot"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.starts_with("`@reboot` names no instant: ") && err.lines().count() == 1, "{err}");
+    let file = jobs("@reboot cluster-a [name=warm-up] x\n");
+    let (code, out, err) = run(&["check", path(&file)]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.ends_with("next ticks:\n  @reboot warm-up\n"), "{out}");
+}
+
+#[test]
 fn a_wrong_schedule_ends_with_2() {
     let (code, out, err) = run(&["next", "61 * * * *"]);
     assert_eq!((code, out.as_str()), (2, ""));

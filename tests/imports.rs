@@ -66,6 +66,7 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_and_no_log() {
         "producer/jobfile",
         "producer/timetable.rs",
         "producer/job.rs",
+        "producer/watch/rhythm.rs",
         "consumer/holes.rs",
         "consumer/duplicates.rs",
         "consumer/backoff.rs",

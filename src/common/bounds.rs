@@ -10,6 +10,9 @@ pub const TICKS_PER_BATCH: usize = 2_000;
 /// does not take more from the timetable until one is confirmed.
 pub const TICK_BATCHES: usize = 2;
 
+/// Job files waiting for the timer: only the newest counts, and it replaces one that was not taken.
+pub const JOB_FILES: usize = 1;
+
 /// Bytes of keys and values in one batch of a produce request: half of what a broker takes by default
 /// (`message.max.bytes`), so that no batch of small records is refused for its size.
 pub const PRODUCE_BATCH_BYTES: usize = 512 * 1024;

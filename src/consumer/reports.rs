@@ -96,6 +96,12 @@ impl Report {
             Then::Dead => format!("; given up, the letter is in {}", topics::dead(&attempt.run.cluster)),
         };
         let (topic, job, number, outcome) = (&place.topic, &attempt.run.job, attempt.attempt, &self.outcome);
+        if *outcome == Outcome::Expired {
+            let late = (self.ended_at - attempt.run.scheduled_at).num_seconds();
+            return format!(
+                "{topic}: {job} due {due}, attempt {number}: expired, found {late} s after it was due"
+            );
+        }
         format!("{topic}: {job} due {due}, attempt {number}: {outcome} after {took} ms{then}")
     }
 
@@ -170,6 +176,7 @@ mod tests {
         };
         let begin = "a: j due 2026-11-23T17:00:00Z, attempt";
         check(1, 3, Outcome::Succeeded, &format!("{begin} 1: succeeded after 0 ms"));
+        check(1, 3, Outcome::Expired, &format!("{begin} 1: expired, found 1 s after it was due"));
         let given_up = "timed out after 0 ms; given up, the letter is in a-dead";
         check(4, 0, Outcome::TimedOut, &format!("{begin} 4: {given_up}"));
         let line = report(1, 3, Outcome::Failed { code: 7 }).line();

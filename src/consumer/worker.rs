@@ -140,6 +140,10 @@ impl Worker {
         if process::running::is_closed(&self.cancelled) {
             return without_output(Outcome::Cancelled);
         }
+        // Here and no earlier: what was waiting for a worker may have become too late by that.
+        if claimed.attempt.run.is_expired(self.clock.now()) {
+            return without_output(Outcome::Expired);
+        }
         let started = process::start(&self.host, &claimed.attempt);
         let now = *started_at.insert(self.clock.now());
         self.measures.started(claimed, now);

@@ -111,6 +111,7 @@ fn summary(
 
 fn next(job: &Job, now: DateTime<Utc>) -> String {
     match job.next(now) {
+        None if job.schedule.is_reboot() => "@reboot".to_owned(),
         Some(tick) => tick.to_rfc3339_opts(SecondsFormat::Secs, true),
         None => "never".to_owned(),
     }

@@ -49,6 +49,12 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
+    if schedule.is_reboot() {
+        screen.complain(
+            "`@reboot` names no instant: its jobs are run once when the first producer starts, with no other running",
+        )?;
+        return Ok(Exit::Done);
+    }
     let mut after = args.after.unwrap_or_else(|| clock.now());
     for shown in 0..args.count {
         let Some(tick) = schedule.next(after) else {

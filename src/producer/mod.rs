@@ -2,6 +2,8 @@
 //!
 //! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`], [`lane`],
 //! [`catchup`], [`overlap`]. The threads are [`timer`] and [`publisher`].
+//! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`]. The
+//! threads are [`watch`], [`timer`] and [`publisher`].
 
 pub mod catchup;
 pub mod in_force;
@@ -17,3 +19,4 @@ pub mod setup;
 pub mod timer;
 pub mod timetable;
 pub mod timing;
+pub mod watch;

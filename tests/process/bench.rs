@@ -25,6 +25,7 @@ pub const LONG: Duration = Duration::from_secs(30);
 pub struct Bench {
     pub workers: Workers,
     pub measures: Measures,
+    pub metrics: Metrics,
     pub idle: Receiver<()>,
     jobs: Option<Sender<Box<Claimed>>>,
     told: Receiver<Tell>,
@@ -40,9 +41,10 @@ impl Bench {
         let (to_dispatch, idle) = bounded(options.workers);
         let (tell, told) = bounded(1_000);
         let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
-        let measures = Measures::new(&Metrics::new(), "a");
+        let metrics = Metrics::new();
+        let measures = Measures::new(&metrics, "a");
         let workers = Workers::start(options, clock, &lines, &measures).unwrap();
-        Self { workers, measures, idle, jobs: Some(jobs), told }
+        Self { workers, measures, metrics, idle, jobs: Some(jobs), told }
     }
 
     /// Waits until a worker is free, as dispatch does, and hands it the attempt.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use kafka_cron::common::clock::Clock;
-use kafka_cron::common::words::Outcome::{self, CouldNotStart, Failed, Signalled, Succeeded};
+use kafka_cron::common::clock::{Clock, ManualClock};
+use kafka_cron::common::words::Outcome::{self, CouldNotStart, Expired, Failed, Signalled, Succeeded};
 use kafka_cron::consumer::process::Output;
 use kafka_cron::consumer::worker::Options;
 
@@ -86,6 +86,30 @@ fn a_command_has_its_own_group_its_directory_and_three_descriptors() {
         Arc::make_mut(&mut run.environment).extend([("SHELL".into(), "/bin/bash".into())]);
     };
     check(with("echo ${BASH_VERSION:+bash} $SHELL", shell), &Succeeded, "bash /bin/bash\n");
+}
+
+#[test]
+fn what_is_found_later_than_its_deadline_is_not_started() {
+    let now: chrono::DateTime<chrono::Utc> = "2026-11-23T17:00:10Z".parse().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now));
+    let bench = Bench::with(options(1), &clock);
+    let check_metric = |line: &str| {
+        let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+        assert!(page.lines().any(|found| found == line), "no {line} in\n{page}");
+    };
+    let check = |deadline_ms: Option<u64>, outcome: &Outcome, output: &str| {
+        let attempt = with("echo started", |run| run.limits.deadline_ms = deadline_ms);
+        let due_s = (now - attempt.run.scheduled_at).num_seconds();
+        let report = bench.run(attempt);
+        assert_eq!((&report.outcome, report.output_tail.as_str()), (outcome, output), "{deadline_ms:?}");
+        assert_eq!((due_s, report.started_at, report.ended_at), (10, now, now));
+        let (job, word) = (&report.claimed.attempt.run.job, outcome.word());
+        check_metric(&format!("cron_attempts_total{{job=\"{job}\",outcome=\"{word}\",topic=\"a\"}} 1"));
+    };
+    check(Some(10_000), &Succeeded, "started\n");
+    check(Some(9_999), &Expired, "");
+    check(None, &Succeeded, "started\n");
+    check_metric("cron_attempts_started_total{topic=\"a\"} 2");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_cron::common::broker::{ProduceBatch, Record, TopicPartition};
 use kafka_cron::common::clock::{Clock, SystemClock};
-use kafka_cron::common::words::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
+use kafka_cron::common::scan::scan;
+use kafka_cron::common::words::{Attempt, Event, JobName, Limits, Outcome, RetryPolicy, Run, RunId, Then};
 use kafka_cron::common::{topics, wire};
 use serde_json::Value;
 
@@ -65,6 +66,45 @@ fn a_job_that_fails_at_first_completes() {
     });
     assert!(world.ledger().iter().all(|entry| entry.attempt <= 3), "it goes on after its success");
     assert_eq!(letters(&world), Vec::<Value>::new());
+}
+
+#[test]
+fn a_retry_whose_wait_ends_after_the_deadline_expires() {
+    let world = World::new();
+    // The shortest wait is 8 s, so that the deadline leaves a loaded machine all the time that there is.
+    let jobs = world.jobs("@every 5s  {a}  [name=late retries=3 backoff=10s deadline=7s]  {note}; false\n");
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "2"]);
+    let retry_topic = topics::retry(&world.a);
+    let mut retry = world.consumer(&retry_topic, &["--workers", "2"]);
+    let producer = world.producer(&jobs, &[]);
+    let ledger = world.await_ledger("a first attempt", |ledger| !ledger.is_empty());
+    producer.stop();
+    let expired = ["job=\"late\"", "outcome=\"expired\""];
+    let due = &ledger[0].scheduled_at;
+    retry.await_log(&format!("{retry_topic}: late due {due}, attempt 2: expired, found "));
+    assert!(retry.metric("cron_attempts_total", &expired) >= 1.0);
+    assert!(world.ledger().iter().all(|entry| entry.attempt == 1), "{:?}", world.ledger());
+    assert_eq!(letters(&world), Vec::<Value>::new());
+    let finished = finished(&world, &ledger[0].run);
+    let ends: Vec<_> = finished.iter().map(|(attempt, outcome, then)| (*attempt, outcome, *then)).collect();
+    let failed = Outcome::Failed { code: 1 };
+    assert_eq!(ends, [(1, &failed, Then::Retried), (2, &Outcome::Expired, Then::Done)]);
+}
+
+/// How the attempts of a run ended, as `cron-runs` has it.
+fn finished(world: &World, run: &str) -> Vec<(u32, Outcome, Then)> {
+    let mut found = Vec::new();
+    let read = scan(&mut *world.client(), topics::RUNS, |_, record| {
+        let event = wire::decode_event(&record.value.unwrap()).unwrap();
+        if let Event::Finished { attempt, outcome, then, .. } = event
+            && attempt.run.to_string() == run
+        {
+            found.push((attempt.attempt, outcome, then));
+        }
+    });
+    assert_eq!(read, Ok(true));
+    found.sort_by_key(|(attempt, ..)| *attempt);
+    found
 }
 
 #[test]

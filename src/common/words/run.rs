@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub struct Run {
     /// The user to run as; the consumer's own when absent. Another one needs root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// How long an attempt may take, and how it is ended.
+    /// How long an attempt may take, how it is ended, and when it is too late for one.
     pub limits: Limits,
     /// How often and when a failed attempt is tried again.
     pub retry: RetryPolicy,
@@ -38,7 +39,16 @@ pub struct Run {
     pub revision: String,
 }
 
-/// How long an attempt may take, and how it is ended.
+impl Run {
+    /// Whether an attempt that starts at `now` would start later than the deadline allows. The two instants come from
+    /// two hosts' clocks: their difference shortens or lengthens the deadline.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        let late = (now - self.scheduled_at).to_std().unwrap_or_default();
+        self.limits.deadline_ms.is_some_and(|deadline_ms| late > Duration::from_millis(deadline_ms))
+    }
+}
+
+/// How long an attempt may take, how it is ended, and when it is too late for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Milliseconds after which an attempt is ended; no limit when absent.
@@ -46,7 +56,7 @@ pub struct Limits {
     pub timeout_ms: Option<u64>,
     /// Milliseconds between TERM and KILL.
     pub grace_ms: u64,
-    /// Milliseconds after the scheduled instant from which no attempt is started any more; none when absent.
+    /// Milliseconds: later than this after the scheduled instant no attempt is started any more; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
 }
@@ -74,4 +84,27 @@ pub struct Attempt {
     /// The attempt must not start before this instant; absent when it may start at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::wire;
+
+    fn check(deadline_ms: Option<u64>, now: &str, expired: bool) {
+        let sample = include_bytes!("../../../tests/data/wire/v1/attempt-first.json");
+        let mut run = Run::clone(&wire::decode_attempt(sample).unwrap().run);
+        run.scheduled_at = "2026-11-23T17:00:00Z".parse().unwrap();
+        run.limits.deadline_ms = deadline_ms;
+        assert_eq!(run.is_expired(now.parse().unwrap()), expired, "{deadline_ms:?} {now}");
+    }
+
+    #[test]
+    fn a_run_is_expired_when_its_deadline_has_passed_and_not_at_it() {
+        check(Some(5_000), "2026-11-23T17:00:05Z", false);
+        check(Some(5_000), "2026-11-23T17:00:05.001Z", true);
+        check(Some(5_000), "2026-11-23T16:00:00Z", false);
+        check(None, "2999-01-01T00:00:00Z", false);
+        check(Some(u64::MAX), "2999-01-01T00:00:00Z", false);
+    }
 }

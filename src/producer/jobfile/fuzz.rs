@@ -9,7 +9,8 @@ const GOOD: &str = "CRON_TZ=Europe/London # zone\nPATH = \"/usr/bin:/bin\"\nMAIL
     */5 * * * * cluster-a curl -fsS https://example.org/ping\n\
     0 3 * * * cluster-b [name=backup retries=3 backoff=30s timeout=2h] /opt/backup --full\n\
     */10 * * * * * cluster-a [name=\"flaky\" user='x' cwd=\"/a ]\" jitter=5s] test $(( $(date +%s) % 3 )) -eq 0\n\
-    @every 90s cluster-b [name=poll tz=UTC grace=1s backoff_max=1h] ./poll.sh # often\r\n\
+    @every 90s cluster-b [name=poll tz=UTC grace=1s backoff_max=1h overlap=skip] ./poll.sh # often\r\n\
+    @reboot cluster-a [catchup=none catchup_window=1h deadline=5m] x\n\
     @daily cluster-a [ -f x ] && y \\%\n";
 
 /// Pieces that mean something somewhere.

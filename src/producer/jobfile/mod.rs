@@ -20,6 +20,7 @@ mod report;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod useless;
 mod zones;
 
 use std::fmt;
@@ -91,7 +92,8 @@ pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<Job
     Ok(JobFile { jobs: reader.jobs, warnings, revision: revision(content) })
 }
 
-fn revision(content: &[u8]) -> Arc<str> {
+/// The revision of a content, good or bad.
+pub fn revision(content: &[u8]) -> Arc<str> {
     let hash = Uuid::new_v5(&REVISIONS, content).simple().to_string();
     Arc::from(&hash[..REVISION_DIGITS])
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
@@ -15,9 +16,10 @@ use super::lines::{is_blank, lines, word};
 use super::options::{self, List};
 use super::report::{Report, quoted};
 use super::settings::{self, Settings};
+use super::useless::useless;
 use super::zones::zone;
 use crate::common::words::{ClusterName, JobName};
-use crate::producer::job::{CatchUp, Job, Overlap};
+use crate::producer::job::Job;
 
 /// What has been read so far.
 pub(super) struct Reader<'c> {
@@ -33,6 +35,7 @@ pub(super) struct Reader<'c> {
 
 /// What the options and the command of a line are, as far as it could be told.
 struct Body<'a> {
+    options: Vec<(&'a str, &'a str)>,
     settings: Settings,
     command: Option<&'a str>,
 }
@@ -105,11 +108,21 @@ impl<'c> Reader<'c> {
         let cluster = header.cluster.map_err(|what| wrong.push(what)).ok();
         let mut wrong_body = Vec::new();
         let body = self.body(number, header.rest, &mut wrong_body);
-        let zone = body.settings.zone.unwrap_or(self.zone);
+        let mut zone = body.settings.zone.unwrap_or(self.zone);
         let schedule = header.schedule.as_deref().and_then(|words| {
             let parsed = self.schedules.get(words, zone);
             parsed.map_err(|error| wrong.push(error.to_string())).ok()
         });
+        let mut jitter = body.settings.jitter;
+        if let Some(schedule) = &schedule {
+            for warning in useless(&body.options, &body.settings, schedule) {
+                self.report.warning(number, warning);
+            }
+            if schedule.is_reboot() {
+                // Neither has an effect on it, so that neither may make it another job.
+                (zone, jitter) = (Tz::UTC, Duration::ZERO);
+            }
+        }
         wrong.append(&mut wrong_body);
         let environment = self.environment.share().map_err(|what| wrong.push(what)).ok();
         let derived = match (header.schedule.as_deref(), cluster, body.command) {
@@ -131,15 +144,15 @@ impl<'c> Reader<'c> {
                 name,
                 cluster: cluster.clone(),
                 schedule,
-                jitter: body.settings.jitter,
+                jitter,
                 command: command.to_owned(),
                 environment,
                 cwd: body.settings.cwd,
                 user: body.settings.user,
                 limits: body.settings.limits,
                 retry: body.settings.retry,
-                overlap: Overlap::default(),
-                catch_up: CatchUp::default(),
+                overlap: body.settings.overlap,
+                catch_up: body.settings.catch_up,
             }));
         }
     }
@@ -156,16 +169,13 @@ impl<'c> Reader<'c> {
         wrong.extend(list.wrong);
         let (settings, wrong_settings) = Settings::read(&list.options);
         wrong.extend(wrong_settings);
-        if let Some(warning) = settings::useless(&list.options) {
-            self.report.warning(number, warning);
-        }
         if command.is_some_and(str::is_empty) {
             wrong.push("the command is missing (it ends the line)".to_owned());
         }
         for warning in command.into_iter().flat_map(odd) {
             self.report.warning(number, &warning);
         }
-        Body { settings, command }
+        Body { options: list.options, settings, command }
     }
 
     /// The job's name, which from now on is taken; `None` where the line is too broken to derive one.

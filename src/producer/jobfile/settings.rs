@@ -10,13 +10,33 @@ use super::zones::zone;
 use crate::common::duration;
 use crate::common::nearest::nearest;
 use crate::common::words::{JobName, Limits, RetryPolicy};
+use crate::producer::job::{CatchUp, CatchUpPolicy, Overlap};
 
 /// The options, as messages list them.
-pub(super) const KNOWN: [&str; 10] =
-    ["name", "retries", "backoff", "backoff_max", "timeout", "grace", "jitter", "cwd", "user", "tz"];
+pub(super) const KNOWN: [&str; 14] = [
+    "name",
+    "retries",
+    "backoff",
+    "backoff_max",
+    "timeout",
+    "grace",
+    "overlap",
+    "catchup",
+    "catchup_window",
+    "deadline",
+    "jitter",
+    "cwd",
+    "user",
+    "tz",
+];
 
-/// Options that have a meaning to come. They are errors until then: an option that is read and not obeyed is worse.
-const LATER: [&str; 4] = ["overlap", "catchup", "catchup_window", "deadline"];
+/// The values of `overlap`.
+const OVERLAPS: [(&str, Overlap); 3] =
+    [("allow", Overlap::Allow), ("skip", Overlap::Skip), ("queue", Overlap::Queue)];
+
+/// The values of `catchup`.
+const CATCH_UPS: [(&str, CatchUpPolicy); 3] =
+    [("last", CatchUpPolicy::Last), ("all", CatchUpPolicy::All), ("none", CatchUpPolicy::None)];
 
 /// The most attempts after the first. At the longest default wait they take six weeks.
 pub const MAX_RETRIES: u32 = 1_000;
@@ -33,6 +53,8 @@ pub(super) struct Settings {
     pub(super) name: Option<JobName>,
     pub(super) retry: RetryPolicy,
     pub(super) limits: Limits,
+    pub(super) overlap: Overlap,
+    pub(super) catch_up: CatchUp,
     pub(super) jitter: Duration,
     pub(super) cwd: Option<String>,
     pub(super) user: Option<String>,
@@ -45,6 +67,8 @@ impl Default for Settings {
             name: None,
             retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 60 * 60 * 1000 },
             limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
+            overlap: Overlap::default(),
+            catch_up: CatchUp::default(),
             jitter: Duration::ZERO,
             cwd: None,
             user: None,
@@ -85,6 +109,10 @@ impl Settings {
             "backoff_max" => self.retry.backoff_max_ms = millis(word, value)?,
             "timeout" => self.limits.timeout_ms = Some(timeout(value)?),
             "grace" => self.limits.grace_ms = millis(word, value)?,
+            "overlap" => self.overlap = one_of(word, value, OVERLAPS)?,
+            "catchup" => self.catch_up.policy = one_of(word, value, CATCH_UPS)?,
+            "catchup_window" => self.catch_up.window = window(value)?,
+            "deadline" => self.limits.deadline_ms = Some(deadline(value)?),
             "jitter" => self.jitter = jitter(value)?,
             "cwd" => self.cwd = Some(cwd(value)?),
             "user" => self.user = Some(user(value)?),
@@ -95,18 +123,8 @@ impl Settings {
     }
 }
 
-/// What options say without any effect.
-pub(super) fn useless(options: &[(&str, &str)]) -> Option<&'static str> {
-    let given = |word: &str| options.iter().any(|(given, _)| *given == word);
-    let waits = given("backoff") || given("backoff_max");
-    (waits && !given("retries")).then_some("back-off without retries has no effect (add `retries=`)")
-}
-
 fn unknown(word: &str) -> String {
-    if LATER.contains(&word) {
-        return format!("option `{word}` is not supported yet");
-    }
-    match nearest(word, KNOWN.into_iter().chain(LATER)) {
+    match nearest(word, KNOWN) {
         Some(meant) => format!("unknown option {} (did you mean `{meant}`?)", quoted(word)),
         None => format!("unknown option {} (the options are {})", quoted(word), KNOWN.join(", ")),
     }
@@ -140,6 +158,35 @@ fn timeout(value: &str) -> Result<u64, String> {
     match millis("timeout", value)? {
         0 => {
             Err("option `timeout`: 0 leaves no time to run (without a limit, leave the option out)"
+                .to_owned())
+        }
+        millis => Ok(millis),
+    }
+}
+
+/// One of three words by its name.
+fn one_of<T>(word: &str, value: &str, known: [(&str, T); 3]) -> Result<T, String> {
+    let [one, other, last] = known.each_ref().map(|(name, _)| *name);
+    let meant = nearest(value, [one, other, last]);
+    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"));
+    let wrong = || format!("option `{word}`: {} is not {one}, {other} or {last}{hint}", quoted(value));
+    known.into_iter().find(|(name, _)| *name == value).map(|(_, meaning)| meaning).ok_or_else(wrong)
+}
+
+fn window(value: &str) -> Result<Duration, String> {
+    let window = duration("catchup_window", value)?;
+    if window.is_zero() {
+        return Err(
+            "option `catchup_window`: 0 leaves nothing to catch up (`catchup=none` says it)".to_owned()
+        );
+    }
+    Ok(window)
+}
+
+fn deadline(value: &str) -> Result<u64, String> {
+    match millis("deadline", value)? {
+        0 => {
+            Err("option `deadline`: 0 leaves no time to start (without a limit, leave the option out)"
                 .to_owned())
         }
         millis => Ok(millis),
@@ -202,6 +249,14 @@ mod tests {
         check(&[("backoff_max", "5s")], |s| s.retry.backoff_max_ms = 5_000);
         check(&[("timeout", "2h")], |s| s.limits.timeout_ms = Some(7_200_000));
         check(&[("grace", "500ms")], |s| s.limits.grace_ms = 500);
+        for (word, overlap) in OVERLAPS {
+            check(&[("overlap", word)], |s| s.overlap = overlap);
+        }
+        for (word, policy) in CATCH_UPS {
+            check(&[("catchup", word)], |s| s.catch_up.policy = policy);
+        }
+        check(&[("catchup_window", "7d")], |s| s.catch_up.window = Duration::from_secs(7 * 24 * 60 * 60));
+        check(&[("deadline", "5m")], |s| s.limits.deadline_ms = Some(300_000));
         check(&[("jitter", "24h")], |s| s.jitter = MAX_JITTER);
         check(&[("cwd", "/srv/a b")], |s| s.cwd = Some("/srv/a b".to_owned()));
         check(&[("user", "www-data")], |s| s.user = Some("www-data".to_owned()));
@@ -218,6 +273,9 @@ mod tests {
         assert_eq!(defaults.retry, RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 });
         assert_eq!(defaults.limits, Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None });
         assert_eq!(defaults.jitter, Duration::ZERO);
+        assert_eq!(defaults.overlap, Overlap::Allow);
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(defaults.catch_up, CatchUp { policy: CatchUpPolicy::Last, window: day });
     }
 
     #[test]
@@ -231,6 +289,15 @@ mod tests {
         check_wrong(&[("backoff_max", "x")], &["option `backoff_max`"]);
         check_wrong(&[("grace", "-1s")], &["option `grace`"]);
         check_wrong(&[("timeout", "0s")], &["leave the option out"]);
+        check_wrong(&[("overlap", "")], &["option `overlap`: `` is not allow, skip or queue"]);
+        check_wrong(&[("overlap", "skipp")], &["`skipp` is not allow, skip or queue (did you mean `skip`?)"]);
+        check_wrong(&[("overlap", "Skip")], &["did you mean `skip`?"]);
+        check_wrong(&[("catchup", "1h")], &["option `catchup`: `1h` is not last, all or none"]);
+        check_wrong(&[("catchup", "non")], &["did you mean `none`?"]);
+        check_wrong(&[("catchup_window", "0s")], &["0 leaves nothing to catch up (`catchup=none` says it)"]);
+        check_wrong(&[("catchup_window", "all")], &["option `catchup_window`: `all` is not a duration"]);
+        check_wrong(&[("deadline", "0s")], &["option `deadline`: 0 leaves no time to start"]);
+        check_wrong(&[("deadline", "300")], &["option `deadline`: `300` is not a duration"]);
         check_wrong(&[("jitter", "1500ms")], &["is not whole seconds"]);
         check_wrong(&[("jitter", "25h")], &["at most 24h"]);
         check_wrong(&[("cwd", "srv")], &["not an absolute path"]);
@@ -262,21 +329,7 @@ mod tests {
         check_wrong(&[("Name", "x")], &["did you mean `name`?"]);
         check_wrong(&[("parallel", "3")], &["the options are name, retries, backoff, backoff_max, timeout"]);
         check_wrong(&[("overlapp", "skip")], &["did you mean `overlap`?"]);
-    }
-
-    #[test]
-    fn an_option_to_come_is_an_error_and_not_a_silent_nothing() {
-        for word in LATER {
-            check_wrong(&[(word, "1s")], &[&format!("option `{word}` is not supported yet")]);
-        }
-    }
-
-    #[test]
-    fn a_back_off_without_retries_is_noticed() {
-        assert!(useless(&[("backoff", "1s")]).is_some());
-        assert!(useless(&[("backoff_max", "1s")]).is_some());
-        assert_eq!(useless(&[("backoff", "1s"), ("retries", "1")]), None);
-        assert_eq!(useless(&[]), None);
+        check_wrong(&[("catchup-window", "1h")], &["did you mean `catchup_window`?"]);
     }
 
     #[test]

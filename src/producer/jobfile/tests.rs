@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::*;
+use crate::producer::job::{CatchUp, CatchUpPolicy, Overlap};
 use crate::producer::schedule::Schedule;
 
 pub(super) fn clusters() -> Vec<ClusterName> {
@@ -55,7 +56,7 @@ PATH=/usr/local/bin:/usr/bin:/bin
 */5 * * * *     cluster-a                                                    curl -fsS https://example.org/ping
 0 3 * * *       cluster-b   [name=backup retries=3 backoff=30s timeout=2h]   /opt/backup --full
 */10 * * * * *  cluster-a   [name=flaky retries=5 backoff=1s]                test $(( $(date +%s) % 3 )) -eq 0
-@every 90s      cluster-b   [name=poll tz=UTC]                               ./poll.sh # often",
+@every 90s      cluster-b   [name=poll tz=UTC overlap=skip]                  ./poll.sh # often",
     );
     assert_eq!(file.warnings, []);
     let commands: Vec<&str> = file.jobs.iter().map(|job| job.command.as_str()).collect();
@@ -83,6 +84,31 @@ fn options_reach_the_job() {
     assert_eq!((job.cwd.as_deref(), job.user.as_deref()), (Some("/srv/a b"), Some("nobody")));
     assert_eq!((job.jitter, job.limits.grace_ms), (Duration::from_secs(30), 1_000));
     assert_eq!(job.retry.backoff_max_ms, 60_000);
+}
+
+#[test]
+fn what_happens_to_ticks_that_come_late_or_too_soon_reaches_the_job() {
+    let plain = job("x");
+    assert_eq!((plain.overlap, plain.catch_up, plain.limits.deadline_ms), Default::default());
+    let job = job("[overlap=queue catchup=all catchup_window=2h deadline=3h name=a] x");
+    assert_eq!(job.overlap, Overlap::Queue);
+    let window = Duration::from_secs(2 * 60 * 60);
+    assert_eq!(job.catch_up, CatchUp { policy: CatchUpPolicy::All, window });
+    assert_eq!(job.limits.deadline_ms, Some(3 * 60 * 60 * 1000));
+}
+
+#[test]
+fn a_reboot_is_the_same_job_in_every_zone() {
+    let file = "@reboot cluster-a x\nCRON_TZ=Asia/Tokyo\n@reboot cluster-b x\n";
+    let [a, b] = <[Arc<Job>; 2]>::try_from(read(file).jobs).unwrap();
+    assert!(a.schedule.is_reboot() && a.next(chrono::DateTime::UNIX_EPOCH).is_none());
+    assert!(a.name.as_str().starts_with("x-") && a.name != b.name, "{}", a.name);
+    let named = |line: &str| read(line).jobs.pop().unwrap();
+    assert_eq!(named("CRON_TZ=Asia/Tokyo\n@reboot cluster-a x").name, a.name);
+    let odd = named("@reboot cluster-a [tz=Asia/Tokyo jitter=1h] x");
+    assert_eq!((&odd.name, odd.jitter, odd.shift()), (&a.name, Duration::ZERO, chrono::TimeDelta::zero()));
+    let twice = "@reboot cluster-a x\nCRON_TZ=Asia/Tokyo\n@reboot cluster-a x\n";
+    check_wrong(twice, &["3: the job stands in line 1 already"]);
 }
 
 #[test]
@@ -187,6 +213,7 @@ fn a_name_survives_whatever_does_not_change_the_job() {
     let same = [
         "# moved\n\n\t0  3\t* * *  cluster-a   /opt/x 1  \n",
         "A=1\n0 3 * * * cluster-a [retries=3 backoff=1s timeout=1s grace=1s jitter=1s] /opt/x 1",
+        "0 3 * * * cluster-a [overlap=skip catchup=all catchup_window=1h deadline=2h] /opt/x 1",
         "CRON_TZ=UTC\n0 3 * * * cluster-a [tz=UTC] /opt/x 1",
         "@daily cluster-b y\n0 3 * * * cluster-a /opt/x 1\r\n",
     ];

@@ -24,9 +24,6 @@ pub enum ScheduleError {
     /// Words after an `@` word that takes none.
     #[error("`{0}` stands alone, `{1}` is one word too many")]
     TooMuch(String, String),
-    /// Known to other crons.
-    #[error("`@reboot` is not supported yet")]
-    Reboot,
     /// `@every` alone.
     #[error("`@every` needs a duration, as in `@every 90s`")]
     EveryWhat,

@@ -21,6 +21,8 @@ const MONTH_DAYS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// What the words of a schedule are.
 pub(super) enum Words {
+    /// `@reboot`.
+    Reboot,
     /// `@every`.
     Every(Every),
     /// Everything else.
@@ -64,7 +66,8 @@ pub(super) fn read(words: &str) -> Result<Words, ScheduleError> {
     let words: Vec<&str> = words.split_ascii_whitespace().collect();
     match words[..] {
         [] => Err(ScheduleError::Empty),
-        ["@reboot", ..] => Err(ScheduleError::Reboot),
+        ["@reboot"] => Ok(Words::Reboot),
+        ["@reboot", extra, ..] => Err(ScheduleError::TooMuch("@reboot".to_owned(), shown(extra))),
         ["@every"] => Err(ScheduleError::EveryWhat),
         ["@every", duration] => Ok(Words::Every(Every::parse(duration)?)),
         ["@every", duration, extra, ..] => {
@@ -83,7 +86,7 @@ fn expand(word: &str) -> Result<&'static str, ScheduleError> {
     if let Some((_, fields)) = SHORTHANDS.iter().find(|(known, _)| *known == word) {
         return Ok(fields);
     }
-    let known: Vec<&str> = SHORTHANDS.iter().map(|(word, _)| *word).chain(["@every"]).collect();
+    let known: Vec<&str> = SHORTHANDS.iter().map(|(word, _)| *word).chain(["@every", "@reboot"]).collect();
     let instead = match nearest(word, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("the words are {}", known.join(", ")),
@@ -182,11 +185,12 @@ mod tests {
         check_error(
             "@",
             "`@` is not known (the words are @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually, \
-             @every)",
+             @every, @reboot)",
         );
         check_error("@daily 5m", "`@daily` stands alone, `5m` is one word too many");
         check_error("@every 5m *", "`@every 5m` stands alone, `*` is one word too many");
-        check_error("@reboot", "`@reboot` is not supported yet");
+        check_error("@reboot 5m", "`@reboot` stands alone, `5m` is one word too many");
+        check_error("@rebot", "`@rebot` is not known (did you mean `@reboot`?)");
         check_error("@every", "`@every` needs a duration, as in `@every 90s`");
         check_error(
             "@every 90",

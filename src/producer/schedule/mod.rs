@@ -8,7 +8,8 @@
 //!    local time labelled as UTC, which is all that is asked of it.
 //! 3. `zone` turns local times into instants: what happens to those that a clock change swallows or shows twice.
 //!
-//! `every` stands beside them: `@every` counts elapsed time and needs neither. `docs/decisions/` has the page that
+//! `every` stands beside them: `@every` counts elapsed time and needs neither. `@reboot` names no instant at all: it is
+//! for whoever knows when the producers started to hand out its one tick. `docs/decisions/` has the page that
 //! says why it is so, with the evidence.
 
 mod error;
@@ -44,6 +45,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Rule {
+    Reboot,
     Every(Every),
     Local(Box<Matcher>),
 }
@@ -55,6 +57,8 @@ impl Schedule {
     /// What is wrong and what would be right; also for a schedule that can never match.
     pub fn parse(words: &str, zone: Tz) -> Result<Self, ScheduleError> {
         let rule = match expression::read(words)? {
+            // It has no time of day, so that it is the same one in all zones.
+            Words::Reboot => return Ok(Self { rule: Rule::Reboot, zone: Tz::UTC }),
             Words::Every(every) => Rule::Every(every),
             Words::Local(expression) => Rule::Local(Box::new(Matcher::new(expression))),
         };
@@ -70,9 +74,16 @@ impl Schedule {
         }
     }
 
-    /// The first instant after `after`, in whole seconds; `None` when there is none before the end of chrono's time.
+    /// Whether it is `@reboot`: due once when the producers start, at no instant that could be computed.
+    pub fn is_reboot(&self) -> bool {
+        self.rule == Rule::Reboot
+    }
+
+    /// The first instant after `after`, in whole seconds; `None` when there is none before the end of chrono's time, and
+    /// for `@reboot`.
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.rule {
+            Rule::Reboot => None,
             Rule::Every(every) => every.next(after),
             Rule::Local(matcher) => zone::next(matcher, self.zone, after),
         }
@@ -109,8 +120,20 @@ mod tests {
     }
 
     #[test]
+    fn a_reboot_names_no_instant_and_no_zone() {
+        let reboot = |zone| Schedule::parse("@reboot", zone).expect("@reboot");
+        assert!(reboot(Tz::UTC).is_reboot());
+        assert_eq!(reboot(Tz::UTC), reboot(Tz::Europe__London));
+        for after in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC] {
+            assert_eq!(reboot(Tz::UTC).next(after), None);
+        }
+        assert!(!Schedule::parse("@every 1s", Tz::UTC).expect("@every").is_reboot());
+    }
+
+    #[test]
     fn the_first_word_says_how_many_may_follow() {
-        for (first, widths) in [("@every", &[2][..]), ("@daily", &[1]), ("@nonsense", &[1]), ("*/5", &[5, 6])]
+        for (first, widths) in
+            [("@every", &[2][..]), ("@daily", &[1]), ("@reboot", &[1]), ("@nonsense", &[1]), ("*/5", &[5, 6])]
         {
             assert_eq!(Schedule::widths(first), widths, "{first}");
         }

@@ -1,0 +1,136 @@
+//! The thread `jobs-watch`: looks at the job file twice a second, and offers each good new one to whoever owns the
+//! timetables. Files are parsed here, so that a file of a million jobs delays no tick.
+//!
+//! A look costs a few system calls while nothing changes. When the content is read says [`rhythm`]; what it is worth
+//! says [`looking`], by the content alone, so that a file that was touched changes nothing; a file with a problem
+//! changes nothing either, and is [`shown`].
+
+mod looking;
+mod rhythm;
+mod shown;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+
+pub use self::shown::{FACT, FileMeasures};
+
+use self::looking::{Found, Looking};
+use self::shown::Shown;
+use super::jobfile::JobFile;
+use crate::common::bounds::JOB_FILES;
+use crate::common::clock::Clock;
+use crate::common::http::Health;
+use crate::common::metrics::Beat;
+use crate::common::thread::{Joined, spawn};
+use crate::common::words::ClusterName;
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is watched.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The job file. Links on the way to it are followed anew at each look.
+    pub path: PathBuf,
+    /// The clusters that jobs may name.
+    pub clusters: Vec<ClusterName>,
+}
+
+/// What the thread stands on, and where it shows how the file is.
+pub struct Around {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where [`FACT`] is set.
+    pub health: Health,
+    /// What is measured.
+    pub measures: FileMeasures,
+    /// Touched at each look.
+    pub beat: Beat,
+}
+
+/// The handle. Dropping it ends the thread, after the file that it is reading at the moment.
+#[derive(Debug)]
+pub struct Watch {
+    _stop: Sender<()>,
+    thread: Joined,
+}
+
+impl Watch {
+    /// Starts the thread. `current` is the file as it was read before: what has changed since then is noticed.
+    ///
+    /// The receiver gets a file each time that another good content has come to stand there. Of several that nobody has
+    /// taken only the newest is left, which may then be one whose revision the taker has already.
+    ///
+    /// A path that is no regular file (a pipe, as in `producer <(make-jobs)`) cannot be read twice, and is not watched.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        options: Options,
+        current: &JobFile,
+        around: Around,
+    ) -> io::Result<(Self, Receiver<JobFile>)> {
+        let (stop, stopped) = bounded(0);
+        let (offers, taken) = bounded(JOB_FILES);
+        let Around { clock, health, measures, beat } = around;
+        let is_watched = fs::metadata(&options.path).map_or(true, |found| found.is_file());
+        if !is_watched {
+            log::info!("{} is no regular file: it was read once and is not watched", options.path.display());
+        }
+        let mut shown = Shown::new(&options.path, &current.revision, measures, health);
+        let mut looking = is_watched.then(|| Looking::new(options, &current.revision));
+        let offer = Offer { offers, untaken: taken.clone() };
+        let thread = spawn("jobs-watch", move || {
+            loop {
+                beat.touch(clock.now());
+                if let Some(found) = looking.as_mut().and_then(|looking| looking.look(clock.monotonic())) {
+                    shown.show(&found);
+                    if let Found::Right { file: Some(file), .. } = found {
+                        offer.make(file);
+                    }
+                }
+                select! {
+                    recv(stopped) -> _ => return,
+                    recv(clock.alarm(LOOK)) -> _ => {}
+                }
+            }
+        })?;
+        Ok((Self { _stop: stop, thread }, taken))
+    }
+
+    /// Whether the thread has ended by itself, which only a bug does.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// The channel of which only the newest file counts.
+struct Offer {
+    offers: Sender<JobFile>,
+    /// The receiving end as the taker has it, to take back what it has not taken.
+    untaken: Receiver<JobFile>,
+}
+
+impl Offer {
+    fn make(&self, file: JobFile) {
+        let mut next = file;
+        // Nobody else sends: the place that is taken back is free, whoever was quicker.
+        while let Err(TrySendError::Full(file)) = self.offers.try_send(next) {
+            if let Ok(older) = self.untaken.try_recv() {
+                log::debug!(
+                    "the job file of revision {} was replaced before anybody took it",
+                    older.revision
+                );
+            }
+            next = file;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! A look at the job file: what is there, and whether it is another one than before.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Options;
+use super::rhythm::{Rhythm, Stamp, Step};
+use crate::producer::jobfile::{self, JobFile, MAX_FILE_BYTES, Problem};
+
+/// What has been found where something was to be found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A file without problems.
+    Right {
+        /// Its revision.
+        revision: Arc<str>,
+        /// The file, if it is another than the last one without problems.
+        file: Option<JobFile>,
+    },
+    /// A file that is not used.
+    Wrong {
+        /// Its revision.
+        revision: Arc<str>,
+        /// What is wrong; never empty.
+        problems: Arc<[Problem]>,
+    },
+    /// No file, or none that can be read, and not for a moment only.
+    Unreadable(String),
+}
+
+/// What was found so far.
+#[derive(Debug)]
+pub(super) struct Looking {
+    options: Options,
+    rhythm: Rhythm,
+    /// The revision of the last file without problems.
+    right: Arc<str>,
+    /// The last file, while it is one with problems.
+    wrong: Option<(Arc<str>, Arc<[Problem]>)>,
+}
+
+impl Looking {
+    /// Nothing was looked at yet; `revision` has been read by somebody else.
+    pub(super) fn new(options: Options, revision: &Arc<str>) -> Self {
+        Self { options, rhythm: Rhythm::default(), right: Arc::clone(revision), wrong: None }
+    }
+
+    /// One look. `None` where there was nothing to read, or it is not the time to believe it.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Found> {
+        match self.content(now) {
+            Ok(content) => content.map(|content| self.judge(&content)),
+            Err(error) => self.rhythm.failed(now).then(|| Found::Unreadable(error.to_string())),
+        }
+    }
+
+    fn content(&mut self, now: Instant) -> io::Result<Option<Vec<u8>>> {
+        let path = &self.options.path;
+        let before = stamp(path)?;
+        if self.rhythm.see(before.clone(), now) == Step::Wait {
+            return Ok(None);
+        }
+        let content = read(path)?;
+        let after = stamp(path)?;
+        Ok(self.rhythm.have_read(before, &after, now).then_some(content))
+    }
+
+    fn judge(&mut self, content: &[u8]) -> Found {
+        let revision = jobfile::revision(content);
+        if revision == self.right {
+            self.wrong = None;
+            return Found::Right { revision, file: None };
+        }
+        if let Some((_, problems)) = self.wrong.as_ref().filter(|(known, _)| *known == revision) {
+            return Found::Wrong { revision, problems: Arc::clone(problems) };
+        }
+        let name = self.options.path.display().to_string();
+        match jobfile::parse(&name, content, &self.options.clusters) {
+            Ok(file) => {
+                (self.right, self.wrong) = (Arc::clone(&revision), None);
+                Found::Right { revision, file: Some(file) }
+            }
+            Err(problems) => {
+                let problems: Arc<[Problem]> = problems.into();
+                self.wrong = Some((Arc::clone(&revision), Arc::clone(&problems)));
+                Found::Wrong { revision, problems }
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let resolved = fs::canonicalize(path)?;
+    let found = fs::metadata(&resolved)?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(Stamp {
+        resolved,
+        device: found.dev(),
+        inode: found.ino(),
+        size: found.size(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
+}
+
+/// The content, or so much of it that it is seen to be too much.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Should it have become a pipe since it was looked at, nobody waits for its other end.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The real thread on a clock that the test turns.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::common::clock::ManualClock;
+use crate::common::metrics::{Beats, Metrics};
+use crate::producer::jobfile;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A file that is watched.
+struct Bench {
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+    metrics: Metrics,
+    watch: Watch,
+    files: Receiver<JobFile>,
+}
+
+/// A file with one job of that name.
+fn content(name: &str) -> String {
+    format!("@daily a [name={name}] x\n")
+}
+
+fn bench(read: &str, found: &str) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("jobs"), content(found)).unwrap();
+    let path = dir.path().join("jobs");
+    watch(dir, &path, read)
+}
+
+fn watch(dir: TempDir, path: &Path, read: &str) -> Bench {
+    let clock = Arc::new(ManualClock::new("2026-11-23T17:00:00Z".parse().unwrap()));
+    let metrics = Metrics::new();
+    let around = Around {
+        clock: clock.clone(),
+        health: Health::new(&metrics),
+        measures: FileMeasures::new(&metrics),
+        beat: Beats::new(&metrics).thread("jobs-watch"),
+    };
+    let clusters = vec!["a".parse().unwrap()];
+    let current = jobfile::parse("jobs", content(read).as_bytes(), &clusters).unwrap();
+    let options = Options { path: path.to_owned(), clusters };
+    let (watch, files) = Watch::start(options, &current, around).unwrap();
+    Bench { dir, clock, metrics, watch, files }
+}
+
+impl Bench {
+    fn write(&self, text: &str) {
+        std::fs::write(self.dir.path().join("jobs"), text).unwrap();
+    }
+
+    /// Turns the clock to the next look; the one before it is over.
+    fn look(&self) {
+        assert!(self.clock.ring_next(PATIENCE), "the thread does not look any more");
+    }
+
+    /// Looks until the page of metrics has a line.
+    fn look_until(&self, line: &str) {
+        let shows = || String::from_utf8(self.metrics.page().unwrap()).unwrap().lines().any(|l| l == line);
+        let seen = (0..30).any(|_| {
+            self.look();
+            shows()
+        });
+        assert!(seen, "{line}");
+        // And what was to be sent after that has been sent.
+        (0..2).for_each(|_| self.look());
+    }
+
+    fn look_until_revision(&self, name: &str) {
+        let revision = jobfile::revision(content(name).as_bytes());
+        self.look_until(&format!("cron_job_file_info{{revision=\"{revision}\"}} 1"));
+    }
+
+    fn check(&self, expected: &[&str]) {
+        let files: Vec<JobFile> = self.files.try_iter().collect();
+        let names: Vec<&str> = files.iter().map(|file| file.jobs[0].name.as_str()).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn a_new_file_is_offered_and_the_same_is_not() {
+    let bench = bench("one", "one");
+    (0..20).for_each(|_| bench.look());
+    bench.check(&[]);
+    bench.write(&content("second"));
+    bench.look_until_revision("second");
+    bench.check(&["second"]);
+    (0..20).for_each(|_| bench.look());
+    bench.check(&[]);
+    assert!(!bench.watch.is_over());
+}
+
+#[test]
+fn what_changed_between_reading_and_watching_is_offered() {
+    let bench = bench("one", "second");
+    bench.look_until_revision("second");
+    bench.check(&["second"]);
+}
+
+#[test]
+fn a_newer_file_replaces_one_that_nobody_took() {
+    let bench = bench("one", "one");
+    for name in ["second", "the-third"] {
+        bench.write(&content(name));
+        bench.look_until_revision(name);
+    }
+    bench.check(&["the-third"]);
+}
+
+#[test]
+fn a_file_with_a_problem_is_shown_and_not_offered() {
+    let bench = bench("one", "one");
+    bench.write("nonsense\n");
+    bench.look_until("cron_job_file_good 0");
+    bench.look_until("cron_ready{fact=\"job-file\"} 0");
+    bench.check(&[]);
+    bench.write(&content("one"));
+    bench.look_until("cron_job_file_good 1");
+    bench.check(&[]);
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_watched() {
+    let bench = watch(tempfile::tempdir().unwrap(), Path::new("/dev/null"), "one");
+    (0..20).for_each(|_| bench.look());
+    bench.check(&[]);
+    bench.look_until("cron_job_file_good 1");
+}
+
+#[test]
+fn the_thread_ends_with_its_handle_and_the_channel_with_it() {
+    let Bench { watch, files, .. } = bench("one", "one");
+    drop(watch);
+    assert!(files.recv_timeout(PATIENCE).is_err_and(|error| error.is_disconnected()));
+}
