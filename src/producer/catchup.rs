@@ -38,3 +38,83 @@ pub fn missed(job: &Job, tick: LateTick, is_last: impl FnOnce() -> bool) -> Opti
     }
     (late_by(tick.found) > job.catch_up.window).then_some(MissedReason::Window)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::common::words::Limits;
+    use crate::producer::job::{CatchUp, sample};
+
+    const HOUR: u64 = 3600;
+
+    fn at(seconds: u64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::try_from(seconds).expect("small"))
+    }
+
+    /// A tick that was found `late` seconds after it was due, of a job with a window of an hour.
+    fn check(
+        (policy, deadline): (CatchUpPolicy, Option<u64>),
+        (late, is_last): (u64, bool),
+        expected: Option<MissedReason>,
+    ) {
+        let mut job = sample("a", "@hourly");
+        job.catch_up = CatchUp { policy, window: Duration::from_secs(HOUR) };
+        job.limits = Limits { deadline_ms: deadline.map(|seconds| seconds * 1_000), ..job.limits };
+        let tick = LateTick { at: at(0), found: at(late), now: at(late) };
+        let found = missed(&job, tick, || is_last);
+        assert_eq!(found, expected, "{policy:?}, deadline {deadline:?}, late {late}, last: {is_last}");
+    }
+
+    #[test]
+    fn the_policy_says_which_late_ticks_are_published() {
+        use CatchUpPolicy::{All, Last, None as Nothing};
+        let not_asked_for = Some(MissedReason::NotCaughtUp);
+        check((Last, None), (10, true), None);
+        check((Last, None), (10, false), not_asked_for);
+        check((All, None), (10, true), None);
+        check((All, None), (10, false), None);
+        check((Nothing, None), (10, true), not_asked_for);
+        check((Nothing, None), (0, true), not_asked_for);
+    }
+
+    #[test]
+    fn no_policy_reaches_back_beyond_the_window() {
+        use CatchUpPolicy::{All, Last, None as Nothing};
+        for policy in [All, Last] {
+            check((policy, None), (HOUR, true), None);
+            check((policy, None), (HOUR + 1, true), Some(MissedReason::Window));
+        }
+        check((Last, None), (HOUR + 1, false), Some(MissedReason::NotCaughtUp));
+        check((Nothing, None), (HOUR + 1, true), Some(MissedReason::NotCaughtUp));
+    }
+
+    #[test]
+    fn nothing_is_published_that_no_consumer_would_start() {
+        use CatchUpPolicy::{All, Last, None as Nothing};
+        check((All, Some(30)), (30, false), None);
+        for policy in [All, Last, Nothing] {
+            for is_last in [false, true] {
+                check((policy, Some(30)), (31, is_last), Some(MissedReason::Deadline));
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_counts_from_when_the_outage_was_found_and_the_deadline_from_now() {
+        let mut job = sample("a", "@hourly");
+        job.catch_up.window = Duration::from_secs(HOUR);
+        let worked_off_slowly = LateTick { at: at(0), found: at(HOUR), now: at(5 * HOUR) };
+        assert_eq!(missed(&job, worked_off_slowly, || true), None);
+        job.limits.deadline_ms = Some(2 * HOUR * 1_000);
+        assert_eq!(missed(&job, worked_off_slowly, || true), Some(MissedReason::Deadline));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_late() {
+        let mut job = sample("a", "@hourly");
+        job.limits.deadline_ms = Some(1_000);
+        assert_eq!(missed(&job, LateTick { at: at(HOUR), found: at(0), now: at(0) }, || true), None);
+    }
+}

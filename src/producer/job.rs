@@ -117,3 +117,22 @@ impl Job {
         }
     }
 }
+
+/// A job of `cluster-a` with the defaults of the job file.
+#[cfg(test)]
+pub(super) fn sample(name: &str, words: &str) -> Job {
+    Job {
+        name: JobName::new(name).expect(name),
+        cluster: ClusterName::new("cluster-a").expect("a name"),
+        schedule: Arc::new(Schedule::parse(words, chrono_tz::Tz::UTC).expect(words)),
+        jitter: Duration::ZERO,
+        command: "true".to_owned(),
+        environment: Arc::default(),
+        cwd: None,
+        user: None,
+        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
+        retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
+        overlap: Overlap::Allow,
+        catch_up: CatchUp::default(),
+    }
+}

@@ -4,7 +4,7 @@
 //! left – so two ticks in one portion see each other although neither is on record yet. It asks nobody: what is known
 //! of runs is told to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::in_force::JobsInForce;
@@ -51,30 +51,35 @@ struct Runs {
     open: Vec<RunId>,
     /// The last that was over: word of its publication may come later than word of its end.
     last_over: Option<RunId>,
-    queued: Option<Queued>,
+    /// One; more only where more were on record.
+    queued: VecDeque<Queued>,
 }
 
 impl Overlap {
-    /// What is to be done about a tick. With [`Verdict::Publish`] its run blocks from here on; if it cannot be
-    /// published after all, say that it is [`over`](Self::over). To decide a tick again changes nothing.
+    /// What is to be done about a tick. With [`Verdict::Publish`] its run blocks from here on (but that of a job that
+    /// allows overlaps is not remembered); if it cannot be published after all, say that it is [`over`](Self::over).
+    /// To decide a tick again that is published or queued changes nothing.
     pub fn decide(&mut self, tick: &Tick, revision: &Arc<str>) -> Verdict {
+        if tick.job.overlap == job::Overlap::Allow {
+            return Verdict::Publish;
+        }
         let run = RunId::of(&tick.job.name, tick.at);
         let runs = self.jobs.entry(tick.job.name.clone()).or_default();
         let blocked_by = match runs.open.last() {
-            Some(last) if tick.job.overlap != job::Overlap::Allow && !runs.open.contains(&run) => *last,
+            Some(last) if !runs.open.contains(&run) => *last,
             _ => {
                 runs.begin(run);
                 return Verdict::Publish;
             }
         };
-        match &runs.queued {
-            Some(queued) if queued.tick.at == tick.at => Verdict::Queue { blocked_by },
-            None if tick.job.overlap == job::Overlap::Queue => {
-                runs.queued = Some(Queued { tick: tick.clone(), revision: Arc::clone(revision) });
-                Verdict::Queue { blocked_by }
-            }
-            _ => Verdict::Skip { blocked_by },
+        if runs.queued.iter().any(|queued| queued.tick.at == tick.at) {
+            return Verdict::Queue { blocked_by };
         }
+        if tick.job.overlap != job::Overlap::Queue || !runs.queued.is_empty() {
+            return Verdict::Skip { blocked_by };
+        }
+        runs.queued.push_back(Queued { tick: tick.clone(), revision: Arc::clone(revision) });
+        Verdict::Queue { blocked_by }
     }
 
     /// A run is in its topic, whoever published it. Harmless for runs decided here, and for one that is over already.
@@ -85,15 +90,17 @@ impl Overlap {
         }
     }
 
-    /// A run is over, or will never be. The queued tick to publish now, if there is one: its run blocks from here on.
+    /// A run is over, or will never begin. The queued tick to publish now, if there is one: its run blocks from here
+    /// on. Only for jobs that do not allow overlaps: each job that it hears of takes up memory until it is gone from
+    /// the job file.
     pub fn over(&mut self, job: &JobName, run: RunId) -> Option<Queued> {
-        let runs = self.jobs.get_mut(job)?;
+        let runs = self.jobs.entry(job.clone()).or_default();
         runs.open.retain(|open| *open != run);
         runs.last_over = Some(run);
         if !runs.open.is_empty() {
             return None;
         }
-        let queued = runs.queued.take()?;
+        let queued = runs.queued.pop_front()?;
         runs.begin(RunId::of(job, queued.tick.at));
         Some(queued)
     }
@@ -103,13 +110,13 @@ impl Overlap {
     pub fn forget(&mut self, file: &JobsInForce) -> Vec<Queued> {
         let in_file: HashSet<&JobName> = file.jobs.iter().map(|job| &job.name).collect();
         let gone = self.jobs.iter_mut().filter(|(name, _)| !in_file.contains(name));
-        let queued = gone.filter_map(|(_, runs)| runs.queued.take()).collect();
+        let queued = gone.flat_map(|(_, runs)| std::mem::take(&mut runs.queued)).collect();
         self.jobs.retain(|name, runs| in_file.contains(name) || !runs.open.is_empty());
         queued
     }
 
-    /// What is on record at take-over: runs that are not over, the latest of a job last, and ticks that wait. The
-    /// queued ticks that wait for nothing, to be published now.
+    /// Takes over what is on record: runs that are not over, the latest of a job last, and ticks that wait, the oldest
+    /// of a job first. Hands back those that wait for nothing any more, to be published now.
     pub fn restore(
         unfinished: impl IntoIterator<Item = (JobName, RunId)>,
         queued: impl IntoIterator<Item = Queued>,
@@ -126,7 +133,7 @@ impl Overlap {
                 runs.begin(RunId::of(job, queued.tick.at));
                 free.push(queued);
             } else {
-                runs.queued = Some(queued);
+                runs.queued.push_back(queued);
             }
         }
         (overlap, free)
@@ -138,5 +145,161 @@ impl Runs {
         if !self.open.contains(&run) {
             self.open.push(run);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::Verdict::Publish;
+    use super::*;
+    use crate::producer::job::{Job, sample};
+
+    /// The tick of a job at a number of seconds.
+    fn tick(name: &str, overlap: job::Overlap, seconds: i64) -> Tick {
+        let job = Arc::new(Job { overlap, ..sample(name, "@every 1s") });
+        Tick { job, at: DateTime::from_timestamp(seconds, 0).expect("an instant") }
+    }
+
+    fn skip(seconds: i64) -> Tick {
+        tick("skip", job::Overlap::Skip, seconds)
+    }
+
+    fn queue(seconds: i64) -> Tick {
+        tick("queue", job::Overlap::Queue, seconds)
+    }
+
+    fn run(tick: &Tick) -> RunId {
+        RunId::of(&tick.job.name, tick.at)
+    }
+
+    fn queued(tick: Tick) -> Queued {
+        Queued { tick, revision: "one".into() }
+    }
+
+    fn check(overlap: &mut Overlap, tick: &Tick, expected: Verdict) {
+        assert_eq!(overlap.decide(tick, &"one".into()), expected, "{} at {}", tick.job.name, tick.at);
+    }
+
+    fn skipped_for(tick: &Tick) -> Verdict {
+        Verdict::Skip { blocked_by: run(tick) }
+    }
+
+    fn queued_for(tick: &Tick) -> Verdict {
+        Verdict::Queue { blocked_by: run(tick) }
+    }
+
+    fn over(overlap: &mut Overlap, tick: &Tick) -> Option<Queued> {
+        overlap.over(&tick.job.name, run(tick))
+    }
+
+    #[test]
+    fn a_tick_is_skipped_while_the_run_before_it_is_not_over() {
+        let mut overlap = Overlap::default();
+        check(&mut overlap, &skip(1), Publish);
+        check(&mut overlap, &skip(2), skipped_for(&skip(1)));
+        check(&mut overlap, &tick("other", job::Overlap::Skip, 2), Publish);
+        assert_eq!(over(&mut overlap, &skip(1)), None);
+        check(&mut overlap, &skip(3), Publish);
+        check(&mut overlap, &skip(4), skipped_for(&skip(3)));
+    }
+
+    #[test]
+    fn one_tick_waits_and_the_next_is_skipped() {
+        let mut overlap = Overlap::default();
+        check(&mut overlap, &queue(1), Publish);
+        check(&mut overlap, &queue(2), queued_for(&queue(1)));
+        check(&mut overlap, &queue(3), skipped_for(&queue(1)));
+        assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(2))));
+        check(&mut overlap, &queue(4), queued_for(&queue(2)));
+        assert_eq!(over(&mut overlap, &queue(2)), Some(queued(queue(4))));
+        assert_eq!(over(&mut overlap, &queue(4)), None);
+        check(&mut overlap, &queue(5), Publish);
+    }
+
+    #[test]
+    fn deciding_again_changes_nothing() {
+        let mut overlap = Overlap::default();
+        for _ in 0..2 {
+            check(&mut overlap, &queue(1), Publish);
+            check(&mut overlap, &queue(2), queued_for(&queue(1)));
+        }
+        assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(2))));
+        assert_eq!(over(&mut overlap, &queue(2)), None);
+    }
+
+    #[test]
+    fn a_job_that_allows_overlaps_is_published_and_not_remembered() {
+        let mut overlap = Overlap::default();
+        for seconds in 1..4 {
+            check(&mut overlap, &tick("a", job::Overlap::Allow, seconds), Publish);
+        }
+        assert!(overlap.jobs.is_empty());
+    }
+
+    #[test]
+    fn word_of_a_run_that_comes_late_or_twice_blocks_nobody() {
+        let mut overlap = Overlap::default();
+        let first = skip(1);
+        check(&mut overlap, &first, Publish);
+        over(&mut overlap, &first);
+        overlap.published(&first.job.name, run(&first));
+        check(&mut overlap, &skip(2), Publish);
+        overlap.published(&first.job.name, run(&skip(2)));
+        over(&mut overlap, &first);
+        check(&mut overlap, &skip(3), skipped_for(&skip(2)));
+        over(&mut overlap, &skip(2));
+        check(&mut overlap, &skip(4), Publish);
+        // The end may be read before anything else is known of the job: they stand in two partitions.
+        let mut standby = Overlap::default();
+        over(&mut standby, &first);
+        standby.published(&first.job.name, run(&first));
+        check(&mut standby, &skip(2), Publish);
+    }
+
+    #[test]
+    fn every_run_that_is_not_over_blocks_whoever_published_it() {
+        let mut overlap = Overlap::default();
+        let [replayed, latest] = [queue(1), queue(2)];
+        overlap.published(&replayed.job.name, run(&replayed));
+        overlap.published(&latest.job.name, run(&latest));
+        check(&mut overlap, &queue(3), queued_for(&latest));
+        assert_eq!(over(&mut overlap, &latest), None);
+        check(&mut overlap, &queue(4), skipped_for(&replayed));
+        assert_eq!(over(&mut overlap, &replayed), Some(queued(queue(3))));
+    }
+
+    #[test]
+    fn a_removed_job_owes_no_queued_tick_and_blocks_when_it_comes_back() {
+        let mut overlap = Overlap::default();
+        check(&mut overlap, &queue(1), Publish);
+        check(&mut overlap, &queue(2), queued_for(&queue(1)));
+        check(&mut overlap, &skip(1), Publish);
+        over(&mut overlap, &skip(1));
+        let file = |jobs| JobsInForce { jobs, revision: "two".into() };
+        assert_eq!(overlap.forget(&file(vec![queue(1).job, skip(1).job])), []);
+        assert_eq!(overlap.forget(&file(Vec::new())), [queued(queue(2))]);
+        assert_eq!(overlap.jobs.len(), 1, "only what is not over is remembered");
+        check(&mut overlap, &queue(3), queued_for(&queue(1)));
+        assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(3))));
+    }
+
+    #[test]
+    fn a_take_over_goes_on_where_the_record_ends() {
+        let unfinished = [queue(1), skip(1)].map(|tick| (tick.job.name.clone(), run(&tick)));
+        let freed = tick("freed", job::Overlap::Queue, 2);
+        let waiting = [queued(queue(2)), queued(queue(3)), queued(freed.clone())];
+        let (mut overlap, free) = Overlap::restore(unfinished, waiting);
+        assert_eq!(free, [queued(freed.clone())]);
+        check(&mut overlap, &tick("freed", job::Overlap::Queue, 3), queued_for(&freed));
+        check(&mut overlap, &skip(2), skipped_for(&skip(1)));
+        check(&mut overlap, &queue(4), skipped_for(&queue(1)));
+        assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(2))));
+        assert_eq!(
+            over(&mut overlap, &queue(2)),
+            Some(queued(queue(3))),
+            "what is on record as queued is run"
+        );
     }
 }

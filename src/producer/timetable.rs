@@ -182,28 +182,13 @@ fn group(jobs: &[Arc<Job>]) -> Vec<Group> {
 mod tests {
     use std::time::Duration;
 
-    use chrono_tz::Tz;
-
     use super::*;
-    use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy};
-    use crate::producer::job::{CatchUp, Overlap};
+    use crate::common::words::Limits;
+    use crate::producer::job::{CatchUpPolicy, sample};
 
     /// A job by its name, with a jitter in seconds.
     fn job(name: &str, words: &str, jitter: u64) -> Arc<Job> {
-        Arc::new(Job {
-            name: JobName::new(name).expect(name),
-            cluster: ClusterName::new("cluster-a").expect("a name"),
-            schedule: Arc::new(Schedule::parse(words, Tz::UTC).expect(words)),
-            jitter: Duration::from_secs(jitter),
-            command: "true".to_owned(),
-            environment: Arc::default(),
-            cwd: None,
-            user: None,
-            limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
-            retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
-            overlap: Overlap::Allow,
-            catch_up: CatchUp::default(),
-        })
+        Arc::new(Job { jitter: Duration::from_secs(jitter), ..sample(name, words) })
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -310,6 +295,31 @@ mod tests {
         check(&mut timetable, 3600, LIMIT, &[]);
         assert_eq!(timetable.groups.len(), 2);
         assert_eq!(timetable.next(), Some(at(3660)));
+    }
+
+    #[test]
+    fn a_timetable_of_the_same_jobs_starts_where_it_is_told() {
+        let jobs = [job("a", "@every 10s", 0), job("b", "@every 10s", 0), job("c", "@every 40s", 0)];
+        let mut timetable = Timetable::new(&jobs, at(0));
+        check(&mut timetable, 10, 1, &[("a", 10)]);
+        let mut later = timetable.after(at(20));
+        check(&mut later, 30, 10, &[("a", 30), ("b", 30)]);
+        check(&mut timetable, 20, 10, &[("b", 10), ("a", 20), ("b", 20)]);
+    }
+
+    #[test]
+    fn a_group_is_judged_alike() {
+        let with = |policy| CatchUp { policy, ..CatchUp::default() };
+        let limits = Limits { deadline_ms: Some(1), ..sample("a", "@hourly").limits };
+        let jobs = [
+            sample("a", "@hourly"),
+            Job { catch_up: with(CatchUpPolicy::All), ..sample("b", "@hourly") },
+            Job { limits, ..sample("c", "@hourly") },
+            Job { command: "false".to_owned(), ..sample("d", "0 * * * *") },
+        ];
+        let timetable = Timetable::new(&jobs.map(Arc::new), at(0));
+        let sizes: Vec<usize> = timetable.groups.iter().map(|group| group.jobs.len()).collect();
+        assert_eq!(sizes, [2, 1, 1]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod conformance;
 #[cfg(test)]
 mod noise;
 #[cfg(test)]
-mod random;
+pub(super) mod random;
 #[cfg(test)]
 mod simulation;
 
