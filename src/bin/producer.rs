@@ -23,6 +23,7 @@ use kafka_cron::producer::publisher::{self, Around, Publisher};
 use kafka_cron::producer::setup;
 use kafka_cron::producer::timer::{self, Timer};
 use kafka_cron::producer::timing::Timing;
+use kafka_cron::producer::watch::{self, FileMeasures, Watch};
 
 /// Reads a job file and, each time a job is due, writes a message to the Kafka topic of the job's cluster.
 ///
@@ -60,6 +61,10 @@ struct Args {
           value_parser = clap::value_parser!(i16).range(1..=100))]
     replication_factor: Option<i16>,
 
+    /// The group in which producers elect their leader, and in whose name cursors are kept
+    #[arg(long, env = "KAFKA_CRON_GROUP", default_value = LEADER, value_name = "NAME")]
+    group: String,
+
     /// Silence after which another producer takes over
     #[arg(long, env = "KAFKA_CRON_SESSION_TIMEOUT", default_value = "6s", value_name = "DURATION", value_parser = cli::duration)]
     session_timeout: Duration,
@@ -90,7 +95,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let client = |of: &str| broker.client(&format!("kafka-cron-{of}"));
     let thread = |what: &'static str| Fault::system::<std::io::Error>(what);
     let options = membership::Options {
-        group: LEADER.to_owned(),
+        group: args.group.clone(),
         topic: LEADER.to_owned(),
         instance_id: None,
         session_timeout: args.session_timeout,
@@ -128,7 +133,15 @@ fn run(args: &Args) -> Result<(), Fault> {
 
     let (lead, told) = bounded(bounds::LEAD_ACTS);
     let (keeps, kept) = bounded(1);
-    let (_files, files) = bounded(1);
+    let options = watch::Options { path: args.jobs.clone(), clusters: clusters.to_vec() };
+    let around = watch::Around {
+        clock: Arc::clone(&clock),
+        health: health.clone(),
+        measures: FileMeasures::new(&metrics),
+        beat: beats.thread("jobs-watch"),
+    };
+    let (watching, files) =
+        Watch::start(options, &jobs, around).map_err(thread("the thread that watches the job file"))?;
     let timing = Timing::new(counted, jobs.into());
     let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files };
     let around = timer::Around {
@@ -150,6 +163,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let ended = wait(&signals, || timer.is_over() || leading.is_over());
     log::info!("ending");
     // Nothing more is begun. What is under way is confirmed, the cursors are kept, and then another one leads.
+    drop(watching);
     drop(timer);
     drop(leading);
     drop(publishers);

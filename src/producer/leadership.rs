@@ -89,10 +89,12 @@ impl Leadership {
     /// A change of the membership; says whether a term has ended by it.
     pub fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
-        let first = std::mem::take(&mut self.first);
         if partitions.is_empty() {
+            // Alone and without a share: the topic does not exist yet, and this was no assignment.
+            self.first &= *alone;
             return self.end();
         }
+        let first = std::mem::take(&mut self.first);
         // Ours in the generation before, too: nobody can have led in between.
         let before = self.holder.replace(holder.clone());
         let follows = before.is_some_and(|b| {

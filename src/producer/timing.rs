@@ -195,7 +195,7 @@ impl Turn {
     /// The ticks of a reboot, once.
     fn of_reboot(&mut self, file: &JobsInForce, cluster: &ClusterName) -> Option<Vec<Tick>> {
         let at = self.reboot.filter(|_| self.under_way == 0)?;
-        let jobs = file.of(cluster).into_iter().filter(|job| is_reboot(job));
+        let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
         let ticks: Vec<Tick> = jobs.map(|job| Tick { job, at }).collect();
         if ticks.is_empty() {
             self.reboot = None;
@@ -237,8 +237,4 @@ fn lost_cursor(cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>)
         reason: MissedReason::NoCursor,
         at: now,
     }
-}
-
-fn is_reboot(_job: &super::job::Job) -> bool {
-    false
 }

@@ -112,7 +112,10 @@ impl World {
     pub fn producer(&self, jobs: &Path, more: &[&str]) -> Program {
         let clusters = format!("{},{}", self.a, self.b);
         let jobs = jobs.display().to_string();
-        let args = [&[jobs.as_str(), "--clusters", &clusters, "--replication-factor", "1"], more].concat();
+        // Producers of other tests are none of ours.
+        let group = format!("leader-{}", self.a);
+        let args = [jobs.as_str(), "--clusters", &clusters, "--replication-factor", "1", "--group", &group];
+        let args = [&args, more].concat();
         self.program(env!("CARGO_BIN_EXE_producer"), "producer", &args, None)
     }
 

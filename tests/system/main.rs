@@ -4,6 +4,7 @@
 //! - `retries`: failing, coming back, being given up, being put back.
 //! - `claims`: consumers that are frozen, cut off or killed while they have work.
 //! - `endings`: how programs and commands end.
+//! - `leaders`: several producers, what was due while none ran, a changed job file.
 //! - `outages`: Kafka away.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
@@ -19,6 +20,8 @@ mod checks;
 mod claims;
 #[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod leaders;
 #[cfg(test)]
 mod loads;
 #[cfg(test)]

@@ -1,0 +1,143 @@
+//! Several producers: one leads, another takes over, and every tick gets its one fate.
+
+use std::time::{Duration, Instant};
+
+use crate::checks::{assert_none_twice, complete, ticks};
+use crate::support::programs::{PATIENCE, Program, World};
+use crate::support::wait_until;
+
+const EVERY: &str = "* * * * * *  {a}  [name=every]  {note}\n";
+
+fn leads(producer: &Program) -> bool {
+    producer.metric("cron_leader", &[]) == 1.0
+}
+
+fn await_leader(producer: &Program) -> Duration {
+    let began = Instant::now();
+    wait_until("it leads", PATIENCE, || leads(producer).then_some(()));
+    began.elapsed()
+}
+
+/// Two producers of which the first leads, and a consumer.
+fn two_producers(world: &World, jobs: &str) -> (Program, Program, Program) {
+    let jobs = world.jobs(jobs);
+    let first = world.producer(&jobs, &[]);
+    await_leader(&first);
+    let second = world.producer(&jobs, &[]);
+    let consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
+    wait_until("the second is ready", PATIENCE, || {
+        second.get("/readyz").is_some_and(|(code, _)| code == 200).then_some(())
+    });
+    (first, second, consumer)
+}
+
+#[test]
+fn another_takes_over_from_a_killed_leader_and_no_tick_is_missing() {
+    let world = World::new();
+    let (first, second, _consumer) = two_producers(&world, EVERY);
+    world.await_ledger("it works", |ledger| ticks(ledger, "every").len() >= 3);
+    assert!(leads(&first) && !leads(&second), "exactly one leads");
+    first.kill();
+    let after = await_leader(&second);
+    assert!(after < Duration::from_secs(10), "after {after:?}");
+    let begun = ticks(&world.ledger(), "every").len();
+    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, "every", 1, begun + 12));
+    assert_none_twice(&ledger);
+}
+
+#[test]
+fn a_leader_that_ends_hands_over_at_once() {
+    let world = World::new();
+    let (first, second, _consumer) = two_producers(&world, EVERY);
+    world.await_ledger("it works", |ledger| ticks(ledger, "every").len() >= 3);
+    first.stop();
+    let after = await_leader(&second);
+    assert!(after < Duration::from_secs(4), "after {after:?}");
+    let begun = ticks(&world.ledger(), "every").len();
+    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, "every", 1, begun + 5));
+    assert_none_twice(&ledger);
+}
+
+#[test]
+fn a_leader_that_was_frozen_past_its_session_begins_nothing_and_doubles_nothing() {
+    let world = World::new();
+    let (first, second, _consumer) = two_producers(&world, EVERY);
+    world.await_ledger("it works", |ledger| ticks(ledger, "every").len() >= 3);
+    first.signal("STOP");
+    await_leader(&second);
+    let end = Instant::now() + Duration::from_secs(12);
+    wait_until("time passes", PATIENCE, || (Instant::now() >= end).then_some(()));
+    first.signal("CONT");
+    wait_until("it knows that it leads no more", PATIENCE, || (!leads(&first)).then_some(()));
+    let begun = ticks(&world.ledger(), "every").len();
+    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, "every", 1, begun + 5));
+    assert_none_twice(&ledger);
+    assert!(leads(&second) && !leads(&first), "exactly one leads");
+}
+
+#[test]
+fn what_was_due_while_nobody_published_is_caught_up_as_each_job_asks() {
+    let world = World::new();
+    let jobs = "* * * * * *  {a}  [name=all catchup=all]    {note}\n\
+                * * * * * *  {a}  [name=last]               {note}\n\
+                * * * * * *  {a}  [name=none catchup=none]  {note}\n";
+    let jobs = world.jobs(jobs);
+    let producer = world.producer(&jobs, &[]);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
+    world.await_ledger("it works", |ledger| ticks(ledger, "all").len() >= 3);
+    producer.stop();
+    // Longer than ticks may be late (a minute), so that what was due at first is the past.
+    let end = Instant::now() + Duration::from_secs(70);
+    wait_until("time passes", Duration::from_secs(100), || (Instant::now() >= end).then_some(()));
+    let _producer = world.producer(&jobs, &[]);
+    let ledger = world.await_ledger("all is caught up", |ledger| complete(ledger, "all", 1, 75));
+    assert_none_twice(&ledger);
+    let missing = |job: &str| {
+        let ticks = ticks(&world.ledger(), job);
+        let span = (ticks[ticks.len() - 1] - ticks[0]).num_seconds() + 1;
+        span - i64::try_from(ticks.len()).unwrap()
+    };
+    // What is late by less than a minute is published whatever the policy.
+    assert!((3..30).contains(&missing("last")), "{}", missing("last"));
+    assert_eq!(
+        missing("none"),
+        missing("last") + 1,
+        "the last of the past is published where it is asked for"
+    );
+}
+
+#[test]
+fn a_changed_job_file_is_in_force_without_a_restart_and_a_bad_one_changes_nothing() {
+    let world = World::new();
+    let jobs = world.jobs(EVERY);
+    let mut producer = world.producer(&jobs, &[]);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
+    world.await_ledger("it works", |ledger| ticks(ledger, "every").len() >= 3);
+    world.jobs("* * * * * *  {a}  [name=every]  {note}\nrubbish\n");
+    producer.await_log("jobs.cron:2: ");
+    assert_eq!(producer.get("/readyz").map(|(code, _)| code), Some(503));
+    world.jobs("* * * * * *  {a}  [name=every]  {note}\n* * * * * *  {a}  [name=other]  {note}\n");
+    let ledger = world.await_ledger("the new job runs", |ledger| ticks(ledger, "other").len() >= 3);
+    assert_none_twice(&ledger);
+    let begun = ticks(&ledger, "every").len();
+    world.await_ledger("the old one was not disturbed", |ledger| complete(ledger, "every", 1, begun + 3));
+    world.jobs("* * * * * *  {a}  [name=other]  {note}\n");
+    producer.await_log("1 jobs");
+    let begun = ticks(&world.ledger(), "other").len();
+    let ledger = world.await_ledger("4 more", |ledger| ticks(ledger, "other").len() >= begun + 4);
+    let (every, other) = (ticks(&ledger, "every"), ticks(&ledger, "other"));
+    assert!(every[every.len() - 1] < other[other.len() - 1], "the job that was removed still runs");
+}
+
+#[test]
+fn reboot_jobs_run_once_when_the_first_producer_starts() {
+    let world = World::new();
+    let jobs = "@reboot  {a}  [name=boot]  {note}\n* * * * * *  {a}  [name=every]  {note}\n";
+    let (first, second, _consumer) = two_producers(&world, jobs);
+    world.await_ledger("it ran", |ledger| ticks(ledger, "boot").len() == 1);
+    first.kill();
+    await_leader(&second);
+    let begun = ticks(&world.ledger(), "every").len();
+    let ledger = world.await_ledger("5 more ticks", |ledger| ticks(ledger, "every").len() >= begun + 5);
+    assert_eq!(ticks(&ledger, "boot").len(), 1, "a take-over is no reboot");
+}
