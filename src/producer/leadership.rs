@@ -228,7 +228,7 @@ impl Leadership {
                     cluster: number,
                     start: Start {
                         cursor: judged.cursor,
-                        reboot: self.reboot.filter(|at| *at > judged.cursor),
+                        reboot: self.reboot.filter(|at| *at >= judged.cursor),
                         published,
                         is_gap: judged.is_gap,
                     },

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::in_force::JobsInForce;
 use super::lane::{LATE, Lane, Missed, Portion};
@@ -207,7 +207,7 @@ impl Turn {
     /// A reboot that is still owed its tick holds the cursor back.
     fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
         let cursor = self.lane.cursor(now);
-        self.reboot.map_or(cursor, |at| cursor.min(at - TimeDelta::seconds(1)))
+        self.reboot.map_or(cursor, |at| cursor.min(at))
     }
 }
 

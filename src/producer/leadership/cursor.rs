@@ -41,7 +41,7 @@ pub(super) fn judge(found: Found<'_>, window: Duration, now: DateTime<Utc>) -> J
         return if found.is_used { begin(second(lost), true) } else { begin(second(now), false) };
     };
     let ahead = (cursor - now).to_std().unwrap_or_default();
-    let reboot = reboot(&committed.metadata).filter(|at| *at > cursor);
+    let reboot = reboot(&committed.metadata).filter(|at| *at >= cursor);
     Judged { reboot, ahead: if ahead > AHEAD { ahead } else { Duration::ZERO }, ..begin(cursor, false) }
 }
 
@@ -106,6 +106,6 @@ mod tests {
         let (eleven, later) = ("2026-11-24T11:00:00Z", "2026-11-24T11:00:05Z");
         check(Some((eleven, Some(later))), true, (eleven, Some(later), false, 0));
         check(Some((later, Some(eleven))), true, (later, None, false, 0));
-        check(Some((eleven, Some(eleven))), true, (eleven, None, false, 0));
+        check(Some((eleven, Some(eleven))), true, (eleven, Some(eleven), false, 0));
     }
 }
