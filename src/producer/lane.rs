@@ -9,6 +9,8 @@
 //! The cursor follows from that and is kept nowhere: it lies just before the oldest tick that is not on record, be
 //! that one still in a stretch or in a portion under way.
 
+#[cfg(test)]
+mod model;
 mod past;
 mod portion;
 mod present;

@@ -23,7 +23,7 @@ pub(super) struct Stretch {
 #[derive(Debug)]
 pub(super) struct Present {
     /// Files that were in force before, each with its last instant. All owe something.
-    closed: VecDeque<(Stretch, DateTime<Utc>)>,
+    pub(super) closed: VecDeque<(Stretch, DateTime<Utc>)>,
     /// The file in force.
     open: Stretch,
     /// The last tick that was handed out: no later file may owe it again.

@@ -12,12 +12,12 @@ use crate::producer::timetable::{Due, Timetable};
 /// Intervals that were counted and not handed out.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// In the order of their first instants.
     intervals: VecDeque<Interval>,
     /// For each group, how many intervals lie before its latest one.
     latest: HashMap<usize, usize>,
     /// One a job and interval.
     len: usize,
-    oldest: Option<DateTime<Utc>>,
 }
 
 /// Ticks in a row of a group's jobs, but for the first few.
@@ -35,7 +35,6 @@ struct Interval {
 impl Tally {
     /// The ticks that are due are missed. Not while intervals are being handed out.
     pub(super) fn count(&mut self, due: Due<'_>, reason: MissedReason) {
-        self.oldest.get_or_insert(due.at);
         let latest = self.latest.get(&due.group).and_then(|number| self.intervals.get_mut(*number));
         match latest.filter(|latest| latest.reason == reason && latest.but_first == due.handed_out) {
             Some(latest) => {
@@ -74,9 +73,6 @@ impl Tally {
             }
         }
         self.len -= missed.len();
-        if self.len == 0 {
-            self.oldest = None;
-        }
         missed
     }
 
@@ -87,6 +83,6 @@ impl Tally {
 
     /// The oldest instant among them.
     pub(super) fn oldest(&self) -> Option<DateTime<Utc>> {
-        self.oldest
+        self.intervals.front().map(|interval| interval.from)
     }
 }
