@@ -9,5 +9,6 @@ pub mod measures;
 pub mod publisher;
 pub mod schedule;
 pub mod setup;
+pub mod tail;
 pub mod timer;
 pub mod timetable;
