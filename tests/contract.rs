@@ -58,6 +58,7 @@ rows! {
         a_fetch_waits_for_a_write_and_no_longer,
         a_batch_that_is_too_large_is_refused_whole,
         the_brokers_time_is_given_back_where_the_topic_wants_it,
+        a_place_is_found_by_the_time_of_its_record,
         a_record_dated_far_ahead_is_refused,
         what_does_not_exist_is_told;
     rebalance:

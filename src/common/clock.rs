@@ -21,6 +21,15 @@ pub trait Clock: Send + Sync {
     fn alarm(&self, after: Duration) -> Receiver<Instant>;
 }
 
+/// An instant by both clocks, as a thread hands it to a rule.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: DateTime<Utc>,
+    /// The monotonic clock.
+    pub mono: Instant,
+}
+
 /// The clock of the system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -1,17 +1,20 @@
 //! What both programs say and stand on. Nothing here knows what a producer or a consumer does.
 
+pub mod backoff;
 pub mod bounds;
 pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod duration;
 pub mod exit;
+pub mod holes;
 pub mod http;
 pub mod logging;
 pub mod membership;
 pub mod metrics;
 pub mod nearest;
 pub mod outgoing;
+pub mod passing;
 pub mod scan;
 pub mod signals;
 pub mod thread;

@@ -135,6 +135,8 @@ pub enum DeadReason {
     WrongCluster,
     /// A batch could not be decoded at all.
     Undecodable,
+    /// The message of a lost attempt was deleted before the attempt could be passed on.
+    Deleted,
 }
 
 impl DeadReason {
@@ -146,6 +148,7 @@ impl DeadReason {
             Self::UnknownVersion => "unknown_version",
             Self::WrongCluster => "wrong_cluster",
             Self::Undecodable => "undecodable",
+            Self::Deleted => "deleted",
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Topic → claim → process → report: the programs that run the jobs.
 //!
-//! The rules are pure and stand apart from the threads: [`holes`], [`duplicates`], [`backoff`], [`answers`],
-//! [`position`], [`partition`].
+//! The rules are pure and stand apart from the threads: [`duplicates`], [`answers`], [`position`],
+//! [`partition`].
 
 pub mod answers;
-pub mod backoff;
 pub mod claims;
 pub mod dispatch;
 pub mod dispatcher;
 pub mod duplicates;
 pub mod fetcher;
-pub mod holes;
 pub mod letters;
 pub mod loading;
 pub mod measures;

@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::duplicates::Duplicates;
-use super::holes;
 use super::position::Position;
+use crate::common::holes;
 use crate::common::words::{Attempt, AttemptRef};
 
 /// A message that nobody has claimed yet.

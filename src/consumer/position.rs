@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::holes::{self, HolesError};
 use crate::common::broker::Committed;
+use crate::common::holes::{self, HolesError};
 
 /// A partition's log, as the broker shows it at the assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

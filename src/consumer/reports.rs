@@ -1,13 +1,12 @@
 //! What follows from the end of an attempt: the next attempt, or a dead letter, and then `finished`.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::backoff;
 use super::dispatcher::Claimed;
 use crate::common::outgoing::Outgoing;
-use crate::common::topics;
-use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
-use crate::common::words::{Attempt, AttemptRef, Event, Outcome, Then};
+use crate::common::passing::Ended;
+use crate::common::words::{Event, Outcome, Then};
+use crate::common::{topics, wire};
 
 /// An attempt that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,58 +26,24 @@ pub struct Report {
 }
 
 impl Report {
-    fn name(&self) -> AttemptRef {
-        AttemptRef { run: self.claimed.attempt.run.id, attempt: self.claimed.attempt.attempt }
+    fn ended(&self) -> Ended<'_> {
+        Ended {
+            attempt: &self.claimed.attempt,
+            place: &self.claimed.place,
+            outcome: &self.outcome,
+            at: self.ended_at,
+            output_tail: &self.output_tail,
+        }
     }
 
     /// What must be done about it.
     pub fn then(&self) -> Then {
-        match (self.outcome.wants_retry(), self.claimed.attempt.attempts_left) {
-            (false, _) => Then::Done,
-            (true, 0) => Then::Dead,
-            (true, _) => Then::Retried,
-        }
+        self.ended().then()
     }
 
     /// The record that must be confirmed before `finished` is written: the next attempt or a letter.
     pub fn passed_on(&self, consumer: &str) -> Option<Outgoing> {
-        let attempt = &self.claimed.attempt;
-        let (topic, value) = match self.then() {
-            Then::Done => return None,
-            Then::Retried => (topics::retry(&attempt.run.cluster), wire::encode(&self.next_attempt())),
-            Then::Dead => {
-                let letter = DeadRecord::Letter(Box::new(self.letter(consumer)));
-                (topics::dead(&attempt.run.cluster), wire::encode(&letter))
-            }
-        };
-        Some(Outgoing { topic: topic.into(), key: attempt.run.id.to_string().into(), value })
-    }
-
-    fn next_attempt(&self) -> Attempt {
-        let attempt = &self.claimed.attempt;
-        let wait = backoff::before_next(self.name(), &attempt.run.retry);
-        let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-        Attempt {
-            run: attempt.run.clone(),
-            attempt: attempt.attempt + 1,
-            attempts_left: attempt.attempts_left.saturating_sub(1),
-            not_before: Some(self.ended_at.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)),
-        }
-    }
-
-    fn letter(&self, consumer: &str) -> DeadLetter {
-        DeadLetter {
-            reason: DeadReason::AttemptsExhausted,
-            detail: format!("attempt {} was the last: {}", self.claimed.attempt.attempt, self.outcome),
-            place: self.claimed.place.clone(),
-            last_offset: self.claimed.place.offset,
-            attempt: Some(self.claimed.attempt.clone()),
-            outcome: Some(self.outcome.clone()),
-            output_tail: self.output_tail.clone(),
-            original: None,
-            consumer: consumer.to_owned(),
-            at: self.ended_at,
-        }
+        self.ended().passed_on(consumer)
     }
 
     /// What the log says when all that follows is confirmed:
@@ -90,7 +55,7 @@ impl Report {
         let then = match self.then() {
             Then::Done => String::new(),
             Then::Retried => {
-                let at = self.next_attempt().not_before.map_or_else(String::new, second);
+                let at = self.ended().next_attempt().not_before.map_or_else(String::new, second);
                 format!("; attempt {} follows at {at}", attempt.attempt + 1)
             }
             Then::Dead => format!("; given up, the letter is in {}", topics::dead(&attempt.run.cluster)),
@@ -109,7 +74,7 @@ impl Report {
     pub fn finished(&self, consumer: &str) -> Outgoing {
         let run = &self.claimed.attempt.run;
         let event = Event::Finished {
-            attempt: self.name(),
+            attempt: self.ended().name(),
             job: run.job.clone(),
             cluster: run.cluster.clone(),
             scheduled_at: run.scheduled_at,

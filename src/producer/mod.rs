@@ -16,6 +16,7 @@ pub mod overlap;
 pub mod publisher;
 pub mod schedule;
 pub mod setup;
+pub mod tail;
 pub mod timer;
 pub mod timetable;
 pub mod timing;

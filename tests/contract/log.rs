@@ -192,6 +192,23 @@ pub fn the_brokers_time_is_given_back_where_the_topic_wants_it(end: &impl End) {
     assert_eq!(read, [at, at]);
 }
 
+pub fn a_place_is_found_by_the_time_of_its_record(end: &impl End) {
+    let mut one = One::new(end, &[]);
+    let of = one.of.clone();
+    let dated = |secs: i64| Record { timestamp_ms: 1_700_000_000_000 + secs * 1000, ..record("v") };
+    let since = |one: &mut One, secs: i64| {
+        one.client.offset(&of, Position::Since(1_700_000_000_000 + secs * 1000), soon()).unwrap()
+    };
+    assert_eq!(since(&mut one, 0), 0, "nothing is there, and the next is the first");
+    one.write(&[dated(10), dated(20)]).unwrap();
+    one.write(&[dated(40)]).unwrap();
+    one.write(&[dated(30), dated(50)]).unwrap();
+    let found: Vec<i64> = [0, 10, 11, 20, 21, 40, 41, 51].iter().map(|secs| since(&mut one, *secs)).collect();
+    assert_eq!(found, [0, 0, 1, 1, 2, 2, 4, 5], "the first of that time or later, or the end");
+    end.delete_records(&one.of, 1);
+    assert_eq!(since(&mut one, 0), 1, "what is deleted is not found");
+}
+
 pub fn a_record_dated_far_ahead_is_refused(end: &impl End) {
     let mut one = One::new(end, &[]);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();

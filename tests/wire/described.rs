@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use kafka_cron::common::holes;
 use kafka_cron::common::topics;
 use kafka_cron::common::wire::WireError;
 use kafka_cron::common::words::{ClusterName, JobName, RunId};
-use kafka_cron::consumer::holes;
 use uuid::Uuid;
 
 use super::message::{read, sample};

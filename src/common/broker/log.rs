@@ -118,13 +118,16 @@ pub struct Fetched {
     pub end_offset: i64,
 }
 
-/// An end of a log.
+/// A place in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// The first offset that has not been deleted.
     Start,
     /// The offset that the next record will get.
     End,
+    /// The first record whose time is this or later, in milliseconds since the epoch; the log's end where there is
+    /// none. With `LogAppendTime` that is the broker's clock: compare it with another record's time, never with ours.
+    Since(i64),
 }
 
 /// Reading and writing.
@@ -154,7 +157,8 @@ pub trait Log: Send {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError>;
 
-    /// The first or the next offset of a partition, from its leader.
+    /// The offset of a place in a partition, from its leader. Nothing that is written after the call lies below it,
+    /// and with [`Position::Since`] nothing of that time or later does.
     ///
     /// # Errors
     /// The leader's refusal, or no answer.

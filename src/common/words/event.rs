@@ -132,12 +132,14 @@ pub enum Event {
         /// The attempt.
         #[serde(flatten)]
         attempt: AttemptRef,
-        /// Its job.
-        job: JobName,
+        /// Its job; absent where its message is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobName>,
         /// Its cluster.
         cluster: ClusterName,
-        /// The instant that the schedule named.
-        scheduled_at: DateTime<Utc>,
+        /// The instant that the schedule named; absent where its message is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduled_at: Option<DateTime<Utc>>,
         /// The consumer that had claimed it.
         consumer: String,
         /// Where its message lay.

@@ -1,9 +1,10 @@
 //! What goes into dispatch and what comes out of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use crate::common::clock::Now;
 use crate::common::wire::DeadReason;
 use crate::common::words::{Attempt, ClusterName, Event, Place};
 
@@ -61,13 +62,4 @@ pub struct Counts {
     pub refused: u64,
     /// Claims that were confirmed after their lease and not started.
     pub too_late: u64,
-}
-
-/// The instant of a step, by both clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// The wall clock.
-    pub wall: DateTime<Utc>,
-    /// The monotonic clock.
-    pub mono: Instant,
 }

@@ -20,6 +20,8 @@ use crate::common::broker::{
 /// `ListOffsets` asks by time; these two stand for the ends.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// Its answer where no record is of that time or later.
+const NO_OFFSET: i64 = -1;
 
 impl Log for KafkaClient {
     fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
@@ -66,29 +68,38 @@ impl Log for KafkaClient {
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
-        let mut answer = self.offset_once(of, at, by);
+        match at {
+            Position::Start => self.offset_at(of, EARLIEST, by),
+            Position::End => self.offset_at(of, LATEST, by),
+            Position::Since(ms) => {
+                // The end comes first: what is written between the two questions lies above it.
+                let end = self.offset_at(of, LATEST, by)?;
+                let found = self.offset_at(of, ms.max(0), by)?;
+                Ok(if found == NO_OFFSET { end } else { found })
+            }
+        }
+    }
+}
+
+impl KafkaClient {
+    fn offset_at(&mut self, of: &TopicPartition, time: i64, by: Deadline) -> Result<i64, BrokerError> {
+        let mut answer = self.offset_once(of, time, by);
         if matches!(
             answer,
             Err(BrokerError::Refused(ErrorCode::NotLeader | ErrorCode::UnknownTopicOrPartition))
         ) {
             self.routes.forget_leader(of);
-            answer = self.offset_once(of, at, by);
+            answer = self.offset_once(of, time, by);
         }
         answer
     }
-}
 
-impl KafkaClient {
-    fn offset_once(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+    fn offset_once(&mut self, of: &TopicPartition, time: i64, by: Deadline) -> Result<i64, BrokerError> {
         let nobody = || Err(BrokerError::Nonsense("no leader".to_owned()));
         let leader = self.routes.leaders(std::slice::from_ref(of), by).pop().unwrap_or_else(nobody)?;
         let address = self.routes.address(leader, by)?;
-        let timestamp = match at {
-            Position::Start => EARLIEST,
-            Position::End => LATEST,
-        };
         let partition =
-            ListOffsetsPartition::default().with_partition_index(of.partition).with_timestamp(timestamp);
+            ListOffsetsPartition::default().with_partition_index(of.partition).with_timestamp(time);
         let topic =
             ListOffsetsTopic::default().with_name(topic_name(&of.topic)).with_partitions(vec![partition]);
         let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);

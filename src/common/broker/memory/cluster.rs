@@ -153,6 +153,7 @@ impl Cluster {
         Ok(match at {
             Position::Start => log.start(),
             Position::End => log.end(),
+            Position::Since(ms) => log.since(ms),
         })
     }
 

@@ -48,6 +48,16 @@ impl PartitionLog {
         self.end
     }
 
+    /// The first offset whose record is of that time or later; the end where there is none.
+    pub(super) fn since(&self, ms: i64) -> i64 {
+        let records = self.batches.iter().flat_map(|batch| match &batch.content {
+            Content::Records(records) => records.as_slice(),
+            Content::Spoiled(_) | Content::Marker => &[],
+        });
+        let mut left = records.filter(|record| record.offset >= self.start);
+        left.find(|record| record.timestamp_ms >= ms).map_or(self.end, |record| record.offset)
+    }
+
     /// Writes a batch and returns its first offset.
     pub(super) fn append(&mut self, records: &[Record], append_time_ms: Option<i64>) -> i64 {
         let bytes = batch_bytes(records);

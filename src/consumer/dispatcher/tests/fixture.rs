@@ -13,11 +13,11 @@ use crate::common::broker::{
     Broker, Client, Commit, Committed, Deadline, Holder, ProduceBatch, Record, TopicPartition, Want,
 };
 use crate::common::clock::Clock;
+use crate::common::holes;
 use crate::common::topics::TopicSpec;
 use crate::common::wire::{self, DeadLetter, DeadRecord};
 use crate::common::words::{Attempt, ClusterName, Event, JobName, Limits, RetryPolicy, Run, RunId};
 use crate::consumer::dispatcher::Now;
-use crate::consumer::holes;
 
 pub(super) const TOPIC: &str = "c";
 pub(super) const LEASE: Duration = Duration::from_secs(60);

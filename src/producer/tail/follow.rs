@@ -1,0 +1,208 @@
+//! Following `cron-runs`: where its partitions are and where reading begins, reading on, and the leader's beats.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Act;
+use super::machine::Tail;
+use crate::common::bounds::FETCH_BYTES;
+use crate::common::broker::{
+    BrokerError, Client, Deadline, ErrorCode, Fetched, NodeId, Position, ProduceBatch, Record,
+    TopicPartition, TopicState, Want,
+};
+use crate::common::clock::Now;
+use crate::common::words::Event;
+use crate::common::{topics, wire};
+
+/// How often it is looked up who leads the partitions, and whether there are more.
+const LOOK_UP: Duration = Duration::from_secs(10);
+/// How long all the fetches of a step wait for something to be read.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What a fetch brought for a partition.
+pub(super) type Arrived = (i32, Result<Fetched, BrokerError>);
+
+fn of(partition: i32) -> TopicPartition {
+    TopicPartition { topic: topics::RUNS.to_owned(), partition }
+}
+
+impl Tail {
+    /// Takes what the fetches of the last step brought. The instant was read after they returned, so that no sign of
+    /// life is taken for older than it is.
+    pub(super) fn take_arrived(&mut self, now: Now, acts: &mut Vec<Act>) {
+        for (partition, fetched) in std::mem::take(&mut self.arrived) {
+            match fetched {
+                Ok(fetched) => {
+                    for record in &fetched.records {
+                        let event = record.value.as_deref().map(wire::decode_event);
+                        if let Some(Ok(event)) = event {
+                            self.take_event(&event, (partition, record.offset), now, acts);
+                        }
+                    }
+                    self.ends.read_to(partition, fetched.next_offset, now.mono);
+                }
+                Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => self.astray.push(partition),
+                Err(error) => {
+                    log::debug!("{}/{partition}: {error}", topics::RUNS);
+                    acts.push(Act::Failed(error.word()));
+                    self.look_up_at = None;
+                }
+            }
+        }
+    }
+
+    /// Looks up where the partitions are, where that is not known or was long ago, and begins to follow new ones.
+    pub(super) fn look_up(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        by: Deadline,
+    ) -> Result<(), BrokerError> {
+        let missing = || BrokerError::NotSent(format!("topic {} does not exist yet", topics::RUNS));
+        let state = client.topic(topics::RUNS, by)?.ok_or_else(missing)?;
+        let is_first = self.ends.partitions().is_empty();
+        let is_new = |partition: &i32| !self.ends.partitions().contains_key(partition);
+        let new: Vec<i32> = state.partitions.iter().map(|p| p.partition).filter(is_new).collect();
+        let begins = if is_first {
+            self.begin(client, &state, by)?
+        } else {
+            // One that was added meanwhile is read whole.
+            let start =
+                |partition: &i32| Ok((*partition, client.offset(&of(*partition), Position::Start, by)?));
+            new.iter().map(start).collect::<Result<_, BrokerError>>()?
+        };
+        for (partition, begin) in begins {
+            self.ends.follow(partition, begin, now.mono);
+        }
+        for partition in state.partitions {
+            self.ends.led_by(partition.partition, partition.leader);
+        }
+        self.look_up_at = Some(now.mono + LOOK_UP);
+        Ok(())
+    }
+
+    /// Where reading begins: where the last leader said that whoever follows it must, or else two leases before the
+    /// last record, by the broker's clock alone.
+    fn begin(
+        &self,
+        client: &mut dyn Client,
+        state: &TopicState,
+        by: Deadline,
+    ) -> Result<BTreeMap<i32, i64>, BrokerError> {
+        let all: Vec<TopicPartition> = state.partitions.iter().map(|p| of(p.partition)).collect();
+        let committed = client.committed(topics::LEADER, &all, by)?;
+        let mut begins = BTreeMap::new();
+        for ((from, committed), state) in all.iter().zip(committed).zip(&state.partitions) {
+            let start = client.offset(from, Position::Start, by)?;
+            let end = client.offset(from, Position::End, by)?;
+            let begin = match committed {
+                Some(committed) => committed.offset.clamp(start, end),
+                None if start == end => end,
+                None => match last_time(client, from, state.leader, end, by)? {
+                    Some(last_ms) => {
+                        let ago_ms = i64::try_from(self.options.lease.as_millis()).unwrap_or(i64::MAX);
+                        let since = Position::Since(last_ms.saturating_sub(ago_ms.saturating_mul(2)));
+                        client.offset(from, since, by)?.min(end)
+                    }
+                    None => start,
+                },
+            };
+            begins.insert(from.partition, begin);
+        }
+        Ok(begins)
+    }
+
+    /// Finds the way back into a log that does not have the offset where reading was to go on.
+    pub(super) fn find_back(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        by: Deadline,
+    ) -> Result<(), BrokerError> {
+        while let Some(partition) = self.astray.last().copied() {
+            let start = client.offset(&of(partition), Position::Start, by)?;
+            let end = client.offset(&of(partition), Position::End, by)?;
+            let next = self.ends.partitions().get(&partition).map_or(start, |end| end.next);
+            if next < start {
+                let gap = format!("offsets {next} to {start} of {}/{partition}", topics::RUNS);
+                log::error!(
+                    "{gap} were deleted before they were read; attempts under way may have ended there"
+                );
+                self.leases.clear();
+                self.ends.jump(partition, start, now.mono);
+            } else if next > end {
+                log::error!("{}/{partition} ends at {end}, below {next}: it was cut", topics::RUNS);
+                self.ends.jump(partition, end, now.mono);
+            }
+            self.astray.pop();
+        }
+        Ok(())
+    }
+
+    /// Writes the beats that are due.
+    pub(super) fn say_beats(&mut self, client: &mut dyn Client, now: Now, by: Deadline, acts: &mut Vec<Act>) {
+        let due = self.ends.due(now.mono, self.beat_every());
+        if due.is_empty() {
+            return;
+        }
+        let batch = |(partition, number): &(i32, u64)| {
+            let beat = Event::Beat { leader: self.options.name.clone(), number: *number, at: now.wall };
+            let timestamp_ms = now.wall.timestamp_millis();
+            let record = Record { key: None, value: Some(wire::encode(&beat)), timestamp_ms };
+            ProduceBatch { to: of(*partition), records: vec![record] }
+        };
+        let batches: Vec<ProduceBatch> = due.iter().map(batch).collect();
+        for ((partition, _), written) in due.iter().zip(client.produce(&batches, by)) {
+            match written {
+                Ok(written) => self.ends.beat(*partition, Some(written.base_offset), now.mono),
+                Err(error) => {
+                    log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
+                    acts.push(Act::Failed(error.word()));
+                    self.ends.beat(*partition, None, now.mono);
+                    self.look_up_at = None;
+                }
+            }
+        }
+    }
+
+    /// Reads on. What arrives is taken by the next step.
+    pub(super) fn fetch(&mut self, client: &mut dyn Client, by: Deadline, acts: &mut Vec<Act>) {
+        let mut by_leader: BTreeMap<NodeId, Vec<Want>> = BTreeMap::new();
+        for (partition, end) in self.ends.partitions() {
+            if let Some(leader) = end.leader {
+                let want = Want { from: of(*partition), offset: end.next, max_bytes: FETCH_BYTES };
+                by_leader.entry(leader).or_default().push(want);
+            } else {
+                self.look_up_at = self.look_up_at.map(|at| at.min(by));
+            }
+        }
+        let wait = WAIT / u32::try_from(by_leader.len()).unwrap_or(1).max(1);
+        for (leader, wants) in by_leader {
+            match client.fetch(leader, &wants, wait, by) {
+                Ok(answers) => {
+                    self.arrived.extend(wants.iter().map(|want| want.from.partition).zip(answers));
+                }
+                Err(error) => {
+                    log::debug!("reading {} from broker {leader}: {error}", topics::RUNS);
+                    acts.push(Act::Failed(error.word()));
+                    self.look_up_at = None;
+                }
+            }
+        }
+    }
+}
+
+/// The time of the last record below `end`; `None` where there is no record at its offset.
+fn last_time(
+    client: &mut dyn Client,
+    from: &TopicPartition,
+    leader: Option<NodeId>,
+    end: i64,
+    by: Deadline,
+) -> Result<Option<i64>, BrokerError> {
+    let leaderless = || BrokerError::NotSent(format!("{}/{} has no leader", from.topic, from.partition));
+    let want = Want { from: from.clone(), offset: end - 1, max_bytes: 1 };
+    let fetched = client.fetch(leader.ok_or_else(leaderless)?, &[want], Duration::ZERO, by)?;
+    let fetched = fetched.into_iter().next().transpose()?;
+    Ok(fetched.and_then(|fetched| fetched.records.last().map(|record| record.timestamp_ms)))
+}

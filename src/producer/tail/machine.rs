@@ -1,0 +1,191 @@
+//! The state machine: what a step does, and in which order.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::ends::{BEATS_PER_LEASE, Ends};
+use super::follow::Arrived;
+use super::leases::Leases;
+use super::past::Search;
+use super::round::Round;
+use crate::common::broker::{BrokerError, Client};
+use crate::common::clock::Now;
+use crate::common::outgoing::Writer;
+use crate::common::words::{ClusterName, Event, JobName, RunId, Then};
+
+/// How long all the calls of a step may take: less than the shortest session, so that whoever has lost the lead since
+/// the step began stops deciding.
+const STEP: Duration = Duration::from_secs(2);
+
+/// What is over is remembered for so many leases.
+const REMEMBERED: u32 = 4;
+
+/// What a tail is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Our name in events and letters.
+    pub name: String,
+    /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
+    pub lease: Duration,
+}
+
+/// What follows from a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// No attempt of the run is under way or will follow.
+    Over {
+        /// Its job; absent where that is not known, because its message is gone.
+        job: Option<JobName>,
+        /// The run.
+        run: RunId,
+    },
+    /// An attempt was declared lost: what followed and the event are confirmed.
+    Lost(ClusterName, Then),
+    /// A call failed, for this reason; it is made again.
+    Failed(&'static str),
+}
+
+/// The state of the tail.
+#[derive(Debug)]
+pub struct Tail {
+    pub(super) options: Options,
+    pub(super) ends: Ends,
+    pub(super) leases: Leases,
+    /// What the last step's fetches brought, not yet taken.
+    pub(super) arrived: Vec<Arrived>,
+    /// Partitions whose log does not have the offset where reading was to go on.
+    pub(super) astray: Vec<i32>,
+    /// Not before this instant; `None`: at once.
+    pub(super) look_up_at: Option<Instant>,
+    pub(super) round: Round,
+    pub(super) next_round: Instant,
+    pub(super) search: Option<Search>,
+    pub(super) writer: Writer,
+    is_behind: bool,
+    is_blind: bool,
+    forget_at: Instant,
+}
+
+fn note<T>(what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Act>) -> Option<T> {
+    match answer {
+        Ok(answer) => Some(answer),
+        Err(error) => {
+            log::debug!("{what}: {error}; trying again");
+            acts.push(Act::Failed(error.word()));
+            None
+        }
+    }
+}
+
+impl Tail {
+    /// One that has read nothing yet.
+    pub fn new(options: Options, now: Instant) -> Self {
+        Self {
+            options,
+            ends: Ends::new(now),
+            leases: Leases::default(),
+            arrived: Vec::new(),
+            astray: Vec::new(),
+            look_up_at: None,
+            round: Round::Idle,
+            next_round: now,
+            search: None,
+            writer: Writer::default(),
+            is_behind: false,
+            is_blind: false,
+            forget_at: now,
+        }
+    }
+
+    /// Makes the next step. `now` is read anew for each step, after the last one has returned.
+    pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: bool) -> Vec<Act> {
+        let mut acts = Vec::new();
+        self.ends.lead(leads, now.mono);
+        if !leads {
+            (self.round, self.search) = (Round::Idle, None);
+        }
+        let behind = |(_, fetched): &Arrived| fetched.as_ref().is_ok_and(|f| f.next_offset < f.end_offset);
+        self.is_behind = self.arrived.iter().any(behind);
+        self.take_arrived(now, &mut acts);
+        let is_blind = self.ends.check(now.mono, self.beat_every());
+        match (is_blind, std::mem::replace(&mut self.is_blind, is_blind)) {
+            (true, false) => log::warn!("the end of cron-runs is out of sight: nothing is found to be lost"),
+            (false, true) => log::info!("the end of cron-runs is in sight again, and leases start anew"),
+            _ => {}
+        }
+        if self.forget_at <= now.mono {
+            self.forget_at = now.mono + self.options.lease;
+            self.leases.forget_settled(now.mono, self.options.lease * REMEMBERED);
+        }
+        self.go_on(client, now, leads, &mut acts);
+        acts
+    }
+
+    /// One part that fails keeps no other from its turn.
+    fn go_on(&mut self, client: &mut dyn Client, now: Now, leads: bool, acts: &mut Vec<Act>) {
+        let by = now.mono + STEP;
+        if self.look_up_at.is_none_or(|at| at <= now.mono) {
+            let looked_up = self.look_up(client, now, by);
+            note("where cron-runs is", looked_up, acts);
+        }
+        let found_back = self.find_back(client, now, by);
+        note("where cron-runs goes on", found_back, acts);
+        if leads {
+            self.say_beats(client, now, by, acts);
+            let looked_back = self.look_back(client, now, by);
+            note("looking back in cron-runs", looked_back, acts);
+            let decided = self.decide(client, now, by, acts);
+            if note("what has become of attempts", decided, acts) == Some(true) {
+                return;
+            }
+        }
+        self.fetch(client, by, acts);
+    }
+
+    /// Takes an event that was read from a partition and offset of `cron-runs`.
+    pub(super) fn take_event(&mut self, event: &Event, at: (i32, i64), now: Now, acts: &mut Vec<Act>) {
+        // One that was declared lost may end all the same, and another attempt of its run be under way.
+        let is_late = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
+        self.leases.take(event, at, now.mono);
+        match event {
+            Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
+                acts.push(Act::Over { job: Some(job.clone()), run: attempt.run });
+            }
+            Event::Lost { attempt, job, then: Then::Done | Then::Dead, .. } => {
+                acts.push(Act::Over { job: job.clone(), run: attempt.run });
+            }
+            _ => {}
+        }
+    }
+
+    /// How often beats are written: for the shortest lease that is under way.
+    pub(super) fn beat_every(&self) -> Duration {
+        let shortest = self.leases.shortest().unwrap_or(self.options.lease);
+        shortest.min(self.options.lease) / BEATS_PER_LEASE
+    }
+
+    /// Whether there is more to read at once.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// How many attempts are under way.
+    pub fn watched(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// How long the leader's last beat took to be read back, or the one that is awaited takes already; none where this
+    /// producer does not lead.
+    pub fn beat_delay(&self, now: Instant) -> Duration {
+        self.ends.delay(now)
+    }
+
+    /// The offsets of `cron-runs` from which whoever leads next must read, so that it knows all that is under way. To be
+    /// committed for the group `cron-leader` together with the cursors.
+    pub fn must_be_read_from(&self) -> BTreeMap<i32, i64> {
+        let from = |(partition, next): (&i32, i64)| {
+            (*partition, self.leases.oldest_sign(*partition).map_or(next, |sign| sign.min(next)))
+        };
+        self.ends.partitions().iter().map(|(partition, end)| from((partition, end.next))).collect()
+    }
+}

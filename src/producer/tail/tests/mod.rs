@@ -1,0 +1,6 @@
+//! The rules of lost attempts, on a broker in memory and by a clock that is turned by hand.
+
+mod deciding;
+mod fixture;
+mod leading;
+mod starting;

@@ -1,0 +1,131 @@
+//! Where following begins, and what may be concluded from the part of `cron-runs` that was read.
+
+use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
+use crate::common::broker::partition_for;
+use crate::common::topics;
+use crate::common::words::Then;
+
+/// A consumer whose signs of life go to the other partition than the events of run 1.
+fn elsewhere() -> String {
+    let partition = |key: &str| partition_for(key.as_bytes(), 2);
+    let run = name(1).run.to_string();
+    (0..).map(|n| format!("consumer-{n}")).find(|word| partition(word) != partition(&run)).unwrap()
+}
+
+/// Events about others, so that both partitions have new ends.
+fn chatter(world: &mut World) {
+    for run in 100..140 {
+        world.finish(run, Then::Done);
+    }
+}
+
+fn began(producer: &Producer) -> Vec<i64> {
+    producer.tail.ends.partitions().values().map(|end| end.began).collect()
+}
+
+#[test]
+fn reading_begins_two_leases_before_the_end() {
+    let mut world = World::new();
+    chatter(&mut world);
+    world.pass(20 * LEASE, &mut []);
+    world.start(1, 2);
+    world.pass(LEASE, &mut []);
+    chatter(&mut world);
+    // However long nobody has written since: the broker's clock alone counts.
+    world.pass(100 * LEASE, &mut []);
+    let mut leader = world.producer("p", true);
+    world.pass(1, &mut [&mut leader]);
+    assert!(began(&leader).iter().all(|offset| *offset > 0), "{:?}", began(&leader));
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn reading_begins_where_the_last_leader_said() {
+    let mut world = World::new();
+    chatter(&mut world);
+    let mut first = world.producer("p", true);
+    world.pass(1, &mut [&mut first]);
+    world.start(1, 2);
+    world.pass(10, &mut [&mut first]);
+    let from = first.tail.must_be_read_from();
+    drop(first);
+    for (partition, offset) in from {
+        world.commit_for(topics::LEADER, of(topics::RUNS, partition), offset, String::new());
+    }
+    // Nobody leads while the consumer dies, and others go on.
+    world.pass(100 * LEASE, &mut []);
+    chatter(&mut world);
+    let mut second = world.producer("q", true);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut second]);
+    assert!(began(&second).iter().all(|offset| *offset > 0), "{:?}", began(&second));
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn a_long_attempt_is_known_from_its_signs_of_life() {
+    let mut world = World::new();
+    let consumer = elsewhere();
+    let place = world.start(1, 2);
+    world.pass(100 * LEASE, &mut []);
+    world.alive(1, &place, &consumer);
+    chatter(&mut world);
+    let mut leader = world.producer("p", true);
+    world.pass(2 * LEASE, &mut [&mut leader]);
+    assert!(began(&leader).iter().any(|offset| *offset > 0), "its claim was not read");
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn a_sign_of_life_that_was_late_makes_no_finished_attempt_lost() {
+    let mut world = World::new();
+    let consumer = elsewhere();
+    let place = world.start(1, 2);
+    world.finish(1, Then::Done);
+    world.alive(1, &place, &consumer);
+    world.pass(100 * LEASE, &mut []);
+    // New events where the run's end lies, and none where the sign of life does.
+    for run in 100..200 {
+        let (key, of_run) = (name(run).run.to_string(), name(1).run.to_string());
+        if partition_for(key.as_bytes(), 2) == partition_for(of_run.as_bytes(), 2) {
+            world.finish(run, Then::Done);
+        }
+    }
+    let mut leader = world.producer("p", true);
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(leader.tail.watched(), 1, "the sign was read, the end was not");
+    world.pass(10 * LEASE, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
+}
+
+#[test]
+fn a_partition_that_is_added_is_followed() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    let place = world.start(1, 2);
+    world.pass(5, &mut [&mut leader]);
+    world.faults().grow_topic(topics::RUNS, 3);
+    for _ in 0..20 {
+        world.pass(LEASE / 3, &mut [&mut leader]);
+        world.alive_in(2, 1, &place);
+    }
+    assert_eq!(world.fates(), (0, 0, 0));
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
+    let mut world = World::new();
+    let mut standby = world.producer("p", false);
+    world.start(1, 2);
+    world.pass(5, &mut [&mut standby]);
+    world.finish(1, Then::Done);
+    chatter(&mut world);
+    for partition in 0..2 {
+        world.faults().delete_records(&of(topics::RUNS, partition), 10);
+    }
+    standby.leads = true;
+    world.pass(10 * LEASE, &mut [&mut standby]);
+    assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
+}
