@@ -8,3 +8,4 @@ pub mod dead;
 pub mod health;
 pub mod next;
 pub mod screen;
+pub mod verify;

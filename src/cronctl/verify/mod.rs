@@ -1,0 +1,3 @@
+//! `cronctl verify`.
+
+pub mod calendar;
