@@ -1,0 +1,3 @@
+//! `cronctl runs` and `cronctl run`: what became of runs.
+
+pub mod story;
