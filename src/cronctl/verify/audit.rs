@@ -199,12 +199,10 @@ impl<'a> Audit<'a> {
         }
         self.judge_intervals();
         let others = self.reign.others(self.revision, self.period);
-        let notes = others.iter().map(|(since, until, of)| {
-            let until = until.map_or_else(|| "the end".to_owned(), shown);
-            format!(
-                "from {} to {until} the job file of revision {of} was in force: not checked",
-                shown(*since)
-            )
+        let notes = others.iter().map(|term| {
+            let until = term.until.map_or_else(|| "the end".to_owned(), shown);
+            let (since, of) = (shown(term.since), term.of);
+            format!("from {since} to {until} the job file of revision {of} was in force: not checked")
         });
         self.report.notes.extend(notes);
         let report = &self.report;

@@ -96,9 +96,9 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     match verify(client.as_mut(), &file, args.clusters.as_slice(), asked, now) {
         Ok(report) => {
             if args.json {
-                report.json(screen)?
+                report.json(screen)?;
             } else {
-                report.words(screen)?
+                report.words(screen)?;
             }
             Ok(report.exit())
         }

@@ -11,6 +11,17 @@ pub struct Reign {
     since: Vec<(DateTime<Utc>, String)>,
 }
 
+/// How long a file was in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term<'a> {
+    /// Ticks after this instant are its own.
+    pub since: DateTime<Utc>,
+    /// The last instant whose ticks are its own; none while it is in force.
+    pub until: Option<DateTime<Utc>>,
+    /// Its revision.
+    pub of: &'a str,
+}
+
 impl Reign {
     /// Takes the next event. The later one rules from its instant on, whatever an earlier one said about that time.
     pub fn take(&mut self, revision: &str, from: DateTime<Utc>) {
@@ -26,18 +37,14 @@ impl Reign {
         after.checked_sub(1).map(|last| self.since[last].1.as_str())
     }
 
-    /// The files other than this that were in force in a period: since when, until when, and which.
-    pub fn others(
-        &self,
-        revision: &str,
-        period: Period,
-    ) -> Vec<(DateTime<Utc>, Option<DateTime<Utc>>, &str)> {
+    /// The files other than this that were in force in a period.
+    pub fn others(&self, revision: &str, period: Period) -> Vec<Term<'_>> {
         let ends = self.since.iter().skip(1).map(|(since, _)| Some(*since)).chain([None]);
-        let reigns = self.since.iter().zip(ends).map(|((since, of), until)| (*since, until, of.as_str()));
-        let overlaps = |since: DateTime<Utc>, until: Option<DateTime<Utc>>| {
-            since < period.until && until.is_none_or(|until| until >= period.since)
+        let terms = self.since.iter().zip(ends).map(|((since, of), until)| Term { since: *since, until, of });
+        let overlaps = |term: &Term<'_>| {
+            term.since < period.until && term.until.is_none_or(|until| until >= period.since)
         };
-        reigns.filter(|(since, until, of)| *of != revision && overlaps(*since, *until)).collect()
+        terms.filter(|term| term.of != revision && overlaps(term)).collect()
     }
 
     /// The instant after which the first ticks are accounted for.
@@ -79,7 +86,8 @@ mod tests {
             let mut reign = Reign::default();
             [("x", 10), ("mine", 20), ("y", 30)].iter().for_each(|(of, from)| reign.take(of, at(*from)));
             let period = Period { since: at(since), until: at(until) };
-            let others: Vec<&str> = reign.others("mine", period).into_iter().map(|(.., of)| of).collect();
+            let others = reign.others("mine", period);
+            let others: Vec<&str> = others.iter().map(|term| term.of).collect();
             assert_eq!(others, expected, "{since} to {until}");
         };
         check(21, 30, &[]);
