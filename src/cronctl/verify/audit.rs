@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::book::{Book, Fate, Found, Marks, Period, TickNo};
 use super::reign::Reign;
 use super::report::{Interval, Item, List, Report, Ticks};
-use crate::common::words::{Attempt, ClusterName, Event, JobName, Outcome, RunId, Then};
+use crate::common::words::{Attempt, ClusterName, Event, Outcome, RunId, RunningAttempt, Then};
 use crate::cronctl::instant::shown;
-use crate::cronctl::runs::story::{self, End, Stage, Story, Try};
+use crate::cronctl::runs::story::{End, Stage, Story, Try};
 
 /// A run that has no time-out is unfinished for a long time after this.
 const LONG: Duration = Duration::from_secs(60 * 60);
@@ -119,21 +119,26 @@ impl<'a> Audit<'a> {
     pub fn event(&mut self, event: &Event, written_at: DateTime<Utc>) {
         match event {
             Event::Alive { lease_ms, running, .. } => {
-                for attempt in running.iter().map(|running| running.attempt) {
-                    if let Some(tick) = self.book.tick_of(attempt.run) {
+                for RunningAttempt { attempt, place } in running {
+                    if let Some(tick) = self.tick_of(attempt.run, cluster_of(&place.topic)) {
                         self.sign(tick, attempt.attempt, written_at, *lease_ms);
                     }
                 }
             }
-            Event::Skipped { job, scheduled_at, .. } => self.mark(job, *scheduled_at, Marks::SKIPPED),
-            Event::Queued { job, scheduled_at, blocked_by, .. } => {
-                self.mark(job, *scheduled_at, Marks::QUEUED);
-                if let Some(tick) = self.book.tick_of(RunId::of(job, *scheduled_at)) {
+            Event::Skipped { job, cluster, scheduled_at, .. } => {
+                if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
+                    self.book.marks[tick].add(Marks::SKIPPED);
+                }
+            }
+            Event::Queued { job, cluster, scheduled_at, blocked_by, .. } => {
+                if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
+                    self.book.marks[tick].add(Marks::QUEUED);
                     self.blocked.insert(tick, *blocked_by);
                 }
             }
-            Event::Missed { job, from, to, count, reason, .. } => {
-                if *to < self.period.since || *from > self.period.until {
+            Event::Missed { job, cluster, from, to, count, reason, .. } => {
+                let elsewhere = *to < self.period.since || *from > self.period.until;
+                if elsewhere || self.book.cluster_of(job) != Some(cluster) {
                     return;
                 }
                 *self.report.missed_by_reason.entry(reason.word()).or_default() += count;
@@ -142,19 +147,21 @@ impl<'a> Audit<'a> {
                 let (job, from, to, count) = (job.clone(), *from, *to, *count);
                 self.missed.push(Interval { job, from, to, count, named: 0, open: 0 });
             }
-            other => {
-                let tick = story::attempt_of(other).and_then(|attempt| self.book.tick_of(attempt.run));
-                if let Some(tick) = tick {
-                    self.tell(tick, other, written_at);
-                }
+            Event::Claimed { attempt, place, .. } => {
+                let tick = self.tick_of(attempt.run, cluster_of(&place.topic));
+                tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }
+            Event::Finished { attempt, cluster, .. } | Event::Lost { attempt, cluster, .. } => {
+                let tick = self.tick_of(attempt.run, cluster.as_str());
+                tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
+            }
+            _ => {}
         }
     }
 
-    fn mark(&mut self, job: &JobName, at: DateTime<Utc>, mark: Marks) {
-        if let Found::Tick(tick) = self.book.find(job, at) {
-            self.book.marks[tick].add(mark);
-        }
+    /// The tick of a run of a cluster. Another cluster may have a job of the same name, and so the same runs.
+    fn tick_of(&self, run: RunId, cluster: &str) -> Option<TickNo> {
+        self.book.tick_of(run).filter(|tick| self.book.tick(*tick).0.cluster.as_str() == cluster)
     }
 
     fn sign(&mut self, tick: TickNo, attempt: u32, written_at: DateTime<Utc>, lease_ms: u64) {
@@ -328,6 +335,11 @@ impl<'a> Audit<'a> {
             }
         }
     }
+}
+
+/// The cluster that a topic of attempts belongs to.
+fn cluster_of(topic: &str) -> &str {
+    topic.strip_suffix("-retry").unwrap_or(topic)
 }
 
 /// The story of a fate that is told anew.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::Calendar;
-use crate::common::words::{JobName, RunId};
+use crate::common::words::{ClusterName, JobName, RunId};
 use crate::cronctl::runs::story::Story;
 use crate::producer::job::Job;
 use crate::producer::jobfile::JobFile;
@@ -172,6 +172,11 @@ impl Book {
     /// The tick of a run, by its id alone.
     pub fn tick_of(&self, run: RunId) -> Option<TickNo> {
         self.by_run.get(&run).and_then(|number| usize::try_from(*number).ok())
+    }
+
+    /// The cluster of a job.
+    pub fn cluster_of(&self, job: &JobName) -> Option<&ClusterName> {
+        self.by_name.get(job).map(|page| &self.pages[*page].job.cluster)
     }
 
     /// The tick of a job at an instant.

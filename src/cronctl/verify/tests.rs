@@ -51,7 +51,7 @@ impl World {
                 if second % every == 0 {
                     world.publish(job, tick);
                     let run = RunId::of(&name(job), tick);
-                    world.claim(run, 1, "c1", tick);
+                    world.claim((run, 1), "c1", tick);
                     world.finish(job, tick, (1, "c1", Outcome::Succeeded, Then::Done));
                 }
             }
@@ -66,6 +66,10 @@ impl World {
             .push((job.cluster.clone(), Attempt { run, attempt: 1, attempts_left: 0, not_before: None }));
     }
 
+    fn cluster_of(&self, job: &str) -> ClusterName {
+        self.file.jobs.iter().find(|known| known.name.as_str() == job).unwrap().cluster.clone()
+    }
+
     /// The message of a tick is gone, and all that was said about it.
     fn forget(&mut self, job: &str, tick: DateTime<Utc>) {
         let run = RunId::of(&name(job), tick);
@@ -73,11 +77,13 @@ impl World {
         self.events.retain(|(_, event)| super::super::runs::story::run_of(event) != Some(run));
     }
 
-    fn claim(&mut self, run: RunId, attempt: u32, consumer: &str, at: DateTime<Utc>) {
+    fn claim(&mut self, (run, attempt): (RunId, u32), consumer: &str, at: DateTime<Utc>) {
+        let published = self.messages.iter().find(|(_, attempt)| attempt.run.id == run).unwrap();
+        let place = place(published.0.as_str());
         let claimed = Event::Claimed {
             attempt: AttemptRef { run, attempt },
             job: name("minutely"),
-            place: place(),
+            place,
             consumer: consumer.to_owned(),
             lease_ms: 60_000,
             at,
@@ -90,7 +96,7 @@ impl World {
         let finished = Event::Finished {
             attempt: AttemptRef { run: RunId::of(&name(job), tick), attempt },
             job: name(job),
-            cluster: cluster("a"),
+            cluster: self.cluster_of(job),
             scheduled_at: tick,
             consumer: consumer.to_owned(),
             outcome,
@@ -106,7 +112,7 @@ impl World {
     fn miss(&mut self, job: &str, from: &str, to: &str, count: u64) {
         let missed = Event::Missed {
             job: name(job),
-            cluster: cluster("a"),
+            cluster: self.cluster_of(job),
             from: at(from),
             to: at(to),
             count,
@@ -153,8 +159,8 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-fn place() -> Place {
-    Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 0 }
+fn place(topic: &str) -> Place {
+    Place { topic: topic.to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 0 }
 }
 
 /// Spoils the clean log, and compares what is then found wrong: unaccounted, too many, doubled, abandoned, miscounted,
@@ -238,7 +244,7 @@ fn an_attempt_that_was_run_twice_is_doubled() {
     assert_eq!(report.doubled.first[0].why, "attempt 1 by c1 and by c2");
     // A copy of the event, a claim that was refused, a second attempt.
     check(|world| world.finish("often", tick, done(1, "c1")), [0; 6]);
-    check(|world| world.claim(run, 1, "c2", tick), [0; 6]);
+    check(|world| world.claim((run, 1), "c2", tick), [0; 6]);
     check(|world| world.finish("often", tick, done(2, "c2")), [0; 6]);
     let later = |world: &mut World| {
         world.finish("often", tick, failed(2, "c2"));
@@ -246,6 +252,22 @@ fn an_attempt_that_was_run_twice_is_doubled() {
         world.finish("often", tick, done(3, "c3"));
     };
     check(later, [0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn what_another_cluster_says_of_a_job_of_the_same_name_is_not_about_ours() {
+    let elsewhere = |world: &mut World| {
+        world.finish("often", at("12:01:40"), (1, "c2", Outcome::Succeeded, Then::Done));
+        world.forget("minutely", at("12:02:00"));
+        world.miss("minutely", "12:02:00", "12:02:00", 1);
+        for (_, event) in world.events.iter_mut().rev().take(2) {
+            let (Event::Finished { cluster: of, .. } | Event::Missed { cluster: of, .. }) = event else {
+                continue;
+            };
+            *of = cluster("elsewhere");
+        }
+    };
+    check(elsewhere, [1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -317,11 +339,11 @@ fn a_run_without_an_end_is_listed_and_a_fault_once_its_lease_is_over() {
             world.forget("often", tick);
             world.publish("often", tick);
             if claimed {
-                world.claim(run, 1, "c1", tick);
+                world.claim((run, 1), "c1", tick);
             }
             if let Some(sign) = sign {
                 let running =
-                    vec![RunningAttempt { attempt: AttemptRef { run, attempt: 1 }, place: place() }];
+                    vec![RunningAttempt { attempt: AttemptRef { run, attempt: 1 }, place: place("b") }];
                 let (consumer, lease_ms) = ("c1".to_owned(), 60_000);
                 world.events.push((at(sign), Event::Alive { consumer, lease_ms, running, at: at(sign) }));
             }
