@@ -24,8 +24,7 @@ const TICKS: i64 = 334_000;
 const JOBS: i64 = 500;
 
 fn main() {
-    let cluster = ClusterName::new("cluster-a").expect("a name");
-    let clusters = [cluster.clone()];
+    let clusters = [ClusterName::new("cluster-a").expect("a name")];
     let text: String = (0..JOBS).map(|n| format!("* * * * * cluster-a [name=job-{n}] run {n}\n")).collect();
     let file = jobfile::parse("jobs", text.as_bytes(), &clusters).expect("a file");
     let broker = MemoryBroker::new(Arc::new(SystemClock));

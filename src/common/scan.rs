@@ -151,3 +151,81 @@ pub fn scan(
 ) -> Result<bool, BrokerError> {
     Scan::new(topic).read(client, take)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::common::broker::memory::MemoryBroker;
+    use crate::common::broker::{Broker, ProduceBatch, Record};
+    use crate::common::clock::SystemClock;
+    use crate::common::topics::TopicSpec;
+
+    /// A topic of two partitions; record `n` of the first was written at millisecond `10 * n`.
+    fn topic(records: i64) -> (MemoryBroker, Box<dyn Client>) {
+        let broker = MemoryBroker::new(Arc::new(SystemClock));
+        let mut client = broker.client("test");
+        let (name, settings) = ("t".to_owned(), Vec::new());
+        client
+            .create_topic(&TopicSpec { name, partitions: 2, replication_factor: 1, settings }, soon())
+            .unwrap();
+        write(client.as_mut(), 0..records);
+        (broker, client)
+    }
+
+    fn write(client: &mut dyn Client, numbers: std::ops::Range<i64>) {
+        let to = TopicPartition { topic: "t".to_owned(), partition: 0 };
+        let record = |n: i64| Record { key: None, value: Some(n.to_string().into()), timestamp_ms: 10 * n };
+        for number in numbers {
+            client.produce(&[ProduceBatch { to: to.clone(), records: vec![record(number)] }], soon())[0]
+                .as_ref()
+                .unwrap();
+        }
+    }
+
+    fn offsets(scan: &mut Scan, client: &mut dyn Client) -> Vec<i64> {
+        let mut offsets = Vec::new();
+        assert!(scan.read(client, |_, record| offsets.push(record.offset)).unwrap());
+        offsets
+    }
+
+    #[test]
+    fn what_was_read_is_not_read_again() {
+        let (_broker, mut client) = topic(5);
+        let mut scan = Scan::new("t");
+        assert_eq!(offsets(&mut scan, client.as_mut()), [0, 1, 2, 3, 4]);
+        assert_eq!(offsets(&mut scan, client.as_mut()), [0; 0]);
+        write(client.as_mut(), 5..7);
+        assert_eq!(offsets(&mut scan, client.as_mut()), [5, 6]);
+        assert!(!Scan::new("elsewhere").read(client.as_mut(), |_, _| ()).unwrap());
+    }
+
+    #[test]
+    fn a_search_for_a_time_passes_over_nothing_younger_and_little_older() {
+        let (_broker, mut client) = topic(5_000);
+        for number in [0, 1, 499, 2_500, 4_321, 4_999, 6_000] {
+            let mut scan = Scan::new("t");
+            scan.skip_to(client.as_mut(), 10 * number).unwrap();
+            let read = offsets(&mut scan, client.as_mut());
+            let first = read[0];
+            assert!(first <= number && first >= number.min(5_000) - CLOSE, "{number}: from {first}");
+            assert_eq!(read, (first..5_000).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_first_records_say_whether_others_stood_before_them() {
+        let (broker, mut client) = topic(3);
+        let check = |client: &mut dyn Client, expected: [(bool, Option<i64>); 2]| {
+            let firsts = Scan::new("t").firsts(client).unwrap();
+            let found: Vec<_> =
+                firsts.iter().map(|first| (first.cut, first.record.as_ref().map(|r| r.offset))).collect();
+            assert_eq!(found, expected);
+        };
+        check(client.as_mut(), [(false, Some(0)), (false, None)]);
+        let of = TopicPartition { topic: "t".to_owned(), partition: 0 };
+        broker.faults().delete_records(&of, 2);
+        check(client.as_mut(), [(true, Some(2)), (false, None)]);
+    }
+}

@@ -28,7 +28,7 @@ pub struct Args {
     job: Option<JobName>,
 
     /// Only runs of this cluster
-    #[arg(long, value_name = "CLUSTER")]
+    #[arg(long, env = "KAFKA_CRON_CLUSTER", value_name = "CLUSTER")]
     cluster: Option<ClusterName>,
 
     /// The clusters whose topics are read, separated by commas

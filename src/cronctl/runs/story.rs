@@ -209,5 +209,4 @@ pub fn run_of(event: &Event) -> Option<RunId> {
 }
 
 #[cfg(test)]
-#[path = "story_tests.rs"]
 mod tests;

@@ -24,13 +24,16 @@ use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
-use crate::common::scan::scan;
+use crate::common::scan::Scan;
 use crate::common::words::ClusterName;
 use crate::common::{topics, wire};
 use crate::producer::jobfile::JobFile;
 
 /// Younger ticks may still be on their way.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(10);
+
+/// Nothing is written about a tick before it is due, give or take what clocks differ by.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// Is every tick accounted for?
 #[derive(Debug, Clone, Arguments)]
@@ -121,8 +124,8 @@ pub struct Asked {
     pub until: DateTime<Utc>,
 }
 
-/// The verdict on a period. Reads the topics twice at most and keeps none of it; what is kept is about the ticks of the
-/// period.
+/// The verdict on a period. Reads the topics as far as they may be about it, and keeps none of them: what is kept is about
+/// the ticks of the period.
 ///
 /// # Errors
 /// [`NoVerdict`] where there is none.
@@ -149,18 +152,22 @@ pub fn verify(
     }
     let mut audit = Audit::new(Book::new(file, period)?, &file.revision, period, reign);
     begins.notes(since).into_iter().for_each(|note| audit.note(note));
+    let from_ms = (since - AHEAD).timestamp_millis();
     for cluster in clusters {
-        let there = scan(client, &topics::first(cluster), |_, record| {
-            match record.value.as_deref().map(wire::decode_attempt) {
+        let mut messages = Scan::new(&topics::first(cluster));
+        messages.skip_to(client, from_ms)?;
+        let there =
+            messages.read(client, |_, record| match record.value.as_deref().map(wire::decode_attempt) {
                 Some(Ok(attempt)) => audit.message(cluster, &attempt),
                 _ => audit.unreadable(),
-            }
-        })?;
+            })?;
         if !there {
             audit.note(format!("there is no topic {cluster}"));
         }
     }
-    scan(client, topics::RUNS, |_, record| match record.value.as_deref().map(wire::decode_event) {
+    let mut events = Scan::new(topics::RUNS);
+    events.skip_to(client, from_ms)?;
+    events.read(client, |_, record| match record.value.as_deref().map(wire::decode_event) {
         Some(Ok(event)) => {
             audit.event(&event, DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default());
         }
