@@ -96,6 +96,18 @@ fn a_file_that_cannot_be_read_is_a_fault_of_the_system() {
     assert_eq!((code, out.as_str()), (4, ""));
     assert!(err.starts_with("/does/not/exist cannot be read: "), "{err}");
     assert_eq!(run(&["check", "/"]).0, 4);
+    assert_eq!(run(&["verify", "/does/not/exist"]).0, 4);
+}
+
+#[test]
+fn a_file_with_problems_gets_no_verdict_and_neither_does_a_kafka_that_is_away() {
+    let file = jobs("* * * * * nowhere x\n");
+    assert_eq!(run(&["verify", path(&file)]).0, 2);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, out, err) = run(&["verify", "conf/jobs.cron", "--brokers", &free]);
+    assert_eq!((code, out.as_str(), err.is_empty()), (3, "", false));
+    assert_eq!(run(&["run", "87ca294a-ea2b-5902-b344-9fc1da880045", "--brokers", &free]).0, 3);
+    assert_eq!(run(&["runs", "--brokers", &free]).0, 3);
 }
 
 #[test]
@@ -112,6 +124,9 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     check(&["next", "@daily", "--tz", "Europe/Lodnon"], "did you mean `Europe/London`?");
     check(&["next", "@daily", "--after", "tomorrow"], "as in `2026-03-01T00:00:00Z`");
     check(&["next", "@daily", "--count", "0"], "--count");
+    check(&["verify", "conf/jobs.cron", "--since", "yesterday"], "a time ago (as in `90m`)");
+    check(&["runs", "--since", "1"], "a time ago (as in `90m`)");
+    check(&["run", "7"], "<ID>");
     check(&["health", "https://example.org/"], "only plain `http://` is asked");
 }
 
@@ -119,7 +134,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 fn the_help_documents_the_exit_codes_and_the_environment() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for part in ["Exit codes:", "check", "next", "health"] {
+    for part in ["Exit codes:", "check", "next", "runs", "run", "verify", "dead", "health"] {
         assert!(out.contains(part), "{out}");
     }
     assert!(run(&["check", "--help"]).1.contains("KAFKA_CRON_CLUSTERS"));

@@ -49,6 +49,11 @@ fn producer_and_consumer_do_not_know_each_other() {
 }
 
 #[test]
+fn the_second_opinion_on_schedules_shares_nothing_with_the_first() {
+    check("cronctl/verify", &["producer::schedule", "Schedule::", "schedule.next", "job.next", "Timetable"]);
+}
+
+#[test]
 fn only_one_room_knows_kafkas_wire_types() {
     for room in ["bin", "producer", "consumer", "cronctl", "common"] {
         for (name, text) in sources(room) {
@@ -78,6 +83,13 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_and_no_log() {
         "common/passing.rs",
         "common/words",
         "common/wire.rs",
+        "cronctl/runs/story.rs",
+        "cronctl/runs/journal.rs",
+        "cronctl/verify/calendar.rs",
+        "cronctl/verify/book.rs",
+        "cronctl/verify/audit",
+        "cronctl/verify/audit.rs",
+        "cronctl/verify/reign.rs",
     ];
     rules.iter().for_each(|rule| check(rule, &SHELL));
 }

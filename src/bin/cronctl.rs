@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::exit::{self, Exit};
 use kafka_cron::cronctl::screen::Screen;
-use kafka_cron::cronctl::{check, dead, health, next};
+use kafka_cron::cronctl::{check, dead, health, next, runs, verify};
 
 /// Asks about jobs: is a job file right, when is a schedule due, is a program well?
 ///
@@ -33,6 +33,29 @@ enum Question {
         after_help = "Example: cronctl next '30 1 * * *' --tz Europe/London --after 2026-03-28T00:00:00Z"
     )]
     Next(next::Args),
+    /// What became of runs?
+    ///
+    /// A line a run: when it was due, how late its first attempt was started, how often it was tried, how long the last
+    /// attempt took, its state (waiting, running, waiting for retry, succeeded, given up, lost, expired, skipped,
+    /// queued), and who ran it. Ticks that were missed have a line for each interval.
+    #[command(after_help = "Example: cronctl runs --job backup --since 24h")]
+    Runs(runs::list::Args),
+    /// What happened to one run?
+    ///
+    /// Everything that the topics hold about it, in order, and the end of its output. Ends with 1 where that is nothing.
+    #[command(after_help = "Example: cronctl run 87ca294a-ea2b-5902-b344-9fc1da880045")]
+    Run(runs::one::Args),
+    /// Is every tick accounted for?
+    ///
+    /// Asks the job file for every tick of a period and the topics for its fate: published, skipped, missed (with the
+    /// reason), waiting – or without a trace. Also told: messages that the schedule does not ask for, attempts that were
+    /// started twice, and runs whose consumer died without anybody saying so. Which instants a schedule names is worked
+    /// out anew, minute by minute, by other code than the producer's.
+    ///
+    /// Ends with 0 only if nothing of that is found and the whole period could be checked; a time in which another
+    /// revision of the file was in force cannot.
+    #[command(after_help = "Example: cronctl verify conf/jobs.cron --since 24h")]
+    Verify(verify::Args),
     /// What was given up, and putting it back
     Dead(dead::Args),
     /// Does a program say that it is well?
@@ -49,6 +72,9 @@ fn main() -> Exit {
     Screen::of_process().answer(|screen| match &cli.question {
         Question::Check(args) => check::run(args, &clock, screen),
         Question::Next(args) => next::run(args, &clock, screen),
+        Question::Runs(args) => runs::list::run(args, &clock, screen),
+        Question::Run(args) => runs::one::run(args, &clock, screen),
+        Question::Verify(args) => verify::run(args, &clock, screen),
         Question::Dead(args) => dead::run(args, &clock, screen),
         Question::Health(args) => health::run(args, &clock, screen),
     })

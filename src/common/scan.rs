@@ -1,38 +1,231 @@
-//! Reading a topic from its start to the end that it has now.
+//! Reading a topic from its start, or from some time on, to the end that it has now; and going on from there.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::bounds::FETCH_BYTES;
-use super::broker::{BrokerError, Client, FetchedRecord, Position, TopicPartition, Want};
+use super::broker::{
+    BrokerError, Client, FetchedRecord, NodeId, PartitionState, Position, TopicPartition, Want,
+};
 
 /// How long one call may take. The whole may take as long as the topic is large.
 const CALL: Duration = Duration::from_secs(5);
 
-/// Reads all records of a topic, partition by partition, up to the ends that the partitions have when their turn
-/// comes. `false` when there is no such topic. Batches that cannot be decoded are passed over.
+/// Where a search for a time ends: so many offsets are read faster than they are halved further.
+const CLOSE: i64 = 500;
+
+/// A topic that is being read.
+#[derive(Debug)]
+pub struct Scan {
+    topic: String,
+    /// Where each partition is read on.
+    next: BTreeMap<i32, i64>,
+}
+
+/// A partition at its leader.
+struct Led {
+    of: TopicPartition,
+    leader: NodeId,
+}
+
+/// The oldest record that a partition still has.
+#[derive(Debug)]
+pub struct First {
+    /// Whether others stood before it that are deleted.
+    pub cut: bool,
+    /// The record; none where the partition is empty.
+    pub record: Option<FetchedRecord>,
+}
+
+impl Scan {
+    /// A topic, from its start.
+    pub fn new(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), next: BTreeMap::new() }
+    }
+
+    /// Reads the records not read yet, partition by partition, up to the ends that the partitions have when their turn
+    /// comes. `false` when there is no such topic. Batches that cannot be decoded are passed over.
+    ///
+    /// # Errors
+    /// When a partition has no leader, or a broker refuses or does not answer.
+    pub fn read(
+        &mut self,
+        client: &mut dyn Client,
+        mut take: impl FnMut(i32, FetchedRecord),
+    ) -> Result<bool, BrokerError> {
+        let Some(partitions) = self.partitions(client)? else { return Ok(false) };
+        for partition in partitions {
+            let led = self.led(&partition)?;
+            let end = client.offset(&led.of, Position::End, soon())?;
+            let start = client.offset(&led.of, Position::Start, soon())?;
+            let next = self.next.entry(partition.partition).or_insert(start);
+            *next = (*next).max(start);
+            while *next < end {
+                let Some((records, after)) = led.fetch(client, *next, FETCH_BYTES)? else { break };
+                *next = after;
+                records.into_iter().for_each(|record| take(partition.partition, record));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Passes over what was written before an instant, in milliseconds since the epoch, as far as a search can tell:
+    /// some of it may be read all the same.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn skip_to(&mut self, client: &mut dyn Client, since_ms: i64) -> Result<(), BrokerError> {
+        for partition in self.partitions(client)?.unwrap_or_default() {
+            let led = self.led(&partition)?;
+            let mut low = client.offset(&led.of, Position::Start, soon())?;
+            let mut high = client.offset(&led.of, Position::End, soon())?;
+            while high - low > CLOSE {
+                let middle = low + (high - low) / 2;
+                let found = led.fetch(client, middle, 1)?;
+                match found.and_then(|(records, _)| records.into_iter().next()) {
+                    Some(record) if record.timestamp_ms < since_ms => low = middle,
+                    _ => high = middle,
+                }
+            }
+            self.next.insert(partition.partition, low);
+        }
+        Ok(())
+    }
+
+    /// The oldest records that are still there.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn firsts(&self, client: &mut dyn Client) -> Result<Vec<First>, BrokerError> {
+        let partitions = self.partitions(client)?.unwrap_or_default();
+        let first = |partition| {
+            let led = self.led(&partition)?;
+            let start = client.offset(&led.of, Position::Start, soon())?;
+            let end = client.offset(&led.of, Position::End, soon())?;
+            let found = if start < end { led.fetch(client, start, 1)? } else { None };
+            let record = found.and_then(|(records, _)| records.into_iter().next());
+            Ok(First { cut: start > 0, record })
+        };
+        partitions.into_iter().map(first).collect()
+    }
+
+    fn partitions(&self, client: &mut dyn Client) -> Result<Option<Vec<PartitionState>>, BrokerError> {
+        Ok(client.topic(&self.topic, soon())?.map(|state| state.partitions))
+    }
+
+    fn led(&self, partition: &PartitionState) -> Result<Led, BrokerError> {
+        let PartitionState { partition, leader, .. } = *partition;
+        let leaderless = || BrokerError::NotSent(format!("{}/{partition} has no leader", self.topic));
+        let of = TopicPartition { topic: self.topic.clone(), partition };
+        Ok(Led { of, leader: leader.ok_or_else(leaderless)? })
+    }
+}
+
+impl Led {
+    /// Records from an offset on, and where to go on.
+    fn fetch(
+        &self,
+        client: &mut dyn Client,
+        offset: i64,
+        max_bytes: i32,
+    ) -> Result<Option<(Vec<FetchedRecord>, i64)>, BrokerError> {
+        let want = Want { from: self.of.clone(), offset, max_bytes };
+        let fetched = client.fetch(self.leader, &[want], Duration::from_millis(100), soon())?;
+        let fetched = fetched.into_iter().next().transpose()?;
+        Ok(fetched.map(|fetched| (fetched.records, fetched.next_offset)))
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + CALL
+}
+
+/// Reads all records of a topic, as [`Scan::read`] does.
 ///
 /// # Errors
-/// When a partition has no leader, or a broker refuses or does not answer.
+/// As [`Scan::read`].
 pub fn scan(
     client: &mut dyn Client,
     topic: &str,
-    mut take: impl FnMut(i32, FetchedRecord),
+    take: impl FnMut(i32, FetchedRecord),
 ) -> Result<bool, BrokerError> {
-    let by = || Instant::now() + CALL;
-    let Some(state) = client.topic(topic, by())? else { return Ok(false) };
-    for partition in state.partitions {
-        let from = TopicPartition { topic: topic.to_owned(), partition: partition.partition };
-        let leaderless = || BrokerError::NotSent(format!("{topic}/{} has no leader", partition.partition));
-        let leader = partition.leader.ok_or_else(leaderless)?;
-        let end = client.offset(&from, Position::End, by())?;
-        let mut offset = client.offset(&from, Position::Start, by())?;
-        while offset < end {
-            let want = Want { from: from.clone(), offset, max_bytes: FETCH_BYTES };
-            let fetched = client.fetch(leader, &[want], Duration::from_millis(100), by())?;
-            let Some(fetched) = fetched.into_iter().next().transpose()? else { break };
-            offset = fetched.next_offset;
-            fetched.records.into_iter().for_each(|record| take(partition.partition, record));
+    Scan::new(topic).read(client, take)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::common::broker::memory::MemoryBroker;
+    use crate::common::broker::{Broker, ProduceBatch, Record};
+    use crate::common::clock::SystemClock;
+    use crate::common::topics::TopicSpec;
+
+    /// A topic of two partitions; record `n` of the first was written at millisecond `10 * n`.
+    fn topic(records: i64) -> (MemoryBroker, Box<dyn Client>) {
+        let broker = MemoryBroker::new(Arc::new(SystemClock));
+        let mut client = broker.client("test");
+        let (name, settings) = ("t".to_owned(), Vec::new());
+        client
+            .create_topic(&TopicSpec { name, partitions: 2, replication_factor: 1, settings }, soon())
+            .unwrap();
+        write(client.as_mut(), 0..records);
+        (broker, client)
+    }
+
+    fn write(client: &mut dyn Client, numbers: std::ops::Range<i64>) {
+        let to = TopicPartition { topic: "t".to_owned(), partition: 0 };
+        let record = |n: i64| Record { key: None, value: Some(n.to_string().into()), timestamp_ms: 10 * n };
+        for number in numbers {
+            client.produce(&[ProduceBatch { to: to.clone(), records: vec![record(number)] }], soon())[0]
+                .as_ref()
+                .unwrap();
         }
     }
-    Ok(true)
+
+    fn offsets(scan: &mut Scan, client: &mut dyn Client) -> Vec<i64> {
+        let mut offsets = Vec::new();
+        assert!(scan.read(client, |_, record| offsets.push(record.offset)).unwrap());
+        offsets
+    }
+
+    #[test]
+    fn what_was_read_is_not_read_again() {
+        let (_broker, mut client) = topic(5);
+        let mut scan = Scan::new("t");
+        assert_eq!(offsets(&mut scan, client.as_mut()), [0, 1, 2, 3, 4]);
+        assert_eq!(offsets(&mut scan, client.as_mut()), [0; 0]);
+        write(client.as_mut(), 5..7);
+        assert_eq!(offsets(&mut scan, client.as_mut()), [5, 6]);
+        assert!(!Scan::new("elsewhere").read(client.as_mut(), |_, _| ()).unwrap());
+    }
+
+    #[test]
+    fn a_search_for_a_time_passes_over_nothing_younger_and_little_older() {
+        let (_broker, mut client) = topic(5_000);
+        for number in [0, 1, 499, 2_500, 4_321, 4_999, 6_000] {
+            let mut scan = Scan::new("t");
+            scan.skip_to(client.as_mut(), 10 * number).unwrap();
+            let read = offsets(&mut scan, client.as_mut());
+            let first = read[0];
+            assert!(first <= number && first >= number.min(5_000) - CLOSE, "{number}: from {first}");
+            assert_eq!(read, (first..5_000).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_first_records_say_whether_others_stood_before_them() {
+        let (broker, mut client) = topic(3);
+        let check = |client: &mut dyn Client, expected: [(bool, Option<i64>); 2]| {
+            let firsts = Scan::new("t").firsts(client).unwrap();
+            let found: Vec<_> =
+                firsts.iter().map(|first| (first.cut, first.record.as_ref().map(|r| r.offset))).collect();
+            assert_eq!(found, expected);
+        };
+        check(client.as_mut(), [(false, Some(0)), (false, None)]);
+        let of = TopicPartition { topic: "t".to_owned(), partition: 0 };
+        broker.faults().delete_records(&of, 2);
+        check(client.as_mut(), [(true, Some(2)), (false, None)]);
+    }
 }

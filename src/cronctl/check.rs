@@ -41,28 +41,40 @@ pub struct Args {
 /// # Errors
 /// The answer cannot be written.
 pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
-    let name = args.file.display().to_string();
-    let content = match read(&args.file) {
+    let file = match load(&args.file, &args.clusters, screen)? {
+        Ok(file) => file,
+        Err(exit) => return Ok(exit),
+    };
+    for warning in &file.warnings {
+        let jobfile::Problem { file, line, what } = warning;
+        screen.complain(format_args!("{file}:{line}: warning: {what}"))?;
+    }
+    summary(&args.file.display().to_string(), &file, &args.clusters, clock.now(), screen)?;
+    Ok(Exit::Done)
+}
+
+/// A job file without problems; or they are told, and how the program ends.
+///
+/// # Errors
+/// The answer cannot be written.
+pub(super) fn load(
+    path: &Path,
+    clusters: &[ClusterName],
+    screen: &mut Screen,
+) -> io::Result<Result<JobFile, Exit>> {
+    let name = path.display().to_string();
+    let content = match read(path) {
         Ok(content) => content,
         Err(error) => {
             screen.complain(format_args!("{name} cannot be read: {error}"))?;
-            return Ok(Exit::System);
+            return Ok(Err(Exit::System));
         }
     };
-    match jobfile::parse(&name, &content, &args.clusters) {
-        Ok(file) => {
-            for warning in &file.warnings {
-                let jobfile::Problem { file, line, what } = warning;
-                screen.complain(format_args!("{file}:{line}: warning: {what}"))?;
-            }
-            summary(&name, &file, &args.clusters, clock.now(), screen)?;
-            Ok(Exit::Done)
-        }
+    match jobfile::parse(&name, &content, clusters) {
+        Ok(file) => Ok(Ok(file)),
         Err(problems) => {
-            for problem in &problems {
-                screen.complain(problem)?;
-            }
-            Ok(Exit::Usage)
+            problems.iter().try_for_each(|problem| screen.complain(problem))?;
+            Ok(Err(Exit::Usage))
         }
     }
 }

@@ -6,5 +6,8 @@
 pub mod check;
 pub mod dead;
 pub mod health;
+pub mod instant;
 pub mod next;
+pub mod runs;
 pub mod screen;
+pub mod verify;

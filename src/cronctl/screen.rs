@@ -34,6 +34,14 @@ impl Screen {
         writeln!(self.out, "{line}")
     }
 
+    /// Writes what is still in the buffer, for an answer that goes on later.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// A line about something that is wrong. What was answered before is written first, so that the two stay in order
     /// where they go to one place.
     ///

@@ -1,6 +1,7 @@
 //! The real programs on real Kafka: what the README promises, seen from outside.
 //!
 //! - `ticks`: what is published and who runs it.
+//! - `accounts`: that nothing is left out, as `cronctl verify` sees it.
 //! - `retries`: failing, coming back, being given up, being put back.
 //! - `claims`: consumers that are frozen, cut off or killed while they have work.
 //! - `endings`: how programs and commands end.
@@ -14,6 +15,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(test)]
+mod accounts;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]

@@ -48,9 +48,24 @@ fn the_page_lists_the_words_that_are_used() {
     };
     check("outcome", "kind");
     check("finished", "then");
+    check("lost", "then");
     check("letter", "reason");
     check("missed", "reason");
-    let events = ["claimed", "alive", "finished", "missed", "unreadable", "deleted_unread", "truncated"];
+    let events = [
+        "claimed",
+        "alive",
+        "finished",
+        "published",
+        "queued",
+        "skipped",
+        "lost",
+        "beat",
+        "revision",
+        "missed",
+        "unreadable",
+        "deleted_unread",
+        "truncated",
+    ];
     events.iter().for_each(|event| check(event, "event"));
     check("letter", "record");
     check("replayed", "record");

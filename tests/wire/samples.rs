@@ -81,6 +81,11 @@ fn full() -> Arc<Run> {
     })
 }
 
+fn with_deadline() -> Arc<Run> {
+    let limits = Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: Some(900_000) };
+    Arc::new(Run { limits, ..Run::clone(&bare()) })
+}
+
 fn attempt(run: Arc<Run>, attempt: u32, attempts_left: u32, not_before: Option<&str>) -> Attempt {
     Attempt { run, attempt, attempts_left, not_before: not_before.map(at) }
 }
@@ -123,13 +128,14 @@ fn original(key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> Option<
 
 /// Every sample by name.
 pub fn expected() -> BTreeMap<&'static str, Message> {
-    attempts().into_iter().chain(events()).chain(ends()).chain(letters()).collect()
+    [attempts(), events(), ticks(), leaders(), ends(), letters()].into_iter().flatten().collect()
 }
 
 fn attempts() -> Vec<(&'static str, Message)> {
     vec![
         ("attempt-first", Message::Attempt(attempt(bare(), 1, 0, None))),
         ("attempt-full", Message::Attempt(attempt(full(), 1, 3, Some("2026-11-23T17:00:00Z")))),
+        ("attempt-deadline", Message::Attempt(attempt(with_deadline(), 1, 0, None))),
         ("attempt-retry", Message::Attempt(attempt(full(), 2, 2, Some("2026-11-23T17:00:33.127Z")))),
     ]
 }
@@ -152,15 +158,6 @@ fn events() -> Vec<(&'static str, Message)> {
         },
     ];
     let alive = |running| Event::Alive { consumer: consumer(), lease_ms, running, at: at_noted };
-    let missed = Event::Missed {
-        job: job(),
-        cluster: cluster(),
-        from: at("2026-11-23T17:00:00Z"),
-        to: at("2026-11-23T19:00:00Z"),
-        count: 3,
-        reason: MissedReason::TooLarge,
-        at: at("2026-11-23T19:00:02Z"),
-    };
     let reason =
         "the batch at offsets 43 to 45 cannot be decoded: it is packed with lz4, which is not read here";
     let unreadable =
@@ -171,11 +168,87 @@ fn events() -> Vec<(&'static str, Message)> {
         ("event-claimed", Message::Event(claimed)),
         ("event-alive", Message::Event(alive(running))),
         ("event-alive-idle", Message::Event(alive(Vec::new()))),
-        ("event-missed", Message::Event(missed)),
         ("event-unreadable", Message::Event(unreadable)),
         ("event-deleted-unread", Message::Event(deleted)),
         ("event-truncated", Message::Event(truncated)),
     ]
+}
+
+/// What became of ticks other than being run at once.
+fn ticks() -> Vec<(&'static str, Message)> {
+    let (job, cluster) = (job(), cluster());
+    let blocked_by: RunId = RUN.parse().unwrap();
+    let missed = |reason| Event::Missed {
+        job: self::job(),
+        cluster: self::cluster(),
+        from: at("2026-11-23T17:00:00Z"),
+        to: at("2026-11-23T19:00:00Z"),
+        count: 3,
+        reason,
+        at: at("2026-11-23T19:00:02Z"),
+    };
+    let published = Event::Published {
+        run: RUN.parse().unwrap(),
+        job: job.clone(),
+        cluster: cluster.clone(),
+        scheduled_at: at("2026-11-23T17:00:00Z"),
+        place: in_cluster(42),
+        at: noted(),
+    };
+    let queued = Event::Queued {
+        job: job.clone(),
+        cluster: cluster.clone(),
+        scheduled_at: at("2026-11-23T18:00:00Z"),
+        blocked_by,
+        at: at("2026-11-23T18:00:00.003Z"),
+    };
+    let skipped = Event::Skipped {
+        job,
+        cluster,
+        scheduled_at: at("2026-11-23T19:00:00Z"),
+        blocked_by,
+        at: at("2026-11-23T19:00:00.004Z"),
+    };
+    let events = [
+        ("event-published", published),
+        ("event-queued", queued),
+        ("event-skipped", skipped),
+        ("event-missed", missed(MissedReason::TooLarge)),
+        ("event-missed-not-caught-up", missed(MissedReason::NotCaughtUp)),
+        ("event-missed-window", missed(MissedReason::Window)),
+        ("event-missed-deadline", missed(MissedReason::Deadline)),
+        ("event-missed-no-cursor", missed(MissedReason::NoCursor)),
+        ("event-missed-removed", missed(MissedReason::Removed)),
+    ];
+    events.map(|(name, event)| (name, Message::Event(event))).into()
+}
+
+/// What only the leader says.
+fn leaders() -> Vec<(&'static str, Message)> {
+    let leader = || "host-2/17".to_owned();
+    let lost = |number, then| Event::Lost {
+        attempt: attempt_of(RUN, number),
+        job: job(),
+        cluster: cluster(),
+        scheduled_at: at("2026-11-23T17:00:00Z"),
+        consumer: consumer(),
+        place: in_cluster(42),
+        then,
+        at: noted(),
+    };
+    let revision = Event::Revision {
+        revision: "0123456789ab".to_owned(),
+        leader: leader(),
+        from: at("2026-11-23T16:59:59.750Z"),
+        at: noted(),
+    };
+    let events = [
+        ("event-lost-retried", lost(1, Then::Retried)),
+        ("event-lost-dead", lost(4, Then::Dead)),
+        ("event-beat", Event::Beat { leader: leader(), number: 7, at: noted() }),
+        ("event-revision", revision),
+    ];
+    events.map(|(name, event)| (name, Message::Event(event))).into()
 }
 
 fn ends() -> Vec<(&'static str, Message)> {

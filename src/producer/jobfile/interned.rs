@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+use super::Written;
 use crate::producer::schedule::{Schedule, ScheduleError};
 
 /// The schedules seen so far.
@@ -24,5 +25,13 @@ impl Schedules {
         let schedule = Arc::new(Schedule::parse(words, zone)?);
         of_zone.insert(words.to_owned(), Arc::clone(&schedule));
         Ok(schedule)
+    }
+
+    /// The schedules as they were written.
+    pub(super) fn into_written(self) -> Vec<Written> {
+        let of_zone = |(zone, schedules): (Tz, HashMap<String, Arc<Schedule>>)| {
+            schedules.into_iter().map(move |(words, schedule)| Written { schedule, words, zone })
+        };
+        self.0.into_iter().flat_map(of_zone).collect()
     }
 }

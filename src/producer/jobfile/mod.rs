@@ -26,10 +26,12 @@ mod zones;
 use std::fmt;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use uuid::{Uuid, uuid};
 
 use self::reader::Reader;
 use super::job::Job;
+use super::schedule::Schedule;
 use crate::common::words::ClusterName;
 
 pub use self::environment::{MAX_ENVIRONMENT_BYTES, MAX_ENVIRONMENTS_BYTES};
@@ -52,10 +54,23 @@ const REVISION_DIGITS: usize = 12;
 pub struct JobFile {
     /// Its jobs, in the order of their lines.
     pub jobs: Vec<Arc<Job>>,
+    /// The schedules of the jobs as they were written, in no order: for whoever reads the words for himself.
+    pub written: Vec<Written>,
     /// What is legal and probably not meant.
     pub warnings: Vec<Problem>,
     /// The first 12 hexadecimal digits of a hash of its content.
     pub revision: Arc<str>,
+}
+
+/// A schedule as it was written. Jobs that have it hold the same [`Schedule`].
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// What the jobs hold.
+    pub schedule: Arc<Schedule>,
+    /// The words, one blank between them.
+    pub words: String,
+    /// The zone.
+    pub zone: Tz,
 }
 
 /// Something wrong with a line. Prints as `file:line: what is wrong (what would be right)`.
@@ -89,7 +104,8 @@ pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<Job
         reader.read(content);
     }
     let warnings = reader.report.finish()?;
-    Ok(JobFile { jobs: reader.jobs, warnings, revision: revision(content) })
+    let written = reader.schedules.into_written();
+    Ok(JobFile { jobs: reader.jobs, written, warnings, revision: revision(content) })
 }
 
 /// The revision of a content, good or bad.

@@ -26,7 +26,7 @@ pub(super) struct Reader<'c> {
     clusters: &'c [ClusterName],
     zone: Tz,
     environment: Environment,
-    schedules: Schedules,
+    pub(super) schedules: Schedules,
     /// The lines of the names.
     names: HashMap<JobName, usize>,
     pub(super) jobs: Vec<Arc<Job>>,

@@ -1,0 +1,181 @@
+//! `cronctl runs`: a line a run, and further lines while it is followed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args as Arguments;
+
+use super::journal::{Entry, Journal};
+use super::row;
+use crate::common::broker::{Broker, BrokerError, Client};
+use crate::common::cli::{ClusterList, KafkaArgs};
+use crate::common::clock::Clock;
+use crate::common::exit::Exit;
+use crate::common::scan::Scan;
+use crate::common::words::{ClusterName, Event, JobName, RunId};
+use crate::common::{topics, wire};
+use crate::cronctl::instant::Moment;
+use crate::cronctl::screen::{Answer, Screen};
+
+/// How often topics are looked at while they are followed.
+const FOLLOW: Duration = Duration::from_millis(500);
+
+/// Which runs are shown, and how.
+#[derive(Debug, Clone, Arguments)]
+pub struct Args {
+    /// Only runs of this job
+    #[arg(long, value_name = "JOB")]
+    job: Option<JobName>,
+
+    /// Only runs of this cluster
+    #[arg(long, env = "KAFKA_CRON_CLUSTER", value_name = "CLUSTER")]
+    cluster: Option<ClusterName>,
+
+    /// The clusters whose topics are read, separated by commas
+    #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
+    clusters: ClusterList,
+
+    /// Since when, as an instant or by how long ago it is
+    #[arg(long, env = "KAFKA_CRON_SINCE", default_value = "1h", value_name = "RFC3339|DURATION")]
+    since: Moment,
+
+    /// Go on, with a line each time something happens to a run
+    #[arg(long)]
+    follow: bool,
+
+    /// A JSON object a line instead of words
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    kafka: KafkaArgs,
+}
+
+/// What is new since the last look.
+#[derive(Debug, Default)]
+struct News {
+    runs: Vec<RunId>,
+    missed: Vec<Event>,
+}
+
+/// Topics that are read on.
+struct Sources {
+    messages: Vec<Scan>,
+    events: Scan,
+}
+
+impl Sources {
+    fn since(
+        client: &mut dyn Client,
+        clusters: &[ClusterName],
+        since: DateTime<Utc>,
+    ) -> Result<Self, BrokerError> {
+        let mut sources = Self {
+            messages: clusters.iter().map(|cluster| Scan::new(&topics::first(cluster))).collect(),
+            events: Scan::new(topics::RUNS),
+        };
+        for scan in sources.messages.iter_mut().chain([&mut sources.events]) {
+            scan.skip_to(client, since.timestamp_millis())?;
+        }
+        Ok(sources)
+    }
+
+    /// Reads what has come since the last look.
+    fn read(
+        &mut self,
+        client: &mut dyn Client,
+        since: DateTime<Utc>,
+        journal: &mut Journal,
+    ) -> Result<News, BrokerError> {
+        let mut news = News::default();
+        let since_ms = since.timestamp_millis();
+        for scan in &mut self.messages {
+            scan.read(client, |_, record| {
+                let attempt = record.value.as_deref().map(wire::decode_attempt);
+                if let (true, Some(Ok(attempt))) = (record.timestamp_ms >= since_ms, attempt) {
+                    news.runs.extend(journal.message(&attempt));
+                }
+            })?;
+        }
+        self.events.read(client, |_, record| {
+            let event = record.value.as_deref().map(wire::decode_event);
+            let (true, Some(Ok(event))) = (record.timestamp_ms >= since_ms, event) else { return };
+            let written_at = DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default();
+            news.runs.extend(journal.event(&event, written_at));
+            if matches!(event, Event::Missed { .. }) {
+                news.missed.push(event);
+            }
+        })?;
+        Ok(news)
+    }
+}
+
+/// Shows the runs since an instant.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
+    let mut client = match args.kafka.broker() {
+        Ok(broker) => broker.client("cronctl"),
+        Err(error) => {
+            screen.complain(format_args!("--brokers, --tls-ca: {error}"))?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let since = args.since.from(clock.now());
+    let clusters = args.cluster.as_ref().map_or(args.clusters.as_slice(), std::slice::from_ref);
+    let mut journal = Journal::default();
+    let mut sources = match Sources::since(client.as_mut(), clusters, since) {
+        Ok(sources) => sources,
+        Err(error) => return super::refused(screen, &error),
+    };
+    if !args.json {
+        screen.say(row::heading())?;
+    }
+    loop {
+        match sources.read(client.as_mut(), since, &mut journal) {
+            Ok(news) => args.show(&news, &journal, screen)?,
+            Err(error) if args.follow => screen.complain(&error)?,
+            Err(error) => return super::refused(screen, &error),
+        }
+        if !args.follow {
+            return Ok(Exit::Done);
+        }
+        screen.flush()?;
+        journal.forget_before(clock.now() - FORGOTTEN);
+        // The alarm always rings; were its channel gone, the next look would come at once.
+        let _rung = clock.alarm(FOLLOW).recv();
+    }
+}
+
+/// How long ago a run was due that is no longer followed once it is over: all that is told of it has been told.
+const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+
+impl Args {
+    fn show(&self, news: &News, journal: &Journal, screen: &mut Screen) -> std::io::Result<()> {
+        let mut entries: Vec<&Entry> = news.runs.iter().filter_map(|run| journal.runs.get(run)).collect();
+        entries.sort_by_key(|entry| (entry.scheduled_at, &entry.job, entry.run));
+        entries.dedup_by_key(|entry| entry.run);
+        entries.retain(|entry| self.wants(&entry.job, entry.cluster.as_ref()));
+        for entry in entries {
+            screen.say(if self.json { row::json(entry)? } else { row::words(entry) })?;
+        }
+        for event in &news.missed {
+            let Event::Missed { job, cluster, .. } = event else { continue };
+            if !self.wants(job, Some(cluster)) {
+                continue;
+            }
+            if self.json {
+                screen.say(serde_json::to_string(event).map_err(std::io::Error::other)?)?;
+            } else if let Some(line) = row::missed(event) {
+                screen.say(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, job: &JobName, cluster: Option<&ClusterName>) -> bool {
+        self.job.as_ref().is_none_or(|wanted| wanted == job)
+            && self.cluster.as_ref().is_none_or(|wanted| Some(wanted) == cluster)
+    }
+}

@@ -1,0 +1,19 @@
+//! `cronctl runs` and `cronctl run`: what became of runs.
+//!
+//! [`story`] folds a run's events; [`journal`] keeps the runs of a period; [`row`] shows one; [`list`] and [`one`] are
+//! the two questions.
+
+pub mod journal;
+pub mod list;
+pub mod one;
+pub mod row;
+pub mod story;
+
+use super::screen::{Answer, Screen};
+use crate::common::broker::BrokerError;
+use crate::common::exit::Exit;
+
+fn refused(screen: &mut Screen, error: &BrokerError) -> Answer {
+    screen.complain(error)?;
+    Ok(Exit::Kafka)
+}

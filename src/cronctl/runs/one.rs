@@ -1,0 +1,173 @@
+//! `cronctl run ID`: everything that the topics hold about one run, in order.
+
+use chrono::{DateTime, Utc};
+use clap::Args as Arguments;
+
+use super::row::harmless;
+use super::story::run_of;
+use crate::common::broker::{Broker, BrokerError, Client};
+use crate::common::cli::{ClusterList, KafkaArgs};
+use crate::common::clock::Clock;
+use crate::common::exit::Exit;
+use crate::common::scan::scan;
+use crate::common::topics;
+use crate::common::wire::{self, DeadRecord};
+use crate::common::words::{Attempt, Event, RunId};
+use crate::cronctl::instant::shown;
+use crate::cronctl::screen::{Answer, Screen};
+
+/// Which run.
+#[derive(Debug, Clone, Arguments)]
+pub struct Args {
+    /// The run's id, as `cronctl runs` shows it
+    #[arg(value_name = "ID")]
+    run: RunId,
+
+    /// The clusters whose topics are read, separated by commas
+    #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
+    clusters: ClusterList,
+
+    #[command(flatten)]
+    kafka: KafkaArgs,
+}
+
+/// What is known of a run.
+#[derive(Debug, Default)]
+struct Dossier {
+    /// By when it was written.
+    lines: Vec<(DateTime<Utc>, String)>,
+    /// The end of the output of the last attempt that wrote any, with the attempt's number.
+    output: Option<(u32, String)>,
+}
+
+/// Shows all that is known of a run; ends with 1 where nothing is.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn run(args: &Args, _: &dyn Clock, screen: &mut Screen) -> Answer {
+    let mut client = match args.kafka.broker() {
+        Ok(broker) => broker.client("cronctl"),
+        Err(error) => {
+            screen.complain(format_args!("--brokers, --tls-ca: {error}"))?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let mut dossier = match gather(args, client.as_mut()) {
+        Ok(dossier) => dossier,
+        Err(error) => return super::refused(screen, &error),
+    };
+    if dossier.lines.is_empty() {
+        screen.complain(format_args!("the topics hold nothing about run {}", args.run))?;
+        return Ok(Exit::Found);
+    }
+    // Stable: what was written in one millisecond stays in the order of the topics, messages before events.
+    dossier.lines.sort_by_key(|(at, _)| *at);
+    for (at, line) in &dossier.lines {
+        screen.say(format_args!("{}  {}", shown(*at), harmless(line)))?;
+    }
+    if let Some((attempt, output)) = &dossier.output {
+        screen.say(format_args!("--- the end of the output of attempt {attempt}:"))?;
+        output.lines().try_for_each(|line| screen.say(harmless(line)))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn gather(args: &Args, client: &mut dyn Client) -> Result<Dossier, BrokerError> {
+    let mut dossier = Dossier::default();
+    for cluster in args.clusters.as_slice() {
+        for topic in [topics::first(cluster), topics::retry(cluster)] {
+            scan(client, &topic, |partition, record| {
+                if let Some(Ok(attempt)) = record.value.as_deref().map(wire::decode_attempt)
+                    && attempt.run.id == args.run
+                {
+                    let place = format!("{topic}/{partition} offset {}", record.offset);
+                    dossier.add(record.timestamp_ms, message(&attempt, &place));
+                }
+            })?;
+        }
+        let topic = topics::dead(cluster);
+        scan(client, &topic, |_, record| {
+            if let Some(Ok(letter)) = record.value.as_deref().map(wire::decode_dead)
+                && let Some(line) = dead(&letter, args.run)
+            {
+                dossier.add(record.timestamp_ms, format!("{line} ({topic} offset {})", record.offset));
+            }
+        })?;
+    }
+    scan(client, topics::RUNS, |_, record| {
+        if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event)
+            && run_of(&event) == Some(args.run)
+        {
+            dossier.add(record.timestamp_ms, told(&event));
+            if let Event::Finished { attempt, output_tail, .. } = event
+                && !output_tail.is_empty()
+                && dossier.output.as_ref().is_none_or(|(last, _)| *last <= attempt.attempt)
+            {
+                dossier.output = Some((attempt.attempt, output_tail));
+            }
+        }
+    })?;
+    Ok(dossier)
+}
+
+impl Dossier {
+    fn add(&mut self, written_ms: i64, line: String) {
+        self.lines.push((DateTime::from_timestamp_millis(written_ms).unwrap_or_default(), line));
+    }
+}
+
+fn message(attempt: &Attempt, place: &str) -> String {
+    let run = &attempt.run;
+    let after = attempt.not_before.map_or_else(String::new, |at| format!(", not before {}", shown(at)));
+    let left = attempt.attempts_left;
+    let due = shown(run.scheduled_at);
+    match attempt.attempt {
+        1 => format!("published: {} due {due}, {left} attempts left{after} ({place})", run.job),
+        number => format!("attempt {number} published, {left} left{after} ({place})"),
+    }
+}
+
+fn dead(record: &DeadRecord, run: RunId) -> Option<String> {
+    match record {
+        DeadRecord::Letter(letter) => {
+            let attempt = letter.attempt.as_ref().filter(|attempt| attempt.run.id == run)?;
+            Some(format!("given up after attempt {}: {}", attempt.attempt, letter.detail))
+        }
+        DeadRecord::Replayed(mark) => {
+            let attempt = mark.attempt.filter(|attempt| attempt.run == run)?;
+            Some(format!("put back as attempt {}", attempt.attempt))
+        }
+    }
+}
+
+/// An event of a run, in words.
+fn told(event: &Event) -> String {
+    match event {
+        Event::Claimed { attempt, place, consumer, .. } => {
+            let (number, topic) = (attempt.attempt, &place.topic);
+            format!(
+                "attempt {number} claimed by {consumer} ({topic}/{} offset {})",
+                place.partition, place.offset
+            )
+        }
+        Event::Finished { attempt, consumer, outcome, then, started_at, ended_at, output_bytes, .. } => {
+            let took = (*ended_at - *started_at).num_milliseconds();
+            let then = format!("{then:?}").to_lowercase();
+            format!(
+                "attempt {} {outcome}, then {then}: by {consumer}, started {}, took {took} ms, {output_bytes} bytes",
+                attempt.attempt,
+                shown(*started_at)
+            )
+        }
+        Event::Lost { attempt, consumer, then, .. } => {
+            let then = format!("{then:?}").to_lowercase();
+            format!("attempt {} lost with {consumer}, then {then}", attempt.attempt)
+        }
+        Event::Published { job, scheduled_at, .. } => {
+            format!("noted as published: {job} due {}", shown(*scheduled_at))
+        }
+        Event::Queued { blocked_by, .. } => format!("waits for run {blocked_by}"),
+        Event::Skipped { blocked_by, .. } => format!("skipped: run {blocked_by} is not finished"),
+        other => format!("{other:?}"),
+    }
+}

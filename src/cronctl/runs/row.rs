@@ -1,0 +1,187 @@
+//! A line for a run, in words or as JSON.
+
+use std::io;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::journal::Entry;
+use crate::common::duration;
+use crate::common::words::{ClusterName, Event, JobName, Outcome, RunId};
+use crate::cronctl::instant::shown;
+
+/// A run as `--json` shows it. What is null is not known, or not yet.
+#[derive(Debug, PartialEq, Serialize)]
+struct Row<'a> {
+    run: RunId,
+    job: &'a JobName,
+    cluster: Option<&'a ClusterName>,
+    scheduled_at: Option<DateTime<Utc>>,
+    state: &'a str,
+    /// From the scheduled instant to the start of the first attempt.
+    lateness_ms: Option<i64>,
+    attempts: usize,
+    outcome: Option<&'a Outcome>,
+    /// From start to end of the last attempt that has ended.
+    duration_ms: Option<i64>,
+    worker: Option<&'a str>,
+}
+
+fn row(entry: &Entry) -> Row<'_> {
+    let end = entry.story.last_end();
+    let lateness = entry.scheduled_at.zip(entry.story.started_at()).map(|(due, start)| start - due);
+    Row {
+        run: entry.run,
+        job: &entry.job,
+        cluster: entry.cluster.as_ref(),
+        scheduled_at: entry.scheduled_at,
+        state: entry.word(),
+        lateness_ms: lateness.map(|late| late.num_milliseconds()),
+        attempts: entry.story.attempts.len(),
+        outcome: end.map(|end| &end.outcome),
+        duration_ms: end.map(|end| (end.ended_at - end.started_at).num_milliseconds()),
+        worker: entry.story.worker(),
+    }
+}
+
+/// A run as one JSON object.
+///
+/// # Errors
+/// None: rows are maps with string keys, which are always written.
+pub fn json(entry: &Entry) -> io::Result<String> {
+    serde_json::to_string(&row(entry)).map_err(io::Error::other)
+}
+
+/// The words of the heading.
+pub fn heading() -> String {
+    line(["SCHEDULED", "LATE", "TRIES", "TOOK", "STATE", "JOB", "RUN", "WORKER"])
+}
+
+/// A run as a line of words.
+pub fn words(entry: &Entry) -> String {
+    let row = row(entry);
+    let scheduled = row.scheduled_at.map_or_else(unknown, shown);
+    let millis = |span: Option<i64>| span.map_or_else(unknown, span_of);
+    // The last outcome says more than the state, unless it is the state.
+    let more = row.outcome.filter(|outcome| outcome.word() != row.state).map(Outcome::to_string);
+    let state = more.map_or_else(|| row.state.to_owned(), |more| format!("{}: {more}", row.state));
+    let run = row.run.to_string();
+    line([
+        &scheduled,
+        &millis(row.lateness_ms),
+        &row.attempts.to_string(),
+        &millis(row.duration_ms),
+        &state,
+        row.job.as_str(),
+        &run,
+        row.worker.unwrap_or("-"),
+    ])
+}
+
+/// Ticks that will never be run, as a line of words; `None` for another event.
+pub fn missed(event: &Event) -> Option<String> {
+    let Event::Missed { job, from, to, count, reason, .. } = event else { return None };
+    let state = format!("missed: {count} up to {} ({})", shown(*to), reason.word());
+    Some(line([&shown(*from), "-", "0", "-", &state, job.as_str(), "-", "-"]))
+}
+
+fn line([due, late, tries, took, state, job, run, by]: [&str; 8]) -> String {
+    let text = format!("{due:<20}  {late:>8}  {tries:>5}  {took:>8}  {state:<18}  {job}  {run}  {by}");
+    harmless(&text)
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+/// A span of milliseconds; the clocks of two hosts may make it negative.
+fn span_of(millis: i64) -> String {
+    let sign = if millis < 0 { "-" } else { "" };
+    let span = TimeDelta::milliseconds(millis).abs().to_std().unwrap_or_default();
+    format!("{sign}{}", duration::format(span))
+}
+
+/// A text without what a terminal would obey.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::words::{AttemptRef, MissedReason, Then};
+    use crate::cronctl::runs::journal::Journal;
+
+    fn finished(outcome: Outcome, then: Then) -> Event {
+        let at = |second: f64| DateTime::from_timestamp_millis((second * 1000.0) as i64).unwrap();
+        let job = JobName::new("backup").unwrap();
+        let scheduled_at = at(60.0);
+        Event::Finished {
+            attempt: AttemptRef { run: RunId::of(&job, scheduled_at), attempt: 1 },
+            job,
+            cluster: ClusterName::new("c").unwrap(),
+            scheduled_at,
+            consumer: "host-1/7".to_owned(),
+            outcome,
+            then,
+            started_at: at(60.25),
+            ended_at: at(62.25),
+            output_bytes: 0,
+            output_tail: String::new(),
+        }
+    }
+
+    fn check(event: &Event, parts: &[&str]) {
+        let mut journal = Journal::default();
+        journal.event(event, DateTime::UNIX_EPOCH);
+        let entry = journal.runs.values().next().unwrap();
+        let line = words(entry);
+        let mut rest = line.as_str();
+        for part in parts {
+            let found = rest.find(part).unwrap_or_else(|| panic!("{line}: no {part:?}"));
+            rest = &rest[found + part.len()..];
+        }
+    }
+
+    #[test]
+    fn a_line_says_when_how_late_how_often_how_and_by_whom() {
+        let succeeded = finished(Outcome::Succeeded, Then::Done);
+        check(
+            &succeeded,
+            &["1970-01-01T00:01:00Z ", " 250ms ", " 1 ", " 2s ", " succeeded ", "backup", "host-1/7"],
+        );
+        let failed = Outcome::Failed { code: 3 };
+        check(&finished(failed.clone(), Then::Retried), &["waiting for retry: failed (exit code 3)"]);
+        check(&finished(failed, Then::Dead), &["given up: failed (exit code 3)"]);
+        let reason = "\u{1b}[31m".to_owned();
+        check(&finished(Outcome::CouldNotStart { reason }, Then::Dead), &["\u{fffd}[31m"]);
+    }
+
+    #[test]
+    fn an_interval_that_was_missed_has_a_line() {
+        let (from, to) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + TimeDelta::seconds(60));
+        let event = Event::Missed {
+            job: JobName::new("backup").unwrap(),
+            cluster: ClusterName::new("c").unwrap(),
+            from,
+            to,
+            count: 2,
+            reason: MissedReason::Window,
+            at: to,
+        };
+        let line = missed(&event).unwrap();
+        assert!(line.starts_with("1970-01-01T00:00:00Z"), "{line}");
+        assert!(line.contains("missed: 2 up to 1970-01-01T00:01:00Z (window)  backup"), "{line}");
+        assert_eq!(missed(&finished(Outcome::Succeeded, Then::Done)), None);
+    }
+
+    #[test]
+    fn json_has_the_same_in_numbers() {
+        let mut journal = Journal::default();
+        journal.event(&finished(Outcome::Succeeded, Then::Done), DateTime::UNIX_EPOCH);
+        let text = json(journal.runs.values().next().unwrap()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&value["lateness_ms"], &value["duration_ms"]), (&250.into(), &2000.into()));
+        assert_eq!((&value["state"], &value["attempts"]), (&"succeeded".into(), &1.into()));
+    }
+}

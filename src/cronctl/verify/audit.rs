@@ -1,0 +1,195 @@
+//! The audit: folds the clusters' topics and then `cron-runs` into the book ([`verdict`] says what is wrong with it
+//! then). Pure; the topics are streamed through it.
+
+mod usual;
+mod verdict;
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
+use super::book::{Book, Fate, Found, Marks, Period, TickNo};
+use super::reign::Reign;
+use super::report::{Interval, Item, List, Report, Ticks};
+use crate::common::words::{Attempt, ClusterName, Event, RunId, RunningAttempt};
+
+/// What is known after some of the records.
+pub struct Audit<'a> {
+    book: Book,
+    revision: &'a str,
+    period: Period,
+    reign: Reign,
+    consumers: Consumers,
+    missed: Vec<Interval>,
+    /// What stood in the way of a tick that waited.
+    blocked: HashMap<TickNo, RunId>,
+    report: Report,
+}
+
+impl<'a> Audit<'a> {
+    /// An audit of a book for the job file of that revision.
+    pub fn new(book: Book, revision: &'a str, period: Period, reign: Reign) -> Self {
+        let report = Report {
+            ok: false,
+            since: period.since,
+            until: period.until,
+            revision: revision.to_owned(),
+            jobs: book.job_count(),
+            ticks: Ticks::default(),
+            missed_by_reason: BTreeMap::new(),
+            copies: 0,
+            unreadable: 0,
+            unaccounted: List::default(),
+            too_many: List::default(),
+            doubled: List::default(),
+            abandoned: List::default(),
+            miscounted: List::default(),
+            not_checked: List::default(),
+            unfinished: List::default(),
+            notes: Vec::new(),
+        };
+        Self {
+            book,
+            revision,
+            period,
+            reign,
+            consumers: Consumers::default(),
+            missed: Vec::new(),
+            blocked: HashMap::new(),
+            report,
+        }
+    }
+
+    /// Counts a record that cannot be read.
+    pub fn unreadable(&mut self) {
+        self.report.unreadable += 1;
+    }
+
+    /// Adds what a reader of the report must know.
+    pub fn note(&mut self, note: String) {
+        self.report.notes.push(note);
+    }
+
+    /// Takes a message of a cluster's topic.
+    pub fn message(&mut self, cluster: &ClusterName, attempt: &Attempt) {
+        let run = &attempt.run;
+        if !self.period.has(run.scheduled_at) {
+            return;
+        }
+        let found = self.book.find(&run.job, run.scheduled_at);
+        let item = |why: &str| Item {
+            job: run.job.clone(),
+            scheduled_at: run.scheduled_at,
+            run: run.id,
+            why: why.to_owned(),
+        };
+        if run.revision != self.revision {
+            if let Found::Tick(tick) = found {
+                self.book.marks[tick].add(Marks::OTHER_FILE);
+            }
+            self.report.not_checked.add(item(&format!("a run of revision {}", run.revision)));
+            return;
+        }
+        let right = run.id == RunId::of(&run.job, run.scheduled_at) && run.cluster == *cluster;
+        match found {
+            Found::Tick(_) | Found::Open if !right => {
+                self.report.too_many.add(item("its id or its cluster is not that of the tick"));
+            }
+            Found::Tick(tick) if self.book.tick(tick).0.cluster != *cluster => {
+                self.report.too_many.add(item(&format!("in the topic {cluster}")));
+            }
+            Found::Tick(tick) if self.book.marks[tick].has(Marks::PUBLISHED) => self.report.copies += 1,
+            Found::Tick(tick) => self.book.marks[tick].add(Marks::PUBLISHED),
+            Found::Open => {}
+            Found::Unnamed => self.report.too_many.add(item("the schedule names no such instant")),
+            Found::NoJob => self.report.too_many.add(item("the file has no such job")),
+        }
+    }
+
+    /// Takes an event of `cron-runs`, which the broker had at `written_at`. Messages come before events.
+    pub fn event(&mut self, event: &Event, written_at: DateTime<Utc>) {
+        match event {
+            Event::Alive { lease_ms, running, .. } => {
+                for RunningAttempt { attempt, place } in running {
+                    if let Some(tick) = self.tick_of(attempt.run, cluster_of(&place.topic)) {
+                        self.sign(tick, attempt.attempt, written_at, *lease_ms);
+                    }
+                }
+            }
+            Event::Skipped { job, cluster, scheduled_at, .. } => {
+                if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
+                    self.book.marks[tick].add(Marks::SKIPPED);
+                }
+            }
+            Event::Queued { job, cluster, scheduled_at, blocked_by, .. } => {
+                if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
+                    self.book.marks[tick].add(Marks::QUEUED);
+                    self.blocked.insert(tick, *blocked_by);
+                }
+            }
+            Event::Missed { job, cluster, from, to, count, reason, .. } => {
+                let elsewhere = *to < self.period.since || *from > self.period.until;
+                if elsewhere || self.book.cluster_of(job) != Some(cluster) {
+                    return;
+                }
+                *self.report.missed_by_reason.entry(reason.word()).or_default() += count;
+                let interval = self.book.between(job, *from, *to);
+                self.book.marks[interval].iter_mut().for_each(|marks| marks.add(Marks::MISSED));
+                let (job, from, to, count) = (job.clone(), *from, *to, *count);
+                self.missed.push(Interval { job, from, to, count, named: 0, open: 0 });
+            }
+            Event::Claimed { attempt, place, .. } => {
+                let tick = self.tick_of(attempt.run, cluster_of(&place.topic));
+                tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
+            }
+            Event::Finished { attempt, cluster, .. } | Event::Lost { attempt, cluster, .. } => {
+                let tick = self.tick_of(attempt.run, cluster.as_str());
+                tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
+            }
+            _ => {}
+        }
+    }
+
+    /// The tick of a run of a cluster. Another cluster may have a job of the same name, and so the same runs.
+    fn tick_of(&self, run: RunId, cluster: &str) -> Option<TickNo> {
+        self.book.tick_of(run).filter(|tick| self.book.tick(*tick).0.cluster.as_str() == cluster)
+    }
+
+    fn sign(&mut self, tick: TickNo, attempt: u32, written_at: DateTime<Utc>, lease_ms: u64) {
+        // A run that is done needs no sign of life; one that came late, or stands in another partition, says nothing.
+        if let fate @ (Fate::Silent | Fate::Told(_)) = &mut self.book.fates[tick] {
+            let mut story = take_story(fate);
+            story.sign(attempt, written_at, lease_ms);
+            *fate = Fate::Told(story);
+        }
+    }
+
+    /// Adds an event to a run's story, which is kept as long as it is not the usual one.
+    fn tell(&mut self, tick: TickNo, event: &Event, written_at: DateTime<Utc>) {
+        let fate = &mut self.book.fates[tick];
+        let mut story = match *fate {
+            Fate::Done { consumer, ended_ms } => {
+                let name = self.consumers.name(consumer);
+                if is_told_already(event, &name, ended_ms) {
+                    return;
+                }
+                Box::new(usual(name, ended_ms))
+            }
+            Fate::Silent | Fate::Told(_) => take_story(fate),
+        };
+        story.take(event, written_at);
+        self.book.fates[tick] = match as_usual(&story) {
+            Some(end) => {
+                let ended_ms = end.ended_at.timestamp_millis();
+                Fate::Done { consumer: self.consumers.number(&end.consumer), ended_ms }
+            }
+            None => Fate::Told(story),
+        };
+    }
+}
+
+/// The cluster that a topic of attempts belongs to.
+fn cluster_of(topic: &str) -> &str {
+    topic.strip_suffix("-retry").unwrap_or(topic)
+}

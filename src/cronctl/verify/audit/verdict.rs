@@ -1,0 +1,159 @@
+//! From what is known of each tick and run to what is wrong.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Audit;
+use crate::common::words::RunId;
+use crate::cronctl::instant::shown;
+use crate::cronctl::runs::story::{Stage, Story};
+use crate::cronctl::verify::book::{Fate, Marks, TickNo};
+use crate::cronctl::verify::report::{Item, Report};
+
+/// A run that has no time-out is unfinished for a long time after this.
+const LONG: Duration = Duration::from_secs(60 * 60);
+
+/// How long a leader may take to publish a tick that waited, once nothing stands in its way.
+const RELEASE: TimeDelta = TimeDelta::seconds(60);
+
+impl Audit<'_> {
+    /// What was found; `now` is when the topics were read.
+    pub fn finish(mut self, now: DateTime<Utc>) -> Report {
+        self.report.ticks.named = self.book.numbers().len();
+        for tick in self.book.numbers() {
+            self.judge(tick, now);
+            self.judge_run(tick, now);
+        }
+        self.judge_intervals();
+        let others = self.reign.others(self.revision, self.period);
+        let notes = others.iter().map(|term| {
+            let until = term.until.map_or_else(|| "the end".to_owned(), shown);
+            let (since, of) = (shown(term.since), term.of);
+            format!("from {since} to {until} the job file of revision {of} was in force: not checked")
+        });
+        self.report.notes.extend(notes);
+        let report = &self.report;
+        let faults = [
+            report.unaccounted.total,
+            report.too_many.total,
+            report.doubled.total,
+            report.abandoned.total,
+            report.miscounted.total,
+            report.not_checked.total,
+            report.ticks.not_checked,
+            others.len(),
+        ];
+        self.report.ok = faults.iter().all(|count| *count == 0);
+        self.report
+    }
+
+    fn item(&self, tick: TickNo, why: String) -> Item {
+        let (job, scheduled_at) = self.book.tick(tick);
+        Item { job: job.name.clone(), scheduled_at, run: RunId::of(&job.name, scheduled_at), why }
+    }
+
+    /// The one fate of a tick: *published* outranks all others.
+    fn judge(&mut self, tick: TickNo, now: DateTime<Utc>) {
+        let marks = self.book.marks[tick];
+        let elsewhere = marks.has(Marks::OTHER_FILE) || self.is_of_another_file(tick);
+        let waits = marks.has(Marks::QUEUED) && !self.is_free(tick, now);
+        let ticks = &mut self.report.ticks;
+        if marks.has(Marks::PUBLISHED) {
+            ticks.published += 1;
+            ticks.queued_first += usize::from(marks.has(Marks::QUEUED));
+        } else if elsewhere {
+            ticks.not_checked += 1;
+        } else if marks.has(Marks::SKIPPED) {
+            ticks.skipped += 1;
+        } else if marks.has(Marks::MISSED) {
+            ticks.missed += 1;
+        } else if waits {
+            ticks.queued += 1;
+        } else {
+            ticks.unaccounted += 1;
+            let why = match (&self.book.fates[tick], marks.has(Marks::QUEUED)) {
+                (Fate::Silent, false) => "neither a message nor an event",
+                (Fate::Silent, true) => "it waited, the run before it is over, and it was not published",
+                _ => "it was run, but its message is not in the topic",
+            };
+            let item = self.item(tick, why.to_owned());
+            self.report.unaccounted.add(item);
+        }
+    }
+
+    fn is_of_another_file(&self, tick: TickNo) -> bool {
+        self.reign.of(self.book.tick(tick).1).is_some_and(|of| of != self.revision)
+    }
+
+    /// Whether what a tick waited for has been over for so long that the tick should have been published.
+    fn is_free(&self, tick: TickNo, now: DateTime<Utc>) -> bool {
+        let blocking = self.blocked.get(&tick).and_then(|run| self.book.tick_of(*run));
+        let ended = blocking.and_then(|run| match &self.book.fates[run] {
+            Fate::Silent => None,
+            Fate::Done { ended_ms, .. } => DateTime::from_timestamp_millis(*ended_ms),
+            Fate::Told(story) => story.last_end().filter(|_| story.stage().is_over()).map(|end| end.ended_at),
+        });
+        ended.is_some_and(|ended| ended + RELEASE < now)
+    }
+
+    /// What became of the run of a tick.
+    fn judge_run(&mut self, tick: TickNo, now: DateTime<Utc>) {
+        let nobody = Story::default();
+        let story = match &self.book.fates[tick] {
+            Fate::Done { .. } => return,
+            Fate::Told(story) => &**story,
+            Fate::Silent if self.book.marks[tick].has(Marks::PUBLISHED) => &nobody,
+            Fate::Silent => return,
+        };
+        let twice: Vec<String> = story
+            .started_twice()
+            .map(|(number, tried)| {
+                let by: Vec<&str> = tried.ends.iter().map(|end| end.consumer.as_str()).collect();
+                format!("attempt {number} by {}", by.join(" and by "))
+            })
+            .collect();
+        let (job, scheduled_at) = self.book.tick(tick);
+        let worker = story.worker().unwrap_or("nobody").to_owned();
+        let stage = story.stage();
+        let abandoned = story.is_abandoned(now);
+        let limits = job.limits;
+        let limit = limits.timeout_ms.map(|timeout| Duration::from_millis(timeout + limits.grace_ms));
+        let long = scheduled_at + limit.filter(|_| stage == Stage::Running).unwrap_or(LONG) < now;
+        for why in twice {
+            let item = self.item(tick, why);
+            self.report.doubled.add(item);
+        }
+        if abandoned {
+            let item = self.item(tick, format!("claimed by {worker}"));
+            self.report.abandoned.add(item);
+        } else if long && !stage.is_over() {
+            let item = self.item(tick, format!("{} ({worker})", stage.word()));
+            self.report.unfinished.add(item);
+        }
+    }
+
+    /// An interval says how many ticks it stands for. Those that were published all the same need not be among them;
+    /// more than the schedule names cannot be.
+    fn judge_intervals(&mut self) {
+        for mut interval in std::mem::take(&mut self.missed) {
+            let whole = self.period.has(interval.from) && self.period.has(interval.to);
+            let other = [interval.from, interval.to]
+                .iter()
+                .any(|at| self.reign.of(*at).is_some_and(|of| of != self.revision));
+            if !whole || other {
+                continue;
+            }
+            let ticks = self.book.between(&interval.job, interval.from, interval.to);
+            let elsewhere = |marks: &&Marks| {
+                marks.has(Marks::PUBLISHED) || marks.has(Marks::SKIPPED) || marks.has(Marks::OTHER_FILE)
+            };
+            interval.named = ticks.len();
+            interval.open = interval.named - self.book.marks[ticks].iter().filter(elsewhere).count();
+            let count = usize::try_from(interval.count).unwrap_or(usize::MAX);
+            if !(interval.open..=interval.named).contains(&count) {
+                self.report.miscounted.add(interval);
+            }
+        }
+    }
+}

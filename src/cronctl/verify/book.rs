@@ -1,0 +1,216 @@
+//! The book: every tick that the schedule names in a period, and what is known of its fate. About forty bytes a tick,
+//! whatever the topics hold.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::calendar::Calendar;
+use crate::common::words::{ClusterName, JobName, RunId};
+use crate::cronctl::runs::story::Story;
+use crate::producer::job::Job;
+use crate::producer::jobfile::JobFile;
+
+/// A period, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The first instant.
+    pub since: DateTime<Utc>,
+    /// The last instant.
+    pub until: DateTime<Utc>,
+}
+
+impl Period {
+    /// Whether an instant lies in it.
+    pub fn has(&self, at: DateTime<Utc>) -> bool {
+        (self.since..=self.until).contains(&at)
+    }
+}
+
+/// Number of a tick.
+pub type TickNo = usize;
+
+/// What is on record about a tick; several of these may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// Its message is in the cluster's topic.
+    pub const PUBLISHED: Self = Self(1);
+    /// It was skipped.
+    pub const SKIPPED: Self = Self(2);
+    /// It waited for the run before it.
+    pub const QUEUED: Self = Self(4);
+    /// It lies in an interval that was missed.
+    pub const MISSED: Self = Self(8);
+    /// A run of it was made from another job file.
+    pub const OTHER_FILE: Self = Self(16);
+
+    /// Whether all of these are there.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Adds these.
+    pub fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// What became of a published run, as small as it can be kept.
+#[derive(Debug, Clone, Default)]
+pub enum Fate {
+    /// Nobody said anything.
+    #[default]
+    Silent,
+    /// One attempt that this consumer ran and that succeeded. So most runs end.
+    Done {
+        /// Number of the consumer.
+        consumer: u32,
+        /// When it ended, in milliseconds since the epoch.
+        ended_ms: i64,
+    },
+    /// Anything else.
+    Told(Box<Story>),
+}
+
+/// A job and its ticks.
+#[derive(Debug)]
+struct Page {
+    job: Arc<Job>,
+    /// In order, in seconds since the epoch. Shared by the jobs that are due at the same instants.
+    at: Arc<Vec<i64>>,
+    /// Number of the first of them.
+    first: TickNo,
+    /// No instants are known beforehand: each is right.
+    open: bool,
+}
+
+/// Where a run belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// To this tick.
+    Tick(TickNo),
+    /// To a job that has no such tick.
+    Unnamed,
+    /// To a job whose ticks no calendar names.
+    Open,
+    /// To no job of the file.
+    NoJob,
+}
+
+/// The words of a schedule that the job file accepts and the calendar does not understand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the schedule `{0}` is not understood")]
+pub struct NotUnderstood(pub String);
+
+/// Every tick of a period.
+#[derive(Debug)]
+pub struct Book {
+    pages: Vec<Page>,
+    by_name: HashMap<JobName, usize>,
+    by_run: HashMap<RunId, u32>,
+    /// By the tick's number.
+    pub marks: Vec<Marks>,
+    /// By the tick's number.
+    pub fates: Vec<Fate>,
+}
+
+impl Book {
+    /// The ticks that a job file's schedules name in a period.
+    ///
+    /// # Errors
+    /// A schedule that cannot be read a second time.
+    pub fn new(file: &JobFile, period: Period) -> Result<Self, NotUnderstood> {
+        let mut calendars = HashMap::new();
+        for written in &file.written {
+            let calendar =
+                Calendar::read(&written.words).ok_or_else(|| NotUnderstood(written.words.clone()))?;
+            calendars.insert(Arc::as_ptr(&written.schedule), (calendar, written.zone));
+        }
+        let mut book = Self {
+            pages: Vec::with_capacity(file.jobs.len()),
+            by_name: HashMap::with_capacity(file.jobs.len()),
+            by_run: HashMap::new(),
+            marks: Vec::new(),
+            fates: Vec::new(),
+        };
+        let mut shared: HashMap<_, Arc<Vec<i64>>> = HashMap::new();
+        for job in &file.jobs {
+            let schedule = Arc::as_ptr(&job.schedule);
+            let Some((calendar, zone)) = calendars.get(&schedule) else {
+                return Err(NotUnderstood(format!("of {}", job.name)));
+            };
+            let shift = job.shift();
+            let at = shared.entry((schedule, shift)).or_insert_with(|| {
+                let instants = calendar.instants(*zone, period.since - shift, period.until - shift);
+                Arc::new(instants.into_iter().map(|second| second + shift.num_seconds()).collect())
+            });
+            book.add(job, at, *calendar == Calendar::Never);
+        }
+        book.marks.resize(book.by_run.len(), Marks::default());
+        book.fates.resize_with(book.by_run.len(), Fate::default);
+        Ok(book)
+    }
+
+    fn add(&mut self, job: &Arc<Job>, at: &Arc<Vec<i64>>, open: bool) {
+        let first = self.by_run.len();
+        self.by_name.insert(job.name.clone(), self.pages.len());
+        self.pages.push(Page { job: Arc::clone(job), at: Arc::clone(at), first, open });
+        for (number, second) in (first..).zip(at.iter()) {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            self.by_run.insert(RunId::of(&job.name, instant(*second)), number);
+        }
+    }
+
+    /// How many jobs there are.
+    pub fn job_count(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// The tick of a run, by its id alone.
+    pub fn tick_of(&self, run: RunId) -> Option<TickNo> {
+        self.by_run.get(&run).and_then(|number| usize::try_from(*number).ok())
+    }
+
+    /// The cluster of a job.
+    pub fn cluster_of(&self, job: &JobName) -> Option<&ClusterName> {
+        self.by_name.get(job).map(|page| &self.pages[*page].job.cluster)
+    }
+
+    /// The tick of a job at an instant.
+    pub fn find(&self, job: &JobName, at: DateTime<Utc>) -> Found {
+        let Some(page) = self.by_name.get(job).map(|page| &self.pages[*page]) else { return Found::NoJob };
+        let whole = at.timestamp_subsec_nanos() == 0;
+        match page.at.binary_search(&at.timestamp()) {
+            Ok(place) if whole => Found::Tick(page.first + place),
+            _ if page.open => Found::Open,
+            _ => Found::Unnamed,
+        }
+    }
+
+    /// The ticks of a job from one instant to another, both included.
+    pub fn between(&self, job: &JobName, from: DateTime<Utc>, to: DateTime<Utc>) -> std::ops::Range<TickNo> {
+        let Some(page) = self.by_name.get(job).map(|page| &self.pages[*page]) else { return 0..0 };
+        let low = page.at.partition_point(|second| instant(*second) < from);
+        let high = page.at.partition_point(|second| instant(*second) <= to).max(low);
+        page.first + low..page.first + high
+    }
+
+    /// The job of a tick, and its instant.
+    pub fn tick(&self, number: TickNo) -> (&Arc<Job>, DateTime<Utc>) {
+        // Of pages without ticks, the last that begins there is the one that has it.
+        let page = &self.pages[self.pages.partition_point(|page| page.first <= number) - 1];
+        (&page.job, instant(page.at[number - page.first]))
+    }
+
+    /// All ticks.
+    pub fn numbers(&self) -> std::ops::Range<TickNo> {
+        0..self.marks.len()
+    }
+}
+
+fn instant(second: i64) -> DateTime<Utc> {
+    DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second)
+}

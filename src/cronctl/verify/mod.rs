@@ -1,0 +1,180 @@
+//! `cronctl verify`: whether every tick of a period is accounted for.
+//!
+//! [`calendar`] says by itself which instants the schedules name; [`book`] has a line for each; [`audit`] enters what the
+//! topics say, as they are read; [`report`] is what came out. [`reign`] knows which job file was in force when.
+
+mod audit;
+pub mod book;
+pub mod calendar;
+mod period;
+pub mod reign;
+pub mod report;
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args as Arguments;
+
+use self::audit::Audit;
+use self::book::{Book, NotUnderstood, Period};
+use self::report::Report;
+use super::instant::Moment;
+use super::screen::{Answer, Screen};
+use crate::common::broker::{Broker, BrokerError, Client};
+use crate::common::cli::{ClusterList, KafkaArgs};
+use crate::common::clock::Clock;
+use crate::common::exit::Exit;
+use crate::common::scan::Scan;
+use crate::common::words::ClusterName;
+use crate::common::{topics, wire};
+use crate::producer::jobfile::JobFile;
+
+/// Younger ticks may still be on their way.
+const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(10);
+
+/// Nothing is written about a tick before it is due, give or take what clocks differ by.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
+
+/// Is every tick accounted for?
+#[derive(Debug, Clone, Arguments)]
+pub struct Args {
+    /// The job file that was in force
+    pub file: PathBuf,
+
+    /// The clusters that jobs may name, separated by commas
+    #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
+    pub clusters: ClusterList,
+
+    /// First instant, or how long ago it was [default: when the topics' records begin]
+    #[arg(long, env = "KAFKA_CRON_SINCE", value_name = "RFC3339|DURATION")]
+    pub since: Option<Moment>,
+
+    /// Last instant, or how long ago it was [default: 10s ago]
+    #[arg(long, env = "KAFKA_CRON_UNTIL", value_name = "RFC3339|DURATION")]
+    pub until: Option<Moment>,
+
+    /// One JSON object instead of words
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    kafka: KafkaArgs,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoVerdict {
+    /// Kafka refused or did not answer.
+    #[error(transparent)]
+    Kafka(#[from] BrokerError),
+    /// The schedules cannot be read a second time.
+    #[error(transparent)]
+    Words(#[from] NotUnderstood),
+    /// There is no period.
+    #[error("{0}")]
+    Period(String),
+}
+
+/// Reads the topics and says whether every tick of the period is accounted for.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
+    let file = match super::check::load(&args.file, args.clusters.as_slice(), screen)? {
+        Ok(file) => file,
+        Err(exit) => return Ok(exit),
+    };
+    let mut client = match args.kafka.broker() {
+        Ok(broker) => broker.client("cronctl"),
+        Err(error) => {
+            screen.complain(format_args!("--brokers, --tls-ca: {error}"))?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let now = clock.now();
+    let asked = Asked {
+        since: args.since.map(|since| since.from(now)),
+        until: args.until.map_or(now - ON_ITS_WAY, |until| until.from(now)),
+    };
+    match verify(client.as_mut(), &file, args.clusters.as_slice(), asked, now) {
+        Ok(report) => {
+            if args.json {
+                report.json(screen)?;
+            } else {
+                report.words(screen)?;
+            }
+            Ok(report.exit())
+        }
+        Err(error) => {
+            screen.complain(&error)?;
+            Ok(match error {
+                NoVerdict::Kafka(_) => Exit::Kafka,
+                NoVerdict::Words(_) | NoVerdict::Period(_) => Exit::Usage,
+            })
+        }
+    }
+}
+
+/// The period as far as it was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The first instant, where it was given.
+    pub since: Option<DateTime<Utc>>,
+    /// The last instant.
+    pub until: DateTime<Utc>,
+}
+
+/// The verdict on a period. Reads the topics as far as they may be about it, and keeps none of them: what is kept is about
+/// the ticks of the period.
+///
+/// # Errors
+/// [`NoVerdict`] where there is none.
+pub fn verify(
+    client: &mut dyn Client,
+    file: &JobFile,
+    clusters: &[ClusterName],
+    asked: Asked,
+    now: DateTime<Utc>,
+) -> Result<Report, NoVerdict> {
+    let reign = period::reign(client)?;
+    let begins = period::begins(client, clusters, &reign)?;
+    let Some(since) = asked.since.or(begins.since) else {
+        return Err(NoVerdict::Period(
+            "the topics are empty: --since says from when on there should be ticks".to_owned(),
+        ));
+    };
+    let period = Period { since, until: asked.until };
+    if period.since > period.until {
+        return Err(NoVerdict::Period(format!(
+            "the period begins at {since}, after its end {}",
+            asked.until
+        )));
+    }
+    let mut audit = Audit::new(Book::new(file, period)?, &file.revision, period, reign);
+    begins.notes(since).into_iter().for_each(|note| audit.note(note));
+    let from_ms = (since - AHEAD).timestamp_millis();
+    for cluster in clusters {
+        let mut messages = Scan::new(&topics::first(cluster));
+        messages.skip_to(client, from_ms)?;
+        let there =
+            messages.read(client, |_, record| match record.value.as_deref().map(wire::decode_attempt) {
+                Some(Ok(attempt)) => audit.message(cluster, &attempt),
+                _ => audit.unreadable(),
+            })?;
+        if !there {
+            audit.note(format!("there is no topic {cluster}"));
+        }
+    }
+    let mut events = Scan::new(topics::RUNS);
+    events.skip_to(client, from_ms)?;
+    events.read(client, |_, record| match record.value.as_deref().map(wire::decode_event) {
+        Some(Ok(event)) => {
+            audit.event(&event, DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default());
+        }
+        _ => audit.unreadable(),
+    })?;
+    Ok(audit.finish(now))
+}
+
+#[cfg(test)]
+mod tests;

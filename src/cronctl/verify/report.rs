@@ -1,0 +1,218 @@
+//! What `cronctl verify` found, as words and as JSON.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::common::exit::Exit;
+use crate::common::words::{JobName, RunId};
+use crate::cronctl::instant::shown;
+use crate::cronctl::screen::Screen;
+
+/// How many of a kind are listed; all are counted.
+pub const LISTED: usize = 100;
+
+/// Findings of a kind: all are counted, and the first are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct List<T> {
+    /// How many there are.
+    pub total: usize,
+    /// The first [`LISTED`].
+    pub first: Vec<T>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { total: 0, first: Vec::new() }
+    }
+}
+
+impl<T> List<T> {
+    /// Counts one, and keeps it if there is room.
+    pub fn add(&mut self, one: T) {
+        self.total += 1;
+        if self.first.len() < LISTED {
+            self.first.push(one);
+        }
+    }
+}
+
+/// A tick or a run of interest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// Its job.
+    pub job: JobName,
+    /// The instant that the schedule named.
+    pub scheduled_at: DateTime<Utc>,
+    /// Its run.
+    pub run: RunId,
+    /// What is the matter.
+    pub why: String,
+}
+
+/// An interval whose event does not agree with the schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Interval {
+    /// The job.
+    pub job: JobName,
+    /// The first tick that is missed.
+    pub from: DateTime<Utc>,
+    /// The last tick that is missed.
+    pub to: DateTime<Utc>,
+    /// How many the event says there are.
+    pub count: u64,
+    /// How many the schedule names, and how many of those have no other fate.
+    pub named: usize,
+    /// Those without another fate.
+    pub open: usize,
+}
+
+/// Ticks by their fate. Together they are all that the schedule names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ticks {
+    /// All of them.
+    pub named: usize,
+    /// The message is in the cluster's topic.
+    pub published: usize,
+    /// Those among the published that had waited for the run before.
+    pub queued_first: usize,
+    /// Skipped, because the run before was not finished.
+    pub skipped: usize,
+    /// In an interval that is recorded as missed.
+    pub missed: usize,
+    /// Waiting for the run before.
+    pub queued: usize,
+    /// Another job file was in force.
+    pub not_checked: usize,
+    /// No trace.
+    pub unaccounted: usize,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether nothing is wrong, and everything could be checked.
+    pub ok: bool,
+    /// The first instant that was checked.
+    pub since: DateTime<Utc>,
+    /// The last one.
+    pub until: DateTime<Utc>,
+    /// The job file's revision.
+    pub revision: String,
+    /// How many jobs it has.
+    pub jobs: usize,
+    /// Fates.
+    pub ticks: Ticks,
+    /// Missed ticks by reason, as the events count them.
+    pub missed_by_reason: BTreeMap<&'static str, u64>,
+    /// Messages that stand in a topic a second time; consumers drop them.
+    pub copies: usize,
+    /// Records that could not be read.
+    pub unreadable: usize,
+    /// Ticks without a trace.
+    pub unaccounted: List<Item>,
+    /// Messages that the schedule does not ask for.
+    pub too_many: List<Item>,
+    /// Attempts that were started more than once.
+    pub doubled: List<Item>,
+    /// Runs whose consumer shows no sign of life, and nobody says that they are lost.
+    pub abandoned: List<Item>,
+    /// Intervals that do not agree with the schedule.
+    pub miscounted: List<Interval>,
+    /// Runs and ticks of another job file.
+    pub not_checked: List<Item>,
+    /// Runs that take long; no fault.
+    pub unfinished: List<Item>,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// How the program ends.
+    pub fn exit(&self) -> Exit {
+        if self.ok { Exit::Done } else { Exit::Found }
+    }
+
+    /// One JSON object.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn json(&self, screen: &mut Screen) -> io::Result<()> {
+        screen.say(serde_json::to_string(self).map_err(io::Error::other)?)
+    }
+
+    /// The same in words.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn words(&self, screen: &mut Screen) -> io::Result<()> {
+        let Ticks { named, published, queued_first, skipped, missed, queued, not_checked, unaccounted } =
+            self.ticks;
+        screen.say(format_args!(
+            "{} to {}, revision {}: {named} ticks of {} jobs",
+            shown(self.since),
+            shown(self.until),
+            self.revision,
+            self.jobs
+        ))?;
+        let by_reason: Vec<String> =
+            self.missed_by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let reasons =
+            if by_reason.is_empty() { String::new() } else { format!(" ({})", by_reason.join(", ")) };
+        screen
+            .say(format_args!("  published    {published} ({queued_first} of them after they had waited)"))?;
+        screen.say(format_args!("  skipped      {skipped}"))?;
+        screen.say(format_args!("  missed       {missed}{reasons}"))?;
+        screen.say(format_args!("  waiting      {queued}"))?;
+        screen.say(format_args!("  not checked  {not_checked}"))?;
+        screen.say(format_args!("  unaccounted  {unaccounted}"))?;
+        if self.copies > 0 {
+            screen.say(format_args!("{} messages stand a second time, and are dropped", self.copies))?;
+        }
+        if self.unreadable > 0 {
+            screen.say(format_args!("{} records cannot be read", self.unreadable))?;
+        }
+        items("ticks without a trace", &self.unaccounted, screen)?;
+        items("messages that the schedule does not ask for", &self.too_many, screen)?;
+        items("attempts started more than once", &self.doubled, screen)?;
+        items("runs whose lease has run out", &self.abandoned, screen)?;
+        section("intervals that do not agree with the schedule", &self.miscounted, screen, |interval| {
+            let Interval { job, from, to, count, named, open } = interval;
+            let (from, to) = (shown(*from), shown(*to));
+            format!("{job}  {from} to {to}  says {count}; {named} named, {open} of them without another fate")
+        })?;
+        items("not checked", &self.not_checked, screen)?;
+        items("unfinished (no fault)", &self.unfinished, screen)?;
+        for note in &self.notes {
+            screen.say(format_args!("note: {note}"))?;
+        }
+        screen.say(if self.ok { "every tick is accounted for" } else { "NOT every tick is accounted for" })
+    }
+}
+
+fn items(title: &str, list: &List<Item>, screen: &mut Screen) -> io::Result<()> {
+    section(title, list, screen, |item| {
+        format!("{}  {}  run {}  {}", shown(item.scheduled_at), item.job, item.run, item.why)
+    })
+}
+
+fn section<T>(
+    title: &str,
+    list: &List<T>,
+    screen: &mut Screen,
+    line: impl Fn(&T) -> String,
+) -> io::Result<()> {
+    if list.total == 0 {
+        return Ok(());
+    }
+    screen.say(format_args!("{title}: {}", list.total))?;
+    for one in &list.first {
+        screen.say(format_args!("  {}", line(one)))?;
+    }
+    match list.total - list.first.len() {
+        0 => Ok(()),
+        more => screen.say(format_args!("  and {more} more")),
+    }
+}
