@@ -20,5 +20,6 @@ pub mod position;
 pub mod process;
 pub mod reading;
 pub mod reporter;
+pub mod reporting;
 pub mod reports;
 pub mod worker;

@@ -27,7 +27,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn name(&self) -> AttemptRef {
+    /// Which attempt it is.
+    pub fn name(&self) -> AttemptRef {
         AttemptRef { run: self.claimed.attempt.run.id, attempt: self.claimed.attempt.attempt }
     }
 
