@@ -5,6 +5,8 @@
 
 mod assignor;
 mod member;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use assignor::{NAME as ASSIGNOR, assign, flatten};
