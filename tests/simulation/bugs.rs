@@ -30,15 +30,22 @@ pub enum Bug {
     KeepsItsOffsets,
 }
 
-/// All of them.
-pub const ALL: [Bug; 6] = [
-    Bug::CommitBeforeClaimed,
-    Bug::RunsOnUnknownAnswer,
-    Bug::KeepsItsMemberId,
-    Bug::FinishedBeforeRetry,
-    Bug::ForgetsDuplicates,
-    Bug::KeepsItsOffsets,
+/// All of them, and what is said when one is found.
+pub const ALL: [(Bug, &str); 6] = [
+    (Bug::CommitBeforeClaimed, "without a claim"),
+    (Bug::RunsOnUnknownAnswer, "commit does not claim it"),
+    (Bug::KeepsItsMemberId, "claims are undone"),
+    (Bug::FinishedBeforeRetry, "before it was passed on"),
+    (Bug::ForgetsDuplicates, "and again by"),
+    (Bug::KeepsItsOffsets, "and again by"),
 ];
+
+impl Bug {
+    /// Whether it is one of the reporter's, as opposed to dispatch's.
+    pub fn is_reporters(self) -> bool {
+        self == Self::FinishedBeforeRetry
+    }
+}
 
 /// A client that misleads who uses it.
 pub struct Misled {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use kafka_cron::common::broker::{Client, Position, TopicPartition, Want};
+use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
 use kafka_cron::common::wire::{self, DeadRecord};
 use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
 use kafka_cron::consumer::dispatcher::{Claimed, Counts};
@@ -33,6 +33,8 @@ struct Attempts {
     end: i64,
     /// The committed offset, and the holes below it.
     committed: Option<(i64, BTreeSet<i64>)>,
+    /// The same as the broker has it.
+    as_written: Option<Committed>,
     /// Who has written that it claims an offset, and when by its own clock.
     claims: BTreeMap<i64, Vec<(String, DateTime<Utc>)>>,
     letters: BTreeSet<i64>,
@@ -240,6 +242,11 @@ impl Oracle {
             let of: Vec<TopicPartition> = (0..PARTITIONS).map(|p| partition(topic, p)).collect();
             let answers = self.client.committed(topic, &of, by).unwrap();
             for (of, committed) in of.into_iter().zip(answers) {
+                let attempts = self.attempts.get_mut(&of).unwrap();
+                if attempts.as_written == committed {
+                    continue;
+                }
+                attempts.as_written.clone_from(&committed);
                 let Some(committed) = committed else { continue };
                 let text = holes::decode(&committed.metadata, committed.offset).unwrap();
                 let holes = text.map(|holes| holes.offsets).unwrap_or_default();
@@ -251,9 +258,6 @@ impl Oracle {
     /// What is unclaimed only ever becomes less, and each offset that is not unclaimed any more for a reason on record.
     fn commit(&mut self, of: &TopicPartition, now: (i64, BTreeSet<i64>)) {
         let attempts = self.attempts.get_mut(of).unwrap();
-        if attempts.committed.as_ref() == Some(&now) {
-            return;
-        }
         let before = attempts.committed.replace(now);
         let unclaimed_before = |offset: &i64| {
             before.as_ref().is_none_or(|(next, holes)| offset >= next || holes.contains(offset))
@@ -330,9 +334,9 @@ impl Oracle {
         let mut unstarted: BTreeMap<&str, u64> = BTreeMap::new();
         for (of, attempts) in &self.attempts {
             for (offset, message) in &attempts.messages {
-                let at = format!("{of:?} offset {offset}");
+                let at = |what: &str| Some(format!("{of:?} offset {offset} {what}"));
                 if attempts.is_unclaimed(*offset) {
-                    return Some(format!("{at} is still unclaimed"));
+                    return at("is still unclaimed");
                 }
                 let is_started = self.places.contains(&(of.clone(), *offset));
                 let told = attempts.told_deleted.iter().any(|(from, to)| (*from..*to).contains(offset));
@@ -340,7 +344,7 @@ impl Oracle {
                     continue;
                 }
                 let Some(claims) = attempts.claims.get(offset) else {
-                    return Some(format!("{at} was neither claimed nor told as deleted"));
+                    return at("was neither claimed nor told as deleted");
                 };
                 let is_over = |by: &str| self.consumers.get(by).is_some_and(|known| known.gone || known.left);
                 if !claims.iter().any(|(by, _)| is_over(by)) {

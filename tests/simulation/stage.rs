@@ -108,14 +108,19 @@ impl Stage {
                 Some(_) => {}
             }
         }
-        let outside = self.calm_until.is_none().then(|| [self.publisher.wakes(), self.chaos.wakes()]);
-        let wakes: Vec<Option<Instant>> =
-            self.places.iter().map(Place::wakes).chain(outside.into_iter().flatten().map(Some)).collect();
-        let due: Vec<usize> =
-            (0..wakes.len()).filter(|i| wakes[*i].is_some_and(|at| at <= now.mono)).collect();
+        let outsiders: &[Instant] = &[self.publisher.wakes(), self.chaos.wakes()];
+        let outsiders = if self.calm_until.is_none() { outsiders } else { &[] };
+        let wakes = self.places.iter().map(Place::wakes).chain(outsiders.iter().copied().map(Some));
+        let mut due = Vec::with_capacity(self.places.len() + 2);
+        let mut next = if self.calm_until.is_some() { self.next_look } else { now.mono + LOOK };
+        for (number, wakes) in wakes.enumerate() {
+            match wakes {
+                Some(at) if at <= now.mono => due.push(number),
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+        }
         if due.is_empty() {
-            let next = wakes.into_iter().flatten().min().unwrap_or(now.mono + LOOK);
-            let next = if self.calm_until.is_some() { next.min(self.next_look) } else { next };
             self.world.clock.turn(next.saturating_duration_since(now.mono));
             return true;
         }

@@ -1,7 +1,7 @@
 //! A consumer: its threads are pieces that are stepped in turn, and its state machines are the shipped ones. Between
 //! them stand the queues that are channels in the program, filled and emptied as its threads do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -30,7 +30,7 @@ pub struct Seat {
 }
 
 /// A thread of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thread {
     Membership,
     Dispatch,
@@ -62,7 +62,9 @@ struct Busy {
 pub struct Consumer {
     name: String,
     seat: Seat,
-    wakes: BTreeMap<Thread, Instant>,
+    /// When each thread comes round next, and the first of these.
+    wakes: Vec<(Thread, Instant)>,
+    soonest: Instant,
 
     member: Member,
     members_client: Box<dyn Client>,
@@ -120,13 +122,17 @@ impl Consumer {
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));
         Self {
             wakes: threads.map(|thread| (thread, now)).collect(),
+            soonest: now,
             member,
             members_client: world.client(&format!("{name}-membership")),
             change: None,
             untaken: None,
             is_member: true,
             dispatcher,
-            client: plant(world.client(&format!("{name}-dispatch")), seat.bug),
+            client: plant(
+                world.client(&format!("{name}-dispatch")),
+                seat.bug.filter(|bug| !bug.is_reporters()),
+            ),
             generation: -1,
             assigned: None,
             rest: Duration::ZERO,
@@ -141,7 +147,10 @@ impl Consumer {
             workers: (0..workers).map(|_| None).collect(),
             idle: workers,
             reporting,
-            reports_client: plant(world.client(&format!("{name}-reporter")), seat.bug),
+            reports_client: plant(
+                world.client(&format!("{name}-reporter")),
+                seat.bug.filter(|bug| bug.is_reporters()),
+            ),
             tells: VecDeque::new(),
             reporter_rest: Duration::ZERO,
             seat: seat.clone(),
@@ -150,8 +159,9 @@ impl Consumer {
     }
 
     fn wake(&mut self, thread: Thread, at: Instant) {
-        let wakes = self.wakes.entry(thread).or_insert(at);
-        *wakes = at.min(*wakes);
+        let wakes = self.wakes.iter_mut().find(|(which, _)| *which == thread);
+        wakes.into_iter().for_each(|(_, wakes)| *wakes = at.min(*wakes));
+        self.soonest = self.soonest.min(at);
     }
 
     // The thread `membership`.
@@ -367,7 +377,7 @@ impl Consumer {
             self.wake(Thread::Dispatch, now.mono);
             return Some(world.random.span(1, 100));
         }
-        Some(world.random.span(100, 2_000))
+        Some(world.random.span(300, 3_000))
     }
 
     // The threads `worker-N`.
@@ -451,14 +461,14 @@ impl Actor for Consumer {
     }
 
     fn wakes(&self) -> Instant {
-        *self.wakes.values().min().unwrap()
+        self.soonest
     }
 
     fn step(&mut self, world: &mut World, now: Now) {
-        let due: Vec<Thread> =
-            self.wakes.iter().filter(|(_, at)| **at <= now.mono).map(|(thread, _)| *thread).collect();
-        let thread = due[world.random.index(due.len())];
-        self.wakes.insert(thread, now.mono + Duration::from_secs(3_600));
+        let due: Vec<usize> = (0..self.wakes.len()).filter(|i| self.wakes[*i].1 <= now.mono).collect();
+        let (thread, wakes) = &mut self.wakes[due[world.random.index(due.len())]];
+        *wakes = now.mono + Duration::from_secs(3_600);
+        let thread = *thread;
         let wait = match thread {
             Thread::Membership => self.membership(world, now),
             Thread::Dispatch => self.dispatch(world, now),
@@ -469,6 +479,7 @@ impl Actor for Consumer {
         if let Some(wait) = wait {
             self.wake(thread, now.mono + wait);
         }
+        self.soonest = self.wakes.iter().map(|(_, at)| *at).min().unwrap_or(now.mono);
     }
 
     fn leave(&mut self, now: Now) {
