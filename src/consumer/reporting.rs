@@ -2,6 +2,9 @@
 //! passed on as, and only then that it has finished. Each call of [`Reporting::step`] writes once; the thread and the
 //! simulation both do nothing but call it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -235,7 +235,7 @@ impl Consumer {
     fn listen(&mut self, world: &mut World, now: Now) {
         let first = world.random.chance(500);
         if first && let Some(change) = self.change.take() {
-            self.changed(world, now, change);
+            self.changed(world, now, &change);
         } else if let Some(chunk) = self.chunks.pop_front() {
             if chunk.plan == self.plan {
                 match chunk.what {
@@ -246,20 +246,20 @@ impl Consumer {
                 }
             }
         } else if let Some(change) = self.change.take() {
-            self.changed(world, now, change);
+            self.changed(world, now, &change);
         }
     }
 
-    fn changed(&mut self, world: &mut World, now: Now, change: Change) {
-        if let Change::Assigned { holder, .. } = &change {
+    fn changed(&mut self, world: &mut World, now: Now, change: &Change) {
+        if let Change::Assigned { holder, .. } = change {
             self.generation = holder.generation;
             self.assigned = Some(change.clone());
             world.weather().counts.add("rebalance", 1);
         }
-        self.dispatcher.changed(&change);
+        self.dispatcher.changed(change);
         self.plan += 1;
         self.tracks.clear();
-        if change == Change::Fenced {
+        if *change == Change::Fenced {
             world.weather().counts.add("fenced", 1);
             self.stop_taking(world, now);
         }
