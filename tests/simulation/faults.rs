@@ -14,7 +14,7 @@ use crate::report::Counts;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, Random, World, partition};
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "answer lost",
     "applied but refused",
     "away",
@@ -24,6 +24,7 @@ pub const KINDS: [&str; 20] = [
     "copy published",
     "gap in the log",
     "kill",
+    "kill between two writes",
     "leave",
     "malformed published",
     "not sent",

@@ -53,6 +53,8 @@ struct Stage {
     places: Vec<Place>,
     publisher: Publisher,
     chaos: Chaos,
+    /// How many in a thousand writes of a process are its last.
+    crashes: u64,
     calm_until: Option<Instant>,
     next_look: Instant,
 }
@@ -89,8 +91,9 @@ impl Stage {
         }
         let publisher = Publisher::new(&mut world);
         let chaos = Chaos::new(&mut world, places.len());
+        let crashes = if world.random.chance(500) { 0 } else { world.random.below(60) };
         let next_look = world.began;
-        Self { world, places, publisher, chaos, calm_until: None, next_look }
+        Self { world, places, publisher, chaos, crashes, calm_until: None, next_look }
     }
 
     /// Makes one step of somebody. `false` when all is accounted for, or never will be.
@@ -126,7 +129,17 @@ impl Stage {
         }
         let chosen = due[self.world.random.index(due.len())];
         self.step_one(chosen);
+        let wrote = self.world.weather().wrote;
         self.world.observe();
+        // Between two writes of a process lies what it must not forget: there it dies more often than anywhere else.
+        if wrote
+            && chosen < self.places.len()
+            && self.calm_until.is_none()
+            && self.world.random.chance(self.crashes)
+        {
+            self.world.weather().counts.add("kill between two writes", 1);
+            self.carry_out(Order::Kill(chosen));
+        }
         let takes = Duration::from_micros(self.world.random.below(3_000));
         self.world.clock.turn(takes);
         true
