@@ -165,17 +165,7 @@ pub struct Chaos {
 impl Chaos {
     pub fn new(world: &mut World, seats: usize) -> Self {
         let mut weight = |most: u64| if world.random.chance(300) { 0 } else { 1 + world.random.below(most) };
-        let weights = [
-            weight(4),
-            weight(8),
-            weight(6),
-            weight(3),
-            weight(3),
-            weight(3),
-            weight(2),
-            weight(12),
-            weight(2),
-        ];
+        let weights = [4, 8, 6, 3, 3, 3, 2, 12, 8].map(&mut weight);
         Self { seats, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
     }
 
@@ -239,7 +229,7 @@ impl Actor for Chaos {
             }
             Some(5) => {
                 world.weather().counts.add("clock back", 1);
-                let by = i64::try_from(world.random.below(15_000)).unwrap();
+                let by = i64::try_from(world.random.below(8_000)).unwrap();
                 Self::jump(world, -by);
             }
             Some(6) => {

@@ -10,7 +10,7 @@ use crate::stage::play;
 /// Seeds of an ordinary test.
 const SEEDS: u64 = 2_000;
 /// Seeds within which each planted bug must be found.
-const SEEDS_FOR_A_BUG: u64 = 200;
+const SEEDS_FOR_A_BUG: u64 = 500;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))

@@ -416,7 +416,7 @@ impl Consumer {
         world.say(name, || format!("worker-{number}: starts {}", what(&claimed)));
         world.oracle.started(&claimed, name);
         let takes = if world.random.chance(80) {
-            world.random.span(5_000, 25_000)
+            world.random.span(5_000, 16_000)
         } else {
             world.random.span(20, 4_000)
         };

@@ -25,7 +25,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(world: &mut World) -> Self {
-        let left = 6 + world.random.below(12);
+        let left = 4 + world.random.below(12);
         Self { client: world.client("world"), next: world.began, left, runs: 0, published: Vec::new() }
     }
 
@@ -53,13 +53,13 @@ impl Publisher {
             limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
             retry: RetryPolicy {
                 retries,
-                backoff_ms: 1_000 + world.random.below(3_000),
-                backoff_max_ms: 6_000,
+                backoff_ms: 500 + world.random.below(2_000),
+                backoff_max_ms: 4_000,
             },
             revision: String::new(),
         };
         let later = world.random.chance(250);
-        let wait = TimeDelta::from_std(world.random.span(500, 20_000)).unwrap();
+        let wait = TimeDelta::from_std(world.random.span(500, 12_000)).unwrap();
         let not_before = later.then(|| now.wall + wait);
         let value =
             wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: retries, not_before });
