@@ -72,7 +72,6 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_and_no_log() {
         "producer/timetable.rs",
         "producer/job.rs",
         "producer/watch/rhythm.rs",
-        "consumer/holes.rs",
         "common/holes.rs",
         "consumer/duplicates.rs",
         "common/backoff.rs",

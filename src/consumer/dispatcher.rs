@@ -24,10 +24,12 @@ use super::claims::Pending;
 use super::loading::{self, Loaded, OnRecord};
 use super::partition::{Partition, Taken};
 use super::reading::Read;
-use crate::common::bounds;
-use crate::common::broker::{BrokerError, Client, Holder};
+use crate::common::broker::{
+    BrokerError, Client, Holder, ProduceBatch, Record, TopicPartition, partition_for,
+};
 use crate::common::membership::Change;
-use crate::common::words::Place;
+use crate::common::words::{Event, Place};
+use crate::common::{bounds, topics, wire};
 
 const CALL: Duration = Duration::from_secs(2);
 /// How long partitions rest whose position could not be had, while those of others could.
@@ -177,9 +179,16 @@ impl Dispatcher {
             return Ok(());
         }
         for Loaded { partition, is_new, log, position } in loaded {
-            if let Some(finding) = &position.finding {
-                let place = self.place(log.topic_id, partition, position.unread_from);
-                acts.extend(loading::event(finding, place, now.wall).map(Act::Note));
+            let place = self.place(log.topic_id, partition, position.unread_from);
+            let finding = position.finding.as_ref();
+            let event = finding.and_then(|finding| loading::event(finding, place, now.wall));
+            if let Some(event) = event
+                && let Err(error) = self.write_event(client, &event, now)
+            {
+                acts.push(Act::Failed(error.word()));
+                self.to_load.push(partition);
+                self.load_again = Some(now.mono + LOAD_AGAIN);
+                continue;
             }
             let read_from = position.read_from(log, bounds::DUPLICATE_WINDOW);
             let mut held = Partition::new(log.topic_id, position, read_from, bounds::DUPLICATE_WINDOW);
@@ -191,6 +200,20 @@ impl Dispatcher {
         let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read()));
         acts.push(Act::Read(reads.collect()));
         Ok(())
+    }
+
+    /// Writes what was odd about a position. It is on record before the next commit puts that right, for nobody would
+    /// find it again.
+    fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
+        let by = now.mono + CALL;
+        let count = self.runs_partitions(client, by)?;
+        let key = self.options.topic.clone();
+        let partition = partition_for(key.as_bytes(), count);
+        let to = TopicPartition { topic: topics::RUNS.to_owned(), partition };
+        let timestamp_ms = now.wall.timestamp_millis();
+        let record = Record { key: Some(key.into()), value: Some(wire::encode(event)), timestamp_ms };
+        let batch = ProduceBatch { to, records: vec![record] };
+        client.produce(&[batch], by).into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     fn place(&self, topic_id: uuid::Uuid, partition: i32, offset: i64) -> Place {

@@ -18,5 +18,6 @@ pub mod position;
 pub mod process;
 pub mod reading;
 pub mod reporter;
+pub mod reporting;
 pub mod reports;
 pub mod worker;

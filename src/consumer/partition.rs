@@ -51,6 +51,8 @@ pub struct Partition {
     held: BTreeMap<i64, Held>,
     ready: BTreeSet<i64>,
     waiting: BTreeSet<(DateTime<Utc>, i64)>,
+    /// The latest instant by which `ready` and `waiting` were told apart.
+    looked_at: DateTime<Utc>,
     held_bytes: usize,
     duplicates: Duplicates,
     unread_from: i64,
@@ -74,6 +76,7 @@ impl Partition {
             held: BTreeMap::new(),
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            looked_at: DateTime::<Utc>::MIN_UTC,
             held_bytes: 0,
             duplicates: Duplicates::new(window),
             unread_from: position.unread_from,
@@ -152,12 +155,27 @@ impl Partition {
 
     /// Offsets that may be claimed at `now`, lowest first, at most `limit`.
     pub fn due(&mut self, now: DateTime<Utc>, limit: usize) -> Vec<i64> {
+        if now < self.looked_at {
+            self.wait_again(now);
+        }
+        self.looked_at = now;
         while let Some((at, offset)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.waiting.remove(&(at, offset));
             self.ready.insert(offset);
         }
         let limit = if self.unrecorded { 0 } else { limit };
         self.ready.iter().take(limit).copied().collect()
+    }
+
+    /// The wall clock was set back: what was due by it and was not claimed may not be due any more.
+    fn wait_again(&mut self, now: DateTime<Utc>) {
+        for (offset, message) in &self.held {
+            if let Some(at) = message.attempt.not_before.filter(|at| *at > now)
+                && self.ready.remove(offset)
+            {
+                self.waiting.insert((at, *offset));
+            }
+        }
     }
 
     /// The next instant at which something becomes due by itself.

@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::dispatcher::Claimed;
 use crate::common::outgoing::Outgoing;
 use crate::common::passing::Ended;
-use crate::common::words::{Event, Outcome, Then};
+use crate::common::words::{AttemptRef, Event, Outcome, Then};
 use crate::common::{topics, wire};
 
 /// An attempt that has ended.
@@ -34,6 +34,11 @@ impl Report {
             at: self.ended_at,
             output_tail: &self.output_tail,
         }
+    }
+
+    /// Which attempt it is.
+    pub fn name(&self) -> AttemptRef {
+        AttemptRef { run: self.claimed.attempt.run.id, attempt: self.claimed.attempt.attempt }
     }
 
     /// What must be done about it.

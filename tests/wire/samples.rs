@@ -228,9 +228,9 @@ fn leaders() -> Vec<(&'static str, Message)> {
     let leader = || "host-2/17".to_owned();
     let lost = |number, then| Event::Lost {
         attempt: attempt_of(RUN, number),
-        job: job(),
+        job: (then == Then::Retried).then(job),
         cluster: cluster(),
-        scheduled_at: at("2026-11-23T17:00:00Z"),
+        scheduled_at: (then == Then::Retried).then(|| at("2026-11-23T17:00:00Z")),
         consumer: consumer(),
         place: in_cluster(42),
         then,

@@ -151,6 +151,9 @@ impl Member {
     }
 
     fn join(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+        // Until the share of the next generation is known: whoever is a member of it and was not told its share would
+        // be heard in every heartbeat, and would read nothing.
+        self.state = State::Outside;
         let topic = self.options.topic.clone();
         let request = JoinRequest {
             group: self.options.group.clone(),

@@ -6,6 +6,8 @@
 mod assignor;
 mod member;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use assignor::{NAME as ASSIGNOR, assign, flatten};

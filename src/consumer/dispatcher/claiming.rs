@@ -138,7 +138,11 @@ impl Dispatcher {
         failed.into_values().next().filter(|_| nothing).map_or(Ok(claims), Err)
     }
 
-    fn runs_partitions(&mut self, client: &mut dyn Client, by: Instant) -> Result<i32, BrokerError> {
+    pub(super) fn runs_partitions(
+        &mut self,
+        client: &mut dyn Client,
+        by: Instant,
+    ) -> Result<i32, BrokerError> {
         if let Some(count) = self.runs_partitions {
             return Ok(count);
         }

@@ -54,6 +54,16 @@ fn a_message_that_is_not_yet_due_lets_others_pass_and_stays_a_hole() {
 }
 
 #[test]
+fn what_was_due_by_a_clock_that_is_set_back_waits_again() {
+    let mut p = partition(0, &[]);
+    p.take(0, message(1, Some(60)));
+    p.take(1, message(2, None));
+    assert_eq!(p.due(at(60), 9), [0, 1]);
+    assert_eq!((p.due(at(59), 9), p.next_due()), (vec![1], Some(at(60))));
+    assert_eq!(p.due(at(60), 9), [0, 1]);
+}
+
+#[test]
 fn a_record_that_is_read_twice_is_held_once() {
     let mut p = partition(0, &[]);
     assert_eq!(p.take(0, message(1, None)), Taken::Held);

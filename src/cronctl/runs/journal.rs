@@ -98,8 +98,14 @@ impl Journal {
                 scheduled_at: None,
                 decision: Decision::Published,
             }),
-            Event::Finished { job, cluster, scheduled_at, .. }
-            | Event::Lost { job, cluster, scheduled_at, .. }
+            Event::Lost { job: None, .. } | Event::Lost { scheduled_at: None, .. } => {
+                // Its message is gone; what is known of the run was told by the claim.
+                let entry = self.runs.get_mut(&run)?;
+                entry.story.take(event, written_at);
+                return Some(run);
+            }
+            Event::Lost { job: Some(job), cluster, scheduled_at: Some(scheduled_at), .. }
+            | Event::Finished { job, cluster, scheduled_at, .. }
             | Event::Published { job, cluster, scheduled_at, .. } => {
                 told(job, cluster, *scheduled_at, Decision::Published)
             }

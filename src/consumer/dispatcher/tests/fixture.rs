@@ -108,17 +108,24 @@ impl World {
         fetched.records.into_iter().filter_map(|record| record.value).collect()
     }
 
+    fn events(&mut self) -> Vec<Event> {
+        let of = |partition| TopicPartition { topic: "cron-runs".to_owned(), partition };
+        let values = (0..2).flat_map(|partition| self.values(&of(partition))).collect::<Vec<_>>();
+        values.iter().map(|value| wire::decode_event(value).unwrap()).collect()
+    }
+
+    /// What `cron-runs` says but claims.
+    pub(super) fn told(&mut self) -> Vec<Event> {
+        self.events().into_iter().filter(|event| !matches!(event, Event::Claimed { .. })).collect()
+    }
+
     /// The offsets that `cron-runs` says were claimed, as often as it says so.
     pub(super) fn claimed(&mut self) -> Vec<(i32, i64)> {
-        let mut all = Vec::new();
-        for partition in 0..2 {
-            let of = TopicPartition { topic: "cron-runs".to_owned(), partition };
-            for value in self.values(&of) {
-                if let Event::Claimed { place, .. } = wire::decode_event(&value).unwrap() {
-                    all.push((place.partition, place.offset));
-                }
-            }
-        }
+        let claim = |event| match event {
+            Event::Claimed { place, .. } => Some((place.partition, place.offset)),
+            _ => None,
+        };
+        let mut all: Vec<(i32, i64)> = self.events().into_iter().filter_map(claim).collect();
         all.sort_unstable();
         all
     }

@@ -73,15 +73,25 @@ fn what_was_deleted_unread_is_told_once_and_reading_goes_on() {
     first.leave(&world);
     world.faults().delete_records(&of(0), 3);
     let mut second = Consumer::join(&world);
+    world.faults().next(Call::Produce, Fate::NotSent);
     second.run(&world, 0);
-    assert!(
-        matches!(&second.notes[..], [Event::DeletedUnread { place, next_offset: 3, .. }] if place.offset == 1),
-        "{:?}",
-        second.notes
+    let committed = world.committed(0);
+    assert_eq!(
+        (world.told(), committed),
+        (vec![], Some((1, vec![]))),
+        "not on record, and nothing is committed"
     );
+    world.turn_clock(Duration::from_secs(1));
+    second.run(&world, 0);
+    let told = world.told();
+    assert!(
+        matches!(&told[..], [Event::DeletedUnread { place, next_offset: 3, .. }] if place.offset == 1),
+        "{told:?}"
+    );
+    assert_eq!(world.committed(0), Some((3, vec![])));
     second.next_generation_by_leaving(&world);
     second.run(&world, 9);
-    assert_eq!((second.notes.len(), second.started), (1, vec![4]));
+    assert_eq!((world.told().len(), second.started), (1, vec![4]));
 }
 
 #[test]
@@ -94,7 +104,8 @@ fn a_log_that_was_cut_is_told_and_read_from_its_end() {
     consumer.run(&world, 9);
     world.faults().cut(&of(0), 1);
     consumer.run(&world, 9);
-    assert!(matches!(&consumer.notes[..], [Event::Truncated { end_offset: 1, .. }]), "{:?}", consumer.notes);
+    let told = world.told();
+    assert!(matches!(&told[..], [Event::Truncated { end_offset: 1, .. }]), "{told:?}");
     world.publish(0, 9);
     consumer.run(&world, 9);
     assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3, 9], Some((2, vec![]))));

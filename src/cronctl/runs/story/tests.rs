@@ -53,9 +53,9 @@ fn finished(number: u32, consumer: &str, outcome: Outcome, then: Then) -> Event 
 fn lost(number: u32, then: Then) -> Event {
     Event::Lost {
         attempt: attempt(number),
-        job: job(),
+        job: Some(job()),
         cluster: cluster(),
-        scheduled_at: at(0),
+        scheduled_at: Some(at(0)),
         consumer: "a".to_owned(),
         place: place(),
         then,

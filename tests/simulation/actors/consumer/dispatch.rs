@@ -1,0 +1,166 @@
+//! The thread `dispatch`: drives the [`Dispatcher`](kafka_cron::consumer::dispatcher::Dispatcher) as the program's does.
+
+use std::time::Duration;
+
+use kafka_cron::common::membership::Change;
+use kafka_cron::consumer::dispatcher::{Act, Claimed, Now};
+use kafka_cron::consumer::position::{LogEnds, resume};
+use kafka_cron::consumer::reporting::{Tell, started};
+
+use super::{Consumer, Thread, Track, what};
+use crate::bugs::Bug;
+use crate::world::{World, partition};
+
+impl Consumer {
+    pub(super) fn dispatch(&mut self, world: &mut World, now: Now) -> Option<Duration> {
+        if !self.dispatches {
+            return None;
+        }
+        if let Some(by) = self.leaves_by {
+            if !self.dispatcher.has_pending() || now.mono >= by {
+                self.stop_taking(world, now);
+                return None;
+            }
+        } else if !self.dispatcher.has_granted() {
+            // What is granted is started by the same turn: nothing is listened to before.
+            self.listen(world, now);
+            if !self.dispatches {
+                return None;
+            }
+        }
+        self.free += std::mem::take(&mut self.idle);
+        self.step_dispatcher(world, now);
+        for track in &mut self.tracks {
+            track.is_open = !self.dispatcher.is_full(track.partition);
+        }
+        Some(self.dispatch_waits(now))
+    }
+
+    fn dispatch_waits(&self, now: Now) -> Duration {
+        if self.dispatcher.has_granted() {
+            return Duration::ZERO;
+        }
+        if self.dispatcher.is_busy()
+            || !self.rest.is_zero()
+            || self.change.is_some()
+            || !self.chunks.is_empty()
+        {
+            return self.rest;
+        }
+        let until_due = self.dispatcher.next_due().map(|at| at - now.wall);
+        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
+        until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX).min(Duration::from_secs(1))
+    }
+
+    /// Takes one message of one channel, whichever.
+    fn listen(&mut self, world: &mut World, now: Now) {
+        let first = world.random.chance(500);
+        if first && let Some(change) = self.change.take() {
+            self.changed(world, now, &change);
+        } else if let Some(chunk) = self.chunks.pop_front() {
+            if chunk.plan == self.plan {
+                match chunk.what {
+                    Some((records, next)) => {
+                        self.dispatcher.read(self.generation, chunk.partition, records, next);
+                    }
+                    None => self.dispatcher.lost_position(self.generation, chunk.partition),
+                }
+            }
+        } else if let Some(change) = self.change.take() {
+            self.changed(world, now, &change);
+        }
+    }
+
+    fn changed(&mut self, world: &mut World, now: Now, change: &Change) {
+        if let Change::Assigned { holder, .. } = change {
+            self.generation = holder.generation;
+            self.assigned = Some(change.clone());
+            world.weather().counts.add("rebalance", 1);
+        }
+        self.dispatcher.changed(change);
+        self.plan += 1;
+        self.tracks.clear();
+        if *change == Change::Fenced {
+            world.weather().counts.add("fenced", 1);
+            self.stop_taking(world, now);
+        }
+    }
+
+    /// Dispatch ends, and the membership with it. What runs goes on.
+    fn stop_taking(&mut self, world: &mut World, now: Now) {
+        self.dispatches = false;
+        self.is_member = false;
+        self.tracks.clear();
+        self.member.leave(self.members_client.as_mut(), now.mono);
+        world.oracle.left(&self.name);
+    }
+
+    fn step_dispatcher(&mut self, world: &mut World, now: Now) {
+        let mut failed = false;
+        for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
+            world.say(&self.name, || format!("dispatch: {}", brief(&act)));
+            match act {
+                Act::Start(claimed) => self.hand_over(*claimed, now),
+                Act::JoinAsNew if self.seat.bug == Some(Bug::KeepsItsMemberId) => {
+                    if let Some(assigned) = self.assigned.clone() {
+                        self.dispatcher.changed(&assigned);
+                        self.plan += 1;
+                    }
+                }
+                Act::JoinAsNew => {
+                    self.member.join_as_new();
+                    self.wake(Thread::Membership, now.mono);
+                }
+                Act::Read(offsets) => self.read_from(&offsets, now),
+                Act::Failed(_) => failed = true,
+                Act::Letter(_) => {}
+                Act::Note(event) => self.tell(Tell::Note(self.seat.topic.to_owned(), event), now),
+            }
+        }
+        let rest = (self.rest * 2).clamp(Duration::from_millis(20), Duration::from_millis(500));
+        self.rest = if failed { rest } else { Duration::ZERO };
+        world.oracle.counts(&self.name, self.dispatcher.counts());
+    }
+
+    fn hand_over(&mut self, claimed: Claimed, now: Now) {
+        self.free = self.free.saturating_sub(1);
+        self.tell(started(&claimed), now);
+        self.jobs.push_back(claimed);
+        for worker in 0..self.workers.len() {
+            self.wake(Thread::Worker(worker), now.mono);
+        }
+    }
+
+    fn read_from(&mut self, offsets: &[(i32, i64)], now: Now) {
+        self.plan += 1;
+        self.tracks = offsets
+            .iter()
+            .map(|(partition, next)| {
+                let next = self.begin(*partition, *next, now);
+                Track { partition: *partition, next, is_open: true }
+            })
+            .collect();
+        self.wake(Thread::Fetch, now.mono);
+    }
+
+    /// Where reading a partition begins: where it is told to, but for one bug.
+    fn begin(&mut self, number: i32, told: i64, now: Now) -> i64 {
+        if self.seat.bug != Some(Bug::ForgetsDuplicates) {
+            return told;
+        }
+        let by = now.mono + Duration::from_secs(1);
+        let of = partition(self.seat.topic, number);
+        let Ok(committed) = self.client.committed(self.seat.topic, &[of], by) else { return told };
+        let Some(committed) = &committed[0] else { return told };
+        let Ok(Some(topic)) = self.client.topic(self.seat.topic, by) else { return told };
+        let log = LogEnds { topic_id: topic.id, start: told, end: i64::MAX };
+        resume(Some(committed), log).lowest_unclaimed()
+    }
+}
+
+fn brief(act: &Act) -> String {
+    match act {
+        Act::Start(claimed) => format!("hands over {}", what(claimed)),
+        other => format!("{other:?}"),
+    }
+}

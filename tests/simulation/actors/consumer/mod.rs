@@ -1,0 +1,212 @@
+//! A consumer: its threads are pieces that are stepped in turn, and its state machines are the shipped ones. Between
+//! them stand the queues that are channels in the program, filled and emptied as its threads do.
+
+mod dispatch;
+mod reading;
+mod working;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use kafka_cron::common::broker::Client;
+use kafka_cron::common::membership::{self, Change, Member};
+use kafka_cron::consumer::dispatcher::{Claimed, Dispatcher, Now, Options};
+use kafka_cron::consumer::reading::Read;
+use kafka_cron::consumer::reporting::{self, Reporting, Tell};
+
+use super::Actor;
+use crate::bugs::{Bug, plant};
+use crate::world::{LEASE, SESSION, World, cluster};
+
+/// Where a consumer sits: what stays when it is started again.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Topic and group.
+    pub topic: &'static str,
+    /// Static membership.
+    pub instance: Option<String>,
+    pub bug: Option<Bug>,
+}
+
+/// A thread of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    Membership,
+    Dispatch,
+    Fetch,
+    Reporter,
+    Worker(usize),
+}
+
+/// What was read by a plan.
+struct Chunk {
+    plan: u64,
+    partition: i32,
+    what: Option<(Vec<(i64, Read)>, i64)>,
+}
+
+struct Track {
+    partition: i32,
+    next: i64,
+    is_open: bool,
+}
+
+struct Busy {
+    claimed: Claimed,
+    started_at: DateTime<Utc>,
+    ends: Instant,
+}
+
+/// A consumer.
+pub struct Consumer {
+    name: String,
+    seat: Seat,
+    /// When each thread comes round next, and the first of these.
+    wakes: Vec<(Thread, Instant)>,
+    soonest: Instant,
+
+    member: Member,
+    members_client: Box<dyn Client>,
+    /// The channel of one place, and what waits for it.
+    change: Option<Change>,
+    untaken: Option<Change>,
+    is_member: bool,
+
+    dispatcher: Dispatcher,
+    client: Box<dyn Client>,
+    generation: i32,
+    assigned: Option<Change>,
+    rest: Duration,
+    free: usize,
+    leaves_by: Option<Instant>,
+    dispatches: bool,
+
+    fetches: Box<dyn Client>,
+    plan: u64,
+    tracks: Vec<Track>,
+    chunks: VecDeque<Chunk>,
+
+    jobs: VecDeque<Claimed>,
+    workers: Vec<Option<Busy>>,
+    idle: usize,
+
+    reporting: Reporting,
+    reports_client: Box<dyn Client>,
+    tells: VecDeque<Tell>,
+    reporter_rest: Duration,
+}
+
+impl Consumer {
+    /// One that has just been started.
+    pub fn new(world: &mut World, seat: &Seat, name: String) -> Self {
+        let now = world.now().mono;
+        let (group, topic) = (seat.topic.to_owned(), seat.topic.to_owned());
+        let member = Member::new(membership::Options {
+            group: group.clone(),
+            topic: topic.clone(),
+            instance_id: seat.instance.clone(),
+            session_timeout: SESSION,
+        });
+        let workers = 1 + world.random.index(3);
+        let options = reporting::Options { consumer: name.clone(), lease: LEASE, workers };
+        let reporting = Reporting::new(options, now);
+        let dispatcher = Dispatcher::new(Options {
+            cluster: cluster(),
+            topic,
+            group,
+            consumer: name.clone(),
+            lease: LEASE,
+        });
+        let threads = [Thread::Membership, Thread::Dispatch, Thread::Fetch, Thread::Reporter];
+        let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));
+        Self {
+            wakes: threads.map(|thread| (thread, now)).collect(),
+            soonest: now,
+            member,
+            members_client: world.client(&format!("{name}-membership")),
+            change: None,
+            untaken: None,
+            is_member: true,
+            dispatcher,
+            client: plant(
+                world.client(&format!("{name}-dispatch")),
+                seat.bug.filter(|bug| !bug.is_reporters()),
+            ),
+            generation: -1,
+            assigned: None,
+            rest: Duration::ZERO,
+            free: 0,
+            leaves_by: None,
+            dispatches: true,
+            fetches: world.client(&format!("{name}-fetch")),
+            plan: 0,
+            tracks: Vec::new(),
+            chunks: VecDeque::new(),
+            jobs: VecDeque::new(),
+            workers: (0..workers).map(|_| None).collect(),
+            idle: workers,
+            reporting,
+            reports_client: plant(
+                world.client(&format!("{name}-reporter")),
+                seat.bug.filter(|bug| bug.is_reporters()),
+            ),
+            tells: VecDeque::new(),
+            reporter_rest: Duration::ZERO,
+            seat: seat.clone(),
+            name,
+        }
+    }
+
+    fn wake(&mut self, thread: Thread, at: Instant) {
+        let wakes = self.wakes.iter_mut().find(|(which, _)| *which == thread);
+        wakes.into_iter().for_each(|(_, wakes)| *wakes = at.min(*wakes));
+        self.soonest = self.soonest.min(at);
+    }
+}
+
+impl Actor for Consumer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn wakes(&self) -> Instant {
+        self.soonest
+    }
+
+    fn step(&mut self, world: &mut World, now: Now) {
+        let due: Vec<usize> = (0..self.wakes.len()).filter(|i| self.wakes[*i].1 <= now.mono).collect();
+        let (thread, wakes) = &mut self.wakes[due[world.random.index(due.len())]];
+        *wakes = now.mono + Duration::from_secs(3_600);
+        let thread = *thread;
+        let wait = match thread {
+            Thread::Membership => self.membership(world, now),
+            Thread::Dispatch => self.dispatch(world, now),
+            Thread::Fetch => self.fetch(world, now),
+            Thread::Reporter => Some(self.report(world, now)),
+            Thread::Worker(number) => self.worker(world, now, number),
+        };
+        if let Some(wait) = wait {
+            self.wake(thread, now.mono + wait);
+        }
+        self.soonest = self.wakes.iter().map(|(_, at)| *at).min().unwrap_or(now.mono);
+    }
+
+    fn leave(&mut self, now: Now) {
+        self.leaves_by.get_or_insert(now.mono + Duration::from_secs(3));
+        self.wake(Thread::Dispatch, now.mono);
+    }
+
+    fn is_over(&self) -> bool {
+        let works = !self.jobs.is_empty() || self.workers.iter().any(Option::is_some);
+        !self.dispatches && !works && self.tells.is_empty() && !self.reporting.is_busy()
+    }
+}
+
+fn what(claimed: &Claimed) -> String {
+    let (run, attempt) = (claimed.attempt.run.id.0.as_u128(), claimed.attempt.attempt);
+    format!(
+        "run {run} attempt {attempt} at {}/{}:{}",
+        claimed.place.topic, claimed.place.partition, claimed.place.offset
+    )
+}

@@ -1,0 +1,34 @@
+//! Who acts: each is stepped by the stage when it is due, and does a bounded piece of work. A process that has threads
+//! is one actor that picks one of them; whoever joins later (a producer's timer, an operator) is another.
+
+mod consumer;
+mod publisher;
+
+use std::time::Instant;
+
+use kafka_cron::consumer::dispatcher::Now;
+
+pub use consumer::{Consumer, Seat};
+pub use publisher::Publisher;
+
+use crate::world::World;
+
+/// Somebody who acts.
+pub trait Actor {
+    /// For the trace.
+    fn name(&self) -> &str;
+
+    /// When it wants to be stepped next.
+    fn wakes(&self) -> Instant;
+
+    /// Does the next piece of its work.
+    fn step(&mut self, world: &mut World, now: Now);
+
+    /// Asks it to end of its own accord, as a signal does.
+    fn leave(&mut self, _now: Now) {}
+
+    /// Whether it has ended.
+    fn is_over(&self) -> bool {
+        false
+    }
+}

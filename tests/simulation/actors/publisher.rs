@@ -1,0 +1,117 @@
+//! Publishes runs, as a producer would, and what a producer would not: copies, messages that make no sense, gaps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use kafka_cron::common::broker::{Client, ProduceBatch, Record, partition_for};
+use kafka_cron::common::wire;
+use kafka_cron::common::words::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
+use kafka_cron::consumer::dispatcher::Now;
+use uuid::Uuid;
+
+use super::Actor;
+use crate::world::{CLUSTER, PARTITIONS, World, cluster, partition};
+
+/// Publishes so many messages, and has done then.
+pub struct Publisher {
+    client: Box<dyn Client>,
+    next: Instant,
+    left: u64,
+    runs: u128,
+    published: Vec<(i32, Bytes)>,
+}
+
+impl Publisher {
+    pub fn new(world: &mut World) -> Self {
+        let left = 4 + world.random.below(12);
+        Self { client: world.client("world"), next: world.began, left, runs: 0, published: Vec::new() }
+    }
+
+    fn write(&mut self, world: &mut World, now: Now, to: i32, values: &[Bytes]) {
+        let timestamp_ms = now.wall.timestamp_millis();
+        let record = |value: &Bytes| Record { key: None, value: Some(value.clone()), timestamp_ms };
+        let batch = ProduceBatch { to: partition(CLUSTER, to), records: values.iter().map(record).collect() };
+        self.client.produce(&[batch], now.mono + Duration::from_secs(1)).remove(0).unwrap();
+        world.weather().wrote = true;
+    }
+
+    fn run(&mut self, world: &mut World, now: Now) -> (i32, Bytes) {
+        self.runs += 1;
+        let id = RunId(Uuid::from_u128(self.runs));
+        let retries = u32::try_from(world.random.below(3)).unwrap();
+        let run = Run {
+            id,
+            job: JobName::new("j").unwrap(),
+            cluster: cluster(),
+            scheduled_at: now.wall,
+            command: "true".to_owned(),
+            environment: Arc::default(),
+            cwd: None,
+            user: None,
+            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
+            retry: RetryPolicy {
+                retries,
+                backoff_ms: 500 + world.random.below(2_000),
+                backoff_max_ms: 4_000,
+            },
+            revision: String::new(),
+        };
+        let later = world.random.chance(250);
+        let wait = TimeDelta::from_std(world.random.span(500, 12_000)).unwrap();
+        let not_before = later.then(|| now.wall + wait);
+        let value =
+            wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: retries, not_before });
+        (partition_for(id.to_string().as_bytes(), PARTITIONS), value)
+    }
+}
+
+impl Actor for Publisher {
+    fn name(&self) -> &str {
+        "publisher"
+    }
+
+    fn wakes(&self) -> Instant {
+        self.next
+    }
+
+    fn step(&mut self, world: &mut World, now: Now) {
+        self.left = self.left.saturating_sub(1);
+        self.next = now.mono + world.random.span(10, 5_000);
+        match world.random.below(20) {
+            0 => {
+                let to = i32::from(world.random.chance(500));
+                let value = Bytes::from_static(if world.random.chance(500) { b"{\"v\":99}" } else { b"?" });
+                world.say("publisher", || format!("{CLUSTER}/{to}: no attempt at all"));
+                world.weather().counts.add("malformed published", 1);
+                self.write(world, now, to, &[value]);
+            }
+            1..=3 if !self.published.is_empty() => {
+                let (to, value) = self.published[world.random.index(self.published.len())].clone();
+                world.say("publisher", || format!("{CLUSTER}/{to}: a copy"));
+                world.weather().counts.add("copy published", 1);
+                self.write(world, now, to, &[value]);
+            }
+            4 => {
+                let to = i32::from(world.random.chance(500));
+                world.weather().counts.add("gap in the log", 1);
+                world.broker.faults().end_transaction(&partition(CLUSTER, to));
+                world.weather().wrote = true;
+            }
+            _ => {
+                let (to, value) = self.run(world, now);
+                let runs = self.runs;
+                world.say("publisher", || format!("{CLUSTER}/{to}: run {runs}"));
+                // A tick that was confirmed late is written twice in a row.
+                let times = if world.random.chance(80) { 2 } else { 1 };
+                self.write(world, now, to, &vec![value.clone(); times]);
+                self.published.push((to, value));
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.left == 0
+    }
+}

@@ -1,0 +1,184 @@
+//! Bugs that are planted around the shipped code: a simulation that does not find them finds nothing. Each is what a
+//! plausible consumer would do wrong, done on the code's behalf by a client that misleads it or by the driver.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_cron::common::broker::{
+    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, JoinRequest,
+    Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState, Want, Written,
+};
+use kafka_cron::common::topics::TopicSpec;
+
+use crate::world::RETRY;
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The commit goes first, and `claimed` is written after it.
+    CommitBeforeClaimed,
+    /// A commit without an answer counts as granted.
+    RunsOnUnknownAnswer,
+    /// After a lost answer the old member id is kept; in a stable group that returns the same generation.
+    KeepsItsMemberId,
+    /// `finished` is written whether or not the next attempt is confirmed.
+    FinishedBeforeRetry,
+    /// A partition that is taken over is read from its first unclaimed offset, and copies of what lies before it are
+    /// not known.
+    ForgetsDuplicates,
+    /// A new generation goes on from the offsets that the process remembers.
+    KeepsItsOffsets,
+}
+
+/// All of them, and what is said when one is found.
+pub const ALL: [(Bug, &str); 6] = [
+    (Bug::CommitBeforeClaimed, "without a claim"),
+    (Bug::RunsOnUnknownAnswer, "commit does not claim it"),
+    (Bug::KeepsItsMemberId, "claims are undone"),
+    (Bug::FinishedBeforeRetry, "before it was passed on"),
+    (Bug::ForgetsDuplicates, "and again by"),
+    (Bug::KeepsItsOffsets, "and again by"),
+];
+
+impl Bug {
+    /// Whether it is one of the reporter's, as opposed to dispatch's.
+    pub fn is_reporters(self) -> bool {
+        self == Self::FinishedBeforeRetry
+    }
+}
+
+/// A client that misleads who uses it.
+pub struct Misled {
+    inner: Box<dyn Client>,
+    bug: Bug,
+    unwritten: Vec<ProduceBatch>,
+    remembered: BTreeMap<TopicPartition, Committed>,
+}
+
+/// The client as it is, or one that has the bug happen.
+pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
+    match bug {
+        Some(bug) => Box::new(Misled { inner, bug, unwritten: Vec::new(), remembered: BTreeMap::new() }),
+        None => inner,
+    }
+}
+
+const PRETENDED: Written = Written { base_offset: 0, append_time_ms: None };
+
+impl Log for Misled {
+    fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
+        self.inner.topic(name, by)
+    }
+
+    fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
+        let topic = batches[0].to.topic.as_str();
+        match self.bug {
+            Bug::CommitBeforeClaimed if topic == "cron-runs" => {
+                self.unwritten = batches.to_vec();
+                batches.iter().map(|_| Ok(PRETENDED)).collect()
+            }
+            Bug::FinishedBeforeRetry if topic == RETRY || topic == "c-dead" => {
+                let answers = self.inner.produce(batches, by);
+                answers.into_iter().map(|answer| Ok(answer.unwrap_or(PRETENDED))).collect()
+            }
+            _ => self.inner.produce(batches, by),
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        self.inner.fetch(leader, wants, max_wait, by)
+    }
+
+    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        self.inner.offset(of, at, by)
+    }
+}
+
+impl Group for Misled {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+        self.inner.join(request, by)
+    }
+
+    fn sync(
+        &mut self,
+        holder: &Holder,
+        protocol: &str,
+        assignment: &[(String, Vec<Owned>)],
+        by: Deadline,
+    ) -> Result<Vec<Owned>, BrokerError> {
+        self.inner.sync(holder, protocol, assignment, by)
+    }
+
+    fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        self.inner.heartbeat(holder, by)
+    }
+
+    fn leave(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        self.inner.leave(holder, by)
+    }
+
+    fn commit(
+        &mut self,
+        holder: &Holder,
+        commits: &[Commit],
+        by: Deadline,
+    ) -> Result<Vec<Option<ErrorCode>>, BrokerError> {
+        let answer = self.inner.commit(holder, commits, by);
+        match self.bug {
+            Bug::CommitBeforeClaimed => {
+                let unwritten = std::mem::take(&mut self.unwritten);
+                if !unwritten.is_empty() {
+                    drop(self.inner.produce(&unwritten, by));
+                }
+                answer
+            }
+            Bug::RunsOnUnknownAnswer if answer.is_err() => Ok(vec![None; commits.len()]),
+            Bug::KeepsItsOffsets => {
+                for (commit, code) in commits.iter().zip(answer.iter().flatten()) {
+                    if code.is_none() {
+                        let now = Committed { offset: commit.offset, metadata: commit.metadata.clone() };
+                        self.remembered.insert(commit.of.clone(), now);
+                    }
+                }
+                answer
+            }
+            _ => answer,
+        }
+    }
+
+    fn committed(
+        &mut self,
+        group: &str,
+        of: &[TopicPartition],
+        by: Deadline,
+    ) -> Result<Vec<Option<Committed>>, BrokerError> {
+        let answer = self.inner.committed(group, of, by)?;
+        let remembered = of.iter().map(|of| self.remembered.get(of).cloned());
+        Ok(remembered.zip(answer).map(|(remembered, committed)| remembered.or(committed)).collect())
+    }
+}
+
+impl Admin for Misled {
+    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
+        self.inner.broker_count(by)
+    }
+
+    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
+        self.inner.create_topic(topic, by)
+    }
+
+    fn topic_settings(
+        &mut self,
+        topic: &str,
+        names: &[&str],
+        by: Deadline,
+    ) -> Result<Vec<(String, String)>, BrokerError> {
+        self.inner.topic_settings(topic, names, by)
+    }
+}

@@ -1,0 +1,248 @@
+//! What goes wrong: the weather between clients and the broker, and what befalls processes, clocks and logs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use kafka_cron::common::broker::ErrorCode;
+use kafka_cron::common::broker::memory::{Call, Fate};
+use kafka_cron::common::clock::{Clock, ManualClock};
+use kafka_cron::consumer::dispatcher::Now;
+
+use crate::actors::Actor;
+use crate::report::Counts;
+use crate::world::{CLUSTER, PARTITIONS, RETRY, Random, World, partition};
+
+/// Every kind of fault. One that is never met over all seeds fails the test.
+pub const KINDS: [&str; 21] = [
+    "answer lost",
+    "applied but refused",
+    "away",
+    "clock back",
+    "clock forward",
+    "commit arrived late",
+    "copy published",
+    "gap in the log",
+    "kill",
+    "kill between two writes",
+    "leave",
+    "malformed published",
+    "not sent",
+    "produce arrived late",
+    "refused",
+    "request lost",
+    "restart",
+    "retention above the offset",
+    "retention below the offset",
+    "slow commit",
+    "stall",
+];
+
+/// What becomes of calls. Each seed has its own: some have no fault of a kind, some have many.
+pub struct Weather {
+    random: Random,
+    clock: Arc<ManualClock>,
+    /// From here on all is well.
+    pub calm: bool,
+    /// No broker is reached.
+    pub away: bool,
+    /// Something may have been written since the oracle looked.
+    pub wrote: bool,
+    pub counts: Counts,
+    not_sent: u64,
+    request_lost: u64,
+    answer_lost: u64,
+    late: u64,
+    refused: u64,
+    applied_but_refused: u64,
+    slow_commit: u64,
+}
+
+impl Weather {
+    pub fn new(mut random: Random, clock: Arc<ManualClock>) -> Self {
+        let mut rate = || if random.chance(500) { 0 } else { random.below(80) };
+        Self {
+            not_sent: rate(),
+            request_lost: rate(),
+            answer_lost: rate(),
+            late: rate(),
+            refused: rate(),
+            applied_but_refused: rate(),
+            slow_commit: rate(),
+            random,
+            clock,
+            calm: false,
+            away: false,
+            wrote: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The fate of a call.
+    pub fn fate(&mut self, client: &str, call: Call) -> Option<Fate> {
+        self.wrote |= matches!(call, Call::Produce | Call::Commit) && client != "world";
+        if self.calm || client == "world" {
+            return None;
+        }
+        if self.away {
+            self.counts.add("away", 1);
+            return Some(Fate::NotSent);
+        }
+        if call == Call::Commit && self.random.chance(self.slow_commit) {
+            self.counts.add("slow commit", 1);
+            self.clock.turn(self.random.span(100, 1_900));
+        }
+        let mut left = self.random.below(1000);
+        let mut falls = |rate: u64| {
+            let falls = left < rate;
+            left = if falls { u64::MAX } else { left - rate };
+            falls
+        };
+        let (kind, fate) = if falls(self.not_sent) {
+            ("not sent", Fate::NotSent)
+        } else if falls(self.request_lost) {
+            ("request lost", Fate::RequestLost)
+        } else if falls(self.answer_lost) {
+            ("answer lost", Fate::AnswerLost)
+        } else if falls(self.late) {
+            match call {
+                Call::Produce => ("produce arrived late", Fate::Late),
+                Call::Commit => ("commit arrived late", Fate::Late),
+                _ => ("another request arrived late", Fate::Late),
+            }
+        } else if falls(self.refused) {
+            ("refused", Fate::Refused(refusal(call)?))
+        } else if falls(self.applied_but_refused) {
+            ("applied but refused", Fate::AppliedButRefused(doubtful_refusal(call)?))
+        } else {
+            return None;
+        };
+        self.counts.add(kind, 1);
+        Some(fate)
+    }
+}
+
+/// What a broker answers that has not done it.
+fn refusal(call: Call) -> Option<ErrorCode> {
+    match call {
+        Call::Produce => Some(ErrorCode::NotEnoughReplicas),
+        Call::Fetch | Call::Offset => Some(ErrorCode::NotLeader),
+        Call::Commit | Call::Join | Call::Sync | Call::Heartbeat | Call::Leave => {
+            Some(ErrorCode::NotCoordinator)
+        }
+        Call::Committed => Some(ErrorCode::UnstableOffsetCommit),
+        Call::BrokerCount | Call::CreateTopic | Call::TopicSettings | Call::Topic => None,
+    }
+}
+
+/// What a broker answers that has done it and could not make sure, or steps down.
+fn doubtful_refusal(call: Call) -> Option<ErrorCode> {
+    match call {
+        Call::Produce => Some(ErrorCode::NotEnoughReplicasAfterAppend),
+        Call::Commit | Call::Join | Call::Sync => Some(ErrorCode::CoordinatorNotAvailable),
+        _ => None,
+    }
+}
+
+/// What the stage does to the seats of consumers.
+#[derive(Debug, Clone, Copy)]
+pub enum Order {
+    Kill(usize),
+    Restart(usize),
+    Stall(usize, Duration),
+    Leave(usize),
+}
+
+/// Strikes now and then.
+pub struct Chaos {
+    seats: usize,
+    next: Instant,
+    /// How often each kind comes up in this seed.
+    weights: [u64; 9],
+    pub orders: Vec<Order>,
+}
+
+impl Chaos {
+    pub fn new(world: &mut World, seats: usize) -> Self {
+        let mut weight = |most: u64| if world.random.chance(300) { 0 } else { 1 + world.random.below(most) };
+        let weights = [4, 8, 6, 3, 3, 3, 2, 12, 8].map(&mut weight);
+        Self { seats, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
+    }
+
+    fn jump(world: &mut World, by_ms: i64) {
+        world.say("clock", || format!("jumps by {by_ms} ms"));
+        let wall = world.clock.now() + TimeDelta::milliseconds(by_ms);
+        world.clock.jump_to(wall);
+    }
+
+    /// Deletes up to some offset around what is committed.
+    fn retention(world: &mut World) {
+        let topic = if world.random.chance(700) { CLUSTER } else { RETRY };
+        let of = partition(topic, i32::try_from(world.random.below(PARTITIONS as u64)).unwrap());
+        // A group that has never committed cannot know what was there before.
+        let Some(committed) = world.oracle.committed(&of) else { return };
+        let below =
+            (committed + 2 - i64::try_from(world.random.below(6)).unwrap()).clamp(0, world.oracle.end(&of));
+        if below <= world.oracle.start(&of) {
+            return;
+        }
+        let kind =
+            if below > committed { "retention above the offset" } else { "retention below the offset" };
+        world.weather().counts.add(kind, 1);
+        world.say("retention", || format!("{topic}/{} is deleted below {below}", of.partition));
+        world.broker.faults().delete_records(&of, below);
+        world.oracle.deleted(&of, below);
+    }
+}
+
+impl Actor for Chaos {
+    fn name(&self) -> &str {
+        "chaos"
+    }
+
+    fn wakes(&self) -> Instant {
+        self.next
+    }
+
+    fn step(&mut self, world: &mut World, now: Now) {
+        self.next = now.mono + world.random.span(100, 4_000);
+        if world.weather().away {
+            world.weather().away = false;
+        }
+        let seat = world.random.index(self.seats);
+        let mut left = world.random.below(self.weights.iter().sum::<u64>().max(1));
+        let which = self.weights.iter().position(|weight| {
+            let here = left < *weight;
+            left = left.saturating_sub(*weight);
+            here
+        });
+        match which {
+            Some(0) => self.orders.push(Order::Kill(seat)),
+            Some(1) => self.orders.push(Order::Restart(seat)),
+            // Most are past the session, and some are past the lease.
+            Some(2) => self.orders.push(Order::Stall(seat, world.random.span(200, 20_000))),
+            Some(3) => self.orders.push(Order::Leave(seat)),
+            Some(4) => {
+                world.weather().counts.add("clock forward", 1);
+                let by = i64::try_from(world.random.below(30_000)).unwrap();
+                Self::jump(world, by);
+            }
+            Some(5) => {
+                world.weather().counts.add("clock back", 1);
+                let by = i64::try_from(world.random.below(8_000)).unwrap();
+                Self::jump(world, -by);
+            }
+            Some(6) => {
+                world.say("chaos", || "no broker is reached for a while".to_owned());
+                world.weather().away = true;
+            }
+            Some(7) => {
+                world.say("chaos", || "late requests arrive".to_owned());
+                world.broker.faults().deliver();
+                world.weather().wrote = true;
+            }
+            Some(8) => Self::retention(world),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The oracle: reads every log and every commit after each step, hears of every start, and says which promise is
+//! broken. It knows the wire format and the text beside an offset, and none of the consumer's rules.
+
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
+use kafka_cron::common::wire;
+use kafka_cron::common::words::{AttemptRef, Place, Then};
+use kafka_cron::consumer::dispatcher::{Claimed, Counts};
+
+use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
+
+/// What a record of a topic of attempts says.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    /// `None` is no attempt.
+    name: Option<AttemptRef>,
+    not_before: Option<DateTime<Utc>>,
+    attempts: u32,
+    /// Where the same attempt stands before it.
+    copy_of: Option<i64>,
+}
+
+/// One topic's partition of attempts.
+#[derive(Debug, Default)]
+struct Attempts {
+    messages: BTreeMap<i64, Message>,
+    first: BTreeMap<AttemptRef, i64>,
+    start: i64,
+    end: i64,
+    /// The committed offset, and the holes below it.
+    committed: Option<(i64, BTreeSet<i64>)>,
+    /// The same as the broker has it.
+    as_written: Option<Committed>,
+    /// Who has written that it claims an offset, and when by its own clock.
+    claims: BTreeMap<i64, Vec<(String, DateTime<Utc>)>>,
+    letters: BTreeSet<i64>,
+    /// From and to of what is told as deleted unread.
+    told_deleted: Vec<(i64, i64)>,
+}
+
+impl Attempts {
+    fn is_unclaimed(&self, offset: i64) -> bool {
+        self.committed.as_ref().is_none_or(|(next, holes)| offset >= *next || holes.contains(&offset))
+    }
+
+    fn is_copy(&self, message: &Message) -> bool {
+        message.copy_of.is_some()
+    }
+}
+
+/// What became of a consumer.
+#[derive(Debug, Default)]
+struct Known {
+    counts: Counts,
+    /// Killed: what it had under way is the leader's to find.
+    gone: bool,
+    /// Left, or fenced: what it had not started may be left, what it had started not.
+    left: bool,
+}
+
+/// Sees everything.
+pub struct Oracle {
+    client: Box<dyn Client>,
+    next: BTreeMap<TopicPartition, i64>,
+    attempts: BTreeMap<TopicPartition, Attempts>,
+    started: BTreeMap<AttemptRef, (Place, String)>,
+    places: BTreeSet<(TopicPartition, i64)>,
+    finished: BTreeMap<AttemptRef, Then>,
+    given_up: BTreeSet<AttemptRef>,
+    consumers: BTreeMap<String, Known>,
+    /// The first promise that was broken.
+    pub broken: Option<String>,
+}
+
+fn of(place: &Place) -> TopicPartition {
+    partition(&place.topic, place.partition)
+}
+
+impl Oracle {
+    pub fn new(client: Box<dyn Client>) -> Self {
+        let topics = [CLUSTER, RETRY].into_iter();
+        let attempts: BTreeMap<_, _> = topics
+            .flat_map(|topic| (0..PARTITIONS).map(move |p| (partition(topic, p), Attempts::default())))
+            .collect();
+        let others = [partition("cron-runs", 0), partition("cron-runs", 1), partition("c-dead", 0)];
+        let next = attempts.keys().cloned().chain(others).map(|of| (of, 0)).collect();
+        Self {
+            client,
+            next,
+            attempts,
+            started: BTreeMap::new(),
+            places: BTreeSet::new(),
+            finished: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            consumers: BTreeMap::new(),
+            broken: None,
+        }
+    }
+
+    fn breaks(&mut self, what: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            self.broken = Some(what());
+        }
+    }
+
+    /// The offset that a group has committed.
+    pub fn committed(&self, of: &TopicPartition) -> Option<i64> {
+        self.attempts[of].committed.as_ref().map(|(next, _)| *next)
+    }
+
+    pub fn start(&self, of: &TopicPartition) -> i64 {
+        self.attempts[of].start
+    }
+
+    pub fn end(&self, of: &TopicPartition) -> i64 {
+        self.attempts[of].end
+    }
+
+    /// Retention has deleted what lies below an offset.
+    pub fn deleted(&mut self, of: &TopicPartition, below: i64) {
+        if let Some(attempts) = self.attempts.get_mut(of) {
+            attempts.start = attempts.start.max(below);
+        }
+    }
+
+    /// A consumer's counts.
+    pub fn counts(&mut self, consumer: &str, counts: Counts) {
+        self.known(consumer).counts = counts;
+    }
+
+    /// A consumer was killed.
+    pub fn killed(&mut self, consumer: &str) {
+        self.known(consumer).gone = true;
+    }
+
+    /// A consumer takes nothing more.
+    pub fn left(&mut self, consumer: &str) {
+        self.known(consumer).left = true;
+    }
+
+    fn known(&mut self, consumer: &str) -> &mut Known {
+        self.consumers.entry(consumer.to_owned()).or_default()
+    }
+
+    /// Reads on, and judges what was written and committed.
+    pub fn observe(&mut self, by: Instant) {
+        let wants: Vec<Want> = self
+            .next
+            .iter()
+            .map(|(from, offset)| Want { from: from.clone(), offset: *offset, max_bytes: 1 << 20 })
+            .collect();
+        let answers = self.client.fetch(1, &wants, Duration::ZERO, by).unwrap();
+        // Attempts and letters before events: what is said to be passed on stands there by then.
+        let mut events = Vec::new();
+        for (want, answer) in wants.into_iter().zip(answers) {
+            let Ok(fetched) = answer else {
+                // All that had been written is known; it was deleted.
+                let start = self.client.offset(&want.from, Position::Start, by).unwrap();
+                self.next.insert(want.from, start);
+                continue;
+            };
+            self.next.insert(want.from.clone(), fetched.next_offset);
+            if let Some(attempts) = self.attempts.get_mut(&want.from) {
+                attempts.end = fetched.end_offset;
+            }
+            for record in fetched.records {
+                let value = record.value.unwrap_or_default();
+                match want.from.topic.as_str() {
+                    CLUSTER | RETRY => self.message(&want.from, record.offset, &value),
+                    "c-dead" => self.letter(&value),
+                    _ => events.push(wire::decode_event(&value).unwrap()),
+                }
+            }
+        }
+        events.iter().for_each(|event| self.event(event));
+        self.look_at_commits(by);
+    }
+
+    /// An attempt's process is started by a consumer.
+    pub fn started(&mut self, claimed: &Claimed, consumer: &str) {
+        let place = &claimed.place;
+        let of = of(place);
+        let attempt = AttemptRef { run: claimed.attempt.run.id, attempt: claimed.attempt.attempt };
+        let attempts = &self.attempts[&of];
+        let Some(message) = attempts.messages.get(&place.offset).copied() else {
+            return self.breaks(|| format!("{place:?} was started, and nothing stands there"));
+        };
+        let claims = attempts.claims.get(&place.offset);
+        let mine = claims.into_iter().flatten().filter(|(by, _)| by == consumer);
+        let on_record = mine.map(|(_, at)| *at).max();
+        let broken = if message.name != Some(attempt) {
+            Some("is not what its place says")
+        } else if on_record.is_none() {
+            Some("is started without a claim on record")
+        } else if message.not_before > on_record {
+            Some("is claimed before its instant")
+        } else if attempts.is_unclaimed(place.offset) {
+            Some("is started although its partition's commit does not claim it")
+        } else if attempt.attempt > message.attempts {
+            Some("is one more than the run may have")
+        } else {
+            None
+        };
+        if let Some(broken) = broken {
+            self.breaks(|| format!("{consumer}: {attempt:?} at {place:?} {broken}"));
+        }
+        self.places.insert((of.clone(), place.offset));
+        if let Some((first, by)) = self.started.insert(attempt, (place.clone(), consumer.to_owned())) {
+            // A copy whose original retention has deleted cannot be known as one: the documented limit.
+            let outlived = first.offset < self.attempts[&of].start && first.offset != place.offset;
+            if !outlived {
+                self.breaks(|| {
+                    format!(
+                        "{attempt:?} was started by {by} at {first:?} and again by {consumer} at {place:?}"
+                    )
+                });
+            }
+        }
+    }
+
+    /// Something that was published and has no fate yet, or whose fate breaks a promise.
+    pub fn unaccounted(&self) -> Option<String> {
+        let mut unstarted: BTreeMap<&str, u64> = BTreeMap::new();
+        for (of, attempts) in &self.attempts {
+            for (offset, message) in &attempts.messages {
+                let at = |what: &str| Some(format!("{of:?} offset {offset} {what}"));
+                if attempts.is_unclaimed(*offset) {
+                    return at("is still unclaimed");
+                }
+                let is_started = self.places.contains(&(of.clone(), *offset));
+                let told = attempts.told_deleted.iter().any(|(from, to)| (*from..*to).contains(offset));
+                if attempts.is_copy(message) || attempts.letters.contains(offset) || is_started || told {
+                    continue;
+                }
+                let Some(claims) = attempts.claims.get(offset) else {
+                    return at("was neither claimed nor told as deleted");
+                };
+                let is_over = |by: &str| self.consumers.get(by).is_some_and(|known| known.gone || known.left);
+                if !claims.iter().any(|(by, _)| is_over(by)) {
+                    *unstarted.entry(&claims[0].0).or_default() += 1;
+                }
+            }
+        }
+        for (consumer, count) in unstarted {
+            let counts = self.consumers.get(consumer).map(|known| known.counts).unwrap_or_default();
+            if count > counts.refused + counts.too_late {
+                return Some(format!("{consumer}: {count} claims were never started, {counts:?}"));
+            }
+        }
+        let gone = |by: &String| self.consumers.get(by).is_some_and(|known| known.gone);
+        let unfinished =
+            self.started.iter().find(|(attempt, (_, by))| !self.finished.contains_key(attempt) && !gone(by));
+        unfinished.map(|(attempt, (_, by))| format!("{attempt:?} was started by {by} and is not finished"))
+    }
+
+    /// How many attempts were started, finished, and lost with their consumer.
+    pub fn totals(&self) -> (usize, usize) {
+        (self.started.len(), self.finished.len())
+    }
+}

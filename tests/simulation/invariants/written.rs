@@ -1,0 +1,121 @@
+//! What is written and committed, as it comes: each record and each commit is judged by what stands there already.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use kafka_cron::common::broker::TopicPartition;
+use kafka_cron::common::holes;
+use kafka_cron::common::wire::{self, DeadRecord};
+use kafka_cron::common::words::{AttemptRef, Event, Then};
+
+use super::{Message, Oracle, of};
+use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
+
+impl Oracle {
+    pub(super) fn message(&mut self, of: &TopicPartition, offset: i64, value: &[u8]) {
+        let attempts = self.attempts.get_mut(of).unwrap();
+        let message = match wire::decode_attempt(value) {
+            Ok(attempt) => {
+                let name = AttemptRef { run: attempt.run.id, attempt: attempt.attempt };
+                let first = *attempts.first.entry(name).or_insert(offset);
+                Message {
+                    name: Some(name),
+                    not_before: attempt.not_before,
+                    attempts: 1 + attempt.run.retry.retries,
+                    copy_of: (first < offset).then_some(first),
+                }
+            }
+            Err(_) => Message { name: None, not_before: None, attempts: 0, copy_of: None },
+        };
+        attempts.messages.insert(offset, message);
+    }
+
+    pub(super) fn letter(&mut self, value: &[u8]) {
+        let DeadRecord::Letter(letter) = wire::decode_dead(value).unwrap() else { return };
+        match letter.attempt {
+            Some(attempt) => {
+                self.given_up.insert(AttemptRef { run: attempt.run.id, attempt: attempt.attempt });
+            }
+            None => {
+                let letters = &mut self.attempts.get_mut(&of(&letter.place)).unwrap().letters;
+                letters.extend(letter.place.offset..=letter.last_offset);
+            }
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Claimed { place, consumer, at, .. } => {
+                let attempts = self.attempts.get_mut(&of(place)).unwrap();
+                attempts.claims.entry(place.offset).or_default().push((consumer.clone(), *at));
+            }
+            Event::Finished { attempt, then, .. } => {
+                self.finished.insert(*attempt, *then);
+                let next = AttemptRef { attempt: attempt.attempt + 1, ..*attempt };
+                let stands = match then {
+                    Then::Done => true,
+                    Then::Retried => self.attempts.values().any(|a| a.first.contains_key(&next)),
+                    Then::Dead => self.given_up.contains(attempt),
+                };
+                if !stands {
+                    self.breaks(|| format!("{attempt:?} is finished ({then:?}) before it was passed on"));
+                }
+            }
+            Event::DeletedUnread { place, next_offset, .. } => {
+                let attempts = self.attempts.get_mut(&of(place)).unwrap();
+                attempts.told_deleted.push((place.offset, *next_offset));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn look_at_commits(&mut self, by: Instant) {
+        for topic in [CLUSTER, RETRY] {
+            let of: Vec<TopicPartition> = (0..PARTITIONS).map(|p| partition(topic, p)).collect();
+            let answers = self.client.committed(topic, &of, by).unwrap();
+            for (of, committed) in of.into_iter().zip(answers) {
+                let attempts = self.attempts.get_mut(&of).unwrap();
+                if attempts.as_written == committed {
+                    continue;
+                }
+                attempts.as_written.clone_from(&committed);
+                let Some(committed) = committed else { continue };
+                let text = holes::decode(&committed.metadata, committed.offset).unwrap();
+                let holes = text.map(|holes| holes.offsets).unwrap_or_default();
+                self.commit(&of, (committed.offset, holes));
+            }
+        }
+    }
+
+    /// What is unclaimed only ever becomes less, and each offset that is not unclaimed any more for a reason on record.
+    fn commit(&mut self, of: &TopicPartition, now: (i64, BTreeSet<i64>)) {
+        let attempts = self.attempts.get_mut(of).unwrap();
+        let before = attempts.committed.replace(now);
+        let unclaimed_before = |offset: &i64| {
+            before.as_ref().is_none_or(|(next, holes)| offset >= next || holes.contains(offset))
+        };
+        let attempts = &self.attempts[of];
+        let (next, holes) = attempts.committed.as_ref().unwrap();
+        let back = before.as_ref().is_some_and(|(before, _)| next < before);
+        if back || !holes.iter().all(unclaimed_before) {
+            let what = format!(
+                "{of:?}: the commit {before:?} is followed by {:?}: claims are undone",
+                (next, holes)
+            );
+            return self.breaks(|| what);
+        }
+        let lost = attempts.messages.iter().find(|(offset, message)| {
+            let passed = unclaimed_before(offset) && !attempts.is_unclaimed(**offset);
+            let reason = attempts.claims.contains_key(offset)
+                || attempts.is_copy(message)
+                || attempts.letters.contains(offset)
+                || **offset < attempts.start;
+            passed && !reason
+        });
+        if let Some((offset, _)) = lost {
+            let what =
+                format!("{of:?}: offset {offset} is committed past without a claim or a letter on record");
+            self.breaks(|| what);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is told of runs: the last steps of one that failed, and which faults were met in all of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+/// The last steps of a run. A run is made without, and made again with them when it has failed.
+#[derive(Debug)]
+pub struct Trace {
+    on: bool,
+    lines: VecDeque<String>,
+}
+
+const LINES: usize = 40;
+
+impl Trace {
+    pub fn new(on: bool) -> Self {
+        Self { on, lines: VecDeque::new() }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    pub fn push(&mut self, line: String) {
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    pub fn text(&self) -> String {
+        self.lines.iter().map(|line| format!("    {line}\n")).collect()
+    }
+}
+
+/// How often each kind of thing happened.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Counts(pub BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub fn add(&mut self, kind: &'static str, count: u64) {
+        *self.0.entry(kind).or_default() += count;
+    }
+
+    pub fn extend(&mut self, other: &Self) {
+        other.0.iter().for_each(|(kind, count)| self.add(kind, *count));
+    }
+
+    /// Those of `kinds` that never happened.
+    pub fn missing<'a>(&self, kinds: &[&'a str]) -> Vec<&'a str> {
+        kinds.iter().filter(|kind| self.0.get(**kind).is_none_or(|count| *count == 0)).copied().collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(kind, count)| writeln!(f, "{count:>10}  {kind}"))
+    }
+}

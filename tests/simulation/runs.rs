@@ -1,0 +1,80 @@
+//! The runs that are made in every test.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::bugs;
+use crate::faults::KINDS;
+use crate::report::Counts;
+use crate::stage::play;
+
+/// Seeds of an ordinary test.
+const SEEDS: u64 = 2_000;
+/// Seeds within which each planted bug must be found.
+const SEEDS_FOR_A_BUG: u64 = 500;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Plays a seed, and fails with its last steps when it breaks a promise.
+fn check(seed: u64) -> (u64, Counts) {
+    let run = play(seed, None, false);
+    if run.broken.is_some() {
+        let (what, trace) = play(seed, None, true).broken.expect("a seed is the same run again");
+        panic!(
+            "seed {seed}: {what}\n{trace}  again: KAFKA_CRON_SEED={seed} cargo test --test simulation promises"
+        );
+    }
+    (run.steps, run.counts)
+}
+
+#[test]
+fn promises_hold_whatever_goes_wrong() {
+    if let Some(seed) = number("KAFKA_CRON_SEED") {
+        check(seed);
+        return;
+    }
+    let from = number("KAFKA_CRON_SEEDS_FROM").unwrap_or(0);
+    let until = from + number("KAFKA_CRON_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(from);
+    let play_some = || {
+        let (mut steps, mut counts) = (0, Counts::default());
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= until {
+                return (steps, counts);
+            }
+            let (more, met) = check(seed);
+            steps += more;
+            counts.extend(&met);
+        }
+    };
+    let (steps, counts) = std::thread::scope(|scope| {
+        let other = scope.spawn(play_some);
+        let (mut steps, mut counts) = play_some();
+        let (more, met) = other.join().expect("the other half");
+        steps += more;
+        counts.extend(&met);
+        (steps, counts)
+    });
+    println!("{} seeds, {steps} steps, and what was met in them:\n{counts}", until - from);
+    let missing = counts.missing(&KINDS);
+    assert!(missing.is_empty(), "never met in {} seeds: {missing:?}", until - from);
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for (bug, said) in bugs::ALL {
+        let fits = |seed| play(seed, Some(bug), false).broken.filter(|(what, _)| what.contains(said));
+        let found = (0..SEEDS_FOR_A_BUG).find_map(|seed| Some((seed, fits(seed)?.0)));
+        let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found in {SEEDS_FOR_A_BUG} seeds"));
+        println!("{bug:?} is found with seed {seed}: {what}");
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_run_every_time() {
+    for seed in 0..20 {
+        assert_eq!(play(seed, None, false), play(seed, None, false));
+    }
+}

@@ -1,0 +1,136 @@
+//! What all actors share: a cluster in memory, a clock that is turned, one source of chance, and the oracle that sees
+//! everything.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use kafka_cron::common::broker::memory::MemoryBroker;
+use kafka_cron::common::broker::{Broker, Client, TopicPartition};
+use kafka_cron::common::clock::{Clock, ManualClock};
+use kafka_cron::common::topics::TopicSpec;
+use kafka_cron::common::words::ClusterName;
+use kafka_cron::consumer::dispatcher::Now;
+
+use crate::faults::Weather;
+use crate::invariants::Oracle;
+use crate::report::Trace;
+
+/// The cluster whose jobs are run, and the topic of its first attempts.
+pub const CLUSTER: &str = "c";
+/// The topic of later attempts.
+pub const RETRY: &str = "c-retry";
+/// Partitions of each topic but the dead letters'.
+pub const PARTITIONS: i32 = 2;
+/// The shortest that a broker allows.
+pub const SESSION: Duration = Duration::from_secs(6);
+/// Longer than the session, as the consumer demands.
+pub const LEASE: Duration = Duration::from_secs(12);
+
+/// Numbers that look random and are the same in every run of a seed (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    /// An index below `bound`.
+    pub fn index(&mut self, bound: usize) -> usize {
+        usize::try_from(self.below(bound as u64)).unwrap()
+    }
+
+    /// Whether something happens that does so `of_thousand` times in a thousand.
+    pub fn chance(&mut self, of_thousand: u64) -> bool {
+        self.below(1000) < of_thousand
+    }
+
+    /// A duration from `from_ms` up to `to_ms` milliseconds, short ones more often than long ones.
+    pub fn span(&mut self, from_ms: u64, to_ms: u64) -> Duration {
+        let reach = self.below(to_ms - from_ms) + 1;
+        Duration::from_millis(from_ms + self.below(reach))
+    }
+}
+
+/// The world.
+pub struct World {
+    pub broker: MemoryBroker,
+    pub clock: Arc<ManualClock>,
+    pub random: Random,
+    pub oracle: Oracle,
+    pub trace: Trace,
+    pub began: Instant,
+    // Shared with the broker, which asks it about each call.
+    weather: Arc<Mutex<Weather>>,
+}
+
+impl World {
+    /// The topics, and nobody who reads or writes them yet.
+    pub fn new(seed: u64, traced: bool) -> Self {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
+        let began = clock.monotonic();
+        let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let weather = Weather::new(Random(random.below(u64::MAX)), Arc::clone(&clock));
+        let weather = Arc::new(Mutex::new(weather));
+        let mut client = broker.client("world");
+        for (name, partitions) in
+            [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS), ("c-dead", 1), ("cron-runs", 2)]
+        {
+            let spec =
+                TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings: Vec::new() };
+            client.create_topic(&spec, began + Duration::from_secs(1)).unwrap();
+        }
+        let decides = Arc::clone(&weather);
+        broker.faults().decide(Box::new(move |client, call| decides.lock().unwrap().fate(client, call)));
+        let trace = Trace::new(traced);
+        Self { oracle: Oracle::new(client), broker, clock, random, trace, began, weather }
+    }
+
+    /// What goes wrong.
+    pub fn weather(&self) -> MutexGuard<'_, Weather> {
+        self.weather.lock().unwrap()
+    }
+
+    /// The present instant by both clocks.
+    pub fn now(&self) -> Now {
+        Now { wall: self.clock.now(), mono: self.clock.monotonic() }
+    }
+
+    /// Notes what happens, for whoever must understand a failure.
+    pub fn say(&mut self, who: &str, what: impl FnOnce() -> String) {
+        if self.trace.is_on() {
+            let at = self.clock.monotonic() - self.began;
+            self.trace.push(format!("{:9.3} {who}: {}", at.as_secs_f64(), what()));
+        }
+    }
+
+    /// Has the oracle see what was written since it last looked.
+    pub fn observe(&mut self) {
+        if std::mem::take(&mut self.weather().wrote) {
+            let by = self.clock.monotonic() + Duration::from_secs(1);
+            self.oracle.observe(by);
+        }
+    }
+
+    /// A client for an actor.
+    pub fn client(&self, name: &str) -> Box<dyn Client> {
+        self.broker.client(name)
+    }
+}
+
+/// A partition by its names.
+pub fn partition(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition { topic: topic.to_owned(), partition }
+}
+
+/// The cluster's name.
+pub fn cluster() -> ClusterName {
+    ClusterName::new(CLUSTER).unwrap()
+}
