@@ -27,7 +27,7 @@ pub(super) const LEASE: u64 = 60;
 pub(super) const LEASE_AND_A_BIT: u64 = 75;
 
 pub(super) struct World {
-    broker: MemoryBroker,
+    pub(super) broker: MemoryBroker,
     pub(super) clock: Arc<ManualClock>,
     client: Box<dyn Client>,
 }
