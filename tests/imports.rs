@@ -68,6 +68,7 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_and_no_log() {
         "producer/job.rs",
         "producer/tail/ends.rs",
         "producer/tail/leases.rs",
+        "producer/tail/unfinished.rs",
         "producer/tail/verdict.rs",
         "common/holes.rs",
         "consumer/duplicates.rs",

@@ -29,6 +29,7 @@ mod round;
 #[cfg(test)]
 mod tests;
 pub mod thread;
+pub mod unfinished;
 pub mod verdict;
 
 pub use machine::{Act, Options, Tail};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::measures::TailMeasures;
+use super::unfinished::Unfinished;
 use super::{Act, Options, Tail};
 use crate::common::bounds::RUNS_TOLD;
 use crate::common::broker::Client;
@@ -33,6 +34,10 @@ pub enum Told {
         /// The run.
         run: RunId,
     },
+    /// A run of one of the overlapping jobs is published and not finished.
+    Unfinished(Unfinished),
+    /// All runs that were unfinished at the start have been told: only now is it known which jobs have none.
+    HistoryRead,
     /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
     /// read. Told every ten seconds while this producer leads.
     ReadFrom(BTreeMap<i32, i64>),
@@ -103,6 +108,8 @@ impl Tailing {
             for act in acts {
                 match act {
                     Act::Over { job, run } => news.push(Told::Over { job, run }),
+                    Act::Unfinished(run) => news.push(Told::Unfinished(run)),
+                    Act::HistoryRead => news.push(Told::HistoryRead),
                     Act::Lost(cluster, _) => self.around.measures.lost(&cluster),
                     Act::Failed(reason) => {
                         self.around.measures.failed(reason);

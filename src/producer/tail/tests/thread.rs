@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::fixture::{LEASE, World, name};
+use super::fixture::{World, name, options};
 use crate::common::broker::Broker;
 use crate::common::clock::ManualClock;
 use crate::common::metrics::{Beats, Metrics};
-use crate::producer::tail::Options;
 use crate::producer::tail::measures::TailMeasures;
 use crate::producer::tail::thread::{Around, RunsTail, Told};
 
@@ -41,8 +40,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
     let place = world.start(1, 0);
-    let options = Options { name: "p".to_owned(), lease: Duration::from_secs(LEASE) };
-    let (tail, told) = RunsTail::start(options, around).unwrap();
+    let (tail, told) = RunsTail::start(options("p", &[]), around).unwrap();
     leads.store(true, Ordering::Relaxed);
     let read_from = await_told(&world.clock, &told, |told| matches!(told, Told::ReadFrom(_)));
     let Told::ReadFrom(offsets) = read_from else { unreachable!() };
@@ -70,8 +68,7 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     };
     let runs = u128::try_from(crate::common::bounds::RUNS_TOLD).unwrap() + 10;
     (0..runs).for_each(|run| world.finish(run, crate::common::words::Then::Done));
-    let options = Options { name: "p".to_owned(), lease: Duration::from_secs(LEASE) };
-    let (tail, told) = RunsTail::start(options, around).unwrap();
+    let (tail, told) = RunsTail::start(options("p", &[]), around).unwrap();
     assert!(world.clock.ring_next(PATIENCE));
     while !told.is_full() {
         std::thread::yield_now();
