@@ -43,6 +43,10 @@ pub const FETCH_BYTES: i32 = 8 * 1024 * 1024;
 /// How long a fetch waits at the broker when there is nothing to read.
 pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// Runs that are over, on their way from the tail of `cron-runs` to the timer: a burst of them while the timer hands over
+/// a batch. The tail waits when it is full.
+pub const RUNS_TOLD: usize = 1_024;
+
 /// Lines of log waiting for a slow stderr; further lines are dropped and counted.
 pub const LOG_LINES: usize = 4_096;
 

@@ -1,9 +1,8 @@
 //! Job file → timetable → topic: the program that says when jobs are due.
 //!
 //! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`], [`lane`],
-//! [`catchup`], [`overlap`]. The threads are [`timer`] and [`publisher`].
-//! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`]. The
-//! threads are [`watch`], [`timer`] and [`publisher`].
+//! [`catchup`], [`overlap`]. State machines that threads step: [`leadership`], [`timing`], [`tail`]. The threads are
+//! theirs, and [`watch`], [`timer`] and [`publisher`].
 
 pub mod catchup;
 pub mod in_force;

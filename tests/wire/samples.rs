@@ -341,6 +341,17 @@ fn letters() -> Vec<(&'static str, Message)> {
                 )
             },
         ),
+        (
+            "letter-deleted",
+            DeadLetter {
+                outcome: Some(Outcome::Lost),
+                ..letter(
+                    DeadReason::Deleted,
+                    "attempt 1 of a run was lost with consumer host-1/4711, and its message is gone",
+                    in_cluster(51),
+                )
+            },
+        ),
     ];
     let replayed = Replayed { attempt: Some(attempt_of(RUN, 5)), letter_offset: 17, at: noted() };
     let letters = letters.into_iter().map(|(name, l)| (name, Message::Dead(DeadRecord::Letter(Box::new(l)))));

@@ -1,14 +1,15 @@
 //! The state machine: what a step does, and in which order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::ends::{BEATS_PER_LEASE, Ends};
 use super::follow::Arrived;
 use super::leases::Leases;
-use super::past::Search;
+use super::past::{Past, Search};
 use super::round::Round;
-use crate::common::broker::{BrokerError, Client};
+use super::unfinished::{Runs, Unfinished};
+use crate::common::broker::{BrokerError, Client, Deadline};
 use crate::common::clock::Now;
 use crate::common::outgoing::Writer;
 use crate::common::words::{ClusterName, Event, JobName, RunId, Then};
@@ -27,6 +28,9 @@ pub struct Options {
     pub name: String,
     /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
     pub lease: Duration,
+    /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
+    /// know which of their runs are not finished.
+    pub overlapping: HashSet<JobName>,
 }
 
 /// What follows from a step.
@@ -39,6 +43,11 @@ pub enum Act {
         /// The run.
         run: RunId,
     },
+    /// A run of one of the overlapping jobs is published and not finished. Those of before are told when all of
+    /// `cron-runs` was read.
+    Unfinished(Unfinished),
+    /// Those of before have all been told.
+    HistoryRead,
     /// An attempt was declared lost: what followed and the event are confirmed.
     Lost(ClusterName, Then),
     /// A call failed, for this reason; it is made again.
@@ -60,6 +69,9 @@ pub struct Tail {
     pub(super) round: Round,
     pub(super) next_round: Instant,
     pub(super) search: Option<Search>,
+    pub(super) runs: Runs,
+    /// What is still to be read for `runs`; `None` when all was.
+    history: Option<Past>,
     pub(super) writer: Writer,
     is_behind: bool,
     is_blind: bool,
@@ -80,7 +92,10 @@ fn note<T>(what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Act>) -> O
 impl Tail {
     /// One that has read nothing yet.
     pub fn new(options: Options, now: Instant) -> Self {
+        let runs = Runs::new(options.overlapping.clone());
         Self {
+            history: (!runs.is_idle()).then(Past::default),
+            runs,
             options,
             ends: Ends::new(now),
             leases: Leases::default(),
@@ -116,6 +131,9 @@ impl Tail {
         if self.forget_at <= now.mono {
             self.forget_at = now.mono + self.options.lease;
             self.leases.forget_settled(now.mono, self.options.lease * REMEMBERED);
+            if self.history.is_none() {
+                self.runs.forget(now.mono, self.options.lease * REMEMBERED);
+            }
         }
         self.go_on(client, now, leads, &mut acts);
         acts
@@ -130,6 +148,8 @@ impl Tail {
         }
         let found_back = self.find_back(client, now, by);
         note("where cron-runs goes on", found_back, acts);
+        let read = self.read_history(client, now, by, acts);
+        note("reading all of cron-runs", read, acts);
         if leads {
             self.say_beats(client, now, by, acts);
             let looked_back = self.look_back(client, now, by);
@@ -142,11 +162,46 @@ impl Tail {
         self.fetch(client, by, acts);
     }
 
+    /// Reads on, by one fetch, in what lies before where following began.
+    fn read_history(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        by: Deadline,
+        acts: &mut Vec<Act>,
+    ) -> Result<(), BrokerError> {
+        let Some(past) = self.history.as_mut().filter(|_| !self.ends.partitions().is_empty()) else {
+            return Ok(());
+        };
+        match past.read(client, &self.ends, by)? {
+            Some(events) => {
+                for event in events {
+                    self.runs.take(&event, now.mono);
+                    self.runs.deleted(&event, now.mono);
+                }
+            }
+            None => {
+                self.history = None;
+                acts.extend(self.runs.open().into_iter().map(Act::Unfinished));
+                acts.push(Act::HistoryRead);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes an event that was read from a partition and offset of `cron-runs`.
     pub(super) fn take_event(&mut self, event: &Event, at: (i32, i64), now: Now, acts: &mut Vec<Act>) {
         // One that was declared lost may end all the same, and another attempt of its run be under way.
         let is_late = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
+        if !is_late {
+            let published = self.runs.take(event, now.mono);
+            let is_known = self.history.is_none();
+            acts.extend(published.filter(|_| is_known).map(Act::Unfinished));
+        }
+        for Unfinished { job, run, .. } in self.runs.deleted(event, now.mono) {
+            acts.push(Act::Over { job: Some(job), run });
+        }
         match event {
             Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
                 acts.push(Act::Over { job: Some(job.clone()), run: attempt.run });

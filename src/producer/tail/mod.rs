@@ -16,17 +16,20 @@
 //! What does not come out as lost is looked at again, later each time. [`past`] settles what the part of `cron-runs` that
 //! was read cannot tell.
 //!
-//! All of it is a state machine, [`Tail`], stepped by its thread and by tests alike.
+//! All of it is a state machine, [`Tail`], stepped by its [`thread`] and by tests alike.
 
 pub mod ends;
 mod follow;
 pub mod leases;
 mod lost;
 mod machine;
+pub mod measures;
 pub mod past;
 mod round;
 #[cfg(test)]
 mod tests;
+pub mod thread;
+pub mod unfinished;
 pub mod verdict;
 
 pub use machine::{Act, Options, Tail};

@@ -148,6 +148,7 @@ impl Tail {
                     let AttemptRef { run, attempt } = name;
                     log::warn!("{topic}: run {run}, attempt {attempt}: its message is gone unread");
                     self.leases.settle(*name, now.mono);
+                    self.runs.end(*run, now.mono);
                     acts.push(Act::Over { job: None, run: *run });
                 }
             }

@@ -27,7 +27,7 @@ pub(super) const LEASE: u64 = 60;
 pub(super) const LEASE_AND_A_BIT: u64 = 75;
 
 pub(super) struct World {
-    broker: MemoryBroker,
+    pub(super) broker: MemoryBroker,
     pub(super) clock: Arc<ManualClock>,
     client: Box<dyn Client>,
 }
@@ -46,6 +46,11 @@ pub(super) fn of(topic: &str, partition: i32) -> TopicPartition {
 
 pub(super) fn name(run: u128) -> AttemptRef {
     AttemptRef { run: RunId(Uuid::from_u128(run)), attempt: 1 }
+}
+
+pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
+    let overlapping = overlapping.iter().map(|job| job.parse().unwrap()).collect();
+    Options { name: name.to_owned(), lease: Duration::from_secs(LEASE), overlapping }
 }
 
 impl World {
@@ -70,7 +75,7 @@ impl World {
     }
 
     pub(super) fn producer(&self, name: &str, leads: bool) -> Producer {
-        let options = Options { name: name.to_owned(), lease: Duration::from_secs(LEASE) };
+        let options = options(name, &[]);
         let tail = Tail::new(options, self.clock.monotonic());
         Producer { tail, client: self.broker.client(name), leads, acts: Vec::new() }
     }
@@ -135,6 +140,19 @@ impl World {
     fn say(&mut self, key: &str, event: &Event) {
         let partition = partition_for(key.as_bytes(), 2);
         self.write(of(topics::RUNS, partition), wire::encode(event));
+    }
+
+    /// Says that a run is published.
+    pub(super) fn note(&mut self, run: u128, place: &Place) {
+        let event = Event::Published {
+            run: name(run).run,
+            job: JobName::new("j").unwrap(),
+            cluster: ClusterName::new("c").unwrap(),
+            scheduled_at: DateTime::UNIX_EPOCH,
+            place: place.clone(),
+            at: self.clock.now(),
+        };
+        self.say("j", &event);
     }
 
     pub(super) fn claim(&mut self, run: u128, place: &Place, consumer: &str) {

@@ -4,3 +4,4 @@ mod deciding;
 mod fixture;
 mod leading;
 mod starting;
+mod thread;

@@ -1,9 +1,10 @@
 //! Where following begins, and what may be concluded from the part of `cron-runs` that was read.
 
-use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
+use super::fixture::{self, LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
 use crate::common::broker::partition_for;
 use crate::common::topics;
 use crate::common::words::Then;
+use crate::producer::tail::{Act, Tail};
 
 /// A consumer whose signs of life go to the other partition than the events of run 1.
 fn elsewhere() -> String {
@@ -128,4 +129,34 @@ fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
     standby.leads = true;
     world.pass(10 * LEASE, &mut [&mut standby]);
     assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
+}
+
+#[test]
+fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
+    let mut world = World::new();
+    for run in 1..=3 {
+        let place = world.publish(run, 0);
+        world.note(run, &place);
+    }
+    world.finish(1, Then::Done);
+    world.finish(2, Then::Retried);
+    world.pass(100 * LEASE, &mut []);
+    chatter(&mut world);
+    let mut standby = world.producer("p", false);
+    standby.tail = Tail::new(fixture::options("p", &["j"]), world.mono());
+    world.pass(5, &mut [&mut standby]);
+    assert!(began(&standby).iter().all(|offset| *offset > 0));
+    let told = |acts: &[Act]| -> Vec<u128> {
+        let run = |act: &Act| match act {
+            Act::Unfinished(unfinished) => Some(unfinished.run.0.as_u128()),
+            _ => None,
+        };
+        acts.iter().filter_map(run).collect()
+    };
+    assert_eq!(told(&standby.acts), [2, 3]);
+    assert!(standby.acts.contains(&Act::HistoryRead));
+    let place = world.publish(4, 0);
+    world.note(4, &place);
+    world.pass(5, &mut [&mut standby]);
+    assert_eq!(told(&standby.acts), [2, 3, 4], "and what another leader publishes");
 }

@@ -1,0 +1,60 @@
+//! What the tail measures.
+
+use std::time::Duration;
+
+use prometheus::{Gauge, IntCounterVec, IntGauge};
+
+use crate::common::metrics::Metrics;
+use crate::common::words::ClusterName;
+
+/// The metrics of the tail.
+#[derive(Debug, Clone)]
+pub struct TailMeasures {
+    lost: IntCounterVec,
+    failures: IntCounterVec,
+    watched: IntGauge,
+    beat_delay: Gauge,
+}
+
+impl TailMeasures {
+    /// Registers the metrics.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            lost: metrics.counters(
+                "cron_attempts_lost_total",
+                "Attempts whose consumer died or was cut off, found and passed on by this producer.",
+                &["cluster"],
+            ),
+            failures: metrics.counters(
+                "cron_runs_tail_failures_total",
+                "Calls that failed while cron-runs was followed, and are made again.",
+                &["reason"],
+            ),
+            watched: metrics.gauge(
+                "cron_leases_watched",
+                "Attempts that are under way by what cron-runs says, as this producer has read it.",
+            ),
+            beat_delay: metrics.level(
+                "cron_beat_delay_seconds",
+                "How long the leader's last beat took to be read back, or the one that is awaited takes already; 0 at a \
+                 standby. While it is large nothing is found to be lost.",
+            ),
+        }
+    }
+
+    /// An attempt was declared lost.
+    pub fn lost(&self, cluster: &ClusterName) {
+        self.lost.with_label_values(&[cluster.as_str()]).inc();
+    }
+
+    /// A call failed.
+    pub fn failed(&self, reason: &str) {
+        self.failures.with_label_values(&[reason]).inc();
+    }
+
+    /// How many attempts are under way, and how long a beat takes.
+    pub fn is_at(&self, watched: usize, beat_delay: Duration) {
+        self.watched.set(i64::try_from(watched).unwrap_or(i64::MAX));
+        self.beat_delay.set(beat_delay.as_secs_f64());
+    }
+}

@@ -1,0 +1,147 @@
+//! The thread `runs-tail`: steps the tail of `cron-runs`, and tells the timer which runs are over.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::measures::TailMeasures;
+use super::unfinished::Unfinished;
+use super::{Act, Options, Tail};
+use crate::common::bounds::RUNS_TOLD;
+use crate::common::broker::Client;
+use crate::common::clock::{Clock, Now};
+use crate::common::metrics::Beat;
+use crate::common::thread::{Joined, spawn};
+use crate::common::words::{JobName, RunId};
+
+/// Between two steps: the fetch in a step waits for something to read, so this is for brokers that answer at once.
+const PAUSE: Duration = Duration::from_millis(20);
+/// After a step in which a call failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// How often it is told from where whoever leads next must read.
+const SAY_WHERE: Duration = Duration::from_secs(10);
+
+/// What the tail tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// No attempt of the run is under way or will follow. Told of all jobs, by leader and standby alike.
+    Over {
+        /// Its job; absent where that is not known, because its message is gone.
+        job: Option<JobName>,
+        /// The run.
+        run: RunId,
+    },
+    /// A run of one of the overlapping jobs is published and not finished.
+    Unfinished(Unfinished),
+    /// All runs that were unfinished at the start have been told: only now is it known which jobs have none.
+    HistoryRead,
+    /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
+    /// read. Told every ten seconds while this producer leads.
+    ReadFrom(BTreeMap<i32, i64>),
+}
+
+/// Around the tail.
+pub struct Around {
+    /// A connection of its own.
+    pub client: Box<dyn Client>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether this producer leads. Asked before each step, which may take two seconds: `false` must come that long
+    /// before another producer may lead.
+    pub leads: Box<dyn Fn() -> bool + Send>,
+    /// What it counts.
+    pub measures: TailMeasures,
+    /// When it last came round.
+    pub beat: Beat,
+}
+
+/// The handle. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct RunsTail {
+    _stop: Sender<()>,
+    thread: Joined,
+}
+
+impl RunsTail {
+    /// Starts the thread. Whoever takes what it tells too slowly holds it up, and while it is held up it finds nothing
+    /// to be lost.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(options: Options, around: Around) -> io::Result<(Self, Receiver<Told>)> {
+        let (stop, stopped) = bounded(0);
+        let (tell, told) = bounded(RUNS_TOLD);
+        let thread = spawn("runs-tail", move || {
+            let tail = Tail::new(options, around.clock.monotonic());
+            let say_where_at = around.clock.monotonic() + SAY_WHERE;
+            Tailing { tail, around, tell, stopped, say_where_at }.run();
+        })?;
+        Ok((Self { _stop: stop, thread }, told))
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Tailing {
+    tail: Tail,
+    around: Around,
+    tell: Sender<Told>,
+    stopped: Receiver<()>,
+    say_where_at: Instant,
+}
+
+impl Tailing {
+    fn run(mut self) {
+        loop {
+            self.around.beat.touch(self.around.clock.now());
+            let leads = (self.around.leads)();
+            let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
+            let acts = self.tail.step(self.around.client.as_mut(), now, leads);
+            let mut pause = if self.tail.is_behind() { Duration::ZERO } else { PAUSE };
+            let mut news = Vec::new();
+            for act in acts {
+                match act {
+                    Act::Over { job, run } => news.push(Told::Over { job, run }),
+                    Act::Unfinished(run) => news.push(Told::Unfinished(run)),
+                    Act::HistoryRead => news.push(Told::HistoryRead),
+                    Act::Lost(cluster, _) => self.around.measures.lost(&cluster),
+                    Act::Failed(reason) => {
+                        self.around.measures.failed(reason);
+                        pause = PAUSE_AFTER_FAILURE;
+                    }
+                }
+            }
+            if leads && self.say_where_at <= now.mono {
+                self.say_where_at = now.mono + SAY_WHERE;
+                news.push(Told::ReadFrom(self.tail.must_be_read_from()));
+            }
+            self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));
+            if !news.into_iter().all(|told| self.tell(told)) {
+                return;
+            }
+            select! {
+                recv(self.stopped) -> _ => return,
+                recv(self.around.clock.alarm(pause)) -> _ => {}
+            }
+        }
+    }
+
+    /// Tells, waiting where nobody takes it. `false` when it is time to end.
+    fn tell(&self, told: Told) -> bool {
+        select! {
+            recv(self.stopped) -> _ => false,
+            send(self.tell, told) -> sent => {
+                if sent.is_err() {
+                    log::debug!("nobody asks which runs are over");
+                }
+                true
+            }
+        }
+    }
+}
