@@ -9,6 +9,8 @@ use crate::stage::play;
 
 /// Seeds of an ordinary test.
 const SEEDS: u64 = 2_000;
+/// Seeds of a long one (`scripts/test.sh --long`).
+const SEEDS_OF_A_LONG_TEST: u64 = 20_000;
 /// Seeds within which each planted bug must be found.
 const SEEDS_FOR_A_BUG: u64 = 500;
 
@@ -35,7 +37,9 @@ fn promises_hold_whatever_goes_wrong() {
         return;
     }
     let from = number("KAFKA_CRON_SEEDS_FROM").unwrap_or(0);
-    let until = from + number("KAFKA_CRON_SEEDS").unwrap_or(SEEDS);
+    let is_long = std::env::var_os("KAFKA_CRON_TEST_LONG").is_some();
+    let usual = if is_long { SEEDS_OF_A_LONG_TEST } else { SEEDS };
+    let until = from + number("KAFKA_CRON_SEEDS").unwrap_or(usual);
     let next = AtomicU64::new(from);
     let play_some = || {
         let (mut steps, mut counts) = (0, Counts::default());
