@@ -110,7 +110,7 @@ impl Timing {
 
     /// A cluster's ticks are ours from here on.
     pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
-        let revision = self.revision(start.cursor, now);
+        let (file, leader) = (self.file.revision.to_string(), self.name.clone());
         let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
         let horizon = (now - LATE).max(start.cursor);
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
@@ -125,7 +125,7 @@ impl Timing {
             under_way: 0,
         };
         let facts = start.is_gap.then(|| lost_cursor(&cluster.name, start.cursor, now)).into_iter();
-        let facts: Vec<Event> = facts.chain((number == 0).then_some(revision)).collect();
+        let facts = facts.chain([revision(&cluster.name, file, leader, start.cursor, now)]).collect();
         turn.aside(&self.file, Vec::new(), facts, Some(start.cursor));
         if let Some(at) = start.reboot {
             let jobs = self.file.of(&cluster.name).into_iter().filter(|job| job.schedule.is_reboot());
@@ -137,21 +137,17 @@ impl Timing {
     /// A new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: JobsInForce, at: DateTime<Utc>) {
         self.file = file;
-        let revision = self.revision(at, at);
         let mut gone = self.overlap.forget(&self.file);
-        for (number, cluster) in self.clusters.iter_mut().enumerate() {
+        for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
             turn.lane.swap(&self.file, at);
             let removed = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let removed = removed.map(|queued| turn.give_up(&queued.tick, &cluster.name, at));
-            let facts = removed.chain((number == 0).then(|| revision.clone())).collect();
+            let (file, leader) = (self.file.revision.to_string(), self.name.clone());
+            let facts = removed.chain([revision(&cluster.name, file, leader, at, at)]).collect();
             turn.aside(&self.file, Vec::new(), facts, Some(at));
         }
         self.count_jobs();
-    }
-
-    fn revision(&self, from: DateTime<Utc>, at: DateTime<Utc>) -> Event {
-        Event::Revision { revision: self.file.revision.to_string(), leader: self.name.clone(), from, at }
     }
 
     /// The jobs whose runs may not overlap.
@@ -349,6 +345,17 @@ fn skipped(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {
     let Tick { job, at: scheduled_at } = tick;
     let (job, cluster, scheduled_at) = (job.name.clone(), job.cluster.clone(), *scheduled_at);
     Event::Skipped { job, cluster, scheduled_at, blocked_by, at }
+}
+
+/// A job file is in force for a cluster.
+fn revision(
+    cluster: &ClusterName,
+    revision: String,
+    leader: String,
+    from: DateTime<Utc>,
+    at: DateTime<Utc>,
+) -> Event {
+    Event::Revision { cluster: cluster.clone(), revision, leader, from, at }
 }
 
 fn event(missed: &Missed, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
