@@ -1,7 +1,7 @@
 //! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
 //! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ struct Cluster {
     measures: ClusterMeasures,
     /// Ours in this term, from the moment that its start is known.
     turn: Option<Turn>,
+    /// Its jobs' overlaps cannot be decided yet: which of their runs are not finished is still being read.
+    waits_for_history: bool,
 }
 
 /// A cluster in a term of ours.
@@ -73,7 +75,11 @@ pub struct Timing {
 impl Timing {
     /// A timer that leads nothing yet.
     pub fn new(clusters: Vec<(ClusterName, ClusterMeasures)>, file: JobsInForce, name: String) -> Self {
-        let cluster = |(name, measures)| Cluster { name, measures, turn: None };
+        let overlapping = Self::overlapping(&file);
+        let cluster = |(name, measures)| {
+            let waits_for_history = overlapping.values().any(|of| *of == name);
+            Cluster { name, measures, turn: None, waits_for_history }
+        };
         let timing = Self {
             clusters: clusters.into_iter().map(cluster).collect(),
             file,
@@ -150,10 +156,10 @@ impl Timing {
         self.count_jobs();
     }
 
-    /// The jobs whose runs may not overlap.
-    pub fn overlapping(file: &JobsInForce) -> HashSet<JobName> {
+    /// The jobs whose runs may not overlap, with their clusters.
+    pub fn overlapping(file: &JobsInForce) -> HashMap<JobName, ClusterName> {
         let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        jobs.map(|job| job.name.clone()).collect()
+        jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect()
     }
 
     /// What the tail of `cron-runs` tells.
@@ -161,7 +167,9 @@ impl Timing {
         match told {
             Told::Unfinished(run) => self.overlap.published(&run.job, run.run),
             Told::Over { job, run } => self.over(job.as_ref(), *run),
-            Told::HistoryRead => {}
+            Told::HistoryRead => {
+                self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false)
+            }
             Told::ReadFrom(reads) => self.reads.clone_from(reads),
         }
     }
@@ -211,7 +219,8 @@ impl Timing {
     fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Option<Batch>> {
         let epoch = self.epoch;
         let cluster = &mut self.clusters[number];
-        let turn = cluster.turn.as_mut().filter(|turn| turn.under_way < TICK_BATCHES)?;
+        let waits = cluster.waits_for_history;
+        let turn = cluster.turn.as_mut().filter(|turn| !waits && turn.under_way < TICK_BATCHES)?;
         if let Some(aside) = turn.asides.pop_front() {
             let Aside { ticks, events, revision, .. } = &aside;
             let (ticks, events, revision) = (ticks.clone(), events.clone(), Arc::clone(revision));
