@@ -73,3 +73,21 @@ fn programs_that_are_started_before_the_broker_wait_for_it() {
     producer.stop();
     consumer.stop();
 }
+
+#[test]
+fn a_broker_that_is_silent_for_less_than_a_session_costs_no_tick_and_no_term() {
+    let own = OwnBroker::start(VERSION);
+    let world = World::on(&own.brokers());
+    let jobs = world.jobs("* * * * * *  {a}  [name=every]  {note}\n");
+    let producer = world.producer(&jobs, &["--session-timeout", "12s"]);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "4", "--session-timeout", "20s"]);
+    world.await_ledger("it works", |ledger| ticks(ledger, "every").len() >= 3);
+    own.freeze();
+    let end = Instant::now() + Duration::from_secs(10);
+    wait_until("the silence lasts", Duration::from_secs(30), || (Instant::now() >= end).then_some(()));
+    own.thaw();
+    let begun = ticks(&world.ledger(), "every").len();
+    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, "every", 1, begun + 15));
+    assert_none_twice(&ledger);
+    assert!(!producer.log().contains("term 2"), "the term ended:\n{}", producer.log());
+}
