@@ -16,11 +16,15 @@ use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::common::{logging, signals};
+use kafka_cron::producer::in_force::JobsInForce;
 use kafka_cron::producer::jobfile::{self, JobFile};
 use kafka_cron::producer::leadership::{self, Lead, Mandate};
 use kafka_cron::producer::measures::{Measures, TimerMeasures};
 use kafka_cron::producer::publisher::{self, Around, Publisher};
 use kafka_cron::producer::setup;
+use kafka_cron::producer::tail;
+use kafka_cron::producer::tail::measures::TailMeasures;
+use kafka_cron::producer::tail::thread::RunsTail;
 use kafka_cron::producer::timer::{self, Timer};
 use kafka_cron::producer::timing::Timing;
 use kafka_cron::producer::watch::{self, FileMeasures, Watch};
@@ -64,6 +68,10 @@ struct Args {
     /// The group in which producers elect their leader, and in whose name cursors are kept
     #[arg(long, env = "KAFKA_CRON_GROUP", default_value = LEADER, value_name = "NAME")]
     group: String,
+
+    /// The lease that consumers have: silence after which an attempt counts as lost
+    #[arg(long, env = "KAFKA_CRON_LEASE", default_value = "60s", value_name = "DURATION", value_parser = cli::duration)]
+    lease: Duration,
 
     /// Silence after which another producer takes over
     #[arg(long, env = "KAFKA_CRON_SESSION_TIMEOUT", default_value = "6s", value_name = "DURATION", value_parser = cli::duration)]
@@ -142,8 +150,24 @@ fn run(args: &Args) -> Result<(), Fault> {
     };
     let (watching, files) =
         Watch::start(options, &jobs, around).map_err(thread("the thread that watches the job file"))?;
-    let timing = Timing::new(counted, jobs.into());
-    let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files };
+    let file = JobsInForce::from(jobs);
+    let name = name();
+    let leads = {
+        let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
+        move || mandate.is_held(clock.monotonic())
+    };
+    let around = tail::thread::Around {
+        client: client("tail"),
+        clock: Arc::clone(&clock),
+        leads: Box::new(leads),
+        measures: TailMeasures::new(&metrics),
+        beat: beats.thread("runs-tail"),
+    };
+    let options =
+        tail::Options { name: name.clone(), lease: args.lease, overlapping: Timing::overlapping(&file) };
+    let (tailing, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
+    let timing = Timing::new(counted, file, name);
+    let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news };
     let around = timer::Around {
         clock: Arc::clone(&clock),
         mandate,
@@ -160,10 +184,11 @@ fn run(args: &Args) -> Result<(), Fault> {
     for name in ["timer", "membership", "lead"] {
         health.watch(name, beats.thread(name), STALLED);
     }
-    let ended = wait(&signals, || timer.is_over() || leading.is_over());
+    let ended = wait(&signals, || timer.is_over() || leading.is_over() || tailing.is_over());
     log::info!("ending");
     // Nothing more is begun. What is under way is confirmed, the cursors are kept, and then another one leads.
     drop(watching);
+    drop(tailing);
     drop(timer);
     drop(leading);
     drop(publishers);
@@ -175,6 +200,13 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// Where a cursor is lost, what was due longer ago than jobs' `catchup_window` by default is given up.
 const CATCH_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Our name in events: who and where, and different after each start.
+fn name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let start = uuid::Uuid::new_v4().simple().to_string();
+    format!("{host}-{}-{}", std::process::id(), &start[..6])
+}
 
 fn read_jobs(args: &Args) -> Result<JobFile, Fault> {
     let name = args.jobs.display().to_string();

@@ -256,7 +256,12 @@ impl Leadership {
             return Ok(at - now.mono);
         }
         let (Some(keep), Some(holder)) = (self.keep.take(), &self.holder) else { return Ok(COMMIT_EVERY) };
-        let commits = self.commits(&keep.cursors);
+        let mut commits = self.commits(&keep.cursors);
+        commits.extend(keep.reads.iter().map(|(partition, offset)| Commit {
+            of: TopicPartition { topic: topics::RUNS.to_owned(), partition: *partition },
+            offset: *offset,
+            metadata: String::new(),
+        }));
         let answer = client.commit(holder, &commits, now.mono + CALL);
         let refused = answer.as_ref().ok().and_then(|codes| codes.iter().flatten().next().copied());
         match (answer, refused) {

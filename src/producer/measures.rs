@@ -12,6 +12,7 @@ pub struct Measures {
     published: IntCounterVec,
     failures: IntCounterVec,
     missed: IntCounterVec,
+    skipped: IntCounterVec,
     jobs: IntGaugeVec,
     under_way: IntGaugeVec,
     stages: HistogramVec,
@@ -35,6 +36,11 @@ impl Measures {
                 "cron_ticks_missed_total",
                 "Ticks that will never be run.",
                 &["cluster", "reason"],
+            ),
+            skipped: metrics.counters(
+                "cron_ticks_skipped_total",
+                "Ticks that were not run because the run before them was not finished.",
+                &["cluster"],
             ),
             jobs: metrics.gauges("cron_jobs", "Jobs of the job file in force.", &["cluster"]),
             under_way: metrics.gauges(
@@ -61,6 +67,7 @@ impl Measures {
             lateness: self.stages.with_label_values(&[cluster, "published"]),
             failures: self.failures.clone(),
             missed: self.missed.clone(),
+            skipped: self.skipped.with_label_values(&[cluster]),
             cluster: cluster.to_owned(),
         }
     }
@@ -109,6 +116,7 @@ pub struct ClusterMeasures {
     lateness: Histogram,
     failures: IntCounterVec,
     missed: IntCounterVec,
+    skipped: IntCounter,
     cluster: String,
 }
 
@@ -122,6 +130,11 @@ impl ClusterMeasures {
     /// A batch was not confirmed.
     pub fn failed(&self, reason: &str) {
         self.failures.with_label_values(&[self.cluster.as_str(), reason]).inc();
+    }
+
+    /// A tick was skipped.
+    pub fn skipped(&self) {
+        self.skipped.inc();
     }
 
     /// Ticks will never be run.

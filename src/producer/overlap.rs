@@ -105,6 +105,16 @@ impl Overlap {
         Some(queued)
     }
 
+    /// Whether it has heard of the job.
+    pub fn knows(&self, job: &JobName) -> bool {
+        self.jobs.contains_key(job)
+    }
+
+    /// The jobs that a run blocks, for when only the run is known.
+    pub fn jobs_of(&self, run: RunId) -> Vec<JobName> {
+        self.jobs.iter().filter(|(_, runs)| runs.open.contains(&run)).map(|(job, _)| job.clone()).collect()
+    }
+
     /// A new job file: the queued ticks of jobs that are gone from it, which will never be run. Their runs go on
     /// blocking until they are over, for the job may come back.
     pub fn forget(&mut self, file: &JobsInForce) -> Vec<Queued> {

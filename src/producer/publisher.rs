@@ -10,19 +10,20 @@ use bytes::Bytes;
 use chrono::SecondsFormat;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use super::job::Overlap;
 use super::lane::Kind;
 use super::leadership::Mandate;
 use super::measures::ClusterMeasures;
 use super::setup;
 use super::timetable::Tick;
 use crate::common::bounds::TICK_BATCHES;
-use crate::common::broker::{BrokerError, Client, ErrorCode};
+use crate::common::broker::{BrokerError, Client, ErrorCode, TopicPartition};
 use crate::common::clock::Clock;
 use crate::common::http::{Fact, Health};
 use crate::common::metrics::Beat;
-use crate::common::outgoing::{Outgoing, Unwritten, Writer};
+use crate::common::outgoing::{Outgoing, Unwritten, Writer, Written};
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::{Attempt, ClusterName, Event, MissedReason};
+use crate::common::words::{Attempt, ClusterName, Event, JobName, MissedReason, Place, RunId};
 use crate::common::{topics, wire};
 
 /// Ticks of one cluster, all due, and events about those that are not run.
@@ -30,7 +31,7 @@ use crate::common::{topics, wire};
 pub struct Batch {
     /// The term in which it may be written.
     pub epoch: u64,
-    /// What of a lane it is; `None` for the ticks of a reboot.
+    /// What of a lane it is; `None` for what stands beside the lane.
     pub kind: Option<Kind>,
     /// The ticks, in the order of their instants.
     pub ticks: Vec<Tick>,
@@ -41,12 +42,14 @@ pub struct Batch {
 }
 
 /// Every tick of a cluster's oldest batch of a kind has its fate on record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {
     /// The batch's term.
     pub epoch: u64,
-    /// What of a lane it was; `None` for the ticks of a reboot.
+    /// What of a lane it was; `None` for what stands beside the lane.
     pub kind: Option<Kind>,
+    /// Runs of it that could not be published and never will be: their ticks are missed.
+    pub refused: Vec<(JobName, RunId)>,
     /// The cluster's number in the timer's list.
     pub cluster: usize,
 }
@@ -122,20 +125,27 @@ struct Publishing {
 /// How a batch ended.
 enum Ended {
     /// All of it has its fate on record.
-    Written,
+    Written {
+        /// Runs that could not be published.
+        refused: Vec<(JobName, RunId)>,
+    },
     /// Its term is over: whoever leads now finds what is missing by the cursor.
     Abandoned,
     /// We end, and Kafka is away.
     GivenUp,
 }
 
-/// The record of an event about ticks.
-fn about_a_job(event: &Event) -> Option<Outgoing> {
-    let (Event::Missed { job, .. } | Event::Skipped { job, .. } | Event::Queued { job, .. }) = event else {
-        return None;
+/// The record of an event about ticks, or about the job file.
+fn of_event(event: &Event) -> Option<Outgoing> {
+    let key = match event {
+        Event::Missed { job, .. }
+        | Event::Skipped { job, .. }
+        | Event::Queued { job, .. }
+        | Event::Published { job, .. } => job.as_str().to_owned(),
+        Event::Revision { .. } => "revision".to_owned(),
+        _ => return None,
     };
-    let key = job.as_str().to_owned().into();
-    Some(Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(event) })
+    Some(Outgoing { topic: topics::RUNS.into(), key: key.into(), value: wire::encode(event) })
 }
 
 fn is_too_large(error: &BrokerError) -> bool {
@@ -162,14 +172,14 @@ impl Publishing {
             select! {
                 recv(queue) -> batch => {
                     let Ok(batch) = batch else { return };
-                    match self.publish(&batch) {
-                        Ended::Written => {}
+                    let refused = match self.publish(&batch) {
+                        Ended::Written { refused } => refused,
                         Ended::Abandoned => continue,
                         Ended::GivenUp => return,
-                    }
+                    };
                     self.around.measures.under_way.sub(i64::try_from(batch.ticks.len()).unwrap_or(0));
                     let Batch { epoch, kind, .. } = batch;
-                    let confirmed = Confirmed { epoch, kind, cluster: self.options.number };
+                    let confirmed = Confirmed { epoch, kind, cluster: self.options.number, refused };
                     if self.around.confirmed.send(confirmed).is_err() {
                         log::debug!("the timer has ended; nobody asks what is confirmed");
                     }
@@ -202,32 +212,42 @@ impl Publishing {
             batch.ticks.iter().map(|tick| self.message(tick, &batch.revision)).collect();
         let keys = records.iter().map(|record| record.key.clone());
         let mut unconfirmed: HashMap<Bytes, &Tick> = keys.zip(&batch.ticks).collect();
-        records.extend(batch.events.iter().filter_map(about_a_job));
+        records.extend(batch.events.iter().filter_map(of_event));
         let mut wait = FIRST_WAIT;
+        let mut refused = Vec::new();
         loop {
             if !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
                 let (cluster, left) = (&self.options.cluster, records.len());
                 log::info!("{cluster}: {left} records are left to whoever leads now");
                 return Ended::Abandoned;
             }
-            let unwritten = self.write(records);
-            records = Vec::new();
+            let (written, unwritten) = self.write(records);
+            // That a run is published is on record before its tick is confirmed, where others depend on it.
+            records = written.iter().flat_map(|batch| self.published(batch, &unconfirmed)).collect();
+            let all = unwritten.is_empty();
             let mut waiting = HashMap::new();
             for Unwritten { records: left, error } in unwritten {
                 for record in left {
                     match unconfirmed.remove(&record.key) {
-                        Some(tick) if is_too_large(&error) => records.push(self.missed(tick)),
+                        Some(tick) if is_too_large(&error) => {
+                            refused.push((tick.job.name.clone(), RunId::of(&tick.job.name, tick.at)));
+                            records.push(self.missed(tick));
+                        }
                         Some(tick) => {
                             waiting.insert(record.key.clone(), tick);
                             records.push(record);
                         }
-                        None => records.push(record), // an event about a tick that is missed
+                        None => records.push(record), // an event
                     }
                 }
             }
             self.count(unconfirmed.into_values().collect());
             if records.is_empty() {
-                return Ended::Written;
+                return Ended::Written { refused };
+            }
+            if all {
+                unconfirmed = waiting;
+                continue;
             }
             unconfirmed = waiting;
             if !self.pause(&mut wait) {
@@ -238,10 +258,16 @@ impl Publishing {
         }
     }
 
-    fn write(&mut self, records: Vec<Outgoing>) -> Vec<Unwritten> {
+    fn write(&mut self, records: Vec<Outgoing>) -> (Vec<Written>, Vec<Unwritten>) {
         let Around { client, clock, .. } = &mut self.around;
         let by = clock.monotonic() + CALL;
-        let unwritten = self.writer.write(client.as_mut(), records, clock.now().timestamp_millis(), by);
+        let timestamp_ms = clock.now().timestamp_millis();
+        let mut written = Vec::new();
+        let unwritten = self.writer.write_and_tell(client.as_mut(), records, timestamp_ms, by, |batch| {
+            if *batch.to.topic == *self.topic {
+                written.push(batch);
+            }
+        });
         for Unwritten { error, .. } in &unwritten {
             self.around.measures.failed(error.word());
         }
@@ -249,7 +275,25 @@ impl Publishing {
             Some(left) => self.failed("ticks wait to be published", &left.error),
             None => self.reached(),
         }
-        unwritten
+        (written, unwritten)
+    }
+
+    /// The events for the runs of a batch that is confirmed, of jobs whose runs may not overlap.
+    fn published(&self, batch: &Written, ticks: &HashMap<Bytes, &Tick>) -> Vec<Outgoing> {
+        let at = self.around.clock.now();
+        let event = |(offset, record): (i64, &Outgoing)| {
+            let tick = ticks.get(&record.key).filter(|tick| tick.job.overlap != Overlap::Allow)?;
+            let TopicPartition { topic, partition } = batch.to.clone();
+            of_event(&Event::Published {
+                run: RunId::of(&tick.job.name, tick.at),
+                job: tick.job.name.clone(),
+                cluster: self.options.cluster.clone(),
+                scheduled_at: tick.at,
+                place: Place { topic, topic_id: batch.topic_id, partition, offset },
+                at,
+            })
+        };
+        (batch.base_offset..).zip(&batch.records).filter_map(event).collect()
     }
 
     fn message(&self, tick: &Tick, revision: &str) -> Outgoing {

@@ -13,15 +13,18 @@ use super::jobfile::JobFile;
 use super::leadership::{Act, Keep, Mandate};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
+use super::tail::thread::Told;
 use super::timing::Timing;
 use crate::common::clock::Clock;
 use crate::common::http::{Fact, Health};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::Event;
 
 /// The longest wait: the wall clock may jump, so what time it is must be asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// News of runs that are taken at a time, so that ticks never wait behind many.
+const SWARM: usize = 1_000;
 
 /// How long the next confirmation of what is under way may take at the end.
 const LAST_CONFIRMATION: Duration = Duration::from_secs(3);
@@ -41,6 +44,8 @@ pub struct Lines {
     pub keeps: Sender<Keep>,
     /// Job files that replace the present one.
     pub files: Receiver<JobFile>,
+    /// What the tail of `cron-runs` tells.
+    pub told: Receiver<Told>,
 }
 
 /// Around the timer.
@@ -72,8 +77,7 @@ impl Timer {
     pub fn start(timing: Timing, lines: Lines, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
-            Running { timing, lines, around, notes: Vec::new(), keep: None, is_suspended: false }
-                .run(&stopped);
+            Running { timing, lines, around, keep: None, is_suspended: false }.run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -88,8 +92,6 @@ struct Running {
     timing: Timing,
     lines: Lines,
     around: Around,
-    /// Events that go with a cluster's next batch.
-    notes: Vec<(usize, Event)>,
     keep: Option<Keep>,
     /// We lead, and our membership has not been proven for too long.
     is_suspended: bool,
@@ -119,8 +121,14 @@ impl Running {
                     // Nobody watches the file any more; the jobs stay as they are.
                     Err(_) => self.lines.files = crossbeam_channel::never(),
                 },
+                recv(self.lines.told) -> told => match told {
+                    Ok(told) => self.timing.told(&told),
+                    Err(_) => return,
+                },
                 recv(self.around.clock.alarm(wait)) -> _ => {}
             }
+            // News of runs come in swarms; each is cheap.
+            self.lines.told.try_iter().take(SWARM).for_each(|told| self.timing.told(&told));
         }
     }
 
@@ -157,14 +165,12 @@ impl Running {
                 self.around.health.set(CLOCK, Fact::Ready);
             }
             Act::Lane { epoch, cluster, start } => {
-                let gap = self.timing.start(*epoch, *cluster, start.clone(), self.around.clock.now());
-                self.notes.extend(gap.map(|event| (*cluster, event)));
+                self.timing.start(*epoch, *cluster, start.clone(), self.around.clock.now());
             }
             Act::End => {
                 log::info!("another producer leads, or nobody");
                 self.around.mandate.grant(0);
                 self.timing.end();
-                self.notes.clear();
                 self.keep = None;
             }
             Act::ClockBehind(by) => {
@@ -196,10 +202,9 @@ impl Running {
                 return true;
             }
             self.is_suspended = false;
-            let Some((cluster, mut batch)) = self.timing.next_batch(self.around.clock.now()) else {
+            let Some((cluster, batch)) = self.timing.next_batch(self.around.clock.now()) else {
                 return true;
             };
-            batch.events.extend(self.notes.extract_if(.., |(of, _)| *of == cluster).map(|(_, event)| event));
             if self.lines.batches[cluster].try_send(batch).is_err() {
                 log::error!("a publisher is gone; the timer ends");
                 return false;

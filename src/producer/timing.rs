@@ -1,20 +1,23 @@
 //! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
 //! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::in_force::JobsInForce;
+use super::job;
 use super::lane::{LATE, Lane, Missed, Portion};
 use super::leadership::{Keep, Start};
 use super::measures::ClusterMeasures;
+use super::overlap::{Overlap, Verdict};
 use super::publisher::{Batch, Confirmed};
+use super::tail::thread::Told;
 use super::timetable::Tick;
 use crate::common::bounds::{TICK_BATCHES, TICKS_PER_BATCH};
-use crate::common::words::{ClusterName, Event, MissedReason, RunId};
+use crate::common::words::{ClusterName, Event, JobName, MissedReason, RunId};
 
 /// One cluster as the timer sees it.
 #[derive(Debug)]
@@ -32,10 +35,23 @@ struct Turn {
     /// What was published already of what is owed, up to the instant of the take-over.
     published: HashSet<RunId>,
     published_until: DateTime<Utc>,
-    /// The instant of a reboot whose jobs are still owed their tick.
-    reboot: Option<DateTime<Utc>>,
+    /// What stands beside the lane: to be handed over, and handed over and not confirmed.
+    asides: VecDeque<Aside>,
+    asides_under_way: VecDeque<Aside>,
+    /// Instants of ticks that wait for the run before them.
+    queued: BTreeSet<DateTime<Utc>>,
     /// Batches that were handed over and are not confirmed.
     under_way: usize,
+}
+
+/// What stands beside a lane: the ticks of a reboot, one that waited for the run before it, facts for `cron-runs`.
+#[derive(Debug)]
+struct Aside {
+    ticks: Vec<Tick>,
+    events: Vec<Event>,
+    revision: Arc<str>,
+    /// The cursor stays before this until it is confirmed.
+    holds: Option<DateTime<Utc>>,
 }
 
 /// The timer's state.
@@ -43,6 +59,12 @@ struct Turn {
 pub struct Timing {
     clusters: Vec<Cluster>,
     file: JobsInForce,
+    /// Our name in events.
+    name: String,
+    /// Which runs block which jobs; known to the standby too.
+    overlap: Overlap,
+    /// From where whoever leads next must read `cron-runs`, by partition.
+    reads: BTreeMap<i32, i64>,
     /// The term; 0 while another one leads.
     epoch: u64,
     kept: Option<Keep>,
@@ -50,10 +72,17 @@ pub struct Timing {
 
 impl Timing {
     /// A timer that leads nothing yet.
-    pub fn new(clusters: Vec<(ClusterName, ClusterMeasures)>, file: JobsInForce) -> Self {
+    pub fn new(clusters: Vec<(ClusterName, ClusterMeasures)>, file: JobsInForce, name: String) -> Self {
         let cluster = |(name, measures)| Cluster { name, measures, turn: None };
-        let timing =
-            Self { clusters: clusters.into_iter().map(cluster).collect(), file, epoch: 0, kept: None };
+        let timing = Self {
+            clusters: clusters.into_iter().map(cluster).collect(),
+            file,
+            name,
+            overlap: Overlap::default(),
+            reads: BTreeMap::new(),
+            epoch: 0,
+            kept: None,
+        };
         timing.count_jobs();
         timing
     }
@@ -79,32 +108,88 @@ impl Timing {
         self.epoch
     }
 
-    /// A cluster's ticks are ours from here on. Returns what is to be recorded about a cursor that was lost.
-    pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) -> Option<Event> {
-        let cluster = self.clusters.get_mut(number).filter(|_| epoch == self.epoch)?;
+    /// A cluster's ticks are ours from here on.
+    pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
+        let revision = self.revision(start.cursor, now);
+        let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
         let horizon = (now - LATE).max(start.cursor);
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
         log::info!("{}: leading from {}", cluster.name, start.cursor);
-        let gap = start.is_gap.then(|| lost_cursor(&cluster.name, start.cursor, now));
-        cluster.turn = Some(Turn {
+        let mut turn = Turn {
             lane,
             published: start.published,
             published_until: now,
-            reboot: start.reboot,
+            asides: VecDeque::new(),
+            asides_under_way: VecDeque::new(),
+            queued: BTreeSet::new(),
             under_way: 0,
-        });
-        gap
+        };
+        let facts = start.is_gap.then(|| lost_cursor(&cluster.name, start.cursor, now)).into_iter();
+        let facts: Vec<Event> = facts.chain((number == 0).then_some(revision)).collect();
+        turn.aside(&self.file, Vec::new(), facts, Some(start.cursor));
+        if let Some(at) = start.reboot {
+            let jobs = self.file.of(&cluster.name).into_iter().filter(|job| job.schedule.is_reboot());
+            turn.aside(&self.file, jobs.map(|job| Tick { job, at }).collect(), Vec::new(), Some(at));
+        }
+        cluster.turn = Some(turn);
     }
 
     /// A new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: JobsInForce, at: DateTime<Utc>) {
         self.file = file;
-        for cluster in &mut self.clusters {
-            if let Some(turn) = &mut cluster.turn {
-                turn.lane.swap(&self.file, at);
-            }
+        let revision = self.revision(at, at);
+        let mut gone = self.overlap.forget(&self.file);
+        for (number, cluster) in self.clusters.iter_mut().enumerate() {
+            let Some(turn) = &mut cluster.turn else { continue };
+            turn.lane.swap(&self.file, at);
+            let removed = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
+            let removed = removed.map(|queued| turn.give_up(&queued.tick, &cluster.name, at));
+            let facts = removed.chain((number == 0).then(|| revision.clone())).collect();
+            turn.aside(&self.file, Vec::new(), facts, Some(at));
         }
         self.count_jobs();
+    }
+
+    fn revision(&self, from: DateTime<Utc>, at: DateTime<Utc>) -> Event {
+        Event::Revision { revision: self.file.revision.to_string(), leader: self.name.clone(), from, at }
+    }
+
+    /// The jobs whose runs may not overlap.
+    pub fn overlapping(file: &JobsInForce) -> HashSet<JobName> {
+        let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
+        jobs.map(|job| job.name.clone()).collect()
+    }
+
+    /// What the tail of `cron-runs` tells.
+    pub fn told(&mut self, told: &Told) {
+        match told {
+            Told::Unfinished(run) => self.overlap.published(&run.job, run.run),
+            Told::Over { job, run } => self.over(job.as_ref(), *run),
+            Told::HistoryRead => {}
+            Told::ReadFrom(reads) => self.reads.clone_from(reads),
+        }
+    }
+
+    /// A run is over: the tick that waited for it is published now.
+    fn over(&mut self, job: Option<&JobName>, run: RunId) {
+        let names: Vec<JobName> = match job {
+            Some(job) => self.overlap.knows(job).then(|| job.clone()).into_iter().collect(),
+            None => self.overlap.jobs_of(run),
+        };
+        for name in names {
+            let Some(queued) = self.overlap.over(&name, run) else { continue };
+            let cluster = self.clusters.iter_mut().find(|cluster| cluster.name == queued.tick.job.cluster);
+            if let Some(turn) = cluster.and_then(|cluster| cluster.turn.as_mut()) {
+                let at = queued.tick.at;
+                let revision = queued.revision;
+                turn.asides.push_back(Aside {
+                    ticks: vec![queued.tick],
+                    events: Vec::new(),
+                    revision,
+                    holds: Some(at),
+                });
+            }
+        }
     }
 
     fn count_jobs(&self) {
@@ -131,41 +216,70 @@ impl Timing {
         let epoch = self.epoch;
         let cluster = &mut self.clusters[number];
         let turn = cluster.turn.as_mut().filter(|turn| turn.under_way < TICK_BATCHES)?;
-        if let Some(ticks) = turn.of_reboot(&self.file, &cluster.name) {
-            let revision = Arc::clone(&self.file.revision);
+        if let Some(aside) = turn.asides.pop_front() {
+            let Aside { ticks, events, revision, .. } = &aside;
+            let (ticks, events, revision) = (ticks.clone(), events.clone(), Arc::clone(revision));
+            turn.asides_under_way.push_back(aside);
             turn.under_way += 1;
             cluster.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
-            return Some(Some(Batch { epoch, kind: None, ticks, events: Vec::new(), revision }));
+            return Some(Some(Batch { epoch, kind: None, ticks, events, revision }));
         }
-        let Portion { kind, mut ticks, missed, revision } = turn.lane.take(now, TICKS_PER_BATCH)?;
-        if !turn.published.is_empty() {
-            ticks.retain(|tick| !turn.published.contains(&RunId::of(&tick.job.name, tick.at)));
-            if turn.lane.cursor(now) > turn.published_until {
-                turn.published = HashSet::new();
-            }
-        }
-        if ticks.is_empty() && missed.is_empty() {
-            turn.lane.confirmed(kind);
-            return Some(None);
-        }
+        let Portion { kind, ticks, missed, revision } = turn.lane.take(now, TICKS_PER_BATCH)?;
+        let mut events: Vec<Event> = missed.iter().map(|missed| event(missed, &cluster.name, now)).collect();
         for missed in &missed {
             cluster.measures.missed(missed.count, missed.reason.word());
         }
-        let events = missed.iter().map(|missed| event(missed, &cluster.name, now)).collect();
+        let mut due = Vec::with_capacity(ticks.len());
+        for tick in ticks {
+            if turn.is_published(&tick) {
+                if tick.job.overlap != job::Overlap::Allow {
+                    self.overlap.published(&tick.job.name, RunId::of(&tick.job.name, tick.at));
+                }
+                continue;
+            }
+            match self.overlap.decide(&tick, &revision) {
+                Verdict::Publish => due.push(tick),
+                Verdict::Queue { blocked_by } => {
+                    turn.queued.insert(tick.at);
+                    events.push(queued(&tick, blocked_by, now));
+                }
+                Verdict::Skip { blocked_by } => {
+                    cluster.measures.skipped();
+                    events.push(skipped(&tick, blocked_by, now));
+                }
+            }
+        }
+        if turn.lane.cursor(now) > turn.published_until {
+            turn.published = HashSet::new();
+        }
+        if due.is_empty() && events.is_empty() {
+            turn.lane.confirmed(kind);
+            return Some(None);
+        }
         turn.under_way += 1;
-        cluster.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
-        Some(Some(Batch { epoch, kind: Some(kind), ticks, events, revision }))
+        cluster.measures.under_way.add(i64::try_from(due.len()).unwrap_or(0));
+        Some(Some(Batch { epoch, kind: Some(kind), ticks: due, events, revision }))
     }
 
     /// A batch has its fate on record.
     pub fn confirmed(&mut self, confirmed: Confirmed) {
-        let turn = self.clusters.get_mut(confirmed.cluster).filter(|_| confirmed.epoch == self.epoch);
-        if let Some(turn) = turn.and_then(|cluster| cluster.turn.as_mut()) {
+        if confirmed.epoch != self.epoch {
+            return;
+        }
+        let turn = self.clusters.get_mut(confirmed.cluster).and_then(|cluster| cluster.turn.as_mut());
+        if let Some(turn) = turn {
             turn.under_way = turn.under_way.saturating_sub(1);
             match confirmed.kind {
-                None => turn.reboot = None,
                 Some(kind) => turn.lane.confirmed(kind),
+                None => {
+                    for tick in turn.asides_under_way.pop_front().into_iter().flat_map(|aside| aside.ticks) {
+                        turn.queued.remove(&tick.at);
+                    }
+                }
             }
+        }
+        for (job, run) in confirmed.refused {
+            self.over(Some(&job), run);
         }
     }
 
@@ -178,7 +292,7 @@ impl Timing {
     pub fn keep(&mut self, now: DateTime<Utc>) -> Option<Keep> {
         let cursor = |cluster: &mut Cluster| cluster.turn.as_mut().map(|turn| turn.cursor(now));
         let cursors = self.clusters.iter_mut().map(cursor).collect::<Option<Vec<_>>>()?;
-        let keep = Keep { epoch: self.epoch, cursors };
+        let keep = Keep { epoch: self.epoch, cursors, reads: self.reads.clone() };
         (self.kept.as_ref() != Some(&keep)).then(|| self.kept.insert(keep).clone())
     }
 
@@ -192,23 +306,49 @@ impl Timing {
 }
 
 impl Turn {
-    /// The ticks of a reboot, once.
-    fn of_reboot(&mut self, file: &JobsInForce, cluster: &ClusterName) -> Option<Vec<Tick>> {
-        let at = self.reboot.filter(|_| self.under_way == 0)?;
-        let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
-        let ticks: Vec<Tick> = jobs.map(|job| Tick { job, at }).collect();
-        if ticks.is_empty() {
-            self.reboot = None;
-            return None;
+    /// Puts something beside the lane; nothing is nothing.
+    fn aside(
+        &mut self,
+        file: &JobsInForce,
+        ticks: Vec<Tick>,
+        events: Vec<Event>,
+        holds: Option<DateTime<Utc>>,
+    ) {
+        if !ticks.is_empty() || !events.is_empty() {
+            self.asides.push_back(Aside { ticks, events, revision: Arc::clone(&file.revision), holds });
         }
-        Some(ticks)
     }
 
-    /// A reboot that is still owed its tick holds the cursor back.
-    fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let cursor = self.lane.cursor(now);
-        self.reboot.map_or(cursor, |at| cursor.min(at))
+    /// A tick that waited is given up: its job is gone from the file.
+    fn give_up(&mut self, tick: &Tick, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
+        self.queued.remove(&tick.at);
+        let (from, to, count) = (tick.at, tick.at, 1);
+        let missed = Missed { job: Arc::clone(&tick.job), from, to, count, reason: MissedReason::Removed };
+        event(&missed, cluster, now)
     }
+
+    fn is_published(&self, tick: &Tick) -> bool {
+        !self.published.is_empty() && self.published.contains(&RunId::of(&tick.job.name, tick.at))
+    }
+
+    /// What stands beside the lane, or waits, holds the cursor back.
+    fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let asides = self.asides.iter().chain(&self.asides_under_way).filter_map(|aside| aside.holds);
+        let waiting = self.queued.first().map(|at| *at - TimeDelta::milliseconds(1));
+        asides.chain(waiting).fold(self.lane.cursor(now), DateTime::min)
+    }
+}
+
+fn queued(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {
+    let Tick { job, at: scheduled_at } = tick;
+    let (job, cluster, scheduled_at) = (job.name.clone(), job.cluster.clone(), *scheduled_at);
+    Event::Queued { job, cluster, scheduled_at, blocked_by, at }
+}
+
+fn skipped(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {
+    let Tick { job, at: scheduled_at } = tick;
+    let (job, cluster, scheduled_at) = (job.name.clone(), job.cluster.clone(), *scheduled_at);
+    Event::Skipped { job, cluster, scheduled_at, blocked_by, at }
 }
 
 fn event(missed: &Missed, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
@@ -229,7 +369,7 @@ fn lost_cursor(cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>)
         "{cluster}: the cursor is gone although the topic has records; what was due before {cursor} is given up"
     );
     Event::Missed {
-        job: crate::common::words::JobName::any(),
+        job: JobName::any(),
         cluster: cluster.clone(),
         from: DateTime::UNIX_EPOCH,
         to: cursor,

@@ -29,6 +29,11 @@ impl Mandate {
         self.epoch.store(epoch, Ordering::Release);
     }
 
+    /// Whether there is a term of ours at all, and it may write.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.holds(self.epoch.load(Ordering::Acquire), now)
+    }
+
     /// Whether the term may write.
     pub fn holds(&self, epoch: u64, now: Instant) -> bool {
         epoch != 0 && self.epoch.load(Ordering::Acquire) == epoch && self.standing.holds(now, self.limit)

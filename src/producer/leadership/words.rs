@@ -1,6 +1,6 @@
 //! What leadership is told, and what it says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,6 +33,8 @@ pub struct Keep {
     pub epoch: u64,
     /// The cursors, in the order of the clusters.
     pub cursors: Vec<DateTime<Utc>>,
+    /// From where whoever leads next must read `cron-runs`, by partition.
+    pub reads: BTreeMap<i32, i64>,
 }
 
 /// Where a cluster begins in a term.

@@ -30,6 +30,7 @@ struct Bench {
     standing: Standing,
     confirming: Sender<Confirmed>,
     batches: Vec<Receiver<Batch>>,
+    _news: Sender<Told>,
 }
 
 const SESSION: Duration = Duration::from_secs(3_600 * 24 * 365);
@@ -72,10 +73,11 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
     let (lead, told) = bounded(8);
     let (keep, keeps) = bounded(1);
     let (_, files) = bounded(1);
+    let (news_from, news) = bounded(1);
     let standing = Standing::new(clock.monotonic());
     standing.set(Some(clock.monotonic()));
     let beat = Beats::new(&metrics).thread("timer");
-    let lines = Lines { batches: to_publishers, confirmed, lead: told, keeps: keep, files };
+    let lines = Lines { batches: to_publishers, confirmed, lead: told, keeps: keep, files, told: news };
     let around = Around {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         mandate: Mandate::new(standing.clone(), SESSION),
@@ -83,12 +85,12 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
         health: Health::new(&metrics),
         beat: beat.clone(),
     };
-    let timer = Timer::start(Timing::new(counted, file), lines, around).unwrap();
+    let timer = Timer::start(Timing::new(counted, file, "me".to_owned()), lines, around).unwrap();
     lead.send(Arc::new(Act::Begin { epoch: 1 })).unwrap();
     for number in 0..schedules.len() {
         lead.send(Arc::new(start(1, number, now))).unwrap();
     }
-    let bench = Bench { clock, timer, beat, lead, keeps, standing, confirming, batches };
+    let bench = Bench { clock, timer, beat, lead, keeps, standing, confirming, batches, _news: news_from };
     bench.await_lead();
     bench
 }
@@ -139,7 +141,7 @@ impl Bench {
         while let Ok(batch) = self.batches[number].try_recv() {
             ticks.extend(batch.ticks.iter().map(|tick| tick.at.format("%dT%H:%M:%S").to_string()));
             let Batch { epoch, kind, .. } = batch;
-            self.confirming.send(Confirmed { epoch, kind, cluster: number }).unwrap();
+            self.confirming.send(Confirmed { epoch, kind, cluster: number, refused: Vec::new() }).unwrap();
         }
         ticks
     }
