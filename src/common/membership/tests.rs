@@ -90,5 +90,9 @@ fn a_member_that_stays_away_leaves_its_share_to_others_and_comes_back_in_time() 
         first.step(now + Duration::from_secs(30));
         second.step(now + Duration::from_secs(30));
     }
-    assert_eq!(first.share.map(|share| share.1), Some(0), "it is a member again, and the share stays where it is");
+    assert_eq!(
+        first.share.map(|share| share.1),
+        Some(0),
+        "it is a member again, and the share stays where it is"
+    );
 }
