@@ -13,7 +13,7 @@ use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::words::ClusterName;
-use kafka_cron::common::{logging, signals, topics};
+use kafka_cron::common::{identity, logging, signals, topics};
 use kafka_cron::consumer::dispatch::{Dispatch, Lines, MEMBER, Observe};
 use kafka_cron::consumer::measures::Measures;
 use kafka_cron::consumer::poll::Poll;
@@ -93,7 +93,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let _page = Page::start(bound, metrics.clone(), health.clone(), Arc::clone(&clock), beat)
         .map_err(Fault::system("the page's thread"))?;
     let measures = Measures::new(&metrics, &args.topic);
-    let consumer = name(args);
+    let consumer = identity::name(args.instance_id.as_deref());
     let group = args.group.clone().unwrap_or_else(|| args.topic.clone());
     let workers = args.workers.map_or_else(cores, usize::from);
     log::info!("{consumer}: topic {}, group {group}, {workers} workers", args.topic);
@@ -185,14 +185,6 @@ fn check(args: &Args) -> Result<ClusterName, Fault> {
             args.topic
         ))
     })
-}
-
-/// Our name in events: who and where, and different after each start.
-fn name(args: &Args) -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let who = args.instance_id.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()));
-    let start = uuid::Uuid::new_v4().simple().to_string();
-    format!("{who}-{}", &start[..6])
 }
 
 fn cores() -> usize {

@@ -15,7 +15,7 @@ use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
-use kafka_cron::common::{logging, signals};
+use kafka_cron::common::{identity, logging, signals};
 use kafka_cron::producer::in_force::JobsInForce;
 use kafka_cron::producer::jobfile::{self, JobFile};
 use kafka_cron::producer::leadership::{self, Lead, Mandate};
@@ -151,7 +151,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let (watching, files) =
         Watch::start(options, &jobs, around).map_err(thread("the thread that watches the job file"))?;
     let file = JobsInForce::from(jobs);
-    let name = name();
+    let name = identity::name(None);
     let leads = {
         let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
         move || mandate.is_held(clock.monotonic())
@@ -200,13 +200,6 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// Where a cursor is lost, what was due longer ago than jobs' `catchup_window` by default is given up.
 const CATCH_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Our name in events: who and where, and different after each start.
-fn name() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let start = uuid::Uuid::new_v4().simple().to_string();
-    format!("{host}-{}-{}", std::process::id(), &start[..6])
-}
 
 fn read_jobs(args: &Args) -> Result<JobFile, Fault> {
     let name = args.jobs.display().to_string();

@@ -9,6 +9,7 @@ pub mod duration;
 pub mod exit;
 pub mod holes;
 pub mod http;
+pub mod identity;
 pub mod logging;
 pub mod membership;
 pub mod metrics;

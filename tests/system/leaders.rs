@@ -141,3 +141,51 @@ fn reboot_jobs_run_once_when_the_first_producer_starts() {
     let ledger = world.await_ledger("5 more ticks", |ledger| ticks(ledger, "every").len() >= begun + 5);
     assert_eq!(ticks(&ledger, "boot").len(), 1, "a take-over is no reboot");
 }
+
+#[test]
+fn runs_of_a_job_do_not_overlap_where_it_says_so() {
+    let world = World::new();
+    let jobs = world.jobs(
+        "* * * * * *  {a}  [name=skips overlap=skip]   {note}; sleep 2\n\
+         */4 * * * * *  {a}  [name=queues overlap=queue]  {note}; sleep 5\n",
+    );
+    let producer = world.producer(&jobs, &[]);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
+    let ledger = world.await_ledger("several of each", |ledger| {
+        ticks(ledger, "skips").len() >= 4 && ticks(ledger, "queues").len() >= 3
+    });
+    assert_none_twice(&ledger);
+    let starts = |job: &str| -> Vec<u64> {
+        let mut starts: Vec<u64> = ledger.iter().filter(|e| e.job == job).map(|e| e.at_ms).collect();
+        starts.sort_unstable();
+        starts
+    };
+    for (job, takes_ms) in [("skips", 2_000), ("queues", 5_000)] {
+        let starts = starts(job);
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= takes_ms), "{job}: {starts:?}");
+    }
+    assert!(producer.metric("cron_ticks_skipped_total", &[]) >= 4.0);
+}
+
+#[test]
+fn the_attempts_of_a_killed_consumer_are_found_and_run_again() {
+    let world = World::new();
+    let jobs = world.jobs(
+        "*/3 * * * * *  {a}  [name=long retries=1 backoff=100ms]  {note}; test $CRON_ATTEMPT -gt 1 || sleep 600\n",
+    );
+    let lease = ["--lease", "9s"];
+    let producer = world.producer(&jobs, &lease);
+    let short = [&["--workers", "2", "--session-timeout", "6s"], &lease[..]].concat();
+    let killed = world.consumer(world.a.as_str(), &short);
+    let _retry = world.consumer(&format!("{}-retry", world.a), &short);
+    let ledger = world.await_ledger("two run", |ledger| ledger.len() >= 2);
+    killed.kill();
+    let runs: Vec<String> = ledger.iter().map(|entry| entry.run.clone()).collect();
+    let ledger = world.await_ledger("both run again", |ledger| {
+        runs.iter().all(|run| ledger.iter().any(|entry| entry.run == *run && entry.attempt == 2))
+    });
+    assert_none_twice(&ledger);
+    wait_until("both are counted", PATIENCE, || {
+        (producer.metric("cron_attempts_lost_total", &[]) >= 2.0).then_some(())
+    });
+}

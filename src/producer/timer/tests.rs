@@ -11,7 +11,7 @@ use crate::common::bounds::TICK_BATCHES;
 use crate::common::clock::ManualClock;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy};
+use crate::common::words::{ClusterName, Event, JobName, Limits, RetryPolicy};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{CatchUp, Job, Overlap};
 use crate::producer::leadership::Start;
@@ -193,13 +193,14 @@ fn a_clock_that_jumps_back_fires_no_tick_twice_and_one_that_jumps_forward_loses_
 fn a_cluster_whose_publisher_is_stuck_holds_up_no_other_and_loses_nothing() {
     let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *", "* * * * * *"]);
     let second = |s: i32| format!("01T10:{:02}:{:02}", s / 60, s % 60);
-    let expected: Vec<String> = (1..=70).map(second).collect();
-    let other = bench.ticks_until("2026-03-01T10:01:00Z", 1);
-    assert_eq!(other[..60], expected[..60]);
+    // For less than a minute, or it would be the past.
+    let expected: Vec<String> = (1..=50).map(second).collect();
+    let other = bench.ticks_until("2026-03-01T10:00:40Z", 1);
+    assert_eq!(other[..40], expected[..40]);
     assert_eq!(bench.batches[0].len(), TICK_BATCHES, "as many as may be under way");
     let mut stuck = bench.confirm(0);
-    stuck.extend(bench.ticks_until("2026-03-01T10:01:12Z", 0));
-    assert_eq!(stuck[..70], expected);
+    stuck.extend(bench.ticks_until("2026-03-01T10:00:52Z", 0));
+    assert_eq!(stuck[..50], expected);
     assert!(!bench.timer.is_over());
 }
 
@@ -236,5 +237,6 @@ fn the_cursor_says_what_is_on_record_and_a_later_term_begins_where_it_is_told() 
     bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:10Z"))).unwrap();
     bench.await_lead();
     let ticks = bench.ticks_until("2026-03-01T10:00:25Z", 0);
-    assert_eq!((ticks[0].as_str(), ticks.len()), ("01T10:00:11", 15));
+    let expected: Vec<String> = (11..=25).map(|second| format!("01T10:00:{second}")).collect();
+    assert_eq!(ticks[..15], expected);
 }
