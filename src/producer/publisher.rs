@@ -216,10 +216,16 @@ impl Publishing {
         let mut wait = FIRST_WAIT;
         let mut refused = Vec::new();
         loop {
-            if !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
+            // A membership that is not proven at present may be again, in the same term.
+            while !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
                 let (cluster, left) = (&self.options.cluster, records.len());
-                log::info!("{cluster}: {left} records are left to whoever leads now");
-                return Ended::Abandoned;
+                if !self.around.mandate.is_present(batch.epoch) {
+                    log::info!("{cluster}: {left} records are left to whoever leads now");
+                    return Ended::Abandoned;
+                }
+                if !self.pause(&mut wait) {
+                    return Ended::GivenUp;
+                }
             }
             let (written, unwritten) = self.write(records);
             // That a run is published is on record before its tick is confirmed, where others depend on it.

@@ -1,7 +1,7 @@
 //! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
 //! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ struct Cluster {
     measures: ClusterMeasures,
     /// Ours in this term, from the moment that its start is known.
     turn: Option<Turn>,
+    /// Its jobs' overlaps cannot be decided yet: which of their runs are not finished is still being read.
+    waits_for_history: bool,
 }
 
 /// A cluster in a term of ours.
@@ -73,7 +75,11 @@ pub struct Timing {
 impl Timing {
     /// A timer that leads nothing yet.
     pub fn new(clusters: Vec<(ClusterName, ClusterMeasures)>, file: JobsInForce, name: String) -> Self {
-        let cluster = |(name, measures)| Cluster { name, measures, turn: None };
+        let overlapping = Self::overlapping(&file);
+        let cluster = |(name, measures)| {
+            let waits_for_history = overlapping.values().any(|of| *of == name);
+            Cluster { name, measures, turn: None, waits_for_history }
+        };
         let timing = Self {
             clusters: clusters.into_iter().map(cluster).collect(),
             file,
@@ -110,7 +116,7 @@ impl Timing {
 
     /// A cluster's ticks are ours from here on.
     pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
-        let revision = self.revision(start.cursor, now);
+        let (file, leader) = (self.file.revision.to_string(), self.name.clone());
         let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
         let horizon = (now - LATE).max(start.cursor);
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
@@ -125,7 +131,7 @@ impl Timing {
             under_way: 0,
         };
         let facts = start.is_gap.then(|| lost_cursor(&cluster.name, start.cursor, now)).into_iter();
-        let facts: Vec<Event> = facts.chain((number == 0).then_some(revision)).collect();
+        let facts = facts.chain([revision(&cluster.name, file, leader, start.cursor, now)]).collect();
         turn.aside(&self.file, Vec::new(), facts, Some(start.cursor));
         if let Some(at) = start.reboot {
             let jobs = self.file.of(&cluster.name).into_iter().filter(|job| job.schedule.is_reboot());
@@ -137,27 +143,23 @@ impl Timing {
     /// A new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: JobsInForce, at: DateTime<Utc>) {
         self.file = file;
-        let revision = self.revision(at, at);
         let mut gone = self.overlap.forget(&self.file);
-        for (number, cluster) in self.clusters.iter_mut().enumerate() {
+        for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
             turn.lane.swap(&self.file, at);
             let removed = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let removed = removed.map(|queued| turn.give_up(&queued.tick, &cluster.name, at));
-            let facts = removed.chain((number == 0).then(|| revision.clone())).collect();
+            let (file, leader) = (self.file.revision.to_string(), self.name.clone());
+            let facts = removed.chain([revision(&cluster.name, file, leader, at, at)]).collect();
             turn.aside(&self.file, Vec::new(), facts, Some(at));
         }
         self.count_jobs();
     }
 
-    fn revision(&self, from: DateTime<Utc>, at: DateTime<Utc>) -> Event {
-        Event::Revision { revision: self.file.revision.to_string(), leader: self.name.clone(), from, at }
-    }
-
-    /// The jobs whose runs may not overlap.
-    pub fn overlapping(file: &JobsInForce) -> HashSet<JobName> {
+    /// The jobs whose runs may not overlap, with their clusters.
+    pub fn overlapping(file: &JobsInForce) -> HashMap<JobName, ClusterName> {
         let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        jobs.map(|job| job.name.clone()).collect()
+        jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect()
     }
 
     /// What the tail of `cron-runs` tells.
@@ -165,7 +167,9 @@ impl Timing {
         match told {
             Told::Unfinished(run) => self.overlap.published(&run.job, run.run),
             Told::Over { job, run } => self.over(job.as_ref(), *run),
-            Told::HistoryRead => {}
+            Told::HistoryRead => {
+                self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false)
+            }
             Told::ReadFrom(reads) => self.reads.clone_from(reads),
         }
     }
@@ -215,7 +219,8 @@ impl Timing {
     fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Option<Batch>> {
         let epoch = self.epoch;
         let cluster = &mut self.clusters[number];
-        let turn = cluster.turn.as_mut().filter(|turn| turn.under_way < TICK_BATCHES)?;
+        let waits = cluster.waits_for_history;
+        let turn = cluster.turn.as_mut().filter(|turn| !waits && turn.under_way < TICK_BATCHES)?;
         if let Some(aside) = turn.asides.pop_front() {
             let Aside { ticks, events, revision, .. } = &aside;
             let (ticks, events, revision) = (ticks.clone(), events.clone(), Arc::clone(revision));
@@ -349,6 +354,17 @@ fn skipped(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {
     let Tick { job, at: scheduled_at } = tick;
     let (job, cluster, scheduled_at) = (job.name.clone(), job.cluster.clone(), *scheduled_at);
     Event::Skipped { job, cluster, scheduled_at, blocked_by, at }
+}
+
+/// A job file is in force for a cluster.
+fn revision(
+    cluster: &ClusterName,
+    revision: String,
+    leader: String,
+    from: DateTime<Utc>,
+    at: DateTime<Utc>,
+) -> Event {
+    Event::Revision { cluster: cluster.clone(), revision, leader, from, at }
 }
 
 fn event(missed: &Missed, cluster: &ClusterName, now: DateTime<Utc>) -> Event {

@@ -237,6 +237,7 @@ fn leaders() -> Vec<(&'static str, Message)> {
         at: noted(),
     };
     let revision = Event::Revision {
+        cluster: cluster(),
         revision: "0123456789ab".to_owned(),
         leader: leader(),
         from: at("2026-11-23T16:59:59.750Z"),

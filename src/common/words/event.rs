@@ -158,8 +158,10 @@ pub enum Event {
         /// When it was written.
         at: DateTime<Utc>,
     },
-    /// A job file came in force at the leader. Key: `revision`.
+    /// A job file came in force at the leader, for one cluster. Key: `revision`.
     Revision {
+        /// The cluster.
+        cluster: ClusterName,
         /// The first 12 hexadecimal digits of a hash of its content.
         revision: String,
         /// The producer that leads.

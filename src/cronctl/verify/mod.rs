@@ -136,7 +136,7 @@ pub fn verify(
     asked: Asked,
     now: DateTime<Utc>,
 ) -> Result<Report, NoVerdict> {
-    let reign = period::reign(client)?;
+    let reign = period::reign(client, clusters)?;
     let begins = period::begins(client, clusters, &reign)?;
     let Some(since) = asked.since.or(begins.since) else {
         return Err(NoVerdict::Period(

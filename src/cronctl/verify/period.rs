@@ -12,16 +12,17 @@ use crate::cronctl::instant::shown;
 /// The key of `revision` events.
 const REVISION: &[u8] = b"revision";
 
-/// Which job file was in force when, as far as `cron-runs` says.
+/// Which job file was in force when for these clusters, as far as `cron-runs` says.
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
-pub fn reign(client: &mut dyn Client) -> Result<Reign, BrokerError> {
+pub fn reign(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<Reign, BrokerError> {
     let mut reign = Reign::default();
     scan(client, topics::RUNS, |_, record| {
         if record.key.as_deref() == Some(REVISION)
-            && let Some(Ok(Event::Revision { revision, from, .. })) =
+            && let Some(Ok(Event::Revision { cluster, revision, from, .. })) =
                 record.value.as_deref().map(wire::decode_event)
+            && clusters.contains(&cluster)
         {
             reign.take(&revision, from);
         }

@@ -29,6 +29,11 @@ impl Mandate {
         self.epoch.store(epoch, Ordering::Release);
     }
 
+    /// Whether the term is the present one, proven or not.
+    pub fn is_present(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch
+    }
+
     /// Whether there is a term of ours at all, and it may write.
     pub fn is_held(&self, now: Instant) -> bool {
         self.holds(self.epoch.load(Ordering::Acquire), now)

@@ -1,6 +1,6 @@
 //! The state machine: what a step does, and in which order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::ends::{BEATS_PER_LEASE, Ends};
@@ -29,8 +29,8 @@ pub struct Options {
     /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
     pub lease: Duration,
     /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
-    /// know which of their runs are not finished.
-    pub overlapping: HashSet<JobName>,
+    /// know which of their runs are not finished. With their clusters.
+    pub overlapping: HashMap<JobName, ClusterName>,
 }
 
 /// What follows from a step.

@@ -3,12 +3,12 @@
 //! A run begins with `published` and is over with the end of an attempt that no other follows. The two lie in different
 //! partitions of `cron-runs` and are read in either order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::common::words::{Event, JobName, Place, RunId, Then};
+use crate::common::words::{ClusterName, Event, JobName, Place, RunId, Then};
 
 /// A run that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub struct Unfinished {
 /// What is known of the runs of those jobs.
 #[derive(Debug, Default)]
 pub struct Runs {
-    jobs: HashSet<JobName>,
+    /// Jobs and their clusters: names are unique within one job file, and others may stand on the same Kafka.
+    jobs: HashMap<JobName, ClusterName>,
     open: HashMap<RunId, Open>,
     /// Runs that were over before they were read to be published, and when that was read.
     over: HashMap<RunId, Instant>,
@@ -39,7 +40,7 @@ struct Open {
 
 impl Runs {
     /// Of these jobs.
-    pub fn new(jobs: HashSet<JobName>) -> Self {
+    pub fn new(jobs: HashMap<JobName, ClusterName>) -> Self {
         Self { jobs, open: HashMap::new(), over: HashMap::new() }
     }
 
@@ -51,7 +52,9 @@ impl Runs {
     /// Takes an event that was read at `now`. Returns the run that it publishes, where that is not known to be over.
     pub fn take(&mut self, event: &Event, now: Instant) -> Option<Unfinished> {
         match event {
-            Event::Published { run, job, scheduled_at, place, .. } if self.jobs.contains(job) => {
+            Event::Published { run, job, cluster, scheduled_at, place, .. }
+                if self.jobs.get(job) == Some(cluster) =>
+            {
                 if self.over.contains_key(run) || self.open.contains_key(run) {
                     return None;
                 }
@@ -66,8 +69,8 @@ impl Runs {
                     open.is_claimed = true;
                 }
             }
-            Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. }
-                if self.jobs.contains(job) =>
+            Event::Finished { attempt, job, cluster, then: Then::Done | Then::Dead, .. }
+                if self.jobs.get(job) == Some(cluster) =>
             {
                 self.end(attempt.run, now);
             }
@@ -156,7 +159,7 @@ mod tests {
 
     fn check(events: &[Event], expected: &[u128]) {
         let now = Instant::now();
-        let mut runs = Runs::new(HashSet::from(["j".parse().unwrap()]));
+        let mut runs = Runs::new(HashMap::from([("j".parse().unwrap(), "c".parse().unwrap())]));
         for event in events {
             runs.take(event, now);
             runs.deleted(event, now);

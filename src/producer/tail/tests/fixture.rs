@@ -49,7 +49,8 @@ pub(super) fn name(run: u128) -> AttemptRef {
 }
 
 pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
-    let overlapping = overlapping.iter().map(|job| job.parse().unwrap()).collect();
+    let overlapping =
+        overlapping.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect();
     Options { name: name.to_owned(), lease: Duration::from_secs(LEASE), overlapping }
 }
 
