@@ -5,10 +5,14 @@
 //! The cursor of a cluster says: every tick due up to this instant has its fate on record. It is a committed offset
 //! (milliseconds since the epoch) of the group `cron-leader` on partition 0 of the cluster's topic, so that the broker
 //! refuses a leader that has been replaced. Start, restart, outage and fail-over are this one way: read the cursors,
-//! commit them in our own name, read what is published already, begin.
+//! commit them in our own name, read what is published already, begin. Before all that, a producer
+//! whose clock is far from the broker's lets others lead.
 
 mod cursor;
 mod mandate;
+mod skew;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod words;
 
@@ -20,7 +24,7 @@ use chrono::{DateTime, Utc};
 use self::cursor::{Found, Judged, judge};
 pub use self::mandate::Mandate;
 pub use self::thread::{Lead, Lines};
-pub use self::words::{Act, Keep, Now, Options, Start};
+pub use self::words::{Act, Keep, Now, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Holder, Position, TopicPartition};
 use crate::common::membership::Change;
 use crate::common::scan::scan;
@@ -35,6 +39,9 @@ const MARGIN_MS: i64 = 60_000;
 
 /// How often cursors are committed while they move.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a producer whose clock is off looks whether it still is. Each time that it is, its [`REST`] starts anew.
+const LOOK_AGAIN: Duration = Duration::from_secs(REST.as_secs() / 2);
 
 /// Who leads, as seen from one producer.
 #[derive(Debug)]
@@ -51,6 +58,10 @@ pub struct Leadership {
     keep: Option<Keep>,
     next_commit: Option<Instant>,
     reboot: Option<DateTime<Utc>>,
+    /// In this term our clock was compared with the broker's.
+    clock_is_known: bool,
+    /// Our clock was off; when to look again.
+    look_again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -78,6 +89,8 @@ impl Leadership {
             keep: None,
             next_commit: None,
             reboot: None,
+            clock_is_known: false,
+            look_again: None,
         }
     }
 
@@ -107,6 +120,7 @@ impl Leadership {
         self.alone = first && *alone;
         self.epoch += 1;
         self.stage = Stage::TakingOver;
+        self.clock_is_known = false;
         self.keep = None;
         ended
     }
@@ -130,7 +144,7 @@ impl Leadership {
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> (Vec<Act>, Duration) {
         let mut acts = Vec::new();
         let done = match std::mem::replace(&mut self.stage, Stage::Standby) {
-            Stage::Standby => Ok(COMMIT_EVERY),
+            Stage::Standby => self.stand_by(client, now, &mut acts),
             Stage::TakingOver => self.take_over(client, now, &mut acts),
             Stage::Reading(clusters) => Ok(self.read(client, clusters, &mut acts)),
             Stage::Leading => {
@@ -166,6 +180,33 @@ impl Leadership {
         self.options.clusters.iter().map(of).collect()
     }
 
+    /// Nothing to do, unless our clock was off when the lead was offered to us.
+    fn stand_by(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) -> Result<Duration, BrokerError> {
+        match self.look_again {
+            Some(at) if now.mono >= at => self.clock_is_off(client, "", now, acts).map(|_| COMMIT_EVERY),
+            _ => Ok(COMMIT_EVERY),
+        }
+    }
+
+    fn clock_is_off(
+        &mut self,
+        client: &mut dyn Client,
+        name: &str,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) -> Result<bool, BrokerError> {
+        let skew = skew::measure(client, name, now, now.mono + CALL)?;
+        let is_off = skew.is_some_and(|skew| skew.abs() > skew::MOST);
+        acts.extend(skew.map(|skew| if is_off { Act::ClockOff(skew) } else { Act::Clock(skew) }));
+        self.look_again = is_off.then(|| now.mono + LOOK_AGAIN);
+        Ok(is_off)
+    }
+
     /// Reads the cursors, judges each, and commits them in our name: from here on a former leader is refused.
     fn take_over(
         &mut self,
@@ -175,6 +216,13 @@ impl Leadership {
     ) -> Result<Duration, BrokerError> {
         self.stage = Stage::TakingOver;
         let Some(holder) = self.holder.clone() else { return Ok(COMMIT_EVERY) };
+        if !self.clock_is_known && self.clock_is_off(client, &holder.member_id, now, acts)? {
+            // Whether our start was a reboot is asked again when our clock is well.
+            self.first |= self.alone;
+            self.end();
+            return Ok(LOOK_AGAIN);
+        }
+        self.clock_is_known = true;
         let by = now.mono + CALL;
         let of = self.cursors_of();
         let committed = client.committed(&holder.group, &of, by)?;

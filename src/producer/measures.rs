@@ -1,7 +1,9 @@
 //! What a producer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
-use chrono::{DateTime, Utc};
-use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use chrono::{DateTime, TimeDelta, Utc};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use crate::common::metrics::{LATENESS_SECONDS, Metrics};
 use crate::common::words::ClusterName;
@@ -78,6 +80,7 @@ impl Measures {
 pub struct TimerMeasures {
     /// 1 while we lead.
     pub leader: IntGauge,
+    skew: Gauge,
     cursors: GaugeVec,
     clusters: Vec<ClusterName>,
 }
@@ -87,6 +90,10 @@ impl TimerMeasures {
     pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
         Self {
             leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
+            skew: metrics.level(
+                "cron_clock_skew_seconds",
+                "How far our clock was ahead of the broker's when we last were to lead.",
+            ),
             cursors: metrics.levels(
                 "cron_cursor_seconds",
                 "Every tick due up to this instant has its fate on record; seconds since the epoch.",
@@ -94,6 +101,11 @@ impl TimerMeasures {
             ),
             clusters: clusters.to_vec(),
         }
+    }
+
+    /// Our clock was compared with the broker's.
+    pub fn skew(&self, ahead: TimeDelta) {
+        self.skew.set(ahead.as_seconds_f64());
     }
 
     /// These cursors are committed.

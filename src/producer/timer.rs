@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::jobfile::JobFile;
@@ -176,6 +177,20 @@ impl Running {
             Act::ClockBehind(by) => {
                 log::error!("a cursor lies {} s ahead of our clock: a host's clock is wrong", by.as_secs());
                 let why = format!("a cursor lies {} s ahead of our clock", by.as_secs());
+                self.around.health.set(CLOCK, Fact::NotReady(why));
+            }
+            Act::Clock(skew) => {
+                self.around.measures.skew(*skew);
+                self.around.health.set(CLOCK, Fact::Ready);
+            }
+            Act::ClockOff(skew) => {
+                self.around.measures.skew(*skew);
+                let seconds = skew.abs().num_seconds();
+                let side = if *skew > TimeDelta::zero() { "ahead of" } else { "behind" };
+                log::error!(
+                    "our clock is {seconds} s {side} the broker's: we do not lead until it is set right"
+                );
+                let why = format!("our clock is {seconds} s {side} the broker's");
                 self.around.health.set(CLOCK, Fact::NotReady(why));
             }
             Act::Kept(cursors) => self.around.measures.kept(cursors),

@@ -110,31 +110,42 @@ impl World {
 
     /// A producer of this world's clusters.
     pub fn producer(&self, jobs: &Path, more: &[&str]) -> Program {
+        self.producer_with(jobs, more, &[])
+    }
+
+    /// A producer with more in its environment.
+    pub fn producer_with(&self, jobs: &Path, more: &[&str], environment: &Environment) -> Program {
         let clusters = format!("{},{}", self.a, self.b);
         let jobs = jobs.display().to_string();
         // Producers of other tests are none of ours.
         let group = format!("leader-{}", self.a);
         let args = [jobs.as_str(), "--clusters", &clusters, "--replication-factor", "1", "--group", &group];
         let args = [&args, more].concat();
-        self.program(env!("CARGO_BIN_EXE_producer"), "producer", &args, None)
+        self.program(env!("CARGO_BIN_EXE_producer"), "producer", &args, None, environment)
     }
 
     /// A consumer of a topic.
     pub fn consumer(&self, topic: &str, more: &[&str]) -> Program {
         let args = [&["--topic", topic], more].concat();
-        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None)
+        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None, &[])
     }
 
     /// A consumer whose log goes elsewhere: into a pipe that nobody reads.
     pub fn consumer_with(&self, topic: &str, more: &[&str], stderr: Stdio) -> Program {
         let args = [&["--topic", topic], more].concat();
-        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, Some(stderr))
+        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, Some(stderr), &[])
     }
 
     /// Runs `cronctl` to its end: exit code, stdout, stderr.
     pub fn cronctl(&self, args: &[&str]) -> (i32, String, String) {
+        self.cronctl_with(args, &[])
+    }
+
+    /// As [`Self::cronctl`], with more in its environment.
+    pub fn cronctl_with(&self, args: &[&str], environment: &Environment) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cronctl"));
-        let output = command.args(args).env("KAFKA_BROKERS", &self.brokers).output().unwrap();
+        command.args(args).env("KAFKA_BROKERS", &self.brokers).envs(environment.iter().cloned());
+        let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
@@ -144,18 +155,29 @@ impl World {
         connect(&self.brokers).client("test")
     }
 
-    fn program(&self, path: &str, name: &str, args: &[&str], stderr: Option<Stdio>) -> Program {
+    fn program(
+        &self,
+        path: &str,
+        name: &str,
+        args: &[&str],
+        stderr: Option<Stdio>,
+        environment: &Environment,
+    ) -> Program {
         let port = free_port();
         let log = self.dir.path().join(format!("{}.log", unique(name)));
         let mut command = Command::new(path);
         command.args(args).args(["--metrics-addr", &format!("127.0.0.1:{port}")]);
         command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_CRON_LOG_LEVEL", "debug");
+        command.envs(environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(stderr.unwrap_or_else(|| File::create(&log).unwrap().into()));
         let child = command.spawn().unwrap();
         Program { child, log, port, name: name.to_owned(), ended: None }
     }
 }
+
+/// Variables and their values.
+pub type Environment = [(&'static str, String)];
 
 /// A program under way.
 pub struct Program {

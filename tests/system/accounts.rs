@@ -3,30 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::broker::{ProduceBatch, Record, TopicPartition};
 use kafka_cron::common::wire;
 use kafka_cron::common::words::{Attempt, RunId};
 use kafka_cron::producer::jobfile;
 use serde_json::Value;
 
-use crate::checks::{complete, ticks};
+use crate::checks::{complete, ticks, verify};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::{soon, unique, wait_until};
 
 /// A second partition may be a tick or two ahead of the first.
 const BEHIND: TimeDelta = TimeDelta::seconds(3);
-
-/// What `cronctl verify` says about a period: its exit code and its report.
-fn verify(world: &World, jobs: &Path, since: DateTime<Utc>, until: DateTime<Utc>) -> (i32, Value) {
-    let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let (jobs, clusters) = (jobs.display().to_string(), format!("{},{}", world.a, world.b));
-    let (since, until) = (instant(since), instant(until));
-    let period = ["--since", &since, "--until", &until, "--json"];
-    let (code, out, err) =
-        world.cronctl(&[&["verify", jobs.as_str(), "--clusters", &clusters], &period[..]].concat());
-    (code, serde_json::from_str(&out).unwrap_or_else(|why| panic!("{why}: {out}{err}")))
-}
 
 /// Publishes the run of a job's tick once more, for another instant.
 fn publish(world: &World, jobs: &Path, job: &str, at: DateTime<Utc>) {

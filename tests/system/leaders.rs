@@ -2,21 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::checks::{assert_none_twice, complete, ticks};
+use crate::checks::{assert_none_twice, await_leader, complete, leads, ticks};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::wait_until;
 
 const EVERY: &str = "* * * * * *  {a}  [name=every]  {note}\n";
-
-fn leads(producer: &Program) -> bool {
-    producer.metric("cron_leader", &[]) == 1.0
-}
-
-fn await_leader(producer: &Program) -> Duration {
-    let began = Instant::now();
-    wait_until("it leads", PATIENCE, || leads(producer).then_some(()));
-    began.elapsed()
-}
 
 /// Two producers of which the first leads, and a consumer.
 fn two_producers(world: &World, jobs: &str) -> (Program, Program, Program) {

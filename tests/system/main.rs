@@ -7,6 +7,8 @@
 //! - `endings`: how programs and commands end.
 //! - `leaders`: several producers, what was due while none ran, a changed job file.
 //! - `outages`: Kafka away.
+//! - `chaos`: programs and Kafka killed again and again, under load.
+//! - `clocks`: wall clocks that jump, run fast, or are wrong.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
 
@@ -18,9 +20,13 @@ mod support;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod checks;
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod clocks;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]

@@ -47,6 +47,15 @@ enum State {
     Fenced,
 }
 
+/// Why we are about to leave.
+#[derive(Debug, Clone, Copy)]
+enum Leaving {
+    /// To come back at once, under another id.
+    ToJoinAsNew,
+    /// To let others have our share for so long.
+    For(Duration),
+}
+
 /// A member of a group.
 #[derive(Debug)]
 pub struct Member {
@@ -57,7 +66,9 @@ pub struct Member {
     share: Vec<Owned>,
     /// The generation of the share: while a later one is still being shared out, it is older than `generation`.
     share_generation: i32,
-    as_new: bool,
+    leaving: Option<Leaving>,
+    /// Outside of the group by our own wish until then.
+    away_until: Option<Instant>,
     /// When the last request was sent whose answer proved that we are a member.
     proven: Option<Instant>,
     failures: u32,
@@ -70,6 +81,9 @@ pub struct Member {
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY_WHILE_MISSING: Duration = Duration::from_millis(500);
 
+/// How long a member that stays away does not come round at most: its thread is watched.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
 impl Member {
     /// One that has not joined yet.
     pub fn new(options: Options) -> Self {
@@ -80,7 +94,8 @@ impl Member {
             generation: -1,
             share: Vec::new(),
             share_generation: -1,
-            as_new: false,
+            leaving: None,
+            away_until: None,
             proven: None,
             failures: 0,
             shared_out: None,
@@ -98,15 +113,31 @@ impl Member {
     /// connection that was given up, and only a new id makes the coordinator refuse it. Joining with the old one
     /// returns the same generation in a stable group and fences nothing.
     pub fn join_as_new(&mut self) {
-        self.as_new = true;
+        self.leaving.get_or_insert(Leaving::ToJoinAsNew);
+    }
+
+    /// Leave with the next step, and stay out of the group for so long: whoever finds that it must not do what its
+    /// share asks for lets others do it.
+    pub fn stay_away(&mut self, rest: Duration) {
+        self.leaving = Some(Leaving::For(rest));
     }
 
     /// Makes the next step and says what changed, and after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
-        if self.as_new {
-            self.as_new = false;
-            self.leave(client, now);
+        match self.leaving.take() {
+            Some(Leaving::ToJoinAsNew) => self.leave(client, now),
+            Some(Leaving::For(rest)) => {
+                let was_member = self.generation >= 0;
+                self.leave(client, now);
+                self.away_until = Some(now + rest);
+                return (was_member.then_some(Change::Lost), LONGEST_REST);
+            }
+            None => {}
         }
+        if let Some(until) = self.away_until.filter(|until| now < *until) {
+            return (None, LONGEST_REST.min(until - now));
+        }
+        self.away_until = None;
         match self.state {
             State::Fenced => (None, Duration::from_secs(3600)),
             State::Outside => self.join(client, now),

@@ -65,3 +65,34 @@ fn a_member_that_was_not_told_its_share_asks_again() {
         }
     }
 }
+
+#[test]
+fn a_member_that_stays_away_leaves_its_share_to_others_and_comes_back_in_time() {
+    let broker = MemoryBroker::stepped(Arc::new(SystemClock));
+    let now = SystemClock.monotonic();
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 1, replication_factor: 1, settings: vec![] };
+    broker.client("test").create_topic(&spec, now + Duration::from_secs(1)).unwrap();
+    let (mut first, mut second) = (Joining::new(&broker, "first"), Joining::new(&broker, "second"));
+    first.step(now);
+    assert_eq!(first.share, Some((1, 1)));
+    first.member.stay_away(Duration::from_secs(30));
+    let (change, _) = first.member.step(first.client.as_mut(), now);
+    assert_eq!((change, first.member.proven()), (Some(Change::Lost), None));
+    second.step(now);
+    assert_eq!(second.share.map(|share| share.1), Some(1), "another one has it at once");
+    for after in [0, 15, 29] {
+        let (change, wait) = first.member.step(first.client.as_mut(), now + Duration::from_secs(after));
+        assert_eq!(change, None, "after {after} s");
+        assert!(!wait.is_zero() && wait <= Duration::from_secs(1), "its thread comes round");
+    }
+    first.share = None;
+    for _ in 0..10 {
+        first.step(now + Duration::from_secs(30));
+        second.step(now + Duration::from_secs(30));
+    }
+    assert_eq!(
+        first.share.map(|share| share.1),
+        Some(0),
+        "it is a member again, and the share stays where it is"
+    );
+}

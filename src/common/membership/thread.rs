@@ -16,6 +16,7 @@ use crate::common::thread::{Joined, spawn};
 #[derive(Debug)]
 enum Ask {
     JoinAsNew,
+    StayAway(Duration),
 }
 
 /// The handle. Dropping it leaves the group and ends the thread; the field order matters for that.
@@ -52,7 +53,16 @@ impl Membership {
 
     /// Has the member leave and come back under a new member id, see [`Member::join_as_new`]. Returns at once.
     pub fn join_as_new(&self) {
-        match self.asks.try_send(Ask::JoinAsNew) {
+        self.ask(Ask::JoinAsNew);
+    }
+
+    /// Has the member leave, and stay away for so long, see [`Member::stay_away`]. Returns at once.
+    pub fn stay_away(&self, rest: Duration) {
+        self.ask(Ask::StayAway(rest));
+    }
+
+    fn ask(&self, ask: Ask) {
+        match self.asks.try_send(ask) {
             // Full: the same is asked for already. Disconnected: the thread ends, and with it the membership.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
@@ -84,6 +94,7 @@ fn run(
         select! {
             recv(asked) -> ask => match ask {
                 Ok(Ask::JoinAsNew) => member.join_as_new(),
+                Ok(Ask::StayAway(rest)) => member.stay_away(rest),
                 Err(_) => return,
             },
             recv(clock.alarm(wait)) -> _ => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::{Act, Keep, Leadership, Now, Options};
+use super::{Act, Keep, Leadership, Now, Options, REST};
 use crate::common::broker::Client;
 use crate::common::clock::Clock;
 use crate::common::membership::{Change, Membership};
@@ -69,6 +69,9 @@ fn run(
         beat.touch(clock.now());
         let now = Now { wall: clock.now(), mono: clock.monotonic() };
         let (acts, wait) = leadership.step(client, now);
+        if acts.iter().any(|act| matches!(act, Act::ClockOff(_))) {
+            lines.membership.stay_away(REST);
+        }
         if !acts.into_iter().all(|act| tell(lines, act)) {
             return;
         }

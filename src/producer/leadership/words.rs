@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::common::broker::BrokerError;
 use crate::common::words::{ClusterName, RunId};
@@ -50,6 +50,9 @@ pub struct Start {
     pub is_gap: bool,
 }
 
+/// How long a producer whose clock is off stays out of the group before it tries again.
+pub const REST: Duration = Duration::from_secs(30);
+
 /// What follows from a step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {
@@ -73,6 +76,10 @@ pub enum Act {
     Kept(Vec<DateTime<Utc>>),
     /// A cursor lies so far ahead of our clock: another host's clock, or ours, is wrong. Nothing begins before that.
     ClockBehind(Duration),
+    /// How far our clock is ahead of the broker's (negative: behind), as measured before a term begins. Close enough.
+    Clock(TimeDelta),
+    /// As [`Act::Clock`], and so far off that we do not lead: others are to have the partition for [`REST`].
+    ClockOff(TimeDelta),
     /// A call failed; it is made again.
     Failed(BrokerError),
 }

@@ -1,0 +1,151 @@
+//! Clocks that are off, against a broker in memory.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Act, Leadership, Now, Options, REST, skew};
+use crate::common::broker::memory::{Call, Fate, MemoryBroker};
+use crate::common::broker::{Broker, Client, Committed, Position, TopicPartition};
+use crate::common::clock::{Clock, ManualClock};
+use crate::common::membership::{self, Change, Member};
+use crate::common::topics::{self, LEADER, RUNS};
+
+/// A producer on a host whose clock is off, and the broker, whose clock is right.
+struct Host {
+    clock: Arc<ManualClock>,
+    client: Box<dyn Client>,
+    broker: MemoryBroker,
+    leadership: Leadership,
+    member: Member,
+    /// How far the host's clock is ahead.
+    ahead: TimeDelta,
+}
+
+impl Host {
+    fn new(ahead: TimeDelta) -> Self {
+        let clock = Arc::new(ManualClock::new(DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000)));
+        let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
+        let mut client = broker.client("host");
+        let clusters = vec!["c".parse().unwrap()];
+        for spec in topics::all(&clusters, 1, 1) {
+            client.create_topic(&spec, soon(&clock)).unwrap();
+        }
+        let options = membership::Options {
+            group: "g".to_owned(),
+            topic: LEADER.to_owned(),
+            instance_id: None,
+            session_timeout: Duration::from_secs(6),
+        };
+        let leadership = Leadership::new(Options { clusters, window: Duration::from_secs(3600) });
+        Self { clock, client, broker, leadership, member: Member::new(options), ahead }
+    }
+
+    /// One step of the membership, and of the leadership.
+    fn step(&mut self) -> Vec<Act> {
+        let (change, _) = self.member.step(self.client.as_mut(), self.clock.monotonic());
+        if let Some(change) = change {
+            self.leadership.changed(&change);
+        }
+        let now = Now { wall: self.clock.now() + self.ahead, mono: self.clock.monotonic() };
+        let (acts, _) = self.leadership.step(self.client.as_mut(), now);
+        if acts.iter().any(|act| matches!(act, Act::ClockOff(_))) {
+            self.member.stay_away(REST);
+        }
+        acts
+    }
+
+    fn committed(&mut self) -> Option<Committed> {
+        let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+        let by = soon(&self.clock);
+        self.client.committed("g", &[of], by).unwrap().remove(0)
+    }
+
+    fn beats(&mut self) -> i64 {
+        let of = TopicPartition { topic: RUNS.to_owned(), partition: 0 };
+        self.client.offset(&of, Position::End, soon(&self.clock)).unwrap()
+    }
+}
+
+fn soon(clock: &ManualClock) -> Instant {
+    clock.monotonic() + Duration::from_secs(5)
+}
+
+fn leads(acts: &[Act]) -> bool {
+    acts.iter().any(|act| matches!(act, Act::Begin { .. }))
+}
+
+#[test]
+fn a_producer_leads_only_if_its_clock_is_near_the_brokers() {
+    fn check(ahead: TimeDelta, may_lead: bool) {
+        let mut host = Host::new(ahead);
+        let acts = host.step();
+        assert_eq!(leads(&acts), may_lead, "{ahead}: {acts:?}");
+        let said = if may_lead { Act::Clock(ahead) } else { Act::ClockOff(ahead) };
+        assert_eq!(acts[0], said);
+        assert_eq!(host.leadership.leads(), may_lead, "{ahead}");
+        assert_eq!(
+            host.committed().is_some(),
+            may_lead,
+            "{ahead}: what it would have committed misleads others"
+        );
+    }
+    let most = skew::MOST;
+    let milli = TimeDelta::milliseconds(1);
+    check(TimeDelta::zero(), true);
+    check(most, true);
+    check(-most, true);
+    check(most + milli, false);
+    check(-most - milli, false);
+    check(TimeDelta::days(-400), false);
+}
+
+#[test]
+fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_then_leads() {
+    let mut host = Host::new(TimeDelta::hours(1));
+    assert_eq!(host.step(), [Act::ClockOff(TimeDelta::hours(1))]);
+    let mut other = Member::new(membership::Options {
+        group: "g".to_owned(),
+        topic: LEADER.to_owned(),
+        instance_id: None,
+        session_timeout: Duration::from_secs(6),
+    });
+    host.step();
+    let mut client = host.broker.client("other");
+    let (change, _) = other.step(client.as_mut(), host.clock.monotonic());
+    let Some(Change::Assigned { partitions, .. }) = change else { panic!("{change:?}") };
+    assert_eq!(partitions.len(), 1, "another producer leads at once");
+    other.leave(client.as_mut(), host.clock.monotonic());
+    let mut said = 0;
+    for _ in 0..300 {
+        host.clock.turn(Duration::from_secs(1));
+        let acts = host.step();
+        said += acts.iter().filter(|act| matches!(act, Act::ClockOff(_))).count();
+        assert!(!leads(&acts) && host.member.proven().is_none(), "it is back: {acts:?}");
+    }
+    assert!((10..=25).contains(&said), "said {said} times in five minutes");
+    host.ahead = TimeDelta::zero();
+    let mut acts = Vec::new();
+    for _ in 0..REST.as_secs() + 3 {
+        host.clock.turn(Duration::from_secs(1));
+        acts.extend(host.step());
+    }
+    assert!(acts.contains(&Act::Clock(TimeDelta::zero())) && leads(&acts), "{acts:?}");
+    let metadata = host.committed().map(|cursor| cursor.metadata);
+    assert_ne!(metadata, Some("1;".to_owned()), "it had never led, and nobody else does: this is the reboot");
+}
+
+#[test]
+fn the_clock_is_compared_once_a_term_and_again_if_the_answer_was_lost() {
+    let mut host = Host::new(TimeDelta::seconds(2));
+    host.broker.faults().next(Call::Produce, Fate::RequestLost);
+    let acts = host.step();
+    assert!(matches!(acts[..], [Act::Failed(_)]), "{acts:?}");
+    assert!(leads(&host.step()));
+    for _ in 0..5 {
+        host.clock.turn(Duration::from_secs(1));
+        host.step();
+    }
+    assert_eq!(host.beats(), 1);
+}
