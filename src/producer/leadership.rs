@@ -27,7 +27,7 @@ pub use self::thread::{Lead, Lines};
 pub use self::words::{Act, Keep, Now, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Holder, Position, TopicPartition};
 use crate::common::membership::Change;
-use crate::common::scan::scan;
+use crate::common::scan::Scan;
 use crate::common::topics;
 use crate::common::words::{ClusterName, RunId};
 
@@ -358,15 +358,13 @@ fn published_since(
     topic: &str,
     cursor: DateTime<Utc>,
 ) -> Result<HashSet<RunId>, BrokerError> {
-    let since_ms = cursor.timestamp_millis() - MARGIN_MS;
+    let mut scan = Scan::new(topic);
+    scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
     let mut published = HashSet::new();
-    scan(client, topic, |_, record| {
-        if record.timestamp_ms >= since_ms
-            && let Some(run) =
-                record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok())
-        {
-            published.insert(run);
-        }
+    scan.read(client, |_, record| {
+        let run: Option<RunId> =
+            record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+        published.extend(run);
     })?;
     Ok(published)
 }

@@ -168,7 +168,7 @@ impl Timing {
             Told::Unfinished(run) => self.overlap.published(&run.job, run.run),
             Told::Over { job, run } => self.over(job.as_ref(), *run),
             Told::HistoryRead => {
-                self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false)
+                self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false);
             }
             Told::ReadFrom(reads) => self.reads.clone_from(reads),
         }

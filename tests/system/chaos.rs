@@ -79,7 +79,7 @@ impl<'a> Fleet<'a> {
     /// Every other one of the retry topic.
     fn consumer(&self, number: usize) -> Program {
         let topic = self.world.a.to_string();
-        let topic = if number % 2 == 0 { topic } else { format!("{topic}-retry") };
+        let topic = if number.is_multiple_of(2) { topic } else { format!("{topic}-retry") };
         self.world.consumer(&topic, &[&["--workers", "6"], &LEASE[..], &SESSION[..]].concat())
     }
 
