@@ -163,8 +163,12 @@ fn run(args: &Args) -> Result<(), Fault> {
         measures: TailMeasures::new(&metrics),
         beat: beats.thread("runs-tail"),
     };
-    let options =
-        tail::Options { name: name.clone(), lease: args.lease, overlapping: Timing::overlapping(&file) };
+    let options = tail::Options {
+        name: name.clone(),
+        clusters: clusters.to_vec(),
+        lease: args.lease,
+        overlapping: Timing::overlapping(&file),
+    };
     let (tailing, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
     let timing = Timing::new(counted, file, name);
     let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news };

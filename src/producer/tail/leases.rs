@@ -3,10 +3,11 @@
 //! All instants are of our own monotonic clock, read after the event was: no time stamp of another machine is compared
 //! with anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::common::words::{AttemptRef, Event, Place, RunningAttempt};
+use crate::common::topics;
+use crate::common::words::{AttemptRef, ClusterName, Event, Place, RunningAttempt};
 
 /// Shorter leases are taken for this, longer ones for [`LONGEST`]: they come from other machines, and instants are
 /// computed with them.
@@ -34,17 +35,30 @@ pub struct Lease {
 /// Attempts by their last sign of life.
 #[derive(Debug, Default)]
 pub struct Leases {
+    /// The topics whose attempts are watched; all where nothing is said. Others may stand on the same Kafka, with
+    /// leaders of their own.
+    topics: Option<HashSet<String>>,
     attempts: HashMap<AttemptRef, Lease>,
     /// Attempts that are over, and when that was last heard of: what is said of them late makes them no new lease.
     settled: HashMap<AttemptRef, Instant>,
 }
 
 impl Leases {
+    /// Those of attempts in these clusters' topics.
+    pub fn of(clusters: &[ClusterName]) -> Self {
+        let topics = clusters.iter().flat_map(|cluster| [topics::first(cluster), topics::retry(cluster)]);
+        Self { topics: Some(topics.collect()), ..Self::default() }
+    }
+
+    fn is_watched(&self, place: &Place) -> bool {
+        self.topics.as_ref().is_none_or(|topics| topics.contains(&place.topic))
+    }
+
     /// Takes an event that was read at `now` from the partition and offset `at` of `cron-runs`.
     pub fn take(&mut self, event: &Event, at: (i32, i64), now: Instant) {
         match event {
             Event::Claimed { attempt, place, consumer, lease_ms, .. } => {
-                if self.is_settled(attempt, now) {
+                if !self.is_watched(place) || self.is_settled(attempt, now) {
                     return;
                 }
                 let lease = Lease {
@@ -76,7 +90,7 @@ impl Leases {
         at: (i32, i64),
         now: Instant,
     ) {
-        if self.is_settled(&running.attempt, now) {
+        if !self.is_watched(&running.place) || self.is_settled(&running.attempt, now) {
             return;
         }
         let lease = self.attempts.entry(running.attempt).or_insert_with(|| Lease {
@@ -260,6 +274,19 @@ mod tests {
         check(&[(5, claimed("one", 0)), (64, claimed("two", 0))], 0, Some(124));
         check(&[(5, alive())], 0, Some(65));
         check(&[(5, claimed("one", 0))], 30, Some(90));
+    }
+
+    #[test]
+    fn attempts_of_clusters_that_are_not_ours_are_somebody_elses() {
+        let now = Instant::now();
+        let count = |ours: &str| {
+            let mut leases = Leases::of(&[ours.parse().unwrap()]);
+            leases.take(&claimed("one", 0), (0, 0), now);
+            leases.take(&alive(), (0, 1), now);
+            leases.len()
+        };
+        let theirs = topics::cluster_of(&place(0).topic).unwrap();
+        assert_eq!((count(theirs.as_str()), count("another")), (1, 0));
     }
 
     #[test]

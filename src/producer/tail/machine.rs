@@ -26,6 +26,8 @@ const REMEMBERED: u32 = 4;
 pub struct Options {
     /// Our name in events and letters.
     pub name: String,
+    /// The clusters whose attempts are watched.
+    pub clusters: Vec<ClusterName>,
     /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
     pub lease: Duration,
     /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
@@ -96,9 +98,9 @@ impl Tail {
         Self {
             history: (!runs.is_idle()).then(Past::default),
             runs,
+            leases: Leases::of(&options.clusters),
             options,
             ends: Ends::new(now),
-            leases: Leases::default(),
             arrived: Vec::new(),
             astray: Vec::new(),
             look_up_at: None,

@@ -51,7 +51,8 @@ pub(super) fn name(run: u128) -> AttemptRef {
 pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
     let overlapping =
         overlapping.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect();
-    Options { name: name.to_owned(), lease: Duration::from_secs(LEASE), overlapping }
+    let clusters = vec![ClusterName::new("c").unwrap()];
+    Options { name: name.to_owned(), clusters, lease: Duration::from_secs(LEASE), overlapping }
 }
 
 impl World {
