@@ -45,7 +45,9 @@ broker() {
         port=$((20000 + RANDOM % 12000))
         if answers "$port" || answers $((port + 1)); then continue; fi
         broker_data=$(mktemp -d)
+        # Tests write records of years ago, which retention would delete half a minute after the start.
         if scripts/kafka-broker.sh start --data "$broker_data" --temporary --parent $$ --heap 512m \
+            --set log.retention.ms=-1 \
             --port "$port" --controller-port $((port + 1)) 2>"$log"; then
             export KAFKA_CRON_TEST_BROKERS=localhost:$port
             trap 'scripts/kafka-broker.sh stop --now --data "$broker_data" >/dev/null; rm -rf "$broker_data"' EXIT

@@ -196,6 +196,8 @@ impl OwnBroker {
         script.arg(command).arg("--data").arg(self.data.path());
         if command == "start" {
             script.args(["--version", &self.version, "--port", &self.port.to_string(), "--temporary"]);
+            // Tests write records of years ago, which retention would delete half a minute after the start.
+            script.args(["--set", "log.retention.ms=-1"]);
             script.args(["--parent", &std::process::id().to_string()]).args(&self.options);
             script.stdout(std::process::Stdio::null());
         }
