@@ -65,6 +65,8 @@ pub struct Timing {
     name: String,
     /// Which runs block which jobs; known to the standby too.
     overlap: Overlap,
+    /// The runs that are published and not finished, as `cron-runs` tells: what each term begins with.
+    unfinished: BTreeMap<RunId, JobName>,
     /// From where whoever leads next must read `cron-runs`, by partition.
     reads: BTreeMap<i32, i64>,
     /// The term; 0 while another one leads.
@@ -85,6 +87,7 @@ impl Timing {
             file,
             name,
             overlap: Overlap::default(),
+            unfinished: BTreeMap::new(),
             reads: BTreeMap::new(),
             epoch: 0,
             kept: None,
@@ -97,6 +100,11 @@ impl Timing {
     pub fn begin(&mut self, epoch: u64) {
         self.end();
         self.epoch = epoch;
+        // What an earlier term of ours decided and did not publish blocks nothing.
+        self.overlap = Overlap::default();
+        for (run, job) in &self.unfinished {
+            self.overlap.published(job, *run);
+        }
     }
 
     /// Our term is over, and what is under way is nobody's business any more.
@@ -165,8 +173,14 @@ impl Timing {
     /// What the tail of `cron-runs` tells.
     pub fn told(&mut self, told: &Told) {
         match told {
-            Told::Unfinished(run) => self.overlap.published(&run.job, run.run),
-            Told::Over { job, run } => self.over(job.as_ref(), *run),
+            Told::Unfinished(run) => {
+                self.unfinished.insert(run.run, run.job.clone());
+                self.overlap.published(&run.job, run.run);
+            }
+            Told::Over { job, run } => {
+                self.unfinished.remove(run);
+                self.over(job.as_ref(), *run);
+            }
             Told::HistoryRead => {
                 self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false);
             }
