@@ -3,6 +3,7 @@
 #   need TOOL...    Sees to it that the tools are there: cargo, cargo-fmt, cargo-clippy, cc, java, mvn, curl, setsid, ...
 #                   As root with apt they are installed; otherwise the script ends with 4 and says what is missing and
 #                   how to get it. KAFKA_CRON_INSTALL=no: nothing is installed.
+#   want TOOL...    The same for what is of use and not needed: the script says what is missing and goes on.
 # shellcheck shell=bash
 
 # Where rustup puts cargo; a shell that was started before does not know yet.
@@ -18,6 +19,8 @@ has() {
         cargo-fmt) cargo fmt --version >/dev/null 2>&1 ;;
         cargo-clippy) cargo clippy --version >/dev/null 2>&1 ;;
         java) at_least 17 "$(java -version 2>&1 | sed -n '1s/.*"\(.*\)".*/\1/p')" ;;
+        # A library, where Debian puts it.
+        libfaketime) compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -79,3 +82,6 @@ need() {
     for tool in "${wanting[@]}"; do echo "  $tool: $(how_to_get "$tool")" >&2; done
     exit 4
 }
+
+# In a shell of its own, which is all that ends where something is missing.
+want() { (need "$@") || echo "going on without" >&2; }

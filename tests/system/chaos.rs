@@ -3,6 +3,7 @@
 //!
 //! With `KAFKA_CRON_TEST_LONG` each test goes on for longer.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -108,12 +109,14 @@ impl<'a> Fleet<'a> {
         self.consumers.into_iter().for_each(Program::stop);
         let ledger = self.world.ledger();
         assert_none_twice(&ledger);
+        let again = ledger.iter().filter(|e| e.job == self.names[0] && e.attempt > 1).count();
+        println!("{} attempts; {again} of them after one that was lost", ledger.len());
         agree(self.world, &self.jobs, &self.names);
     }
 }
 
 /// Whether a job's ticks are there, second by second, up to an instant or beyond.
-fn is_complete(ticks: &std::collections::BTreeSet<DateTime<Utc>>, until: DateTime<Utc>) -> bool {
+fn is_complete(ticks: &BTreeSet<DateTime<Utc>>, until: DateTime<Utc>) -> bool {
     let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else { return false };
     let owed = (*last - *first).num_seconds() + 1;
     *last >= until && usize::try_from(owed) == Ok(ticks.len())
@@ -169,21 +172,30 @@ fn consumers_that_are_killed_and_frozen_at_random_start_nothing_twice_and_finish
     fleet.await_work();
     let mut dice = Dice(SEED);
     let (mut killed, mut frozen) = (0, 0);
+    let mut thaws = [None; 4];
     let end = Instant::now() + Duration::from_secs(short_or_long(20, 120));
     while Instant::now() < end {
         let victim = usize::try_from(dice.roll(4)).unwrap();
         if dice.roll(2) == 0 {
             let replacement = fleet.consumer(victim);
             std::mem::replace(&mut fleet.consumers[victim], replacement).kill();
+            thaws[victim] = None;
             killed += 1;
-        } else {
+        } else if thaws[victim].is_none() {
             // Shorter than the session, longer than it, and longer than the lease.
             fleet.consumers[victim].signal("STOP");
-            go_on(Duration::from_millis(500 + dice.roll(9_500)));
-            fleet.consumers[victim].signal("CONT");
+            thaws[victim] = Some(Instant::now() + Duration::from_millis(500 + dice.roll(9_500)));
             frozen += 1;
         }
         go_on(Duration::from_millis(500 + dice.roll(2_000)));
+        for (consumer, thaw) in fleet.consumers.iter().zip(&mut thaws) {
+            if thaw.take_if(|at| *at <= Instant::now()).is_some() {
+                consumer.signal("CONT");
+            }
+        }
+    }
+    for (consumer, _) in fleet.consumers.iter().zip(thaws).filter(|(_, thaw)| thaw.is_some()) {
+        consumer.signal("CONT");
     }
     println!("seed {SEED}: {killed} killed, {frozen} frozen");
     fleet.settle();
