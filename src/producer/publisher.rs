@@ -205,10 +205,17 @@ impl Publishing {
         records.extend(batch.events.iter().filter_map(about_a_job));
         let mut wait = FIRST_WAIT;
         loop {
-            if !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
+            if self.around.mandate.is_over(batch.epoch) {
                 let (cluster, left) = (&self.options.cluster, records.len());
                 log::info!("{cluster}: {left} records are left to whoever leads now");
                 return Ended::Abandoned;
+            }
+            // Our membership may be proven again in the same term, and then the timer counts on what it handed over.
+            if !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
+                if !self.pause(&mut wait) {
+                    return Ended::GivenUp;
+                }
+                continue;
             }
             let unwritten = self.write(records);
             records = Vec::new();
@@ -337,3 +344,6 @@ impl Publishing {
         goes_on
     }
 }
+
+#[cfg(test)]
+mod tests;
