@@ -165,6 +165,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     };
     let options = tail::Options {
         name: name.clone(),
+        group: args.group.clone(),
         clusters: clusters.to_vec(),
         lease: args.lease,
         overlapping: Timing::overlapping(&file),

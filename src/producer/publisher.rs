@@ -219,7 +219,7 @@ impl Publishing {
             // A membership that is not proven at present may be again, in the same term.
             while !self.around.mandate.holds(batch.epoch, self.around.clock.monotonic()) {
                 let (cluster, left) = (&self.options.cluster, records.len());
-                if !self.around.mandate.is_present(batch.epoch) {
+                if self.around.mandate.is_over(batch.epoch) {
                     log::info!("{cluster}: {left} records are left to whoever leads now");
                     return Ended::Abandoned;
                 }
@@ -387,3 +387,6 @@ impl Publishing {
         goes_on
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,19 @@ pub const KINDS: [&str; 21] = [
     "stall",
 ];
 
+/// What must have been met where producers take part.
+pub const KINDS_OF_ALL: [&str; 9] = [
+    "clock of a host jumps",
+    "cursor ahead",
+    "declared lost",
+    "kill",
+    "kill between two writes",
+    "leave",
+    "stall",
+    "term begun",
+    "ticks missed",
+];
+
 /// What becomes of calls. Each seed has its own: some have no fault of a kind, some have many.
 pub struct Weather {
     random: Random,
@@ -151,11 +164,15 @@ pub enum Order {
     Restart(usize),
     Stall(usize, Duration),
     Leave(usize),
+    /// A host's clock is off by so many milliseconds more.
+    Clock(usize, i64),
 }
 
 /// Strikes now and then.
 pub struct Chaos {
     seats: usize,
+    /// Whether each host's clock jumps for itself, and far.
+    has_producers: bool,
     next: Instant,
     /// How often each kind comes up in this seed.
     weights: [u64; 9],
@@ -166,10 +183,16 @@ impl Chaos {
     pub fn new(world: &mut World, seats: usize) -> Self {
         let mut weight = |most: u64| if world.random.chance(300) { 0 } else { 1 + world.random.below(most) };
         let weights = [4, 8, 6, 3, 3, 3, 2, 12, 8].map(&mut weight);
-        Self { seats, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
+        let has_producers = world.oracle.has_producers;
+        Self { seats, has_producers, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
     }
 
-    fn jump(world: &mut World, by_ms: i64) {
+    fn jump(&mut self, world: &mut World, seat: usize, by_ms: i64) {
+        if self.has_producers {
+            // Some far enough for ticks to become past.
+            let times = if world.random.chance(300) { 4 } else { 1 };
+            return self.orders.push(Order::Clock(seat, by_ms * times));
+        }
         world.say("clock", || format!("jumps by {by_ms} ms"));
         let wall = world.clock.now() + TimeDelta::milliseconds(by_ms);
         world.clock.jump_to(wall);
@@ -225,12 +248,12 @@ impl Actor for Chaos {
             Some(4) => {
                 world.weather().counts.add("clock forward", 1);
                 let by = i64::try_from(world.random.below(30_000)).unwrap();
-                Self::jump(world, by);
+                self.jump(world, seat, by);
             }
             Some(5) => {
                 world.weather().counts.add("clock back", 1);
                 let by = i64::try_from(world.random.below(8_000)).unwrap();
-                Self::jump(world, -by);
+                self.jump(world, seat, -by);
             }
             Some(6) => {
                 world.say("chaos", || "no broker is reached for a while".to_owned());

@@ -13,6 +13,10 @@ mod faults;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod patience;
+#[cfg(test)]
 mod report;
 #[cfg(test)]
 mod runs;

@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bugs;
-use crate::faults::KINDS;
+use crate::faults::{KINDS, KINDS_OF_ALL};
 use crate::report::Counts;
-use crate::stage::play;
+use crate::stage::{Cast, play};
 
 /// Seeds of an ordinary test.
 const SEEDS: u64 = 2_000;
 /// Seeds of a long one (`scripts/test.sh --long`).
 const SEEDS_OF_A_LONG_TEST: u64 = 20_000;
+/// Seeds of an ordinary test with producers, which are ten times as long.
+const SEEDS_OF_ALL: u64 = 100;
 /// Seeds within which each planted bug must be found.
 const SEEDS_FOR_A_BUG: u64 = 500;
 
@@ -19,12 +21,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Plays a seed, and fails with its last steps when it breaks a promise.
-fn check(seed: u64) -> (u64, Counts) {
-    let run = play(seed, None, false);
+fn check(cast: Cast, seed: u64) -> (u64, Counts) {
+    let run = play(cast, seed, None, false);
     if run.broken.is_some() {
-        let (what, trace) = play(seed, None, true).broken.expect("a seed is the same run again");
+        let (what, trace) = play(cast, seed, None, true).broken.expect("a seed is the same run again");
         panic!(
-            "seed {seed}: {what}\n{trace}  again: KAFKA_CRON_SEED={seed} cargo test --test simulation promises"
+            "{cast:?}, seed {seed}: {what}\n{trace}  again: KAFKA_CRON_SEED={seed} cargo test --test simulation promises"
         );
     }
     (run.steps, run.counts)
@@ -32,13 +34,22 @@ fn check(seed: u64) -> (u64, Counts) {
 
 #[test]
 fn promises_hold_whatever_goes_wrong() {
+    check_many(Cast::Consumers, SEEDS, SEEDS_OF_A_LONG_TEST, &KINDS);
+}
+
+#[test]
+fn promises_of_ticks_hold_whatever_goes_wrong() {
+    check_many(Cast::All, SEEDS_OF_ALL, SEEDS_OF_ALL * 10, &KINDS_OF_ALL);
+}
+
+fn check_many(cast: Cast, seeds: u64, seeds_of_a_long_test: u64, kinds: &[&str]) {
     if let Some(seed) = number("KAFKA_CRON_SEED") {
-        check(seed);
+        check(cast, seed);
         return;
     }
     let from = number("KAFKA_CRON_SEEDS_FROM").unwrap_or(0);
     let is_long = std::env::var_os("KAFKA_CRON_TEST_LONG").is_some();
-    let usual = if is_long { SEEDS_OF_A_LONG_TEST } else { SEEDS };
+    let usual = if is_long { seeds_of_a_long_test } else { seeds };
     let until = from + number("KAFKA_CRON_SEEDS").unwrap_or(usual);
     let next = AtomicU64::new(from);
     let play_some = || {
@@ -48,7 +59,7 @@ fn promises_hold_whatever_goes_wrong() {
             if seed >= until {
                 return (steps, counts);
             }
-            let (more, met) = check(seed);
+            let (more, met) = check(cast, seed);
             steps += more;
             counts.extend(&met);
         }
@@ -62,15 +73,16 @@ fn promises_hold_whatever_goes_wrong() {
         (steps, counts)
     });
     println!("{} seeds, {steps} steps, and what was met in them:\n{counts}", until - from);
-    let missing = counts.missing(&KINDS);
+    let missing = counts.missing(kinds);
     assert!(missing.is_empty(), "never met in {} seeds: {missing:?}", until - from);
 }
 
 #[test]
 fn every_planted_bug_is_found() {
-    for (bug, said) in bugs::ALL {
-        let fits = |seed| play(seed, Some(bug), false).broken.filter(|(what, _)| what.contains(said));
-        let found = (0..SEEDS_FOR_A_BUG).find_map(|seed| Some((seed, fits(seed)?.0)));
+    for (bug, said, from) in bugs::ALL {
+        let cast = if bug.is_producers() { Cast::All } else { Cast::Consumers };
+        let fits = |seed| play(cast, seed, Some(bug), false).broken.filter(|(what, _)| what.contains(said));
+        let found = (from..from + SEEDS_FOR_A_BUG).find_map(|seed| Some((seed, fits(seed)?.0)));
         let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found in {SEEDS_FOR_A_BUG} seeds"));
         println!("{bug:?} is found with seed {seed}: {what}");
     }
@@ -78,7 +90,9 @@ fn every_planted_bug_is_found() {
 
 #[test]
 fn a_seed_is_the_same_run_every_time() {
-    for seed in 0..20 {
-        assert_eq!(play(seed, None, false), play(seed, None, false));
+    for (cast, seeds) in [(Cast::Consumers, 20), (Cast::All, 3)] {
+        for seed in 0..seeds {
+            assert_eq!(play(cast, seed, None, false), play(cast, seed, None, false));
+        }
     }
 }

@@ -3,9 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::actors::{Actor, Consumer, Publisher, Seat};
+use chrono::{DateTime, TimeDelta, Utc};
+use kafka_cron::consumer::dispatcher::Now;
+
+use crate::actors::{Actor, Consumer, Producer, Publisher, Seat};
 use crate::bugs::Bug;
 use crate::faults::{Chaos, Order};
+use crate::jobs;
 use crate::report::Counts;
 use crate::world::{CLUSTER, RETRY, World};
 
@@ -26,18 +30,40 @@ pub struct Run {
 
 /// A place for a process: empty while it is dead, not stepped while it is stopped.
 struct Place {
-    seat: Seat,
+    /// A consumer's; a producer has none.
+    seat: Option<Seat>,
+    bug: Option<Bug>,
     started: u32,
-    actor: Option<Consumer>,
+    actor: Option<Box<dyn Actor>>,
     stopped_until: Option<Instant>,
+    /// How far the host's clock is off.
+    skew: TimeDelta,
+}
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cast {
+    /// Consumers, and somebody who publishes runs.
+    Consumers,
+    /// Consumers and producers.
+    All,
 }
 
 impl Place {
+    /// One where nobody has been started yet.
+    fn new(seat: Option<Seat>, bug: Option<Bug>) -> Self {
+        Self { seat, bug, started: 0, actor: None, stopped_until: None, skew: TimeDelta::zero() }
+    }
+
     fn start(&mut self, world: &mut World, number: usize) {
         self.started += 1;
-        let name = format!("{}#{number}.{}", self.seat.topic, self.started);
-        world.say(&name, || format!("starts, instance {:?}", self.seat.instance));
-        self.actor = Some(Consumer::new(world, &self.seat, name));
+        let topic = self.seat.as_ref().map_or("producer", |seat| seat.topic);
+        let name = format!("{topic}#{number}.{}", self.started);
+        world.say(&name, || format!("starts, {:?}", self.seat));
+        self.actor = Some(match &self.seat {
+            Some(seat) => Box::new(Consumer::new(world, seat, name)),
+            None => Box::new(Producer::new(world, self.bug, name)),
+        });
         self.stopped_until = None;
     }
 
@@ -51,7 +77,11 @@ impl Place {
 struct Stage {
     world: World,
     places: Vec<Place>,
-    publisher: Publisher,
+    /// Publishes runs where no producer does.
+    publisher: Option<Publisher>,
+    /// How long things go wrong where producers take part.
+    calm_from: Option<Instant>,
+    highest: DateTime<Utc>,
     chaos: Chaos,
     /// How many in a thousand writes of a process are its last.
     crashes: u64,
@@ -60,8 +90,8 @@ struct Stage {
 }
 
 /// Plays a seed, with a bug or none; `traced` keeps the last steps.
-pub fn play(seed: u64, bug: Option<Bug>, traced: bool) -> Run {
-    let mut stage = Stage::new(seed, bug, traced);
+pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
+    let mut stage = Stage::new(cast, seed, bug, traced);
     let mut steps = 0;
     while stage.world.oracle.broken.is_none() && stage.step() {
         steps += 1;
@@ -71,29 +101,49 @@ pub fn play(seed: u64, bug: Option<Bug>, traced: bool) -> Run {
     let (started, finished) = world.oracle.totals();
     counts.add("attempts started", started as u64);
     counts.add("attempts finished", finished as u64);
+    if cast == Cast::All {
+        let (published, missed) = world.oracle.ticks.totals();
+        counts.add("ticks published", published as u64);
+        counts.add("ticks missed", missed as u64);
+    }
     let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));
     Run { steps, counts, broken }
 }
 
 impl Stage {
-    fn new(seed: u64, bug: Option<Bug>, traced: bool) -> Self {
+    fn new(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Self {
         let mut world = World::new(seed, traced);
+        let all = cast == Cast::All;
+        if all {
+            world.lease = Duration::from_secs(if world.random.chance(500) { 7 } else { 12 });
+            world.oracle.has_producers = true;
+            world.oracle.lease = world.lease;
+        }
         let statics = world.random.chance(250);
         let mut places = Vec::new();
         for topic in [CLUSTER, RETRY] {
             for number in 0..2 + world.random.below(2) {
                 let instance = statics.then(|| format!("{topic}-{number}"));
-                let seat = Seat { topic, instance, bug };
-                let mut place = Place { seat, started: 0, actor: None, stopped_until: None };
-                place.start(&mut world, places.len());
-                places.push(place);
+                let bug = bug.filter(|bug| !bug.is_producers());
+                places.push(Place::new(Some(Seat { topic, instance, bug }), None));
             }
         }
-        let publisher = Publisher::new(&mut world);
+        if all {
+            places.extend((0..2).map(|_| Place::new(None, bug.filter(|bug| bug.is_producers()))));
+            for place in &mut places {
+                place.skew = TimeDelta::seconds(if world.random.chance(300) { -20 } else { 0 });
+            }
+        }
+        for (number, place) in places.iter_mut().enumerate() {
+            place.start(&mut world, number);
+        }
+        let publisher = (!all).then(|| Publisher::new(&mut world));
+        let calm_from = all.then(|| world.began + Duration::from_secs(30 + world.random.below(90)));
+        let highest = world.now().wall;
         let chaos = Chaos::new(&mut world, places.len());
         let crashes = if world.random.chance(500) { 0 } else { world.random.below(60) };
         let next_look = world.began;
-        Self { world, places, publisher, chaos, crashes, calm_until: None, next_look }
+        Self { world, places, publisher, calm_from, highest, chaos, crashes, calm_until: None, next_look }
     }
 
     /// Makes one step of somebody. `false` when all is accounted for, or never will be.
@@ -102,7 +152,9 @@ impl Stage {
         if self.calm_until.is_some() && now.mono >= self.next_look {
             self.next_look = now.mono + LOOK;
             self.fill_places();
-            match self.world.oracle.unaccounted() {
+            let open = self.world.oracle.unaccounted();
+            let has_producers = self.world.oracle.has_producers;
+            match open.or_else(|| has_producers.then(|| self.world.oracle.ticks.unaccounted())?) {
                 None => return false,
                 Some(what) if self.calm_until.is_some_and(|until| now.mono >= until) => {
                     self.world.oracle.broken = Some(what);
@@ -111,9 +163,10 @@ impl Stage {
                 Some(_) => {}
             }
         }
-        let outsiders: &[Instant] = &[self.publisher.wakes(), self.chaos.wakes()];
+        let publishes = self.publisher.as_ref().map(Publisher::wakes);
+        let outsiders: &[Option<Instant>] = &[publishes.or(self.calm_from), Some(self.chaos.wakes())];
         let outsiders = if self.calm_until.is_none() { outsiders } else { &[] };
-        let wakes = self.places.iter().map(Place::wakes).chain(outsiders.iter().copied().map(Some));
+        let wakes = self.places.iter().map(Place::wakes).chain(outsiders.iter().copied());
         let mut due = Vec::with_capacity(self.places.len() + 2);
         let mut next = if self.calm_until.is_some() { self.next_look } else { now.mono + LOOK };
         for (number, wakes) in wakes.enumerate() {
@@ -149,6 +202,8 @@ impl Stage {
         let now = self.world.now();
         if let Some(place) = self.places.get_mut(chosen) {
             place.stopped_until = None;
+            let now = Now { wall: now.wall + place.skew, ..now };
+            self.highest = self.highest.max(now.wall);
             let Some(actor) = &mut place.actor else { return };
             actor.step(&mut self.world, now);
             if actor.is_over() {
@@ -156,8 +211,11 @@ impl Stage {
                 place.actor = None;
             }
         } else if chosen == self.places.len() {
-            self.publisher.step(&mut self.world, now);
-            if self.publisher.is_over() {
+            let is_over = self.publisher.as_mut().is_none_or(|publisher| {
+                publisher.step(&mut self.world, now);
+                publisher.is_over()
+            });
+            if is_over {
                 self.calm();
             }
         } else {
@@ -170,7 +228,11 @@ impl Stage {
 
     fn carry_out(&mut self, order: Order) {
         let now = self.world.now();
-        let (Order::Kill(seat) | Order::Restart(seat) | Order::Stall(seat, _) | Order::Leave(seat)) = order;
+        let (Order::Kill(seat)
+        | Order::Restart(seat)
+        | Order::Stall(seat, _)
+        | Order::Leave(seat)
+        | Order::Clock(seat, _)) = order;
         let place = &mut self.places[seat];
         let kind = match (order, &mut place.actor) {
             (Order::Kill(_), Some(actor)) => {
@@ -190,6 +252,10 @@ impl Stage {
                 actor.leave(now);
                 "leave"
             }
+            (Order::Clock(_, by_ms), _) => {
+                place.skew += TimeDelta::milliseconds(by_ms);
+                "clock of a host jumps"
+            }
             _ => return,
         };
         self.world.weather().counts.add(kind, 1);
@@ -203,8 +269,13 @@ impl Stage {
         self.world.weather().calm = true;
         self.world.broker.faults().deliver();
         self.world.weather().wrote = true;
+        // The hosts' clocks agree, behind all that is ever due, and no cursor is ahead of them.
+        let wall = self.highest.max(jobs::end() + TimeDelta::seconds(5));
         for place in &mut self.places {
             place.stopped_until = None;
+            if self.world.oracle.has_producers {
+                place.skew = wall - now.wall;
+            }
         }
         self.fill_places();
         self.calm_until = Some(now.mono + CALM);

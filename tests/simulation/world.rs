@@ -14,6 +14,7 @@ use kafka_cron::consumer::dispatcher::Now;
 
 use crate::faults::Weather;
 use crate::invariants::Oracle;
+use crate::patience::Patient;
 use crate::report::Trace;
 
 /// The cluster whose jobs are run, and the topic of its first attempts.
@@ -24,8 +25,8 @@ pub const RETRY: &str = "c-retry";
 pub const PARTITIONS: i32 = 2;
 /// The shortest that a broker allows.
 pub const SESSION: Duration = Duration::from_secs(6);
-/// Longer than the session, as the consumer demands.
-pub const LEASE: Duration = Duration::from_secs(12);
+/// When a run begins, in seconds since the epoch: 2027-01-15, eight o'clock.
+pub const BEGIN: i64 = 1_800_000_000;
 
 /// Numbers that look random and are the same in every run of a seed (SplitMix64).
 #[derive(Debug, Clone)]
@@ -66,6 +67,8 @@ pub struct World {
     pub oracle: Oracle,
     pub trace: Trace,
     pub began: Instant,
+    /// Longer than the session, as the consumer demands.
+    pub lease: Duration,
     // Shared with the broker, which asks it about each call.
     weather: Arc<Mutex<Weather>>,
 }
@@ -73,7 +76,7 @@ pub struct World {
 impl World {
     /// The topics, and nobody who reads or writes them yet.
     pub fn new(seed: u64, traced: bool) -> Self {
-        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(BEGIN, 0).unwrap()));
         let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
         let began = clock.monotonic();
         let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
@@ -81,16 +84,26 @@ impl World {
         let weather = Arc::new(Mutex::new(weather));
         let mut client = broker.client("world");
         for (name, partitions) in
-            [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS), ("c-dead", 1), ("cron-runs", 2)]
+            [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS), ("c-dead", 1), ("cron-runs", 2), ("cron-leader", 1)]
         {
-            let spec =
-                TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings: Vec::new() };
+            let by_broker = ("message.timestamp.type", "LogAppendTime".to_owned());
+            let settings = if name == "cron-runs" { vec![by_broker] } else { Vec::new() };
+            let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
             client.create_topic(&spec, began + Duration::from_secs(1)).unwrap();
         }
         let decides = Arc::clone(&weather);
         broker.faults().decide(Box::new(move |client, call| decides.lock().unwrap().fate(client, call)));
         let trace = Trace::new(traced);
-        Self { oracle: Oracle::new(client), broker, clock, random, trace, began, weather }
+        Self {
+            oracle: Oracle::new(client),
+            broker,
+            clock,
+            random,
+            trace,
+            began,
+            lease: Duration::from_secs(12),
+            weather,
+        }
     }
 
     /// What goes wrong.
@@ -117,6 +130,12 @@ impl World {
             let by = self.clock.monotonic() + Duration::from_secs(1);
             self.oracle.observe(by);
         }
+    }
+
+    /// A client whose calls have time by the virtual clock although their deadlines are of the machine's own clock: a
+    /// topic is read by the latter.
+    pub fn patient_client(&self, name: &str) -> Box<dyn Client> {
+        Box::new(Patient { inner: self.client(name), clock: Arc::clone(&self.clock) })
     }
 
     /// A client for an actor.

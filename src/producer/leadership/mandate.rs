@@ -29,9 +29,9 @@ impl Mandate {
         self.epoch.store(epoch, Ordering::Release);
     }
 
-    /// Whether the term is the present one, proven or not.
-    pub fn is_present(&self, epoch: u64) -> bool {
-        self.epoch.load(Ordering::Acquire) == epoch
+    /// Whether the term is over for good. One that is not over and does not hold waits for the proof of our membership.
+    pub fn is_over(&self, epoch: u64) -> bool {
+        epoch == 0 || self.epoch.load(Ordering::Acquire) != epoch
     }
 
     /// Whether there is a term of ours at all, and it may write.
@@ -41,6 +41,6 @@ impl Mandate {
 
     /// Whether the term may write.
     pub fn holds(&self, epoch: u64, now: Instant) -> bool {
-        epoch != 0 && self.epoch.load(Ordering::Acquire) == epoch && self.standing.holds(now, self.limit)
+        !self.is_over(epoch) && self.standing.holds(now, self.limit)
     }
 }

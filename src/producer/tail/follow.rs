@@ -90,7 +90,7 @@ impl Tail {
         by: Deadline,
     ) -> Result<BTreeMap<i32, i64>, BrokerError> {
         let all: Vec<TopicPartition> = state.partitions.iter().map(|p| of(p.partition)).collect();
-        let committed = client.committed(topics::LEADER, &all, by)?;
+        let committed = client.committed(&self.options.group, &all, by)?;
         let mut begins = BTreeMap::new();
         for ((from, committed), state) in all.iter().zip(committed).zip(&state.partitions) {
             let start = client.offset(from, Position::Start, by)?;

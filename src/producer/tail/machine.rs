@@ -26,6 +26,8 @@ const REMEMBERED: u32 = 4;
 pub struct Options {
     /// Our name in events and letters.
     pub name: String,
+    /// The group in whose name cursors are kept, and with them from where `cron-runs` must be read.
+    pub group: String,
     /// The clusters whose attempts are watched.
     pub clusters: Vec<ClusterName>,
     /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.

@@ -2,6 +2,7 @@
 //! is one actor that picks one of them; whoever joins later (a producer's timer, an operator) is another.
 
 mod consumer;
+mod producer;
 mod publisher;
 
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use kafka_cron::consumer::dispatcher::Now;
 
 pub use consumer::{Consumer, Seat};
+pub use producer::Producer;
 pub use publisher::Publisher;
 
 use crate::world::World;

@@ -1,6 +1,7 @@
 //! The oracle: reads every log and every commit after each step, hears of every start, and says which promise is
 //! broken. It knows the wire format and the text beside an offset, and none of the consumer's rules.
 
+mod ticks;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use kafka_cron::common::wire;
 use kafka_cron::common::words::{AttemptRef, Place, Then};
 use kafka_cron::consumer::dispatcher::{Claimed, Counts};
 
+pub use self::ticks::Ticks;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
 
 /// What a record of a topic of attempts says.
@@ -72,7 +74,15 @@ pub struct Oracle {
     places: BTreeSet<(TopicPartition, i64)>,
     finished: BTreeMap<AttemptRef, Then>,
     given_up: BTreeSet<AttemptRef>,
+    lost: BTreeSet<AttemptRef>,
+    /// When each attempt was heard of, by the monotonic clock.
+    heard: BTreeMap<AttemptRef, Vec<Instant>>,
     consumers: BTreeMap<String, Known>,
+    pub ticks: Ticks,
+    /// Whether producers take part: then attempts of whoever is gone are found.
+    pub has_producers: bool,
+    pub lease: Duration,
+    now: Instant,
     /// The first promise that was broken.
     pub broken: Option<String>,
 }
@@ -97,6 +107,12 @@ impl Oracle {
             places: BTreeSet::new(),
             finished: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            ticks: Ticks::new(),
+            has_producers: false,
+            lease: Duration::ZERO,
+            now: Instant::now(),
             consumers: BTreeMap::new(),
             broken: None,
         }
@@ -177,8 +193,13 @@ impl Oracle {
                 }
             }
         }
+        self.now = by;
         events.iter().for_each(|event| self.event(event));
         self.look_at_commits(by);
+        self.look_at_cursor(by);
+        if let Some(broken) = self.ticks.broken.take() {
+            self.breaks(|| broken);
+        }
     }
 
     /// An attempt's process is started by a consumer.
@@ -240,6 +261,12 @@ impl Oracle {
                 let Some(claims) = attempts.claims.get(offset) else {
                     return at("was neither claimed nor told as deleted");
                 };
+                if self.has_producers {
+                    if message.name.is_some_and(|name| !self.lost.contains(&name)) {
+                        return at("was claimed, and neither started nor found to be lost");
+                    }
+                    continue;
+                }
                 let is_over = |by: &str| self.consumers.get(by).is_some_and(|known| known.gone || known.left);
                 if !claims.iter().any(|(by, _)| is_over(by)) {
                     *unstarted.entry(&claims[0].0).or_default() += 1;
@@ -253,8 +280,11 @@ impl Oracle {
             }
         }
         let gone = |by: &String| self.consumers.get(by).is_some_and(|known| known.gone);
-        let unfinished =
-            self.started.iter().find(|(attempt, (_, by))| !self.finished.contains_key(attempt) && !gone(by));
+        let is_over = |attempt: &AttemptRef, by: &String| {
+            let excused = if self.has_producers { self.lost.contains(attempt) } else { gone(by) };
+            self.finished.contains_key(attempt) || excused
+        };
+        let unfinished = self.started.iter().find(|(attempt, (_, by))| !is_over(attempt, by));
         unfinished.map(|(attempt, (_, by))| format!("{attempt:?} was started by {by} and is not finished"))
     }
 

@@ -16,6 +16,9 @@ impl Oracle {
         let attempts = self.attempts.get_mut(of).unwrap();
         let message = match wire::decode_attempt(value) {
             Ok(attempt) => {
+                if self.has_producers && of.topic == CLUSTER {
+                    self.ticks.published(&attempt);
+                }
                 let name = AttemptRef { run: attempt.run.id, attempt: attempt.attempt };
                 let first = *attempts.first.entry(name).or_insert(offset);
                 Message {
@@ -45,7 +48,8 @@ impl Oracle {
 
     pub(super) fn event(&mut self, event: &Event) {
         match event {
-            Event::Claimed { place, consumer, at, .. } => {
+            Event::Claimed { attempt, place, consumer, at, .. } => {
+                self.heard.entry(*attempt).or_default().push(self.now);
                 let attempts = self.attempts.get_mut(&of(place)).unwrap();
                 attempts.claims.entry(place.offset).or_default().push((consumer.clone(), *at));
             }
@@ -61,11 +65,50 @@ impl Oracle {
                     self.breaks(|| format!("{attempt:?} is finished ({then:?}) before it was passed on"));
                 }
             }
+            Event::Alive { running, .. } => {
+                for running in running {
+                    self.heard.entry(running.attempt).or_default().push(self.now);
+                }
+            }
+            Event::Missed { job, from, to, count, .. } => self.ticks.missed(job, (*from, *to), *count),
+            Event::Lost { attempt, then, .. } => self.lost(*attempt, *then),
             Event::DeletedUnread { place, next_offset, .. } => {
                 let attempts = self.attempts.get_mut(&of(place)).unwrap();
                 attempts.told_deleted.push((place.offset, *next_offset));
             }
             _ => {}
+        }
+    }
+
+    /// An attempt is declared lost: nothing was heard of it for a lease, and what follows stands there.
+    fn lost(&mut self, attempt: AttemptRef, then: Then) {
+        self.lost.insert(attempt);
+        let next = AttemptRef { attempt: attempt.attempt + 1, ..attempt };
+        let stands = match then {
+            Then::Retried => self.attempts.values().any(|a| a.first.contains_key(&next)),
+            Then::Done | Then::Dead => true,
+        };
+        if !stands {
+            self.breaks(|| format!("{attempt:?} is lost ({then:?}) before it was passed on"));
+        }
+        // The silence lies before the last sign where that came late: it may not have been read any more.
+        let signs = self.heard.get(&attempt).cloned().unwrap_or_default();
+        let ends = signs.iter().skip(1).chain([&self.now]);
+        let lately = |end: &Instant| self.now.saturating_duration_since(*end) < self.lease * 2;
+        let silent = signs.iter().zip(ends).any(|(from, to)| lately(to) && *to - *from >= self.lease);
+        if !silent {
+            let ago: Vec<_> = signs.iter().map(|sign| self.now - *sign).collect();
+            self.breaks(|| format!("{attempt:?} is lost although it was heard of {ago:?} ago"));
+        }
+    }
+
+    /// Where the producers' cursor stands.
+    pub(super) fn look_at_cursor(&mut self, by: Instant) {
+        if self.has_producers {
+            let answers = self.client.committed("cron-leader", &[partition(CLUSTER, 0)], by).unwrap();
+            if let Some(Some(cursor)) = answers.first() {
+                self.ticks.cursor(cursor.offset);
+            }
         }
     }
 

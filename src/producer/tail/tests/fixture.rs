@@ -52,7 +52,8 @@ pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
     let overlapping =
         overlapping.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect();
     let clusters = vec![ClusterName::new("c").unwrap()];
-    Options { name: name.to_owned(), clusters, lease: Duration::from_secs(LEASE), overlapping }
+    let group = crate::common::topics::LEADER.to_owned();
+    Options { name: name.to_owned(), group, clusters, lease: Duration::from_secs(LEASE), overlapping }
 }
 
 impl World {

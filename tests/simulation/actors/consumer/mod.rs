@@ -17,7 +17,7 @@ use kafka_cron::consumer::reporting::{self, Reporting, Tell};
 
 use super::Actor;
 use crate::bugs::{Bug, plant};
-use crate::world::{LEASE, SESSION, World, cluster};
+use crate::world::{SESSION, World, cluster};
 
 /// Where a consumer sits: what stays when it is started again.
 #[derive(Debug, Clone)]
@@ -109,14 +109,14 @@ impl Consumer {
             session_timeout: SESSION,
         });
         let workers = 1 + world.random.index(3);
-        let options = reporting::Options { consumer: name.clone(), lease: LEASE, workers };
+        let options = reporting::Options { consumer: name.clone(), lease: world.lease, workers };
         let reporting = Reporting::new(options, now);
         let dispatcher = Dispatcher::new(Options {
             cluster: cluster(),
             topic,
             group,
             consumer: name.clone(),
-            lease: LEASE,
+            lease: world.lease,
         });
         let threads = [Thread::Membership, Thread::Dispatch, Thread::Fetch, Thread::Reporter];
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));

@@ -1,0 +1,115 @@
+//! The threads `membership`, `lead` and `runs-tail`: whether we lead, from where, and what has become of attempts.
+
+use std::time::Duration;
+
+use kafka_cron::common::broker::{Commit, TopicPartition};
+use kafka_cron::common::membership::Change;
+use kafka_cron::common::{clock, topics};
+use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::producer::leadership::{self, Act};
+use kafka_cron::producer::tail;
+
+use super::{Producer, Thread};
+use crate::world::World;
+
+/// The instant as leadership wants it.
+pub(super) fn by_both(now: Now) -> leadership::Now {
+    leadership::Now { wall: now.wall, mono: now.mono }
+}
+
+impl Producer {
+    pub(super) fn membership(&mut self, world: &mut World, now: Now) -> Duration {
+        let mut wait = Duration::from_secs(1);
+        if self.change.is_none()
+            && let Some(change) = self.untaken.take()
+        {
+            self.change = Some(change);
+            self.wake(Thread::Lead, now.mono);
+        }
+        if self.untaken.is_some() {
+            wait = Duration::from_millis(20);
+        }
+        let (change, next) = self.member.step(self.members_client.as_mut(), now.mono);
+        self.standing.set(self.member.proven());
+        if let Some(change) = &change {
+            world.say(&self.name, || format!("membership: {change:?}"));
+        }
+        let has_changed = change.is_some();
+        self.untaken = change.or(self.untaken.take());
+        if has_changed { Duration::ZERO } else { wait.min(next) }
+    }
+
+    pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
+        let (acts, wait) = self.leadership.step(self.leads_client.as_mut(), by_both(now));
+        for act in acts {
+            self.say(world, act, now);
+        }
+        if let Some(change) = self.change.take() {
+            self.assigned = Some(change.clone());
+            if self.leadership.changed(&change) {
+                self.say(world, Act::End, now);
+            }
+            return Duration::ZERO;
+        }
+        if let Some(keep) = self.kept.take() {
+            self.leadership.keep(keep);
+            return Duration::ZERO;
+        }
+        wait
+    }
+
+    fn say(&mut self, world: &mut World, act: Act, now: Now) {
+        match &act {
+            Act::Begin { .. } => {
+                world.oracle.ticks.begins(&self.name);
+                world.weather().counts.add("term begun", 1);
+            }
+            Act::ClockBehind(_) => world.weather().counts.add("cursor ahead", 1),
+            _ => {}
+        }
+        match &act {
+            Act::Kept(_) => self.keep_reads(now),
+            Act::Lane { start, .. } => world.say(&self.name, || format!("lead: from {}", start.cursor)),
+            act => world.say(&self.name, || format!("lead: {act:?}")),
+        }
+        self.told.push_back(act);
+        self.wake(Thread::Timer, now.mono);
+    }
+
+    /// Commits from where whoever leads next must read `cron-runs`, together with the cursors.
+    fn keep_reads(&mut self, now: Now) {
+        let Some(Change::Assigned { holder, .. }) = &self.assigned else { return };
+        let commit = |(partition, offset)| {
+            let of = TopicPartition { topic: topics::RUNS.to_owned(), partition };
+            Commit { of, offset, metadata: String::new() }
+        };
+        let commits: Vec<Commit> = std::mem::take(&mut self.reads).into_iter().map(commit).collect();
+        // One that fails is made again with the next cursors.
+        drop(self.leads_client.commit(holder, &commits, now.mono + Duration::from_secs(2)));
+    }
+
+    pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
+        let leads = self.mandate.holds(self.timing.epoch(), now.mono);
+        let at = clock::Now { wall: now.wall, mono: now.mono };
+        let mut pause = if self.tail.is_behind() {
+            Duration::from_millis(5)
+        } else {
+            // As long as the fetch in a step waits, and longer where the machine is busy.
+            world.random.span(100, 700)
+        };
+        for act in self.tail.step(self.tails_client.as_mut(), at, leads) {
+            match act {
+                tail::Act::Lost(_, then) => {
+                    world.say(&self.name, || format!("tail: an attempt is lost, {then:?}"));
+                    world.weather().counts.add("declared lost", 1);
+                }
+                tail::Act::Failed(_) => pause = Duration::from_millis(200),
+                _ => {}
+            }
+        }
+        if leads {
+            self.reads = self.tail.must_be_read_from();
+        }
+        pause
+    }
+}

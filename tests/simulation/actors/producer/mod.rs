@@ -1,0 +1,176 @@
+//! A producer: its threads are pieces that are stepped in turn, and its state machines are the shipped ones.
+
+mod leading;
+mod timing;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use kafka_cron::common::broker::Client;
+use kafka_cron::common::membership::{self, Change, Member, Standing};
+use kafka_cron::common::metrics::Metrics;
+use kafka_cron::common::outgoing::Writer;
+use kafka_cron::common::topics::LEADER;
+use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::producer::leadership::{self, Act, Keep, Leadership, Mandate};
+use kafka_cron::producer::measures::Measures;
+use kafka_cron::producer::publisher::{Batch, Confirmed};
+use kafka_cron::producer::tail::{self, Tail};
+use kafka_cron::producer::timing::Timing;
+
+use self::timing::Going;
+use super::Actor;
+use crate::bugs::{Bug, plant};
+use crate::jobs;
+use crate::world::{SESSION, World, cluster};
+
+/// A thread of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    Membership,
+    Lead,
+    Timer,
+    Publish,
+    Tail,
+}
+
+const THREADS: [Thread; 5] = [Thread::Membership, Thread::Lead, Thread::Timer, Thread::Publish, Thread::Tail];
+
+/// A producer.
+pub struct Producer {
+    name: String,
+    bug: Option<Bug>,
+    /// When each thread comes round next, and the first of these.
+    wakes: Vec<(Thread, Instant)>,
+    soonest: Instant,
+
+    member: Member,
+    members_client: Box<dyn Client>,
+    standing: Standing,
+    /// The channel of one place, and what waits for it.
+    change: Option<Change>,
+    untaken: Option<Change>,
+
+    leadership: Leadership,
+    leads_client: Box<dyn Client>,
+    told: VecDeque<Act>,
+    assigned: Option<Change>,
+    /// From where whoever leads next must read `cron-runs`.
+    reads: BTreeMap<i32, i64>,
+    /// The channel of one place.
+    kept: Option<Keep>,
+
+    timing: Timing,
+    mandate: Mandate,
+    keep: Option<Keep>,
+    batches: VecDeque<Batch>,
+    confirmed: VecDeque<Confirmed>,
+
+    writer: Writer,
+    publishes: Box<dyn Client>,
+    going: Option<Going>,
+    rest: Duration,
+
+    tail: Tail,
+    tails_client: Box<dyn Client>,
+
+    leaves_by: Option<Instant>,
+    is_over: bool,
+}
+
+impl Producer {
+    /// One that has just been started.
+    pub fn new(world: &mut World, bug: Option<Bug>, name: String) -> Self {
+        let now = world.now().mono;
+        let member = Member::new(membership::Options {
+            group: LEADER.to_owned(),
+            topic: LEADER.to_owned(),
+            instance_id: None,
+            session_timeout: SESSION,
+        });
+        let standing = Standing::new(now);
+        let leadership = Leadership::new(leadership::Options {
+            clusters: vec![cluster()],
+            window: Duration::from_secs(24 * 60 * 60),
+        });
+        let measures = Measures::new(&Metrics::new()).of(&cluster());
+        let options = tail::Options {
+            name: name.clone(),
+            group: kafka_cron::common::topics::LEADER.to_owned(),
+            clusters: vec![cluster()],
+            lease: world.lease,
+            overlapping: HashMap::new(),
+        };
+        Self {
+            wakes: THREADS.map(|thread| (thread, now)).to_vec(),
+            soonest: now,
+            member,
+            members_client: world.client(&format!("{name}-membership")),
+            mandate: Mandate::new(standing.clone(), SESSION),
+            standing,
+            change: None,
+            untaken: None,
+            leadership,
+            leads_client: world.patient_client(&format!("{name}-lead")),
+            told: VecDeque::new(),
+            assigned: None,
+            reads: BTreeMap::new(),
+            kept: None,
+            timing: Timing::new(vec![(cluster(), measures)], jobs::file(), name.clone()),
+            keep: None,
+            batches: VecDeque::new(),
+            confirmed: VecDeque::new(),
+            writer: Writer::default(),
+            publishes: world.client(&format!("{name}-publish")),
+            going: None,
+            rest: Duration::ZERO,
+            tail: Tail::new(options, now),
+            tails_client: plant(world.client(&format!("{name}-tail")), bug.filter(|bug| bug.is_tails())),
+            leaves_by: None,
+            is_over: false,
+            bug,
+            name,
+        }
+    }
+
+    fn wake(&mut self, thread: Thread, at: Instant) {
+        let wakes = self.wakes.iter_mut().find(|(which, _)| *which == thread);
+        wakes.into_iter().for_each(|(_, wakes)| *wakes = at.min(*wakes));
+        self.soonest = self.soonest.min(at);
+    }
+}
+
+impl Actor for Producer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn wakes(&self) -> Instant {
+        self.soonest
+    }
+
+    fn step(&mut self, world: &mut World, now: Now) {
+        let due: Vec<usize> = (0..self.wakes.len()).filter(|i| self.wakes[*i].1 <= now.mono).collect();
+        let (thread, wakes) = &mut self.wakes[due[world.random.index(due.len())]];
+        *wakes = now.mono + Duration::from_secs(3_600);
+        let thread = *thread;
+        let wait = match thread {
+            Thread::Membership => self.membership(world, now),
+            Thread::Lead => self.lead(world, now),
+            Thread::Timer => self.timer(world, now),
+            Thread::Publish => self.publish(world, now),
+            Thread::Tail => self.tail(world, now),
+        };
+        self.wake(thread, now.mono + wait);
+        self.soonest = self.wakes.iter().map(|(_, at)| *at).min().unwrap_or(now.mono);
+    }
+
+    fn leave(&mut self, now: Now) {
+        self.leaves_by.get_or_insert(now.mono + Duration::from_secs(3));
+        self.wake(Thread::Timer, now.mono);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
+}

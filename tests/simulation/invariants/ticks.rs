@@ -1,0 +1,123 @@
+//! Ticks: each has a fate on record before a cursor passes it, and only whoever leads says one.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kafka_cron::common::words::{Attempt, JobName, RunId};
+
+use crate::jobs;
+
+#[derive(Debug)]
+struct Tick {
+    job: JobName,
+    at: DateTime<Utc>,
+    published: bool,
+    missed: bool,
+}
+
+/// All ticks of the job file, and what is on record of them.
+#[derive(Debug)]
+pub struct Ticks {
+    ticks: Vec<Tick>,
+    by_run: HashMap<RunId, usize>,
+    /// The first cursor that was committed: what lies before is nobody's.
+    first: Option<DateTime<Utc>>,
+    /// Who began the last term.
+    leader: Option<String>,
+    /// The first promise that was broken.
+    pub broken: Option<String>,
+}
+
+impl Ticks {
+    /// Those of the job file.
+    pub fn new() -> Self {
+        let mut ticks = Vec::new();
+        for job in jobs::file().jobs {
+            let mut at = jobs::begin() - TimeDelta::seconds(1);
+            while let Some(next) = job.next(at).filter(|next| *next < jobs::end()) {
+                ticks.push(Tick { job: job.name.clone(), at: next, published: false, missed: false });
+                at = next;
+            }
+        }
+        let by_run =
+            ticks.iter().enumerate().map(|(number, tick)| (RunId::of(&tick.job, tick.at), number)).collect();
+        Self { ticks, by_run, first: None, leader: None, broken: None }
+    }
+
+    fn breaks(&mut self, what: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            self.broken = Some(what());
+        }
+    }
+
+    /// A producer begins a term: from here on nobody else says what becomes of ticks.
+    pub fn begins(&mut self, producer: &str) {
+        self.leader = Some(producer.to_owned());
+    }
+
+    /// A producer is about to write fates.
+    pub fn writes(&mut self, producer: &str) {
+        if self.leader.as_deref() != Some(producer) {
+            let leader = self.leader.clone();
+            self.breaks(|| format!("{producer} writes fates although {leader:?} leads"));
+        }
+    }
+
+    /// A first attempt stands in the cluster's topic.
+    pub fn published(&mut self, attempt: &Attempt) {
+        let run = &attempt.run;
+        match self.by_run.get(&run.id) {
+            Some(number) if attempt.attempt == 1 => {
+                let tick = &mut self.ticks[*number];
+                tick.published = true;
+                if (&run.job, run.scheduled_at) != (&tick.job, tick.at) {
+                    let what = format!("{} of {} has the id of another", run.scheduled_at, run.job);
+                    self.breaks(|| what);
+                }
+            }
+            _ => self.breaks(|| format!("{attempt:?} is published, and is no tick of the job file")),
+        }
+    }
+
+    /// Ticks are on record as missed.
+    pub fn missed(&mut self, job: &JobName, (from, to): (DateTime<Utc>, DateTime<Utc>), count: u64) {
+        let mut covered = 0;
+        for tick in self.ticks.iter_mut().filter(|tick| tick.job == *job && (from..=to).contains(&tick.at)) {
+            tick.missed = true;
+            covered += 1;
+        }
+        if covered != count {
+            self.breaks(|| format!("{count} ticks of {job} are missed from {from} to {to}, not {covered}"));
+        }
+    }
+
+    /// A cursor is committed.
+    pub fn cursor(&mut self, offset: i64) {
+        let cursor = DateTime::from_timestamp_millis(offset).unwrap();
+        self.first.get_or_insert(cursor);
+        if let Some(tick) = self.without_fate(cursor) {
+            self.breaks(|| format!("the cursor {cursor} is ahead of {tick}"));
+        }
+    }
+
+    /// A tick up to an instant that has no fate on record.
+    fn without_fate(&self, until: DateTime<Utc>) -> Option<String> {
+        let first = self.first?;
+        let is_open = |tick: &&Tick| first < tick.at && tick.at <= until && !tick.published && !tick.missed;
+        self.ticks.iter().find(is_open).map(|tick| format!("the tick of {} at {}", tick.job, tick.at))
+    }
+
+    /// A tick of the whole file that has no fate on record.
+    pub fn unaccounted(&self) -> Option<String> {
+        if self.first.is_none() {
+            return Some("no cursor was ever committed".to_owned());
+        }
+        Some(format!("{} has no fate on record", self.without_fate(jobs::end())?))
+    }
+
+    /// How many were published, and how many missed.
+    pub fn totals(&self) -> (usize, usize) {
+        let missed = |tick: &&Tick| tick.missed && !tick.published;
+        (self.ticks.iter().filter(|tick| tick.published).count(), self.ticks.iter().filter(missed).count())
+    }
+}

@@ -1,0 +1,111 @@
+//! A client that gives calls time by the virtual clock, whatever deadline they have.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_cron::common::broker::{
+    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, JoinRequest,
+    Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState, Want, Written,
+};
+use kafka_cron::common::clock::{Clock, ManualClock};
+use kafka_cron::common::topics::TopicSpec;
+
+/// A client whose calls may take a while by the virtual clock.
+pub struct Patient {
+    pub inner: Box<dyn Client>,
+    pub clock: Arc<ManualClock>,
+}
+
+impl Patient {
+    fn soon(&self, by: Deadline) -> Deadline {
+        by.max(self.clock.monotonic() + Duration::from_secs(2))
+    }
+}
+
+impl Log for Patient {
+    fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
+        let by = self.soon(by);
+        self.inner.topic(name, by)
+    }
+
+    fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
+        self.inner.produce(batches, by)
+    }
+
+    fn fetch(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let by = self.soon(by);
+        self.inner.fetch(leader, wants, max_wait, by)
+    }
+
+    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        let by = self.soon(by);
+        self.inner.offset(of, at, by)
+    }
+}
+
+impl Group for Patient {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+        self.inner.join(request, by)
+    }
+
+    fn sync(
+        &mut self,
+        holder: &Holder,
+        protocol: &str,
+        assignment: &[(String, Vec<Owned>)],
+        by: Deadline,
+    ) -> Result<Vec<Owned>, BrokerError> {
+        self.inner.sync(holder, protocol, assignment, by)
+    }
+
+    fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        self.inner.heartbeat(holder, by)
+    }
+
+    fn leave(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        self.inner.leave(holder, by)
+    }
+
+    fn commit(
+        &mut self,
+        holder: &Holder,
+        commits: &[Commit],
+        by: Deadline,
+    ) -> Result<Vec<Option<ErrorCode>>, BrokerError> {
+        self.inner.commit(holder, commits, by)
+    }
+
+    fn committed(
+        &mut self,
+        group: &str,
+        of: &[TopicPartition],
+        by: Deadline,
+    ) -> Result<Vec<Option<Committed>>, BrokerError> {
+        self.inner.committed(group, of, by)
+    }
+}
+
+impl Admin for Patient {
+    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
+        self.inner.broker_count(by)
+    }
+
+    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
+        self.inner.create_topic(topic, by)
+    }
+
+    fn topic_settings(
+        &mut self,
+        topic: &str,
+        names: &[&str],
+        by: Deadline,
+    ) -> Result<Vec<(String, String)>, BrokerError> {
+        self.inner.topic_settings(topic, names, by)
+    }
+}
