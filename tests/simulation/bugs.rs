@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
-    Holder, JoinRequest, Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState,
-    Want, Written,
+    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, JoinRequest,
+    Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState, Want, Written,
 };
 use kafka_cron::common::topics::TopicSpec;
-use kafka_cron::common::wire;
-use kafka_cron::common::words::Event;
 
 use crate::world::RETRY;
 
@@ -33,15 +30,11 @@ pub enum Bug {
     KeepsItsOffsets,
     /// A batch counts as confirmed as soon as it was handed over, so that the cursor passes what is not written.
     ConfirmsTooEarly,
-    /// A publisher goes on with what it has begun although the mandate is over.
-    PublishesWithoutMandate,
-    /// Leases run from the stamps of signs of life, and not from when these were read.
-    LeasesByStamps,
 }
 
 /// All of them, what is said when one is found, and from which seed on it is looked for: the search begins near one that
 /// is known to find it, for seeds with producers are long.
-pub const ALL: [(Bug, &str, u64); 9] = [
+pub const ALL: [(Bug, &str, u64); 7] = [
     (Bug::CommitBeforeClaimed, "without a claim", 0),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 0),
     (Bug::KeepsItsMemberId, "claims are undone", 0),
@@ -49,8 +42,6 @@ pub const ALL: [(Bug, &str, u64); 9] = [
     (Bug::ForgetsDuplicates, "and again by", 0),
     (Bug::KeepsItsOffsets, "and again by", 0),
     (Bug::ConfirmsTooEarly, "is ahead of the tick", 0),
-    (Bug::PublishesWithoutMandate, "writes fates although", 130),
-    (Bug::LeasesByStamps, "although it was heard of", 350),
 ];
 
 impl Bug {
@@ -59,14 +50,9 @@ impl Bug {
         self == Self::FinishedBeforeRetry
     }
 
-    /// Whether it is the tail's, in a producer.
-    pub fn is_tails(self) -> bool {
-        self == Self::LeasesByStamps
-    }
-
     /// Whether it is a producer's.
     pub fn is_producers(self) -> bool {
-        self.is_tails() || matches!(self, Self::ConfirmsTooEarly | Self::PublishesWithoutMandate)
+        self == Self::ConfirmsTooEarly
     }
 }
 
@@ -115,25 +101,12 @@ impl Log for Misled {
         max_wait: Duration,
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
-        let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
-        for (want, answer) in wants.iter().zip(&mut answers) {
-            if let (true, Ok(fetched)) = (want.from.topic == "cron-runs", answer) {
-                fetched.records.retain(|record| self.bug != Bug::LeasesByStamps || !is_old(record));
-            }
-        }
-        Ok(answers)
+        self.inner.fetch(leader, wants, max_wait, by)
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
         self.inner.offset(of, at, by)
     }
-}
-
-/// A sign of life whose writer's clock is so far behind the broker's that by its stamp the lease is over.
-fn is_old(record: &FetchedRecord) -> bool {
-    let event = record.value.as_deref().map(wire::decode_event);
-    matches!(event, Some(Ok(Event::Alive { lease_ms, at, .. }))
-        if record.timestamp_ms - at.timestamp_millis() > i64::try_from(lease_ms).unwrap())
 }
 
 impl Group for Misled {

@@ -20,7 +20,7 @@ use kafka_cron::producer::timing::Timing;
 
 use self::timing::Going;
 use super::Actor;
-use crate::bugs::{Bug, plant};
+use crate::bugs::Bug;
 use crate::jobs;
 use crate::world::{SESSION, World, cluster};
 
@@ -125,7 +125,7 @@ impl Producer {
             going: None,
             rest: Duration::ZERO,
             tail: Tail::new(options, now),
-            tails_client: plant(world.client(&format!("{name}-tail")), bug.filter(|bug| bug.is_tails())),
+            tails_client: world.client(&format!("{name}-tail")),
             leaves_by: None,
             is_over: false,
             bug,

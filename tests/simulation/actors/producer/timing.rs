@@ -120,12 +120,11 @@ impl Producer {
             self.rest = Duration::from_millis(50);
         }
         let Some(Going { batch, left }) = self.going.take() else { return LONGEST_WAIT };
-        let goes_on = self.bug == Some(Bug::PublishesWithoutMandate);
-        if !goes_on && !self.mandate.is_over(batch.epoch) && !self.mandate.holds(batch.epoch, now.mono) {
+        if !self.mandate.is_over(batch.epoch) && !self.mandate.holds(batch.epoch, now.mono) {
             self.going = Some(Going { batch, left });
             return Duration::from_millis(100);
         }
-        if !goes_on && self.mandate.is_over(batch.epoch) {
+        if self.mandate.is_over(batch.epoch) {
             world.say(&self.name, || format!("publish: {} records are left", left.len()));
             world.weather().counts.add("batch left to the next leader", 1);
             return Duration::ZERO;
