@@ -78,7 +78,7 @@ impl Timer {
     pub fn start(timing: Timing, lines: Lines, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
-            Running { timing, lines, around, keep: None, is_suspended: false }.run(&stopped);
+            Running { timing, lines, around, keep: None, unsent: None, is_suspended: false }.run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -94,6 +94,8 @@ struct Running {
     lines: Lines,
     around: Around,
     keep: Option<Keep>,
+    /// A batch for whose publisher's channel there was no room.
+    unsent: Option<(usize, Batch)>,
     /// We lead, and our membership has not been proven for too long.
     is_suspended: bool,
 }
@@ -154,7 +156,11 @@ impl Running {
     fn wait(&self) -> Duration {
         let soon = LONGEST_WAIT / 10;
         let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
-        if self.is_suspended { soon } else { self.timing.wait(self.around.clock.now(), longest) }
+        if self.is_suspended || self.unsent.is_some() {
+            soon
+        } else {
+            self.timing.wait(self.around.clock.now(), longest)
+        }
     }
 
     fn lead(&mut self, act: &Act) {
@@ -217,12 +223,22 @@ impl Running {
                 return true;
             }
             self.is_suspended = false;
-            let Some((cluster, batch)) = self.timing.next_batch(self.around.clock.now()) else {
+            let unsent = self.unsent.take().filter(|(_, batch)| batch.epoch == self.timing.epoch());
+            let Some((cluster, batch)) = unsent.or_else(|| self.timing.next_batch(self.around.clock.now()))
+            else {
                 return true;
             };
-            if self.lines.batches[cluster].try_send(batch).is_err() {
-                log::error!("a publisher is gone; the timer ends");
-                return false;
+            match self.lines.batches[cluster].try_send(batch) {
+                Ok(()) => {}
+                // Batches of an earlier term are still there; their publisher abandons them as soon as it looks.
+                Err(TrySendError::Full(batch)) => {
+                    self.unsent = Some((cluster, batch));
+                    return true;
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    log::error!("a publisher is gone; the timer ends");
+                    return false;
+                }
             }
         }
     }
