@@ -109,8 +109,10 @@ impl TimerMeasures {
     }
 
     /// These cursors are committed.
-    pub fn kept(&self, cursors: &[DateTime<Utc>]) {
-        for (cluster, cursor) in self.clusters.iter().zip(cursors) {
+    pub fn kept(&self, cursors: &[Option<DateTime<Utc>>]) {
+        let begun =
+            self.clusters.iter().zip(cursors).filter_map(|(cluster, cursor)| Some((cluster, (*cursor)?)));
+        for (cluster, cursor) in begun {
             #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
             self.cursors.with_label_values(&[cluster.as_str()]).set(cursor.timestamp_millis() as f64 / 1e3);
         }

@@ -124,30 +124,6 @@ impl Overlap {
         self.jobs.retain(|name, runs| in_file.contains(name) || !runs.open.is_empty());
         queued
     }
-
-    /// Takes over what is on record: runs that are not over, the latest of a job last, and ticks that wait, the oldest
-    /// of a job first. Hands back those that wait for nothing any more, to be published now.
-    pub fn restore(
-        unfinished: impl IntoIterator<Item = (JobName, RunId)>,
-        queued: impl IntoIterator<Item = Queued>,
-    ) -> (Self, Vec<Queued>) {
-        let mut overlap = Self::default();
-        for (job, run) in unfinished {
-            overlap.published(&job, run);
-        }
-        let mut free = Vec::new();
-        for queued in queued {
-            let job = &queued.tick.job.name;
-            let runs = overlap.jobs.entry(job.clone()).or_default();
-            if runs.open.is_empty() {
-                runs.begin(RunId::of(job, queued.tick.at));
-                free.push(queued);
-            } else {
-                runs.queued.push_back(queued);
-            }
-        }
-        (overlap, free)
-    }
 }
 
 impl Runs {
@@ -293,23 +269,5 @@ mod tests {
         assert_eq!(overlap.jobs.len(), 1, "only what is not over is remembered");
         check(&mut overlap, &queue(3), queued_for(&queue(1)));
         assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(3))));
-    }
-
-    #[test]
-    fn a_take_over_goes_on_where_the_record_ends() {
-        let unfinished = [queue(1), skip(1)].map(|tick| (tick.job.name.clone(), run(&tick)));
-        let freed = tick("freed", job::Overlap::Queue, 2);
-        let waiting = [queued(queue(2)), queued(queue(3)), queued(freed.clone())];
-        let (mut overlap, free) = Overlap::restore(unfinished, waiting);
-        assert_eq!(free, [queued(freed.clone())]);
-        check(&mut overlap, &tick("freed", job::Overlap::Queue, 3), queued_for(&freed));
-        check(&mut overlap, &skip(2), skipped_for(&skip(1)));
-        check(&mut overlap, &queue(4), skipped_for(&queue(1)));
-        assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(2))));
-        assert_eq!(
-            over(&mut overlap, &queue(2)),
-            Some(queued(queue(3))),
-            "what is on record as queued is run"
-        );
     }
 }

@@ -1,23 +1,27 @@
 //! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
 //! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+mod events;
+mod turn;
+
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+
+use self::turn::Turn;
 
 use super::in_force::JobsInForce;
 use super::job;
-use super::lane::{LATE, Lane, Missed, Portion};
+use super::lane::{LATE, Lane, Portion};
 use super::leadership::{Keep, Start};
 use super::measures::ClusterMeasures;
 use super::overlap::{Overlap, Verdict};
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::Told;
 use super::timetable::Tick;
-use crate::common::bounds::{TICK_BATCHES, TICKS_PER_BATCH};
-use crate::common::words::{ClusterName, Event, JobName, MissedReason, RunId};
+use crate::common::bounds::TICKS_PER_BATCH;
+use crate::common::words::{ClusterName, Event, JobName, RunId};
 
 /// One cluster as the timer sees it.
 #[derive(Debug)]
@@ -28,32 +32,6 @@ struct Cluster {
     turn: Option<Turn>,
     /// Its jobs' overlaps cannot be decided yet: which of their runs are not finished is still being read.
     waits_for_history: bool,
-}
-
-/// A cluster in a term of ours.
-#[derive(Debug)]
-struct Turn {
-    lane: Lane,
-    /// What was published already of what is owed, up to the instant of the take-over.
-    published: HashSet<RunId>,
-    published_until: DateTime<Utc>,
-    /// What stands beside the lane: to be handed over, and handed over and not confirmed.
-    asides: VecDeque<Aside>,
-    asides_under_way: VecDeque<Aside>,
-    /// Instants of ticks that wait for the run before them.
-    queued: BTreeSet<DateTime<Utc>>,
-    /// Batches that were handed over and are not confirmed.
-    under_way: usize,
-}
-
-/// What stands beside a lane: the ticks of a reboot, one that waited for the run before it, facts for `cron-runs`.
-#[derive(Debug)]
-struct Aside {
-    ticks: Vec<Tick>,
-    events: Vec<Event>,
-    revision: Arc<str>,
-    /// The cursor stays before this until it is confirmed.
-    holds: Option<DateTime<Utc>>,
 }
 
 /// The timer's state.
@@ -129,21 +107,13 @@ impl Timing {
         let horizon = (now - LATE).max(start.cursor);
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
         log::info!("{}: leading from {}", cluster.name, start.cursor);
-        let mut turn = Turn {
-            lane,
-            published: start.published,
-            published_until: now,
-            asides: VecDeque::new(),
-            asides_under_way: VecDeque::new(),
-            queued: BTreeSet::new(),
-            under_way: 0,
-        };
-        let facts = start.is_gap.then(|| lost_cursor(&cluster.name, start.cursor, now)).into_iter();
-        let facts = facts.chain([revision(&cluster.name, file, leader, start.cursor, now)]).collect();
-        turn.aside(&self.file, Vec::new(), facts, Some(start.cursor));
+        let mut turn = Turn::new(lane, start.published, now);
+        let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
+        let facts = facts.chain([events::revision(&cluster.name, file, leader, start.cursor, now)]).collect();
+        turn.aside(&self.file, Vec::new(), facts, start.cursor);
         if let Some(at) = start.reboot {
             let jobs = self.file.of(&cluster.name).into_iter().filter(|job| job.schedule.is_reboot());
-            turn.aside(&self.file, jobs.map(|job| Tick { job, at }).collect(), Vec::new(), Some(at));
+            turn.aside(&self.file, jobs.map(|job| Tick { job, at }).collect(), Vec::new(), at);
         }
         cluster.turn = Some(turn);
     }
@@ -158,8 +128,8 @@ impl Timing {
             let removed = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let removed = removed.map(|queued| turn.give_up(&queued.tick, &cluster.name, at));
             let (file, leader) = (self.file.revision.to_string(), self.name.clone());
-            let facts = removed.chain([revision(&cluster.name, file, leader, at, at)]).collect();
-            turn.aside(&self.file, Vec::new(), facts, Some(at));
+            let facts = removed.chain([events::revision(&cluster.name, file, leader, at, at)]).collect();
+            turn.aside(&self.file, Vec::new(), facts, at);
         }
         self.count_jobs();
     }
@@ -198,14 +168,7 @@ impl Timing {
             let Some(queued) = self.overlap.over(&name, run) else { continue };
             let cluster = self.clusters.iter_mut().find(|cluster| cluster.name == queued.tick.job.cluster);
             if let Some(turn) = cluster.and_then(|cluster| cluster.turn.as_mut()) {
-                let at = queued.tick.at;
-                let revision = queued.revision;
-                turn.asides.push_back(Aside {
-                    ticks: vec![queued.tick],
-                    events: Vec::new(),
-                    revision,
-                    holds: Some(at),
-                });
+                turn.release(queued);
             }
         }
     }
@@ -233,18 +196,17 @@ impl Timing {
     fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Option<Batch>> {
         let epoch = self.epoch;
         let cluster = &mut self.clusters[number];
-        let waits = cluster.waits_for_history;
-        let turn = cluster.turn.as_mut().filter(|turn| !waits && turn.under_way < TICK_BATCHES)?;
-        if let Some(aside) = turn.asides.pop_front() {
-            let Aside { ticks, events, revision, .. } = &aside;
-            let (ticks, events, revision) = (ticks.clone(), events.clone(), Arc::clone(revision));
-            turn.asides_under_way.push_back(aside);
-            turn.under_way += 1;
+        if cluster.waits_for_history {
+            return None;
+        }
+        let turn = cluster.turn.as_mut().filter(|turn| turn.has_room())?;
+        if let Some((ticks, events, revision)) = turn.next_aside() {
             cluster.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
             return Some(Some(Batch { epoch, kind: None, ticks, events, revision }));
         }
         let Portion { kind, ticks, missed, revision } = turn.lane.take(now, TICKS_PER_BATCH)?;
-        let mut events: Vec<Event> = missed.iter().map(|missed| event(missed, &cluster.name, now)).collect();
+        let mut events: Vec<Event> =
+            missed.iter().map(|missed| events::missed(missed, &cluster.name, now)).collect();
         for missed in &missed {
             cluster.measures.missed(missed.count, missed.reason.word());
         }
@@ -259,23 +221,21 @@ impl Timing {
             match self.overlap.decide(&tick, &revision) {
                 Verdict::Publish => due.push(tick),
                 Verdict::Queue { blocked_by } => {
-                    turn.queued.insert(tick.at);
-                    events.push(queued(&tick, blocked_by, now));
+                    turn.waits(&tick);
+                    events.push(events::queued(&tick, blocked_by, now));
                 }
                 Verdict::Skip { blocked_by } => {
                     cluster.measures.skipped();
-                    events.push(skipped(&tick, blocked_by, now));
+                    events.push(events::skipped(&tick, blocked_by, now));
                 }
             }
         }
-        if turn.lane.cursor(now) > turn.published_until {
-            turn.published = HashSet::new();
-        }
+        turn.forget_published(now);
         if due.is_empty() && events.is_empty() {
             turn.lane.confirmed(kind);
             return Some(None);
         }
-        turn.under_way += 1;
+        turn.hand_over();
         cluster.measures.under_way.add(i64::try_from(due.len()).unwrap_or(0));
         Some(Some(Batch { epoch, kind: Some(kind), ticks: due, events, revision }))
     }
@@ -287,15 +247,7 @@ impl Timing {
         }
         let turn = self.clusters.get_mut(confirmed.cluster).and_then(|cluster| cluster.turn.as_mut());
         if let Some(turn) = turn {
-            turn.under_way = turn.under_way.saturating_sub(1);
-            match confirmed.kind {
-                Some(kind) => turn.lane.confirmed(kind),
-                None => {
-                    for tick in turn.asides_under_way.pop_front().into_iter().flat_map(|aside| aside.ticks) {
-                        turn.queued.remove(&tick.at);
-                    }
-                }
-            }
+            turn.confirmed(confirmed.kind);
         }
         for (job, run) in confirmed.refused {
             self.over(Some(&job), run);
@@ -304,107 +256,26 @@ impl Timing {
 
     /// Whether something is under way.
     pub fn is_busy(&self) -> bool {
-        self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(|turn| turn.under_way > 0)
+        self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(Turn::is_busy)
     }
 
-    /// How far every cluster is, where that is worth keeping: all have begun, and something has moved.
+    /// How far every cluster is that has begun, where something has moved.
     pub fn keep(&mut self, now: DateTime<Utc>) -> Option<Keep> {
         let cursor = |cluster: &mut Cluster| cluster.turn.as_mut().map(|turn| turn.cursor(now));
-        let cursors = self.clusters.iter_mut().map(cursor).collect::<Option<Vec<_>>>()?;
+        let cursors: Vec<_> = self.clusters.iter_mut().map(cursor).collect();
+        cursors.iter().flatten().next()?;
         let keep = Keep { epoch: self.epoch, cursors, reads: self.reads.clone() };
         (self.kept.as_ref() != Some(&keep)).then(|| self.kept.insert(keep).clone())
     }
 
     /// How long until the next tick of a cluster that has room.
     pub fn wait(&self, now: DateTime<Utc>, longest: Duration) -> Duration {
-        let turns = self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref());
-        let next =
-            turns.filter(|turn| turn.under_way < TICK_BATCHES).filter_map(|turn| turn.lane.next()).min();
+        let ready = self.clusters.iter().filter(|cluster| !cluster.waits_for_history);
+        let with_room = ready.filter_map(|cluster| cluster.turn.as_ref()).filter(|turn| turn.has_room());
+        let next = with_room.filter_map(|turn| turn.lane.next()).min();
         next.map_or(longest, |at| (at - now).to_std().unwrap_or_default()).min(longest)
     }
 }
 
-impl Turn {
-    /// Puts something beside the lane; nothing is nothing.
-    fn aside(
-        &mut self,
-        file: &JobsInForce,
-        ticks: Vec<Tick>,
-        events: Vec<Event>,
-        holds: Option<DateTime<Utc>>,
-    ) {
-        if !ticks.is_empty() || !events.is_empty() {
-            self.asides.push_back(Aside { ticks, events, revision: Arc::clone(&file.revision), holds });
-        }
-    }
-
-    /// A tick that waited is given up: its job is gone from the file.
-    fn give_up(&mut self, tick: &Tick, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
-        self.queued.remove(&tick.at);
-        let (from, to, count) = (tick.at, tick.at, 1);
-        let missed = Missed { job: Arc::clone(&tick.job), from, to, count, reason: MissedReason::Removed };
-        event(&missed, cluster, now)
-    }
-
-    fn is_published(&self, tick: &Tick) -> bool {
-        !self.published.is_empty() && self.published.contains(&RunId::of(&tick.job.name, tick.at))
-    }
-
-    /// What stands beside the lane, or waits, holds the cursor back.
-    fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let asides = self.asides.iter().chain(&self.asides_under_way).filter_map(|aside| aside.holds);
-        let waiting = self.queued.first().map(|at| *at - TimeDelta::milliseconds(1));
-        asides.chain(waiting).fold(self.lane.cursor(now), DateTime::min)
-    }
-}
-
-fn queued(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {
-    let Tick { job, at: scheduled_at } = tick;
-    let (job, cluster, scheduled_at) = (job.name.clone(), job.cluster.clone(), *scheduled_at);
-    Event::Queued { job, cluster, scheduled_at, blocked_by, at }
-}
-
-fn skipped(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {
-    let Tick { job, at: scheduled_at } = tick;
-    let (job, cluster, scheduled_at) = (job.name.clone(), job.cluster.clone(), *scheduled_at);
-    Event::Skipped { job, cluster, scheduled_at, blocked_by, at }
-}
-
-/// A job file is in force for a cluster.
-fn revision(
-    cluster: &ClusterName,
-    revision: String,
-    leader: String,
-    from: DateTime<Utc>,
-    at: DateTime<Utc>,
-) -> Event {
-    Event::Revision { cluster: cluster.clone(), revision, leader, from, at }
-}
-
-fn event(missed: &Missed, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
-    Event::Missed {
-        job: missed.job.name.clone(),
-        cluster: cluster.clone(),
-        from: missed.from,
-        to: missed.to,
-        count: missed.count,
-        reason: missed.reason,
-        at: now,
-    }
-}
-
-/// One event for all that lies before a cursor that was lost, for no job in particular.
-fn lost_cursor(cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Event {
-    log::error!(
-        "{cluster}: the cursor is gone although the topic has records; what was due before {cursor} is given up"
-    );
-    Event::Missed {
-        job: JobName::any(),
-        cluster: cluster.clone(),
-        from: DateTime::UNIX_EPOCH,
-        to: cursor,
-        count: 0,
-        reason: MissedReason::NoCursor,
-        at: now,
-    }
-}
+#[cfg(test)]
+mod tests;

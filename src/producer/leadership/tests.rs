@@ -149,3 +149,35 @@ fn the_clock_is_compared_once_a_term_and_again_if_the_answer_was_lost() {
     }
     assert_eq!(host.beats(), 1);
 }
+
+#[test]
+fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.leadership = Leadership::new(Options {
+        clusters: vec!["absent".parse().unwrap(), "c".parse().unwrap()],
+        window: Duration::from_secs(3600),
+    });
+    let lanes = |acts: &[Act]| -> Vec<usize> {
+        acts.iter()
+            .filter_map(|act| match act {
+                Act::Lane { cluster, .. } => Some(*cluster),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut acts = host.step();
+    acts.extend(host.step());
+    assert!(leads(&acts), "{acts:?}");
+    assert_eq!(lanes(&acts), [1]);
+    let at = host.clock.now() - TimeDelta::seconds(5);
+    let keep = |cursors| super::Keep { epoch: 1, cursors, reads: std::collections::BTreeMap::new() };
+    host.leadership.keep(keep(vec![None, Some(at)]));
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis(), "its cursor is kept");
+    for spec in topics::all(&["absent".parse().unwrap()], 1, 1) {
+        // Some of them are there already.
+        drop(host.client.create_topic(&spec, soon(&host.clock)));
+    }
+    host.clock.turn(Duration::from_secs(1));
+    assert_eq!(lanes(&host.step()), [0], "and it begins when its topic is there");
+}

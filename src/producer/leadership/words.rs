@@ -31,8 +31,8 @@ pub struct Now {
 pub struct Keep {
     /// The term.
     pub epoch: u64,
-    /// The cursors, in the order of the clusters.
-    pub cursors: Vec<DateTime<Utc>>,
+    /// The cursors, in the order of the clusters; none of a cluster that has not begun.
+    pub cursors: Vec<Option<DateTime<Utc>>>,
     /// From where whoever leads next must read `cron-runs`, by partition.
     pub reads: BTreeMap<i32, i64>,
 }
@@ -73,7 +73,7 @@ pub enum Act {
     /// We lead no more.
     End,
     /// These cursors are committed.
-    Kept(Vec<DateTime<Utc>>),
+    Kept(Vec<Option<DateTime<Utc>>>),
     /// A cursor lies so far ahead of our clock: another host's clock, or ours, is wrong. Nothing begins before that.
     ClockBehind(Duration),
     /// How far our clock is ahead of the broker's (negative: behind), as measured before a term begins. Close enough.

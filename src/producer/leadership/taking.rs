@@ -1,0 +1,190 @@
+//! Taking over: the cursors, judged and committed in our own name, and then what is published already. Cluster by
+//! cluster, so that one whose topic is not there, or has no leader, holds up no other.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::cursor::{self, Found, Judged, judge};
+use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, LOOK_AGAIN, Leadership, Now, Stage, Start};
+use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
+use crate::common::scan::Scan;
+use crate::common::topics;
+use crate::common::words::RunId;
+
+/// How far before a cursor the topics are read for what is published: clocks of hosts differ.
+const MARGIN_MS: i64 = 60_000;
+
+/// How long a cluster rests that could not be taken over, or read.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+impl Leadership {
+    /// Reads the cursors, judges each, and commits them in our name: from here on a former leader is refused.
+    pub(super) fn take_over(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) -> Result<Duration, BrokerError> {
+        if !self.clock_is_known {
+            let name = self.holder.as_ref().map_or_else(String::new, |holder| holder.member_id.clone());
+            if self.clock_is_off(client, &name, now, acts)? {
+                // Whether our start was a reboot is asked again when our clock is well.
+                self.first |= self.alone;
+                self.end();
+                return Ok(LOOK_AGAIN);
+            }
+            self.clock_is_known = true;
+        }
+        let all: Vec<usize> = (0..self.options.clusters.len()).collect();
+        let judged = self.judge(client, &all, now)?;
+        if let Some(ahead) = ahead(&judged) {
+            acts.push(Act::ClockBehind(ahead));
+            return Ok(Duration::from_secs(1));
+        }
+        let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
+        self.reboot = undone.or_else(|| self.alone.then(|| cursor::second(now.wall)));
+        let ours = self.claim(client, judged, now)?;
+        if ours.is_empty() {
+            return Ok(AFTER_FAILURE); // no topic is there yet
+        }
+        self.stage = Stage::Leading;
+        self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
+        self.try_again = Some(now.mono + TRY_AGAIN);
+        self.unread = ours;
+        acts.push(Act::Begin { epoch: self.epoch });
+        Ok(Duration::ZERO)
+    }
+
+    /// Takes over the clusters that could not be taken over before.
+    pub(super) fn take_absent(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) -> Result<(), BrokerError> {
+        if self.absent.is_empty() || self.try_again.is_some_and(|at| now.mono < at) {
+            return Ok(());
+        }
+        self.try_again = Some(now.mono + TRY_AGAIN);
+        let judged = self.judge(client, &self.absent.clone(), now)?;
+        if let Some(ahead) = ahead(&judged) {
+            acts.push(Act::ClockBehind(ahead));
+            return Ok(());
+        }
+        let ours = self.claim(client, judged, now)?;
+        self.absent.retain(|number| ours.iter().all(|(of, _)| of != number));
+        self.unread.extend(ours);
+        Ok(())
+    }
+
+    /// What the cursors of these clusters mean; those are left out of which nothing can be known at present.
+    fn judge(
+        &self,
+        client: &mut dyn Client,
+        numbers: &[usize],
+        now: Now,
+    ) -> Result<Vec<(usize, Judged)>, BrokerError> {
+        let Some(holder) = &self.holder else { return Ok(Vec::new()) };
+        let by = now.mono + CALL;
+        let of: Vec<TopicPartition> = numbers.iter().map(|number| self.cursor_of(*number)).collect();
+        let committed = client.committed(&holder.group, &of, by)?;
+        let mut all = Vec::with_capacity(of.len());
+        for ((number, of), committed) in numbers.iter().zip(&of).zip(&committed) {
+            let is_used = match committed {
+                Some(_) => Ok(true),
+                None => is_used(client, &of.topic, by),
+            };
+            match is_used {
+                Ok(is_used) => {
+                    let found = Found { committed: committed.as_ref(), is_used };
+                    all.push((*number, judge(found, self.options.window, now.wall)));
+                }
+                Err(error) => log::warn!("{}: whether it was used before: {error}", of.topic),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Commits cursors in our name, and returns those that the broker has taken: it knows no cursor of a topic that does
+    /// not exist.
+    fn claim(
+        &self,
+        client: &mut dyn Client,
+        judged: Vec<(usize, Judged)>,
+        now: Now,
+    ) -> Result<Vec<(usize, Judged)>, BrokerError> {
+        let Some(holder) = &self.holder else { return Ok(Vec::new()) };
+        let commits: Vec<_> =
+            judged.iter().map(|(number, judged)| self.commit_of(*number, judged.cursor)).collect();
+        let codes = client.commit(holder, &commits, now.mono + CALL)?;
+        let mut ours = Vec::with_capacity(judged.len());
+        for (judged, code) in judged.into_iter().zip(codes) {
+            match code {
+                None => ours.push(judged),
+                Some(ErrorCode::UnknownTopicOrPartition) => {}
+                Some(code) => return Err(BrokerError::Refused(code)),
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Reads what the topics hold since their cursors, and says after how long to try again.
+    pub(super) fn read(&mut self, client: &mut dyn Client, acts: &mut Vec<Act>) -> Duration {
+        for (number, judged) in std::mem::take(&mut self.unread) {
+            match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
+                Ok(published) => acts.push(Act::Lane {
+                    epoch: self.epoch,
+                    cluster: number,
+                    start: Start {
+                        cursor: judged.cursor,
+                        reboot: self.reboot.filter(|at| *at >= judged.cursor),
+                        published,
+                        is_gap: judged.is_gap,
+                    },
+                }),
+                Err(error) => {
+                    log::warn!("{}: what is published already: {error}; trying again", self.cluster(number));
+                    acts.push(Act::Failed(error));
+                    self.unread.push((number, judged));
+                }
+            }
+        }
+        if self.unread.is_empty() && self.absent.is_empty() { COMMIT_EVERY } else { TRY_AGAIN }
+    }
+}
+
+/// How far the furthest of the cursors lies ahead of our clock, where one does too far.
+fn ahead(judged: &[(usize, Judged)]) -> Option<Duration> {
+    judged.iter().map(|(_, judged)| judged.ahead).max().filter(|ahead| !ahead.is_zero())
+}
+
+/// Whether a topic holds, or ever held, a record.
+fn is_used(client: &mut dyn Client, topic: &str, by: Instant) -> Result<bool, BrokerError> {
+    let Some(state) = client.topic(topic, by)? else { return Ok(false) };
+    for partition in state.partitions {
+        let of = TopicPartition { topic: topic.to_owned(), partition: partition.partition };
+        if client.offset(&of, Position::End, by)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The runs that a topic holds since an instant, and some from before it.
+fn published_since(
+    client: &mut dyn Client,
+    topic: &str,
+    cursor: DateTime<Utc>,
+) -> Result<HashSet<RunId>, BrokerError> {
+    let mut scan = Scan::new(topic);
+    scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
+    let mut published = HashSet::new();
+    scan.read(client, |_, record| {
+        let run: Option<RunId> =
+            record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+        published.extend(run);
+    })?;
+    Ok(published)
+}

@@ -1,0 +1,139 @@
+//! Terms, overlaps and cursors, without a thread.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::*;
+use crate::common::metrics::Metrics;
+use crate::common::words::{Limits, RetryPolicy};
+use crate::producer::job::{CatchUp, Job};
+use crate::producer::lane::Kind;
+use crate::producer::measures::Measures;
+use crate::producer::schedule::Schedule;
+use crate::producer::tail::unfinished::Unfinished;
+use crate::producer::timetable::Tick;
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+}
+
+fn cluster(name: &str) -> ClusterName {
+    name.parse().unwrap()
+}
+
+fn job(name: &str, of: &str, overlap: job::Overlap) -> Arc<Job> {
+    Arc::new(Job {
+        name: name.parse().unwrap(),
+        cluster: cluster(of),
+        schedule: Arc::new(Schedule::parse("* * * * * *", chrono_tz::UTC).unwrap()),
+        jitter: Duration::ZERO,
+        command: String::new(),
+        environment: Arc::new(BTreeMap::new()),
+        cwd: None,
+        user: None,
+        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
+        retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
+        overlap,
+        catch_up: CatchUp::default(),
+    })
+}
+
+fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Timing {
+    let measures = Measures::new(&Metrics::new());
+    let clusters = clusters.iter().map(|name| (cluster(name), measures.of(&cluster(name)))).collect();
+    let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
+    let mut timing = Timing::new(clusters, JobsInForce { jobs, revision: Arc::from("r") }, "me".to_owned());
+    timing.begin(1);
+    timing
+}
+
+fn start(timing: &mut Timing, number: usize) {
+    let start = Start { cursor: at(0), reboot: None, published: HashSet::new(), is_gap: false };
+    timing.start(1, number, start, at(0));
+}
+
+/// Takes the next batch and confirms it at once.
+fn work(timing: &mut Timing, second: i64) -> Option<Batch> {
+    let (cluster, batch) = timing.next_batch(at(second))?;
+    timing.confirmed(Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster });
+    Some(batch)
+}
+
+/// Works off what is due and returns the jobs whose ticks are published.
+fn published(timing: &mut Timing, second: i64) -> Vec<String> {
+    let batches: Vec<Batch> = std::iter::from_fn(|| work(timing, second)).collect();
+    let name = |tick: &Tick| tick.job.name.to_string();
+    batches.iter().flat_map(|batch| batch.ticks.iter().map(name)).collect()
+}
+
+fn cursor(timing: &mut Timing, second: i64) -> DateTime<Utc> {
+    drop(timing.keep(at(second)));
+    timing.kept.as_ref().unwrap().cursors[0].unwrap()
+}
+
+fn over(timing: &mut Timing, job: &Arc<Job>, second: i64) {
+    timing.told(&Told::Over { job: Some(job.name.clone()), run: RunId::of(&job.name, at(second)) });
+}
+
+#[test]
+fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
+    let (one, two) = (job("one", "c", job::Overlap::Queue), job("two", "c", job::Overlap::Queue));
+    let mut timing = timing(&["c"], &[&one, &two]);
+    timing.told(&Told::HistoryRead);
+    start(&mut timing, 0);
+    assert_eq!(published(&mut timing, 1), ["one", "two"]);
+    assert_eq!(cursor(&mut timing, 1), at(1));
+    assert_eq!(published(&mut timing, 2), [""; 0], "both wait");
+    assert!(cursor(&mut timing, 5) < at(2));
+    over(&mut timing, &one, 1);
+    assert_eq!(published(&mut timing, 2), ["one"]);
+    assert!(cursor(&mut timing, 5) < at(2), "the other one still waits for the same instant");
+    over(&mut timing, &two, 1);
+    assert_eq!(published(&mut timing, 2), ["two"]);
+    assert!(cursor(&mut timing, 2) >= at(2));
+}
+
+#[test]
+fn overlaps_are_not_decided_before_it_is_known_what_is_unfinished() {
+    let (skips, other) = (job("skips", "c", job::Overlap::Skip), job("other", "d", job::Overlap::Allow));
+    let mut timing = timing(&["c", "d"], &[&skips, &other]);
+    start(&mut timing, 0);
+    start(&mut timing, 1);
+    assert_eq!(published(&mut timing, 1), ["other"], "the other cluster waits for nothing");
+    assert!(timing.wait(at(1), Duration::from_secs(1)) > Duration::ZERO, "nor does the timer spin");
+    let run = RunId::of(&skips.name, at(-9));
+    let unfinished = Unfinished { job: skips.name.clone(), run, scheduled_at: at(-9) };
+    timing.told(&Told::Unfinished(unfinished));
+    timing.told(&Told::HistoryRead);
+    assert_eq!(published(&mut timing, 1), [""; 0]);
+    timing.told(&Told::Over { job: Some(skips.name.clone()), run });
+    assert_eq!(published(&mut timing, 2), ["skips", "other"]);
+}
+
+#[test]
+fn what_an_earlier_term_decided_and_did_not_publish_blocks_nothing() {
+    let skips = job("skips", "c", job::Overlap::Skip);
+    let mut timing = timing(&["c"], &[&skips]);
+    timing.told(&Told::HistoryRead);
+    start(&mut timing, 0);
+    work(&mut timing, 0); // the job file is on record
+    let (_, batch) = timing.next_batch(at(1)).unwrap();
+    assert_eq!((batch.ticks.len(), batch.kind), (1, Some(Kind::Present)));
+    timing.end();
+    timing.begin(2);
+    let start = Start { cursor: at(1), reboot: None, published: HashSet::new(), is_gap: false };
+    timing.start(2, 0, start, at(1));
+    let late = Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster: 0 };
+    timing.confirmed(late);
+    assert_eq!(published(&mut timing, 2), ["skips"]);
+}
+
+#[test]
+fn a_cluster_that_has_not_begun_keeps_no_other_cursor_from_being_kept() {
+    let (one, two) = (job("one", "c", job::Overlap::Allow), job("two", "d", job::Overlap::Allow));
+    let mut timing = timing(&["c", "d"], &[&one, &two]);
+    assert_eq!(timing.keep(at(0)), None);
+    start(&mut timing, 0);
+    assert_eq!(published(&mut timing, 1), ["one"]);
+    assert_eq!(timing.keep(at(1)).unwrap().cursors, [Some(at(1)), None]);
+}

@@ -1,0 +1,138 @@
+//! A cluster in a term of ours: its lane, and what stands beside it – the ticks of a reboot, ticks that waited for the run
+//! before them, facts for `cron-runs`.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::events;
+use crate::common::bounds::TICK_BATCHES;
+use crate::common::words::{ClusterName, Event, JobName, MissedReason, RunId};
+use crate::producer::in_force::JobsInForce;
+use crate::producer::lane::{Kind, Lane, Missed};
+use crate::producer::overlap::Queued;
+use crate::producer::timetable::Tick;
+
+/// A cluster in a term of ours.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub lane: Lane,
+    /// What was published already of what is owed, up to the instant of the take-over.
+    published: HashSet<RunId>,
+    published_until: DateTime<Utc>,
+    /// What stands beside the lane: to be handed over, and handed over and not confirmed.
+    asides: VecDeque<Aside>,
+    asides_under_way: VecDeque<Aside>,
+    /// Ticks that wait for the run before them, or were released and are not confirmed.
+    waiting: BTreeSet<(DateTime<Utc>, JobName)>,
+    /// Batches that were handed over and are not confirmed.
+    under_way: usize,
+}
+
+#[derive(Debug)]
+struct Aside {
+    ticks: Vec<Tick>,
+    events: Vec<Event>,
+    revision: Arc<str>,
+    /// The cursor does not pass this until it is confirmed.
+    holds: DateTime<Utc>,
+}
+
+impl Turn {
+    /// One that begins at `now` and finds `published` in its topic.
+    pub fn new(lane: Lane, published: HashSet<RunId>, now: DateTime<Utc>) -> Self {
+        Self {
+            lane,
+            published,
+            published_until: now,
+            asides: VecDeque::new(),
+            asides_under_way: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            under_way: 0,
+        }
+    }
+
+    /// Whether another batch may be handed over.
+    pub fn has_room(&self) -> bool {
+        self.under_way < TICK_BATCHES
+    }
+
+    /// Whether something is handed over and not confirmed.
+    pub fn is_busy(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// Puts something beside the lane; nothing is nothing.
+    pub fn aside(&mut self, file: &JobsInForce, ticks: Vec<Tick>, events: Vec<Event>, holds: DateTime<Utc>) {
+        if !ticks.is_empty() || !events.is_empty() {
+            self.asides.push_back(Aside { ticks, events, revision: Arc::clone(&file.revision), holds });
+        }
+    }
+
+    /// What stands beside the lane goes first. It counts as handed over.
+    pub fn next_aside(&mut self) -> Option<(Vec<Tick>, Vec<Event>, Arc<str>)> {
+        let aside = self.asides.pop_front()?;
+        let parts = (aside.ticks.clone(), aside.events.clone(), Arc::clone(&aside.revision));
+        self.asides_under_way.push_back(aside);
+        self.hand_over();
+        Some(parts)
+    }
+
+    /// A batch is handed over.
+    pub fn hand_over(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// The oldest batch of a kind, or of what stands beside the lane, has its fate on record.
+    pub fn confirmed(&mut self, kind: Option<Kind>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        match kind {
+            Some(kind) => self.lane.confirmed(kind),
+            None => {
+                for tick in self.asides_under_way.pop_front().into_iter().flat_map(|aside| aside.ticks) {
+                    self.waiting.remove(&(tick.at, tick.job.name.clone()));
+                }
+            }
+        }
+    }
+
+    /// A tick waits for the run before it.
+    pub fn waits(&mut self, tick: &Tick) {
+        self.waiting.insert((tick.at, tick.job.name.clone()));
+    }
+
+    /// A tick waits no more: it is to be published.
+    pub fn release(&mut self, queued: Queued) {
+        let Queued { tick, revision } = queued;
+        let holds = tick.at;
+        self.asides.push_back(Aside { ticks: vec![tick], events: Vec::new(), revision, holds });
+    }
+
+    /// A tick that waited is given up: its job is gone from the file.
+    pub fn give_up(&mut self, tick: &Tick, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
+        self.waiting.remove(&(tick.at, tick.job.name.clone()));
+        let (from, to, count) = (tick.at, tick.at, 1);
+        let missed = Missed { job: Arc::clone(&tick.job), from, to, count, reason: MissedReason::Removed };
+        events::missed(&missed, cluster, now)
+    }
+
+    /// Whether the topic held the tick's run when the term began.
+    pub fn is_published(&self, tick: &Tick) -> bool {
+        !self.published.is_empty() && self.published.contains(&RunId::of(&tick.job.name, tick.at))
+    }
+
+    /// What was published before the term is of no interest once the cursor has passed its beginning.
+    pub fn forget_published(&mut self, now: DateTime<Utc>) {
+        if self.lane.cursor(now) > self.published_until {
+            self.published = HashSet::new();
+        }
+    }
+
+    /// The lane's cursor, held back by what stands beside it and by ticks that wait.
+    pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let asides = self.asides.iter().chain(&self.asides_under_way).map(|aside| aside.holds);
+        let waiting = self.waiting.first().map(|(at, _)| *at - TimeDelta::milliseconds(1));
+        asides.chain(waiting).fold(self.lane.cursor(now), DateTime::min)
+    }
+}
