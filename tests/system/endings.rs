@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use crate::support::programs::{PATIENCE, World};
 use crate::support::wait_until;
 
-/// Processes whose environment holds a text, by `/proc`.
-fn processes_with(text: &str) -> Vec<u32> {
+/// Processes of a run of this world, by `/proc`. Other worlds have runs of the same id: it says job and instant.
+fn processes_of(world: &World, run: &str) -> Vec<u32> {
+    let marks = [format!("CRON_CLUSTER={}", world.a), format!("CRON_RUN_ID={run}")];
     let is_number = |name: &str| name.parse::<u32>().ok();
     let all =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| is_number(entry.ok()?.file_name().to_str()?));
     all.filter(|pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.windows(text.len()).any(|window| window == text.as_bytes())
+        let has = |mark: &String| environment.split(|byte| *byte == 0).any(|line| line == mark.as_bytes());
+        marks.iter().all(has)
     })
     .collect()
 }
@@ -62,7 +64,27 @@ fn drain_limits_the_wait() {
     consumer.signal("TERM");
     assert_eq!(consumer.wait().code(), Some(0), "{}", consumer.log());
     let run = world.ledger()[0].run.clone();
-    assert_eq!(processes_with(&format!("CRON_RUN_ID={run}")), Vec::<u32>::new());
+    assert_eq!(processes_of(&world, &run), Vec::<u32>::new());
+}
+
+#[test]
+fn a_consumer_that_ends_its_jobs_leaves_those_of_another_fleet_with_the_same_name_alone() {
+    let (world, other) = (World::new(), World::new());
+    // Runs of equal ids: the same name, the same instants.
+    let [jobs, theirs] = [&world, &other].map(|world| {
+        world.jobs("@every 5s  {a}  [name=namesake]  {note}; sleep 3; echo done >> {dir}/done\n")
+    });
+    let (_producer, _their_producer) = (world.producer(&jobs, &[]), other.producer(&theirs, &[]));
+    let mut consumer = world.consumer(world.a.as_str(), &["--workers", "1", "--drain", "0s"]);
+    let _their_consumer = other.consumer(other.a.as_str(), &["--workers", "1"]);
+    let both = || Some((world.ledger().last()?.run.clone(), other.ledger().last()?.run.clone()));
+    wait_until("both run it", PATIENCE, || both().filter(|(ours, theirs)| ours == theirs));
+    let before = other.ledger().len();
+    consumer.signal("TERM");
+    assert_eq!(consumer.wait().code(), Some(0), "{}", consumer.log());
+    other.await_ledger("their next run", |ledger| ledger.len() > before);
+    let done = std::fs::read_to_string(other.dir().join("done")).unwrap_or_default();
+    assert_eq!(done.lines().count(), before, "their job was ended, too");
 }
 
 #[test]
@@ -74,11 +96,13 @@ fn the_jobs_of_a_killed_consumer_are_gone_a_second_later() {
     let _producer = world.producer(&jobs, &[]);
     let consumer = world.consumer(world.a.as_str(), &["--workers", "1"]);
     let ledger = world.await_ledger("a job runs", |ledger| !ledger.is_empty());
-    let mark = format!("CRON_RUN_ID={}", ledger[0].run);
-    wait_until("all its processes are there", PATIENCE, || (processes_with(&mark).len() >= 4).then_some(()));
+    let run = &ledger[0].run;
+    wait_until("all its processes are there", PATIENCE, || {
+        (processes_of(&world, run).len() >= 4).then_some(())
+    });
     consumer.kill();
     let killed = Instant::now();
-    wait_until("its jobs are gone", PATIENCE, || processes_with(&mark).is_empty().then_some(()));
+    wait_until("its jobs are gone", PATIENCE, || processes_of(&world, run).is_empty().then_some(()));
     assert!(killed.elapsed() < Duration::from_secs(1), "after {:?}", killed.elapsed());
 }
 
@@ -95,7 +119,7 @@ fn a_time_out_ends_the_whole_family_and_is_told_apart() {
     });
     producer.stop();
     let run = world.ledger()[0].run.clone();
-    assert_eq!(processes_with(&format!("CRON_RUN_ID={run}")), Vec::<u32>::new());
+    assert_eq!(processes_of(&world, &run), Vec::<u32>::new());
 }
 
 #[test]

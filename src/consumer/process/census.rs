@@ -10,8 +10,7 @@ use rustix::process::{
     test_kill_process_group, waitpgid,
 };
 
-use super::environment::RUN_ID;
-use crate::common::words::RunId;
+use super::mark::Mark;
 
 /// Sends a signal to a group. That nobody is left in it is no failure.
 pub fn signal_group(group: Pid, signal: Signal) {
@@ -52,42 +51,37 @@ fn living_member_of(stat: &str) -> Option<i32> {
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// Kills every process whose environment says that it is of one of these runs, wherever it is, until `clean` looks in
-/// a row have found none. As best effort: a process can replace its environment, and one of another user than ours
+/// Kills every process whose environment says that it is of one of these attempts, wherever it is, until `clean` looks
+/// in a row have found none. As best effort: a process can replace its environment, and one of another user than ours
 /// is out of reach unless we are root.
-pub fn kill_strays(runs: &[RunId], clean: u32) {
-    let marks: Vec<String> = runs.iter().map(|run| format!("{RUN_ID}={run}")).collect();
+pub fn kill_strays(marks: &[Mark], clean: u32) {
     let mut seen_none = 0;
     for look in 0..LOOKS {
         if look > 0 {
             pause(BETWEEN_LOOKS);
         }
-        let found = processes().filter(|pid| kill_if_marked(*pid, &marks)).count();
+        let found = processes().filter(|pid| kill_if_marked(*pid, marks)).count();
         seen_none = if found == 0 { seen_none + 1 } else { 0 };
         if seen_none == clean {
             return;
         }
     }
-    log::warn!("processes of {} runs are out of reach", runs.len());
+    log::warn!("processes of {} attempts are out of reach", marks.len());
 }
 
-fn kill_if_marked(pid: Pid, marks: &[String]) -> bool {
-    if !is_marked(pid, marks) || pid == getpid() {
+fn kill_if_marked(pid: Pid, marks: &[Mark]) -> bool {
+    let is_marked = || marks.iter().any(|mark| mark.is_on(pid));
+    if pid == getpid() || !is_marked() {
         return false;
     }
     // The number may be another process's by now. A pidfd stays with the process that it was opened on, so what is
     // found marked once more is what gets the signal.
     pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|pidfd| {
-        is_marked(pid, marks) && {
+        is_marked() && {
             let _gone_meanwhile = pidfd_send_signal(&pidfd, Signal::KILL);
             true
         }
     })
-}
-
-fn is_marked(pid: Pid, marks: &[String]) -> bool {
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|line| marks.iter().any(|mark| mark.as_bytes() == line))
 }
 
 fn processes() -> impl Iterator<Item = Pid> {

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use super::mark::Mark;
 use super::output::Recorder;
 use super::running::Running;
 use super::user::{self, Step, User};
@@ -47,7 +48,8 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     command.stdin(Stdio::null()).stdout(writer).stderr(errors);
     dress(&mut command, host, run, &user)?;
 
-    let mut entry = host.guard.enter(run.id).map_err(|error| StartError::refused("guard", &error))?;
+    let mut entry =
+        host.guard.enter(Mark::of(attempt)).map_err(|error| StartError::refused("guard", &error))?;
     let mut child = command.spawn().map_err(|error| diagnose(&error, run, &user, &shell))?;
     let since = Instant::now();
     // Our ends of the pipe's writing side close with it; otherwise the output would never end.
@@ -60,7 +62,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
         StartError::refused("pidfd_open", &error.into())
     })?;
     let recorder = Recorder::new(&host.output, attempt);
-    Ok(Running::new(run, since, child, (group, pidfd), (output, recorder), entry))
+    Ok(Running::new(attempt, since, child, (group, pidfd), (output, recorder), entry))
 }
 
 fn find(name: &str) -> Result<User, StartError> {

@@ -10,8 +10,13 @@ use super::user::User;
 use super::{StartError, StartError::NotAnEnvironment};
 use crate::common::words::Attempt;
 
-/// The variable by which every process of a run can be found, also outside its process group.
+/// The variables by which every process of an attempt can be found, also outside its process group
+/// ([`super::mark`]).
 pub const RUN_ID: &str = "CRON_RUN_ID";
+/// See [`RUN_ID`].
+pub const CLUSTER: &str = "CRON_CLUSTER";
+/// See [`RUN_ID`].
+pub const ATTEMPT: &str = "CRON_ATTEMPT";
 
 /// The shell, unless the job file names one.
 pub const SHELL: &str = "/bin/sh";
@@ -49,9 +54,9 @@ pub fn of(attempt: &Attempt, user: &User, lang: &OsStr) -> Result<BTreeMap<Strin
     set("USER", user.name.clone().into());
     set("LOGNAME", user.name.clone().into());
     set("CRON_JOB", run.job.as_str().into());
-    set("CRON_CLUSTER", run.cluster.as_str().into());
+    set(CLUSTER, run.cluster.as_str().into());
     set(RUN_ID, run.id.to_string().into());
-    set("CRON_ATTEMPT", attempt.attempt.to_string().into());
+    set(ATTEMPT, attempt.attempt.to_string().into());
     set("CRON_SCHEDULED_AT", run.scheduled_at.to_rfc3339_opts(SecondsFormat::Secs, true).into());
     Ok(all)
 }

@@ -3,7 +3,7 @@
 //! [`start`] hands the command to the shell, with an environment made for it ([`environment`]), in a process group of
 //! its own, and returns it [`Running`]; [`Running::wait`] watches it to its end and sees to it that nothing of it is
 //! left ([`running`]). Should the consumer itself be killed, the [`guard`] does that. The signals go to the group
-//! first and then to what has left it ([`census`]). The output is read without bound and kept with one ([`output`]).
+//! first and then to what has left it ([`census`], [`mark`]). The output is read without bound and kept with one ([`output`]).
 //!
 //! Nothing here knows Kafka, claims or reports: what goes in is an attempt, what comes out is how it ended.
 //! `docs/decisions/2026-11-24-processes.md` says why it is done this way, and what it cost when measured.
@@ -12,6 +12,7 @@ pub mod census;
 mod command;
 pub mod environment;
 pub mod guard;
+pub mod mark;
 pub mod output;
 pub mod running;
 mod tail;

@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal};
 
 use super::census;
 use super::guard::Entry;
+use super::mark::Mark;
 use super::output::Recorder;
-use crate::common::words::{Limits, Outcome, Run, RunId};
+use crate::common::words::{Attempt, Limits, Outcome};
 
 /// How an attempt ended, and what it wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Ended {
 /// A command under way. Dropped before its end (a panic), it is killed.
 #[derive(Debug)]
 pub struct Running {
-    run: RunId,
+    mark: Mark,
     limits: Limits,
     since: Instant,
     child: Child,
@@ -79,7 +80,7 @@ const UNKNOWN: i32 = 255 << 8;
 
 impl Running {
     pub(super) fn new(
-        run: &Run,
+        attempt: &Attempt,
         since: Instant,
         child: Child,
         (group, pidfd): (Pid, OwnedFd),
@@ -87,8 +88,8 @@ impl Running {
         entry: Entry,
     ) -> Self {
         Self {
-            run: run.id,
-            limits: run.limits,
+            mark: Mark::of(attempt),
+            limits: attempt.run.limits,
             since,
             child,
             status: None,
@@ -113,7 +114,7 @@ impl Running {
             self.end(cancel);
         }
         if cause != Cause::Exited {
-            census::kill_strays(&[self.run], 1);
+            census::kill_strays(std::slice::from_ref(&self.mark), 1);
         }
         self.read_the_rest();
         let outcome = match cause {
@@ -159,7 +160,7 @@ impl Running {
                 return;
             }
             if !told {
-                log::warn!("run {}: process group {} outlives KILL", self.run, self.group);
+                log::warn!("attempt {}: process group {} outlives KILL", self.mark, self.group);
                 told = true;
             }
             if self.look(Some(Instant::now()), Some(cancel)).contains(&Source::Cancel) {
@@ -186,7 +187,7 @@ impl Running {
     fn is_gone(&mut self) -> bool {
         if self.status.is_none() {
             self.status = self.child.try_wait().unwrap_or_else(|error| {
-                log::error!("run {}: its exit code was taken by somebody else: {error}", self.run);
+                log::error!("attempt {}: its exit code was taken by somebody else: {error}", self.mark);
                 Some(ExitStatus::from_raw(UNKNOWN))
             });
         }
@@ -247,7 +248,7 @@ impl Running {
             Ok(count) => recorder.push(&self.piece[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                log::warn!("run {}: its output cannot be read: {error}", self.run);
+                log::warn!("attempt {}: its output cannot be read: {error}", self.mark);
                 self.output = None;
             }
         }

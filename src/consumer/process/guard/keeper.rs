@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::ledger::{Ledger, Line};
 use super::program::{ARGUMENT, READY};
-use crate::common::words::RunId;
+use crate::consumer::process::mark::Mark;
 
 /// How long a new guard may take until it is ready. It takes milliseconds.
 const START: Duration = Duration::from_secs(5);
@@ -57,15 +57,15 @@ impl Guard {
         Ok(Self { program: program.to_owned(), state: Mutex::new(state) })
     }
 
-    /// Writes down that a process of `run` is about to be started.
+    /// Writes down that a process of an attempt is about to be started.
     ///
     /// # Errors
     /// When there is no guard and none could be started: then nothing else must be either.
-    pub fn enter(self: &Arc<Self>, run: RunId) -> io::Result<Entry> {
+    pub fn enter(self: &Arc<Self>, mark: Mark) -> io::Result<Entry> {
         let mut state = self.lock();
         let serial = state.next;
         state.next += 1;
-        if let Err(error) = self.tell(&mut state, Line::Starting(serial, run)) {
+        if let Err(error) = self.tell(&mut state, Line::Starting(serial, mark)) {
             state.ledger.enter(Line::Over(serial));
             return Err(error);
         }
@@ -85,11 +85,9 @@ impl Guard {
     }
 
     fn tell(&self, state: &mut State, line: Line) -> io::Result<()> {
+        let told = state.process.as_ref().is_some_and(|process| process.write(&line).is_ok());
         state.ledger.enter(line);
-        match &state.process {
-            Some(process) if process.write(line).is_ok() => Ok(()),
-            _ => self.replace(state),
-        }
+        if told { Ok(()) } else { self.replace(state) }
     }
 
     fn replace(&self, state: &mut State) -> io::Result<()> {
@@ -98,7 +96,7 @@ impl Guard {
             old.kill();
         }
         let new = Process::start(&self.program)?;
-        if let Err(error) = state.ledger.lines().try_for_each(|line| new.write(line)) {
+        if let Err(error) = state.ledger.lines().try_for_each(|line| new.write(&line)) {
             // At the end of its pipe it would end what it has heard of.
             new.kill();
             return Err(error);
@@ -116,7 +114,7 @@ impl Drop for Guard {
     }
 }
 
-/// A run in the guard's ledger. Dropping it strikes it off.
+/// An attempt in the guard's ledger. Dropping it strikes it off.
 #[derive(Debug)]
 pub struct Entry {
     guard: Arc<Guard>,
@@ -191,7 +189,7 @@ impl Process {
     }
 
     /// Writes a line, whole or not at all.
-    fn write(&self, line: Line) -> io::Result<()> {
+    fn write(&self, line: &Line) -> io::Result<()> {
         let line = line.to_string();
         loop {
             match (&*self.pipe).write_all(line.as_bytes()) {

@@ -7,13 +7,13 @@ use std::str::FromStr;
 
 use rustix::process::Pid;
 
-use crate::common::words::RunId;
+use crate::consumer::process::mark::Mark;
 
 /// One line on the pipe. Far shorter than `PIPE_BUF`, so that lines of several threads do not mix (pipe(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A process of this run is about to be started: from now on it may be there.
-    Starting(u64, RunId),
+    /// A process of this attempt is about to be started: from now on it may be there.
+    Starting(u64, Mark),
     /// It leads the process group of this number.
     Runs(u64, Pid),
     /// It is over, and nothing is left of its group. The number may be used again by anybody.
@@ -23,7 +23,7 @@ pub enum Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Starting(serial, run) => writeln!(f, "starting {serial} {run}"),
+            Self::Starting(serial, mark) => writeln!(f, "starting {serial} {mark}"),
             Self::Runs(serial, group) => writeln!(f, "runs {serial} {group}"),
             Self::Over(serial) => writeln!(f, "over {serial}"),
         }
@@ -41,7 +41,7 @@ impl FromStr for Line {
         let mut word = || words.next().ok_or(NoLine);
         let (kind, serial) = (word()?, word()?.parse().map_err(|_| NoLine)?);
         match kind {
-            "starting" => word()?.parse().map(|run| Self::Starting(serial, run)).map_err(|_| NoLine),
+            "starting" => word()?.parse().map(|mark| Self::Starting(serial, mark)).map_err(|_| NoLine),
             "runs" => {
                 // Signals to the groups 0 and 1 mean ourselves and everybody (kill(2)).
                 let group = word()?.parse().ok().filter(|number| *number > 1).and_then(Pid::from_raw);
@@ -55,13 +55,13 @@ impl FromStr for Line {
 
 /// What is under way, by serial number.
 #[derive(Debug, Default)]
-pub struct Ledger(BTreeMap<u64, (RunId, Option<Pid>)>);
+pub struct Ledger(BTreeMap<u64, (Mark, Option<Pid>)>);
 
 impl Ledger {
     /// Enters a line.
     pub fn enter(&mut self, line: Line) {
         match line {
-            Line::Starting(serial, run) => drop(self.0.insert(serial, (run, None))),
+            Line::Starting(serial, mark) => drop(self.0.insert(serial, (mark, None))),
             Line::Runs(serial, group) => {
                 if let Some((_, known)) = self.0.get_mut(&serial) {
                     *known = Some(group);
@@ -73,15 +73,15 @@ impl Ledger {
 
     /// The lines that make another ledger the same.
     pub fn lines(&self) -> impl Iterator<Item = Line> {
-        self.0.iter().flat_map(|(serial, (run, group))| {
+        self.0.iter().flat_map(|(serial, (mark, group))| {
             let runs = group.map(|group| Line::Runs(*serial, group));
-            std::iter::once(Line::Starting(*serial, *run)).chain(runs)
+            std::iter::once(Line::Starting(*serial, mark.clone())).chain(runs)
         })
     }
 
-    /// The runs that are under way.
-    pub fn runs(&self) -> Vec<RunId> {
-        self.0.values().map(|(run, _)| *run).collect()
+    /// The attempts that are under way.
+    pub fn marks(&self) -> Vec<Mark> {
+        self.0.values().map(|(mark, _)| mark.clone()).collect()
     }
 
     /// Their process groups, as far as they are known.
@@ -94,24 +94,24 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    const RUN: &str = "00000000-0000-0000-0000-000000000001";
+    const MARK: &str = "00000000-0000-0000-0000-000000000001/a/1";
 
     fn check(lines: &[&str], groups: &[i32], runs: usize) {
         let mut ledger = Ledger::default();
         lines.iter().filter_map(|line| line.parse().ok()).for_each(|line| ledger.enter(line));
         let of =
             |ledger: &Ledger| ledger.groups().map(|group| group.as_raw_nonzero().get()).collect::<Vec<_>>();
-        assert_eq!((of(&ledger), ledger.runs().len()), (groups.to_vec(), runs), "{lines:?}");
+        assert_eq!((of(&ledger), ledger.marks().len()), (groups.to_vec(), runs), "{lines:?}");
 
         let mut copy = Ledger::default();
         ledger.lines().for_each(|line| copy.enter(line.to_string().parse().unwrap()));
-        assert_eq!((of(&copy), copy.runs()), (groups.to_vec(), ledger.runs()), "a new guard: {lines:?}");
+        assert_eq!((of(&copy), copy.marks()), (groups.to_vec(), ledger.marks()), "a new guard: {lines:?}");
     }
 
     #[test]
     fn the_ledger_holds_what_was_started_and_is_not_over() {
-        let starting = format!("starting 7 {RUN}");
-        let another = format!("starting 8 {RUN}");
+        let starting = format!("starting 7 {MARK}");
+        let another = format!("starting 8 {MARK}");
         check(&[&starting], &[], 1);
         check(&[&starting, "runs 7 4711"], &[4711], 1);
         check(&[&starting, "runs 7 4711", "over 7"], &[], 0);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_none_ends_nobody() {
-        let starting = format!("starting 7 {RUN}");
+        let starting = format!("starting 7 {MARK}");
         for wrong in
             ["runs 7 0", "runs 7 1", "runs 7 -1", "runs 7 x", "runs 7", "runs x 4711", "", "ruins 7 4711"]
         {

@@ -40,10 +40,10 @@ fn guard() -> io::Result<()> {
     let lines = io::stdin().lock().lines();
     lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).for_each(|line| ledger.enter(line));
 
-    let runs = ledger.runs();
-    if !runs.is_empty() {
+    let marks = ledger.marks();
+    if !marks.is_empty() {
         ledger.groups().for_each(|group| census::signal_group(group, Signal::KILL));
-        census::kill_strays(&runs, CLEAN_LOOKS);
+        census::kill_strays(&marks, CLEAN_LOOKS);
     }
     Ok(())
 }
