@@ -19,6 +19,7 @@ use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
 use kafka_cron::producer::lane::Lane;
 use kafka_cron::producer::schedule::Schedule;
 use kafka_cron::producer::timetable::{Tick, Timetable};
+use kafka_cron::producer::window::Window;
 
 const JOBS: usize = 1_000_000;
 const ZONES: [Tz; 3] = [Tz::UTC, Tz::Europe__London, Tz::Africa__Abidjan];
@@ -120,6 +121,7 @@ fn job(number: usize, schedule: &Arc<Schedule>) -> Arc<Job> {
         retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
         overlap: Overlap::Allow,
         catch_up: CatchUp::default(),
+        window: Window::default(),
     })
 }
 

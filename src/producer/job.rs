@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::schedule::Schedule;
+use super::window::Window;
 use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
 
 /// Namespace of the hash that spreads jobs over their jitter; any fixed value would do.
@@ -22,6 +23,8 @@ pub struct Job {
     pub cluster: ClusterName,
     /// When. Shared by all the jobs that have the same expression and zone.
     pub schedule: Arc<Schedule>,
+    /// Which of the schedule's instants, before they are shifted, are ticks at all.
+    pub window: Window,
     /// The tick is shifted by less than this, by as much as the hash of the name says. Whole seconds.
     pub jitter: Duration,
     /// Handed verbatim to the shell.
@@ -93,11 +96,12 @@ impl Job {
         TimeDelta::seconds(i64::try_from(hash % span).unwrap_or(0))
     }
 
-    /// The job's first tick after `after`: the schedule's instant, shifted. `None` when there is none before the end of
-    /// chrono's time.
+    /// The job's first tick after `after`: the schedule's instant in the job's window, shifted. `None` when there is none
+    /// before the end of chrono's time.
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let shift = self.shift();
-        self.schedule.next(after.checked_sub_signed(shift)?)?.checked_add_signed(shift)
+        let unshifted = after.checked_sub_signed(shift)?;
+        self.window.next(unshifted, |after| self.schedule.next(after))?.checked_add_signed(shift)
     }
 
     /// The run that the job owes for its tick at `at`; `revision` names the job file.
@@ -125,6 +129,7 @@ pub(super) fn sample(name: &str, words: &str) -> Job {
         name: JobName::new(name).expect(name),
         cluster: ClusterName::new("cluster-a").expect("a name"),
         schedule: Arc::new(Schedule::parse(words, chrono_tz::Tz::UTC).expect(words)),
+        window: Window::default(),
         jitter: Duration::ZERO,
         command: "true".to_owned(),
         environment: Arc::default(),

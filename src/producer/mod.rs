@@ -20,3 +20,4 @@ pub mod timer;
 pub mod timetable;
 pub mod timing;
 pub mod watch;
+pub mod window;

@@ -1,6 +1,6 @@
 //! The timetable of one cluster: which ticks are due. It never learns that Kafka exists, and never asks a clock.
 //!
-//! Jobs that share a schedule, a shift and the rule for late ticks form a group, which is due as one and has one fate;
+//! Jobs that share a schedule, its window, a shift and the rule for late ticks form a group, which is due as one and has one fate;
 //! the groups stand in buckets, one a second that has any. So a million jobs due in one second cost a few steps in the
 //! tree of buckets and a walk along their groups. A group stands in one bucket at a time, that of its oldest tick not
 //! yet taken: the next is computed when this one has been taken, and however long nobody takes, the timetable does not
@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::job::{CatchUp, Job};
 use super::schedule::Schedule;
+use super::window::Window;
 
 /// An instant at which a job is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub struct Timetable {
 #[derive(Debug)]
 struct Group {
     schedule: Arc<Schedule>,
+    window: Window,
     shift: TimeDelta,
     jobs: Vec<Arc<Job>>,
 }
@@ -58,7 +60,7 @@ impl Group {
     /// The first tick after `after`: it is the shifted instant that is after it.
     fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let unshifted = after.checked_sub_signed(self.shift)?;
-        self.schedule.next(unshifted)?.checked_add_signed(self.shift)
+        self.window.next(unshifted, |after| self.schedule.next(after))?.checked_add_signed(self.shift)
     }
 }
 
@@ -165,12 +167,13 @@ impl Timetable {
 /// The groups, in the order of their first jobs. Schedules that are equal need not be the same one.
 fn group(jobs: &[Arc<Job>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut numbers: HashMap<(&Schedule, TimeDelta, CatchUp, Option<u64>), usize> = HashMap::new();
+    let mut numbers: HashMap<(&Schedule, Window, TimeDelta, CatchUp, Option<u64>), usize> = HashMap::new();
     for job in jobs {
         let shift = job.shift();
-        let alike = (&*job.schedule, shift, job.catch_up, job.limits.deadline_ms);
+        let alike = (&*job.schedule, job.window, shift, job.catch_up, job.limits.deadline_ms);
         let number = *numbers.entry(alike).or_insert_with(|| {
-            groups.push(Group { schedule: Arc::clone(&job.schedule), shift, jobs: Vec::new() });
+            let (schedule, window) = (Arc::clone(&job.schedule), job.window);
+            groups.push(Group { schedule, window, shift, jobs: Vec::new() });
             groups.len() - 1
         });
         groups[number].jobs.push(Arc::clone(job));
@@ -193,6 +196,29 @@ mod tests {
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).expect("an instant")
+    }
+
+    #[test]
+    fn jobs_of_one_schedule_are_due_each_in_its_own_window() {
+        let bound = |name: &str, from: Option<i64>, until: Option<i64>, jitter: u64| {
+            let window = Window { from: from.map(at), until: until.map(at) };
+            Arc::new(Job { window, jitter: Duration::from_secs(jitter), ..sample(name, "@every 10s") })
+        };
+        let late = bound("late", None, Some(20), 9);
+        let shift = late.shift().num_seconds();
+        assert_eq!(shift, 8, "it is the schedule's instants that are bound, not the shifted ones");
+        let jobs = [
+            bound("first", None, Some(20), 0),
+            bound("then", Some(20), None, 0),
+            bound("gone", None, Some(5), 0),
+            late,
+        ];
+        let mut timetable = Timetable::new(&jobs, at(5));
+        check(&mut timetable, 30, 9, &[("late", 8), ("first", 10), ("late", 18), ("then", 20), ("then", 30)]);
+        assert_eq!(
+            jobs.map(|job| job.next(at(15)).map(|at| at.timestamp())),
+            [None, Some(20), None, Some(18)]
+        );
     }
 
     /// Takes, and compares with names and seconds since the epoch.

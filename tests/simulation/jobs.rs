@@ -9,6 +9,7 @@ use kafka_cron::common::words::{JobName, Limits, RetryPolicy};
 use kafka_cron::producer::in_force::JobsInForce;
 use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
 use kafka_cron::producer::schedule::Schedule;
+use kafka_cron::producer::window::Window;
 
 use crate::world::{BEGIN, cluster};
 
@@ -44,6 +45,7 @@ pub fn file() -> JobsInForce {
         limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
         retry: RetryPolicy { retries, backoff_ms: 500, backoff_max_ms: 4_000 },
         overlap: Overlap::Allow,
+        window: Window::default(),
         catch_up: CatchUp { policy, ..CatchUp::default() },
     };
     JobsInForce { jobs: JOBS.map(|row| Arc::new(job(row))).to_vec(), revision: Arc::from("r") }

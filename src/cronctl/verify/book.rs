@@ -143,9 +143,14 @@ impl Book {
                 return Err(NotUnderstood(format!("of {}", job.name)));
             };
             let shift = job.shift();
-            let at = shared.entry((schedule, shift)).or_insert_with(|| {
+            let at = shared.entry((schedule, job.window, shift)).or_insert_with(|| {
                 let instants = calendar.instants(*zone, period.since - shift, period.until - shift);
-                Arc::new(instants.into_iter().map(|second| second + shift.num_seconds()).collect())
+                let (from, until) = (job.window.from, job.window.until);
+                let counts = |at: DateTime<Utc>| {
+                    from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)
+                };
+                let instants = instants.into_iter().filter(|second| counts(instant(*second)));
+                Arc::new(instants.map(|second| second + shift.num_seconds()).collect())
             });
             book.add(job, at, *calendar == Calendar::Never);
         }

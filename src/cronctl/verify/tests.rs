@@ -227,6 +227,25 @@ fn a_message_that_the_schedule_does_not_ask_for_is_too_many() {
 }
 
 #[test]
+fn what_is_outside_of_a_jobs_window_is_not_asked_for() {
+    let check = |bound: &str, named: usize, too_many: usize| {
+        let mut world = World::new();
+        let text = FILE.replace("timeout=1m", bound);
+        let file = jobfile::parse("jobs", text.as_bytes(), &[cluster("a"), cluster("b")]).unwrap();
+        world.file = JobFile { revision: world.file.revision.clone(), ..file };
+        let report = world.verdict();
+        assert_eq!((report.ticks.named, report.ticks.unaccounted), (named, 0), "{bound}");
+        assert_eq!(report.too_many.total, too_many, "{bound}");
+    };
+    // Six ticks of the other job, and of sixteen those within.
+    check("retries=1", 22, 0);
+    check("until=2026-03-01T12:02:00Z", 6 + 6, 10);
+    check("until=2026-03-01T12:02:00.001Z", 6 + 7, 9);
+    check("from=2026-03-01T12:02:00Z", 6 + 10, 6);
+    check("from=2026-03-01T12:01:00Z until=2026-03-01T12:02:00Z", 6 + 3, 13);
+}
+
+#[test]
 fn a_second_copy_of_a_message_is_counted_and_no_fault() {
     let report = check(|world| world.publish("often", at("12:01:40")), [0; 6]);
     assert!(report.ok);

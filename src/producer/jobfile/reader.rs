@@ -144,6 +144,7 @@ impl<'c> Reader<'c> {
                 name,
                 cluster: cluster.clone(),
                 schedule,
+                window: body.settings.window,
                 jitter,
                 command: command.to_owned(),
                 environment,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::report::quoted;
@@ -11,9 +12,10 @@ use crate::common::duration;
 use crate::common::nearest::nearest;
 use crate::common::words::{JobName, Limits, RetryPolicy};
 use crate::producer::job::{CatchUp, CatchUpPolicy, Overlap};
+use crate::producer::window::Window;
 
 /// The options, as messages list them.
-pub(super) const KNOWN: [&str; 14] = [
+pub(super) const KNOWN: [&str; 16] = [
     "name",
     "retries",
     "backoff",
@@ -25,6 +27,8 @@ pub(super) const KNOWN: [&str; 14] = [
     "catchup_window",
     "deadline",
     "jitter",
+    "from",
+    "until",
     "cwd",
     "user",
     "tz",
@@ -56,6 +60,7 @@ pub(super) struct Settings {
     pub(super) overlap: Overlap,
     pub(super) catch_up: CatchUp,
     pub(super) jitter: Duration,
+    pub(super) window: Window,
     pub(super) cwd: Option<String>,
     pub(super) user: Option<String>,
     pub(super) zone: Option<Tz>,
@@ -70,6 +75,7 @@ impl Default for Settings {
             overlap: Overlap::default(),
             catch_up: CatchUp::default(),
             jitter: Duration::ZERO,
+            window: Window::default(),
             cwd: None,
             user: None,
             zone: None,
@@ -98,6 +104,11 @@ impl Settings {
             let most = duration::format(Duration::from_millis(settings.retry.backoff_max_ms));
             wrong.push(format!("option `backoff`: {backoff} is longer than `backoff_max`, which is {most}"));
         }
+        if let Window { from: Some(from), until: Some(until) } = settings.window
+            && until <= from
+        {
+            wrong.push("option `until`: it is not after `from`, so that the job is never due".to_owned());
+        }
         (settings, wrong)
     }
 
@@ -114,6 +125,8 @@ impl Settings {
             "catchup_window" => self.catch_up.window = window(value)?,
             "deadline" => self.limits.deadline_ms = Some(deadline(value)?),
             "jitter" => self.jitter = jitter(value)?,
+            "from" => self.window.from = Some(instant(word, value)?),
+            "until" => self.window.until = Some(instant(word, value)?),
             "cwd" => self.cwd = Some(cwd(value)?),
             "user" => self.user = Some(user(value)?),
             "tz" => self.zone = Some(zone(value).map_err(|error| format!("option `tz`: {error}"))?),
@@ -204,6 +217,13 @@ fn jitter(value: &str) -> Result<Duration, String> {
     Ok(jitter)
 }
 
+fn instant(word: &str, value: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(value).map(|instant| instant.to_utc()).map_err(|_| {
+        let right = "RFC 3339 with its zone, as in `2026-03-01T00:15:00Z` or `2026-03-01T01:15:00+01:00`";
+        format!("option `{word}`: {} is not an instant ({right})", quoted(value))
+    })
+}
+
 fn cwd(value: &str) -> Result<String, String> {
     if value.starts_with('/') {
         return Ok(value.to_owned());
@@ -258,6 +278,9 @@ mod tests {
         check(&[("catchup_window", "7d")], |s| s.catch_up.window = Duration::from_secs(7 * 24 * 60 * 60));
         check(&[("deadline", "5m")], |s| s.limits.deadline_ms = Some(300_000));
         check(&[("jitter", "24h")], |s| s.jitter = MAX_JITTER);
+        let instant = DateTime::from_timestamp(1_772_323_200, 0);
+        check(&[("from", "2026-03-01T00:00:00Z")], |s| s.window.from = instant);
+        check(&[("until", "2026-03-01T01:00:00+01:00")], |s| s.window.until = instant);
         check(&[("cwd", "/srv/a b")], |s| s.cwd = Some("/srv/a b".to_owned()));
         check(&[("user", "www-data")], |s| s.user = Some("www-data".to_owned()));
         check(&[("tz", "Europe/London")], |s| s.zone = Some(Tz::Europe__London));
@@ -274,6 +297,7 @@ mod tests {
         assert_eq!(defaults.limits, Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None });
         assert_eq!(defaults.jitter, Duration::ZERO);
         assert_eq!(defaults.overlap, Overlap::Allow);
+        assert_eq!(defaults.window, Window::default());
         let day = Duration::from_secs(24 * 60 * 60);
         assert_eq!(defaults.catch_up, CatchUp { policy: CatchUpPolicy::Last, window: day });
     }
@@ -300,6 +324,11 @@ mod tests {
         check_wrong(&[("deadline", "300")], &["option `deadline`: `300` is not a duration"]);
         check_wrong(&[("jitter", "1500ms")], &["is not whole seconds"]);
         check_wrong(&[("jitter", "25h")], &["at most 24h"]);
+        for value in ["", "2026-03-01", "2026-03-01T00:00:00", "tomorrow"] {
+            check_wrong(&[("from", value)], &["is not an instant (RFC 3339 with its zone"]);
+        }
+        let never = [("until", "2026-03-01T00:00:00Z"), ("from", "2026-03-01T01:00:00+01:00")];
+        check_wrong(&never, &["option `until`: it is not after `from`"]);
         check_wrong(&[("cwd", "srv")], &["not an absolute path"]);
         for value in ["", "a b", "a:b", "-a", "a/b", "é"] {
             check_wrong(&[("user", value)], &["is not a user name"]);

@@ -25,6 +25,10 @@ pub(super) fn useless(
         note(given("tz"), "a zone has no effect on `@reboot` (it names no time of day)");
         note(given("jitter"), "`jitter` has no effect on `@reboot` (there is no schedule to spread)");
         note(
+            given("from") || given("until"),
+            "`from` and `until` have no effect on `@reboot` (there is no schedule to bound)",
+        );
+        note(
             given("catchup") || given("catchup_window"),
             "there is nothing to catch up for `@reboot` (it is due when the producers start)",
         );
@@ -117,6 +121,7 @@ mod tests {
     fn what_needs_a_time_of_day_is_noticed_beside_a_reboot() {
         check("@reboot", &[("overlap", "skip"), ("deadline", "1h"), ("retries", "1")], None);
         check("@reboot", &[("tz", "UTC")], Some("a zone has no effect"));
+        check("@reboot", &[("from", "2026-03-01T00:00:00Z")], Some("no schedule to bound"));
         check("@reboot", &[("jitter", "1m")], Some("`jitter` has no effect"));
         check("@reboot", &[("catchup", "none"), ("catchup_window", "1h")], Some("nothing to catch up"));
         check("@every 1h", &[("tz", "UTC"), ("jitter", "1m")], None);

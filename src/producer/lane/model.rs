@@ -12,6 +12,7 @@ use crate::common::words::{JobName, Limits, MissedReason};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{CatchUp, CatchUpPolicy, Job, sample};
 use crate::producer::schedule::random::Random;
+use crate::producer::window::Window;
 
 const ROUNDS: u64 = 20;
 const STEPS: u32 = 80;
@@ -245,7 +246,9 @@ fn random_file(random: &mut Random, number: usize) -> JobsInForce {
         let job = sample(name, words);
         let policy = *random.pick(&[CatchUpPolicy::Last, CatchUpPolicy::All, CatchUpPolicy::None]);
         let window = Duration::from_secs(*random.pick(&[30, 200, 86_400]));
+        let [from, until] = [1_500, 3_000].map(|end| random.pick(&[None, None, Some(at(end))]).to_owned());
         jobs.push(Arc::new(Job {
+            window: Window { from, until },
             jitter: Duration::from_secs(*random.pick(&[0, 0, 20])),
             catch_up: CatchUp { policy, window },
             limits: Limits { deadline_ms: *random.pick(&[None, None, Some(90_000)]), ..job.limits },

@@ -17,6 +17,7 @@ use crate::producer::job::{CatchUp, Job, Overlap};
 use crate::producer::leadership::Start;
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
+use crate::producer::window::Window;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -53,6 +54,7 @@ fn job(number: usize, words: &str, zone: chrono_tz::Tz) -> Arc<Job> {
         retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
         overlap: Overlap::Allow,
         catch_up: CatchUp::default(),
+        window: Window::default(),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 use crate::producer::tail::unfinished::Unfinished;
 use crate::producer::timetable::Tick;
+use crate::producer::window::Window;
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
@@ -35,6 +36,7 @@ fn job(name: &str, of: &str, overlap: job::Overlap) -> Arc<Job> {
         retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
         overlap,
         catch_up: CatchUp::default(),
+        window: Window::default(),
     })
 }
 
