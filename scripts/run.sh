@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
-# Runs all of it on this machine: a Kafka broker, the producer with a job file, two consumers for each cluster and one
+# Runs all of it: a Kafka broker, a producer (in containers two) with a job file, two consumers for each cluster and one
 # for each retry topic, and shows what they log. Ctrl-C ends it and leaves nothing running.
 #
-#   scripts/run.sh [--jobs conf/jobs.cron] [--for 60s] [--port 9092] [--controller-port 19092] [--release]
+#   scripts/run.sh [--docker | --local] [--jobs FILE] [--for 60s] [--port 9092] [--controller-port 19092] [--release]
 #
-# What is missing is installed where that is permitted (as root, by apt), or named. With KAFKA_BROKERS=host:port,... no
-# broker is started. The broker's data stays in .run/, so that a later run goes on where this one ended; remove the
-# directory to start anew. Each program logs where its metrics are: the first free ports from 9100 on.
+# In containers, as docker-compose.yml says, where a container engine with compose answers; otherwise as processes of
+# this machine. --docker and --local insist on one of them. What only one of them knows (--controller-port, --release,
+# and KAFKA_BROKERS, KAFKA_CRON_BIN_DIR) means it.
+#
+# As processes. What is missing is installed where that is permitted (as root, by apt), or named. With
+# KAFKA_BROKERS=host:port,... no broker is started. The broker's data stays in .run/, so that a later run goes on where
+# this one ended; remove the directory to start anew. Each program logs where its metrics are: the first free ports from
+# 9100 on.
 #
 # The programs are built without optimisation, which takes a quarter of the time and is fast enough to show what they do
 # (ticks are published within milliseconds); --release builds them as they would be deployed.
 #
 # However it ends - Ctrl-C, TERM, HUP, the time limit, kill -9 - what it started ends too: the producer, the consumers
 # (running jobs get 5 s), the broker. See scripts/lib/keeper.sh.
+#
+# In containers. The image is built first. COMPOSE_PROFILES=small starts the part for weak machines. At the end the
+# containers are removed (running jobs get 5 s), and what Kafka holds stays in its volume; only a kill -9 of this script
+# leaves the containers, which `docker compose down` removes.
 #
 # Environment: KAFKA_BROKERS; KAFKA_CRON_BIN_DIR (run the programs of this directory, build nothing);
 # KAFKA_CRON_RUN_DIR (Kafka's jars, default .run); KAFKA_CRON_DATA_DIR (the broker's data, default KAFKA_CRON_RUN_DIR);
@@ -27,6 +36,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib/needs.sh
 # shellcheck source=scripts/lib/process.sh
 source scripts/lib/process.sh
+# shellcheck source=scripts/lib/containers.sh
+source scripts/lib/containers.sh
 
 die() { code=$1; shift; printf 'run: %s\n' "$*" >&2; exit "$code"; }
 usage() { sed -n '5s/^# *//p' "${BASH_SOURCE[0]}"; }
@@ -40,24 +51,48 @@ seconds() {
 }
 is_port() { [[ $1 =~ ^[0-9]{1,5}$ ]] && ((10#$1 > 0 && 10#$1 < 65536)); }
 
+# local_only, jobs_given, port_given: what was said that decides where it runs, or what containers must be told.
+place='' local_only='' jobs_given='' port_given=''
 jobs=conf/jobs.cron limit=0 port=9092 controller_port=19092 profile=debug
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage; exit 0 ;;
-        --release) profile=release; shift; continue ;;
+        --docker | --local)
+            [[ ${place:-$1} == "$1" ]] || die 2 "--docker and --local exclude each other"
+            place=$1; shift; continue ;;
+        --release) profile=release local_only=$1; shift; continue ;;
         --jobs | --for | --port | --controller-port) [[ $# -ge 2 ]] || die 2 "$1 needs a value" ;;
         *) die 2 "unknown option $1; $(usage)" ;;
     esac
     case $1 in
-        --jobs) jobs=$2 ;;
+        --jobs) jobs=$2 jobs_given=yes ;;
         --for) limit=$(seconds "$2") || exit; ((limit > 0)) || die 2 "--for $2 is no time at all" ;;
         --port | --controller-port) is_port "$2" || die 2 "$1 $2: a port is a number from 1 to 65535" ;;&
-        --port) port=$2 ;;
-        --controller-port) controller_port=$2 ;;
+        --port) port=$2 port_given=yes ;;
+        --controller-port) controller_port=$2 local_only=$1 ;;
     esac
     shift 2
 done
 [[ -r $jobs ]] || die 2 "the job file $jobs cannot be read"
+
+[[ -z ${KAFKA_CRON_BIN_DIR:-} ]] || local_only=KAFKA_CRON_BIN_DIR
+[[ -z ${KAFKA_BROKERS:-} ]] || local_only=KAFKA_BROKERS
+if [[ $place == --docker ]]; then
+    [[ -z $local_only ]] || die 2 "$local_only is for --local"
+    engine_answers || die 4 "no container engine with compose answers: see \`docker info\` and \`docker compose version\`"
+elif [[ -z $place && -z $local_only ]] && engine_answers; then
+    place=--docker
+fi
+if [[ $place == --docker ]]; then
+    # What docker-compose.yml takes from the environment.
+    export KAFKA_CRON_DRAIN=5s
+    [[ -z $port_given ]] || export KAFKA_CRON_PORT=$port
+    if [[ -n $jobs_given ]]; then
+        KAFKA_CRON_CONF=$(cd "$(dirname "$jobs")" && pwd) KAFKA_CRON_JOBS_FILE=$(basename "$jobs")
+        export KAFKA_CRON_CONF KAFKA_CRON_JOBS_FILE
+    fi
+    run_in_containers "$limit"
+fi
 
 # One run a directory. Whoever holds its lock is another run, or what is left of one that was killed and now ends.
 data=${KAFKA_CRON_DATA_DIR:-${KAFKA_CRON_RUN_DIR:-.run}}

@@ -1,6 +1,6 @@
 //! The topics and the settings that they are created with.
 
-use super::words::ClusterName;
+use super::words::{ClusterName, Event};
 
 /// The topic of events.
 pub const RUNS: &str = "cron-runs";
@@ -29,6 +29,30 @@ pub fn dead(cluster: &ClusterName) -> String {
 /// `None` when the topic is neither.
 pub fn cluster_of(topic: &str) -> Option<ClusterName> {
     ClusterName::new(topic.strip_suffix("-retry").unwrap_or(topic)).ok()
+}
+
+/// Whether an event is about one of these clusters, or about none in particular. Others may stand on the same Kafka, and
+/// have jobs of the same names: then their runs have the same ids, and only the cluster tells them apart.
+///
+/// A consumer's `alive` may name attempts of any cluster; each says where its message lies.
+pub fn concerns(event: &Event, clusters: &[ClusterName]) -> bool {
+    match event {
+        Event::Finished { cluster, .. }
+        | Event::Published { cluster, .. }
+        | Event::Queued { cluster, .. }
+        | Event::Skipped { cluster, .. }
+        | Event::Lost { cluster, .. }
+        | Event::Revision { cluster, .. }
+        | Event::Missed { cluster, .. } => clusters.contains(cluster),
+        Event::Claimed { place, .. }
+        | Event::Unreadable { place, .. }
+        | Event::DeletedUnread { place, .. }
+        | Event::Truncated { place, .. } => {
+            let of = place.topic.strip_suffix("-retry").unwrap_or(&place.topic);
+            clusters.iter().any(|cluster| cluster.as_str() == of)
+        }
+        Event::Alive { .. } | Event::Beat { .. } => true,
+    }
 }
 
 /// A topic as it should be.
@@ -76,4 +100,36 @@ pub fn all(clusters: &[ClusterName], partitions: i32, replication_factor: i16) -
     topics.push(spec(RUNS.to_owned(), 2, &events));
     topics.push(spec(LEADER.to_owned(), 1, &[]));
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::common::words::Place;
+
+    fn check(event: &Event, expected: bool) {
+        assert_eq!(concerns(event, &["c".parse().unwrap(), "d".parse().unwrap()]), expected, "{event:?}");
+    }
+
+    fn cut(topic: &str) -> Event {
+        let place = Place { topic: topic.to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 0 };
+        Event::Truncated { place, end_offset: 0, at: DateTime::UNIX_EPOCH }
+    }
+
+    fn revision(cluster: &str) -> Event {
+        let (cluster, from, at) = (cluster.parse().unwrap(), DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+        Event::Revision { cluster, revision: String::new(), leader: String::new(), from, at }
+    }
+
+    #[test]
+    fn an_event_concerns_the_cluster_that_it_names_or_in_whose_topics_its_message_lies() {
+        check(&revision("c"), true);
+        check(&revision("e"), false);
+        ["c", "c-retry", "d"].iter().for_each(|topic| check(&cut(topic), true));
+        ["e", "e-retry", "c-dead", "c-retry-retry"].iter().for_each(|topic| check(&cut(topic), false));
+        check(&Event::Beat { leader: String::new(), number: 1, at: DateTime::UNIX_EPOCH }, true);
+    }
 }

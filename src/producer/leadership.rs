@@ -6,8 +6,8 @@
 //! (milliseconds since the epoch) of the group `cron-leader` on partition 0 of the cluster's topic, so that the broker
 //! refuses a leader that has been replaced. Start, restart, outage and fail-over are this one way: read the cursors,
 //! commit them in our own name, read what is published already, begin (`taking`), and commit them as they move
-//! (`keeping`). Before all that, a producer whose clock is far from the broker's lets others lead (`skew`). A cluster
-//! whose topic is not there, or cannot be read, holds up no other.
+//! (`keeping`). A producer whose clock is far from the broker's, before all that or in the midst of it, lets others lead
+//! (`skew`). A cluster whose topic is not there, or cannot be read, holds up no other.
 
 mod cursor;
 mod keeping;
@@ -25,6 +25,7 @@ use chrono::{DateTime, Utc};
 
 use self::cursor::Judged;
 pub use self::mandate::Mandate;
+pub use self::skew::Skew;
 pub use self::thread::{Lead, Lines};
 pub use self::words::{Act, Keep, Now, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
@@ -40,6 +41,9 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to wait after a call that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// How often the leader's clock is compared with the broker's; and at once when its two clocks part.
+const COMPARE: Duration = Duration::from_secs(10);
 
 /// How often a producer whose clock is off looks whether it still is. Each time that it is, its [`REST`] starts anew.
 const LOOK_AGAIN: Duration = Duration::from_secs(REST.as_secs() / 2);
@@ -64,8 +68,10 @@ pub struct Leadership {
     keep: Option<Keep>,
     next_commit: Option<Instant>,
     reboot: Option<DateTime<Utc>>,
-    /// In this term our clock was compared with the broker's.
-    clock_is_known: bool,
+    /// How our clock stands to the broker's, as far as that can be known.
+    skew: Option<Skew>,
+    /// When they are to be compared; `None`: before anything else is done in this term.
+    compare_at: Option<Instant>,
     /// Our clock was off; when to look again.
     look_again: Option<Instant>,
 }
@@ -96,7 +102,8 @@ impl Leadership {
             keep: None,
             next_commit: None,
             reboot: None,
-            clock_is_known: false,
+            skew: None,
+            compare_at: None,
             look_again: None,
         }
     }
@@ -127,7 +134,7 @@ impl Leadership {
         self.alone = first && *alone;
         self.epoch += 1;
         self.stage = Stage::TakingOver;
-        self.clock_is_known = false;
+        (self.skew, self.compare_at) = (None, None);
         self.forget();
         ended
     }
@@ -174,6 +181,21 @@ impl Leadership {
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<Duration, BrokerError> {
+        if self.is_to_be_compared(now) {
+            match self.clock_is_off(client, now, acts) {
+                Ok(true) => {
+                    self.end();
+                    acts.push(Act::End);
+                    return Ok(LOOK_AGAIN);
+                }
+                Ok(false) => {}
+                // Cursors are kept all the same: they were told by a clock that was right.
+                Err(error) => {
+                    acts.push(Act::Failed(error));
+                    self.compare_at = Some(now.mono + COMMIT_EVERY);
+                }
+            }
+        }
         self.take_absent(client, now, acts)?;
         let read = self.read(client, acts);
         Ok(self.commit(client, now, acts)?.min(read))
@@ -196,21 +218,30 @@ impl Leadership {
         acts: &mut Vec<Act>,
     ) -> Result<Duration, BrokerError> {
         match self.look_again {
-            Some(at) if now.mono >= at => self.clock_is_off(client, "", now, acts).map(|_| COMMIT_EVERY),
+            Some(at) if now.mono >= at => self.clock_is_off(client, now, acts).map(|_| COMMIT_EVERY),
             _ => Ok(COMMIT_EVERY),
         }
     }
 
+    /// Whether our clock is to be compared with the broker's: it was not for a while, or it has jumped.
+    fn is_to_be_compared(&self, now: Now) -> bool {
+        self.compare_at.is_none_or(|at| at <= now.mono) || self.skew.is_some_and(|skew| skew.is_off(now))
+    }
+
+    /// Compares our clock with the broker's.
     fn clock_is_off(
         &mut self,
         client: &mut dyn Client,
-        name: &str,
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<bool, BrokerError> {
-        let skew = skew::measure(client, name, now, now.mono + CALL)?;
-        let is_off = skew.is_some_and(|skew| skew.abs() > skew::MOST);
-        acts.extend(skew.map(|skew| if is_off { Act::ClockOff(skew) } else { Act::Clock(skew) }));
+        let name = self.holder.as_ref().map_or("", |holder| &holder.member_id);
+        let ahead = skew::measure(client, name, now, now.mono + CALL)?;
+        self.skew = ahead.map(|ahead| Skew { ahead, at: now });
+        self.compare_at = Some(now.mono + COMPARE);
+        let is_off = self.skew.is_some_and(|skew| skew.is_off(now));
+        let act = |skew: Skew| if is_off { Act::ClockOff(skew.ahead) } else { Act::Clock(skew) };
+        acts.extend(self.skew.map(act));
         self.look_again = is_off.then(|| now.mono + LOOK_AGAIN);
         Ok(is_off)
     }

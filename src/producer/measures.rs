@@ -92,7 +92,7 @@ impl TimerMeasures {
             leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
             skew: metrics.level(
                 "cron_clock_skew_seconds",
-                "How far our clock was ahead of the broker's when we last were to lead.",
+                "How far our clock was ahead of the broker's when they were last compared: before a term, and in it.",
             ),
             cursors: metrics.levels(
                 "cron_cursor_seconds",

@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::jobfile::JobFile;
-use super::leadership::{Act, Keep, Mandate};
+use super::leadership::{Act, Keep, Mandate, Now, Skew};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::Told;
@@ -78,7 +78,8 @@ impl Timer {
     pub fn start(timing: Timing, lines: Lines, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
-            Running { timing, lines, around, keep: None, unsent: None, is_suspended: false }.run(&stopped);
+            Running { timing, lines, around, keep: None, unsent: None, is_suspended: false, skew: None }
+                .run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -98,6 +99,8 @@ struct Running {
     unsent: Option<(usize, Batch)>,
     /// We lead, and our membership has not been proven for too long.
     is_suspended: bool,
+    /// While we lead: how our clock stands to the broker's.
+    skew: Option<Skew>,
 }
 
 impl Running {
@@ -135,6 +138,12 @@ impl Running {
         }
     }
 
+    /// What time it is, as far as our wall clock is to be believed.
+    fn now(&self) -> DateTime<Utc> {
+        let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
+        self.skew.map_or(now.wall, |skew| skew.believed(now))
+    }
+
     /// What is under way is waited for, and the last cursors are handed on.
     fn finish(&mut self) {
         while self.timing.is_busy() {
@@ -142,7 +151,7 @@ impl Running {
             let Ok(confirmed) = self.lines.confirmed.recv_timeout(LAST_CONFIRMATION) else { break };
             self.timing.confirmed(confirmed);
         }
-        let keep = self.timing.keep(self.around.clock.now()).or_else(|| self.keep.take());
+        let keep = self.timing.keep(self.now()).or_else(|| self.keep.take());
         if let Some(keep) = keep
             && self.lines.keeps.send_timeout(keep, Duration::from_secs(1)).is_err()
         {
@@ -156,11 +165,7 @@ impl Running {
     fn wait(&self) -> Duration {
         let soon = LONGEST_WAIT / 10;
         let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
-        if self.is_suspended || self.unsent.is_some() {
-            soon
-        } else {
-            self.timing.wait(self.around.clock.now(), longest)
-        }
+        if self.is_suspended || self.unsent.is_some() { soon } else { self.timing.wait(self.now(), longest) }
     }
 
     fn lead(&mut self, act: &Act) {
@@ -172,13 +177,13 @@ impl Running {
                 self.around.health.set(CLOCK, Fact::Ready);
             }
             Act::Lane { epoch, cluster, start } => {
-                self.timing.start(*epoch, *cluster, start.clone(), self.around.clock.now());
+                self.timing.start(*epoch, *cluster, start.clone(), self.now());
             }
             Act::End => {
                 log::info!("another producer leads, or nobody");
                 self.around.mandate.grant(0);
                 self.timing.end();
-                self.keep = None;
+                (self.keep, self.skew) = (None, None);
             }
             Act::ClockBehind(by) => {
                 log::error!("a cursor lies {} s ahead of our clock: a host's clock is wrong", by.as_secs());
@@ -186,7 +191,8 @@ impl Running {
                 self.around.health.set(CLOCK, Fact::NotReady(why));
             }
             Act::Clock(skew) => {
-                self.around.measures.skew(*skew);
+                self.skew = Some(*skew);
+                self.around.measures.skew(skew.ahead);
                 self.around.health.set(CLOCK, Fact::Ready);
             }
             Act::ClockOff(skew) => {
@@ -207,7 +213,7 @@ impl Running {
 
     fn swap(&mut self, file: JobFile) {
         log::info!("revision {} of the job file is in force: {} jobs", file.revision, file.jobs.len());
-        self.timing.swap(file.into(), self.around.clock.now());
+        self.timing.swap(file.into(), self.now());
     }
 
     /// Hands over what is due and has room. `false` when a publisher is gone.
@@ -224,8 +230,7 @@ impl Running {
             }
             self.is_suspended = false;
             let unsent = self.unsent.take().filter(|(_, batch)| batch.epoch == self.timing.epoch());
-            let Some((cluster, batch)) = unsent.or_else(|| self.timing.next_batch(self.around.clock.now()))
-            else {
+            let Some((cluster, batch)) = unsent.or_else(|| self.timing.next_batch(self.now())) else {
                 return true;
             };
             match self.lines.batches[cluster].try_send(batch) {
@@ -245,7 +250,7 @@ impl Running {
 
     /// Offers the newest cursors. `false` when nobody keeps them any more.
     fn offer_cursors(&mut self) -> bool {
-        let now = self.around.clock.now();
+        let now = self.now();
         let Some(keep) = self.timing.keep(now).or_else(|| self.keep.take()) else { return true };
         match self.lines.keeps.try_send(keep) {
             Ok(()) => true,

@@ -2,6 +2,8 @@
 //! left. Processes, ports and files are compared with those before.
 
 #[cfg(test)] // it is, and this tells the lints
+mod containers;
+#[cfg(test)] // as above
 mod place;
 #[cfg(test)] // as above
 #[expect(dead_code, reason = "each test binary takes its own part")]

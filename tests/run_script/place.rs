@@ -15,7 +15,8 @@ use super::support::{unique, wait_until};
 /// How long anything may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+/// Where the scripts are.
+pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What a run says when all of it is started.
 pub const STARTED: &str = "Ctrl-C ends it all";
@@ -53,7 +54,8 @@ impl Place {
         let programs = Path::new(env!("CARGO_BIN_EXE_producer")).parent().unwrap();
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut run = Command::new(Path::new(REPOSITORY).join("scripts/run.sh"));
-        run.arg("--jobs").arg(self.path("jobs.cron")).args(["--port", &self.ports[0].to_string()]);
+        run.arg("--local").arg("--jobs").arg(self.path("jobs.cron"));
+        run.args(["--port", &self.ports[0].to_string()]);
         run.args(["--controller-port", &self.ports[1].to_string(), "--for", "5m"]).args(more);
         run.env("KAFKA_CRON_BIN_DIR", programs).env("KAFKA_CRON_DATA_DIR", self.path("data"));
         run.env("TMPDIR", self.path("tmp")).env("KAFKA_CRON_TEST_MARK", &self.mark);
@@ -124,6 +126,11 @@ fn names(dir: &Path) -> BTreeSet<String> {
 pub struct Run(Child);
 
 impl Run {
+    /// A script that was started.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// The process of the script.
     pub fn pid(&self) -> u32 {
         self.0.id()

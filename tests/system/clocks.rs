@@ -73,45 +73,69 @@ fn fates(world: &World, clock: &SetClock, jobs: &std::path::Path, all: &[DateTim
     (published, report["ticks"]["named"].as_u64().unwrap() - published)
 }
 
-#[test]
-fn a_clock_that_jumps_an_hour_ahead_loses_no_tick_silently() {
+/// The clock of the only producer goes wrong while it leads, for some seconds. It must say so and publish nothing by it,
+/// and when it is right again each tick is published once.
+fn check_jump(to: &str, said: &str) {
     let world = World::new();
     let Some(clock) = SetClock::new(&world) else { return };
-    let name = crate::support::unique("ahead");
-    let jobs = world.jobs(&EVERY.replace("NAME", &name));
-    let producer = world.producer_with(&jobs, &[], &clock.environment());
-    let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
-    let before = world.await_ledger("it works", |ledger| ticks(ledger, &name).len() >= 3);
-    let jump = ticks(&before, &name)[0] + TimeDelta::seconds(3_600);
-    clock.set("+3600");
-    let ledger = world.await_ledger("ticks of an hour later", |ledger| {
-        ticks(ledger, &name).iter().filter(|tick| **tick > jump).count() >= 8
-    });
-    producer.stop();
-    assert_none_twice(&ledger);
-    let (published, missed) = fates(&world, &clock, &jobs, &ticks(&ledger, &name));
-    assert!(missed > 3_000 && published < 200, "{published} published, {missed} missed");
-}
-
-#[test]
-fn a_clock_that_jumps_an_hour_back_publishes_nothing_twice_and_goes_on_when_it_is_right() {
-    let world = World::new();
-    let Some(clock) = SetClock::new(&world) else { return };
-    let name = crate::support::unique("back");
-    let jobs = world.jobs(&EVERY.replace("NAME", &name));
-    let producer = world.producer_with(&jobs, &[], &clock.environment());
+    let name = crate::support::unique("jump");
+    let jobs = world.jobs(&EVERY.replace("[name=NAME]", &format!("[name={name} catchup=all]")));
+    let mut producer = world.producer_with(&jobs, &[], &clock.environment());
     let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
     world.await_ledger("it works", |ledger| ticks(ledger, &name).len() >= 3);
-    clock.set("-3600");
+    clock.set(to);
+    producer.await_log(said);
+    let (code, page) = producer.get("/readyz").unwrap();
+    assert!(code == 503 && page.contains("clock"), "{code} {page}");
+    assert!(producer.metric("cron_clock_skew_seconds", &[]).abs() > 3_500.0);
+    wait_until("its term is over", PATIENCE, || (!leads(&producer)).then_some(()));
     go_on(Duration::from_secs(2));
     let begun = ticks(&world.ledger(), &name).len();
     go_on(Duration::from_secs(5));
-    assert_eq!(ticks(&world.ledger(), &name).len(), begun, "all these instants have had their ticks");
+    let ledger = world.ledger();
+    let all = ticks(&ledger, &name);
+    assert_eq!(all.len(), begun, "it publishes although its clock is wrong");
+    assert!(complete(&ledger, &name, 1, begun) && all[begun - 1] < Utc::now(), "{all:?}");
     clock.set("+0");
-    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, &name, 1, begun + 10));
+    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, &name, 1, begun + 15));
+    await_ready(&producer);
     producer.stop();
     assert_none_twice(&ledger);
     assert_eq!(fates(&world, &clock, &jobs, &ticks(&ledger, &name)).1, 0);
+}
+
+#[test]
+fn a_clock_that_jumps_an_hour_ahead_stops_the_leader_and_loses_no_tick() {
+    check_jump("+3600", "ahead of the broker's: we do not lead");
+}
+
+#[test]
+fn a_clock_that_jumps_an_hour_back_stops_the_leader_and_publishes_nothing_twice() {
+    check_jump("-3600", "behind the broker's: we do not lead");
+}
+
+#[test]
+fn another_takes_over_from_a_leader_whose_clock_goes_wrong() {
+    let world = World::new();
+    let Some(clock) = SetClock::new(&world) else { return };
+    let name = crate::support::unique("over");
+    let jobs = world.jobs(&EVERY.replace("NAME", &name));
+    let wrong = world.producer_with(&jobs, &[], &clock.environment());
+    await_leader(&wrong);
+    let right = world.producer(&jobs, &[]);
+    await_ready(&right);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
+    world.await_ledger("it works", |ledger| ticks(ledger, &name).len() >= 3);
+    clock.set("+3600");
+    let after = await_leader(&right);
+    assert!(after < Duration::from_secs(8), "after {after:?}");
+    assert!(!leads(&wrong));
+    let begun = ticks(&world.ledger(), &name).len();
+    let ledger = world.await_ledger("no tick is missing", |ledger| complete(ledger, &name, 1, begun + 8));
+    assert_none_twice(&ledger);
+    clock.set("+0");
+    assert_eq!(fates(&world, &clock, &jobs, &ticks(&ledger, &name)).1, 0);
+    await_ready(&wrong);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_CLUSTER", value_name = "CLUSTER")]
     cluster: Option<ClusterName>,
 
-    /// The clusters whose topics are read, separated by commas
+    /// The clusters whose runs are shown, separated by commas
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 
@@ -60,6 +60,7 @@ struct News {
 
 /// Topics that are read on.
 struct Sources {
+    clusters: Vec<ClusterName>,
     messages: Vec<Scan>,
     events: Scan,
 }
@@ -71,6 +72,7 @@ impl Sources {
         since: DateTime<Utc>,
     ) -> Result<Self, BrokerError> {
         let mut sources = Self {
+            clusters: clusters.to_vec(),
             messages: clusters.iter().map(|cluster| Scan::new(&topics::first(cluster))).collect(),
             events: Scan::new(topics::RUNS),
         };
@@ -100,6 +102,9 @@ impl Sources {
         self.events.read(client, |_, record| {
             let event = record.value.as_deref().map(wire::decode_event);
             let (true, Some(Ok(event))) = (record.timestamp_ms >= since_ms, event) else { return };
+            if !topics::concerns(&event, &self.clusters) {
+                return;
+            }
             let written_at = DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default();
             news.runs.extend(journal.event(&event, written_at));
             if matches!(event, Event::Missed { .. }) {
@@ -177,5 +182,42 @@ impl Args {
     fn wants(&self, job: &JobName, cluster: Option<&ClusterName>) -> bool {
         self.job.as_ref().is_none_or(|wanted| wanted == job)
             && self.cluster.as_ref().is_none_or(|wanted| Some(wanted) == cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::common::broker::memory::MemoryBroker;
+    use crate::common::broker::{ProduceBatch, Record, TopicPartition};
+    use crate::common::clock::ManualClock;
+
+    #[test]
+    fn what_another_fleet_tells_of_a_run_of_the_same_id_is_not_told_of_ours() {
+        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
+        let mut client = broker.client("cronctl");
+        let by = clock.monotonic() + Duration::from_secs(10);
+        let ours: ClusterName = "ours".parse().unwrap();
+        for spec in topics::all(std::slice::from_ref(&ours), 1, 1) {
+            client.create_topic(&spec, by).unwrap();
+        }
+        for cluster in ["theirs", "ours"] {
+            let job: JobName = "j".parse().unwrap();
+            let (scheduled_at, at) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+            let blocked_by = RunId::of(&job, at);
+            let cluster = cluster.parse().unwrap();
+            let event = Event::Skipped { job, cluster, scheduled_at, blocked_by, at };
+            let records = vec![Record { key: None, value: Some(wire::encode(&event)), timestamp_ms: 0 }];
+            let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
+            client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
+        }
+        let (mut journal, since) = (Journal::default(), DateTime::UNIX_EPOCH);
+        let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
+        sources.read(client.as_mut(), since, &mut journal).unwrap();
+        let told: Vec<_> = journal.runs.values().map(|entry| entry.cluster.clone()).collect();
+        assert_eq!(told, [Some(ours)]);
     }
 }

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(value_name = "ID")]
     run: RunId,
 
-    /// The clusters whose topics are read, separated by commas
+    /// The clusters that the run may be of, separated by commas
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 
@@ -97,6 +97,7 @@ fn gather(args: &Args, client: &mut dyn Client) -> Result<Dossier, BrokerError> 
     scan(client, topics::RUNS, |_, record| {
         if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event)
             && run_of(&event) == Some(args.run)
+            && topics::concerns(&event, args.clusters.as_slice())
         {
             dossier.add(record.timestamp_ms, told(&event));
             if let Event::Finished { attempt, output_tail, .. } = event

@@ -27,15 +27,11 @@ impl Leadership {
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<Duration, BrokerError> {
-        if !self.clock_is_known {
-            let name = self.holder.as_ref().map_or_else(String::new, |holder| holder.member_id.clone());
-            if self.clock_is_off(client, &name, now, acts)? {
-                // Whether our start was a reboot is asked again when our clock is well.
-                self.first |= self.alone;
-                self.end();
-                return Ok(LOOK_AGAIN);
-            }
-            self.clock_is_known = true;
+        if self.is_to_be_compared(now) && self.clock_is_off(client, now, acts)? {
+            // Whether our start was a reboot is asked again when our clock is well.
+            self.first |= self.alone;
+            self.end();
+            return Ok(LOOK_AGAIN);
         }
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
         let judged = self.judge(client, &all, now)?;

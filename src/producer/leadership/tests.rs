@@ -1,5 +1,6 @@
 //! Clocks that are off, against a broker in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,15 @@ impl Host {
         acts
     }
 
+    /// A step each second, with what was said at which.
+    fn pass(&mut self, secs: u64) -> Vec<(u64, Vec<Act>)> {
+        let step = |second| {
+            self.clock.turn(Duration::from_secs(1));
+            (second, self.step())
+        };
+        (1..=secs).map(step).collect()
+    }
+
     fn committed(&mut self) -> Option<Committed> {
         let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
         let by = soon(&self.clock);
@@ -76,14 +86,20 @@ fn leads(acts: &[Act]) -> bool {
     acts.iter().any(|act| matches!(act, Act::Begin { .. }))
 }
 
+fn agrees(acts: &[Act]) -> bool {
+    acts.iter().any(|act| matches!(act, Act::Clock(_)))
+}
+
 #[test]
 fn a_producer_leads_only_if_its_clock_is_near_the_brokers() {
     fn check(ahead: TimeDelta, may_lead: bool) {
         let mut host = Host::new(ahead);
         let acts = host.step();
         assert_eq!(leads(&acts), may_lead, "{ahead}: {acts:?}");
-        let said = if may_lead { Act::Clock(ahead) } else { Act::ClockOff(ahead) };
-        assert_eq!(acts[0], said);
+        match &acts[0] {
+            Act::Clock(skew) => assert_eq!((skew.ahead, true), (ahead, may_lead)),
+            act => assert_eq!((act, false), (&Act::ClockOff(ahead), may_lead)),
+        }
         assert_eq!(host.leadership.leads(), may_lead, "{ahead}");
         assert_eq!(
             host.committed().is_some(),
@@ -131,23 +147,75 @@ fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_th
         host.clock.turn(Duration::from_secs(1));
         acts.extend(host.step());
     }
-    assert!(acts.contains(&Act::Clock(TimeDelta::zero())) && leads(&acts), "{acts:?}");
+    assert!(agrees(&acts) && leads(&acts), "{acts:?}");
     let metadata = host.committed().map(|cursor| cursor.metadata);
     assert_ne!(metadata, Some("1;".to_owned()), "it had never led, and nobody else does: this is the reboot");
 }
 
 #[test]
-fn the_clock_is_compared_once_a_term_and_again_if_the_answer_was_lost() {
+fn the_clock_is_compared_before_a_term_and_all_through_it() {
     let mut host = Host::new(TimeDelta::seconds(2));
     host.broker.faults().next(Call::Produce, Fate::RequestLost);
     let acts = host.step();
     assert!(matches!(acts[..], [Act::Failed(_)]), "{acts:?}");
     assert!(leads(&host.step()));
-    for _ in 0..5 {
-        host.clock.turn(Duration::from_secs(1));
-        host.step();
+    let compared: Vec<u64> =
+        host.pass(25).into_iter().filter(|(_, acts)| agrees(acts)).map(|(at, _)| at).collect();
+    assert_eq!(compared, [10, 20]);
+    assert_eq!(host.beats(), 3);
+}
+
+/// Of a leader whose clock goes wrong, the second at which it says so and its term ends.
+fn ends_after(by: TimeDelta, in_steps_of: TimeDelta) -> Option<u64> {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let mut ended = None;
+    for second in 1..120 {
+        if host.ahead.abs() < by.abs() {
+            host.ahead += in_steps_of;
+        }
+        let acts = host.pass(1).remove(0).1;
+        let off = matches!(acts[..], [Act::ClockOff(ahead), Act::End] if ahead == host.ahead);
+        assert!(off || !acts.contains(&Act::End), "{acts:?}");
+        ended = ended.or(off.then_some(second));
+        assert_eq!(host.leadership.leads(), ended.is_none(), "at {second}: {acts:?}");
+        let has_left = host.member.proven().is_none();
+        assert_eq!(has_left, ended.is_some_and(|at| at < second), "at {second}: others are to lead");
     }
-    assert_eq!(host.beats(), 1);
+    ended
+}
+
+#[test]
+fn a_leader_whose_clock_goes_wrong_ends_its_term_and_stays_away() {
+    let check = |by: TimeDelta, in_steps_of: TimeDelta, expected: Option<u64>| {
+        assert_eq!(ends_after(by, in_steps_of), expected, "{by} in steps of {in_steps_of}");
+    };
+    let second = TimeDelta::seconds(1);
+    check(TimeDelta::hours(1), TimeDelta::hours(1), Some(1));
+    check(-TimeDelta::hours(1), -TimeDelta::hours(1), Some(1));
+    check(second * 30, second * 30, None);
+    check(second * 31, second, Some(31));
+    check(second * 50, second * 25, Some(2));
+    // So little at a time that no second shows it.
+    check(TimeDelta::milliseconds(31_000), TimeDelta::milliseconds(500), Some(61));
+}
+
+#[test]
+fn a_leader_that_cannot_compare_its_clock_leads_on_and_keeps_its_cursors() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    host.broker.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));
+    host.pass(15);
+    let at = host.clock.now();
+    host.leadership.keep(super::Keep { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
+    assert!(host.pass(5).iter().any(|(_, acts)| matches!(acts[..], [Act::Failed(_), ..])));
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
+    host.ahead = TimeDelta::hours(1);
+    host.pass(5);
+    assert!(host.leadership.leads(), "nobody knows which clock is wrong");
+    host.broker.faults().decide(Box::new(|_, _| None));
+    host.pass(1);
+    assert!(!host.leadership.leads());
 }
 
 #[test]
@@ -170,7 +238,7 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     assert!(leads(&acts), "{acts:?}");
     assert_eq!(lanes(&acts), [1]);
     let at = host.clock.now() - TimeDelta::seconds(5);
-    let keep = |cursors| super::Keep { epoch: 1, cursors, reads: std::collections::BTreeMap::new() };
+    let keep = |cursors| super::Keep { epoch: 1, cursors, reads: BTreeMap::new() };
     host.leadership.keep(keep(vec![None, Some(at)]));
     host.step();
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis(), "its cursor is kept");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Skew;
 use crate::common::broker::BrokerError;
 use crate::common::words::{ClusterName, RunId};
 
@@ -18,7 +19,7 @@ pub struct Options {
 }
 
 /// The instant of a step, by both clocks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// The wall clock.
     pub wall: DateTime<Utc>,
@@ -76,9 +77,11 @@ pub enum Act {
     Kept(Vec<Option<DateTime<Utc>>>),
     /// A cursor lies so far ahead of our clock: another host's clock, or ours, is wrong. Nothing begins before that.
     ClockBehind(Duration),
-    /// How far our clock is ahead of the broker's (negative: behind), as measured before a term begins. Close enough.
-    Clock(TimeDelta),
-    /// As [`Act::Clock`], and so far off that we do not lead: others are to have the partition for [`REST`].
+    /// How far our clock is from the broker's, as compared before a term begins and every few seconds in it. Close
+    /// enough.
+    Clock(Skew),
+    /// So far is our clock ahead of the broker's (negative: behind) that we do not lead, or lead no more: others are to
+    /// have the partition for [`REST`].
     ClockOff(TimeDelta),
     /// A call failed; it is made again.
     Failed(BrokerError),

@@ -35,7 +35,9 @@ impl Tail {
                 Ok(fetched) => {
                     for record in &fetched.records {
                         let event = record.value.as_deref().map(wire::decode_event);
-                        if let Some(Ok(event)) = event {
+                        if let Some(Ok(event)) = event
+                            && topics::concerns(&event, &self.options.clusters)
+                        {
                             self.take_event(&event, (partition, record.offset), now, acts);
                         }
                     }

@@ -177,7 +177,7 @@ impl Tail {
         let Some(past) = self.history.as_mut().filter(|_| !self.ends.partitions().is_empty()) else {
             return Ok(());
         };
-        match past.read(client, &self.ends, by)? {
+        match past.read(client, &self.ends, &self.options.clusters, by)? {
             Some(events) => {
                 for event in events {
                     self.runs.take(&event, now.mono);

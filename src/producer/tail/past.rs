@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ends::Ends;
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, Position, TopicPartition, Want};
-use crate::common::words::{AttemptRef, Event};
+use crate::common::words::{AttemptRef, ClusterName, Event};
 use crate::common::{topics, wire};
 
 /// A reader of what lies before.
@@ -16,7 +16,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// Reads on by one fetch. `None` when all has been read.
+    /// Reads on by one fetch, and returns what it says of these clusters. `None` when all has been read.
     ///
     /// # Errors
     /// When a partition has no leader, or a broker refuses or does not answer: ask again.
@@ -24,6 +24,7 @@ impl Past {
         &mut self,
         client: &mut dyn Client,
         ends: &Ends,
+        clusters: &[ClusterName],
         by: Deadline,
     ) -> Result<Option<Vec<Event>>, BrokerError> {
         for (partition, end) in ends.partitions() {
@@ -52,7 +53,7 @@ impl Past {
             self.next.insert(*partition, fetched.next_offset);
             let below = fetched.records.into_iter().filter(|record| record.offset < end.began);
             let events = below.filter_map(|record| wire::decode_event(record.value.as_deref()?).ok());
-            return Ok(Some(events.collect()));
+            return Ok(Some(events.filter(|event| topics::concerns(event, clusters)).collect()));
         }
         Ok(None)
     }
@@ -78,8 +79,14 @@ impl Search {
     ///
     /// # Errors
     /// As [`Past::read`].
-    pub fn go_on(&mut self, client: &mut dyn Client, ends: &Ends, by: Deadline) -> Result<bool, BrokerError> {
-        let Some(events) = self.past.read(client, ends, by)? else { return Ok(true) };
+    pub fn go_on(
+        &mut self,
+        client: &mut dyn Client,
+        ends: &Ends,
+        clusters: &[ClusterName],
+        by: Deadline,
+    ) -> Result<bool, BrokerError> {
+        let Some(events) = self.past.read(client, ends, clusters, by)? else { return Ok(true) };
         for event in events {
             if let Event::Finished { attempt, .. } | Event::Lost { attempt, .. } = event
                 && self.open.remove(&attempt)

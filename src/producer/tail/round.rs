@@ -174,7 +174,7 @@ impl Tail {
         by: Deadline,
     ) -> Result<(), BrokerError> {
         let Some(mut search) = self.search.take() else { return Ok(()) };
-        match search.go_on(client, &self.ends, by) {
+        match search.go_on(client, &self.ends, &self.options.clusters, by) {
             Ok(true) => {
                 search.open.iter().for_each(|name| self.leases.make_sure(name));
                 search.ended.iter().for_each(|name| self.leases.settle(*name, now.mono));

@@ -192,6 +192,36 @@ fn a_clock_that_jumps_back_fires_no_tick_twice_and_one_that_jumps_forward_loses_
 }
 
 #[test]
+fn a_leader_whose_clock_has_jumped_goes_by_the_time_that_it_would_be_until_that_is_compared() {
+    let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *"]);
+    let compare = |ahead| {
+        let at = Now { wall: bench.clock.now(), mono: bench.clock.monotonic() };
+        bench.lead.send(Arc::new(Act::Clock(Skew { ahead, at }))).unwrap();
+        bench.await_lead();
+    };
+    compare(TimeDelta::zero());
+    let (began, mut ticks) = (bench.clock.monotonic(), Vec::new());
+    for jumps in ["2026-03-01T11:00:00Z", "2026-03-01T09:00:00Z"] {
+        bench.clock.jump_to(at(jumps));
+        for _ in 0..20 {
+            assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
+            let kept = bench.keeps.try_iter().last().and_then(|keep| keep.cursors[0]);
+            assert!(kept.is_none_or(|cursor| cursor < at("2026-03-01T10:00:45Z")), "{kept:?}");
+            ticks.extend(bench.confirm(0));
+        }
+    }
+    let second = |s: usize| format!("01T10:00:{s:02}");
+    assert_eq!(ticks, (1..=ticks.len()).map(second).collect::<Vec<_>>());
+    let passed = bench.clock.monotonic() - began;
+    assert!((5..=passed.as_secs()).contains(&u64::try_from(ticks.len()).unwrap()), "{passed:?}: {ticks:?}");
+    // The machine slept, and its clock is right.
+    bench.clock.jump_to(at("2026-03-01T10:00:50Z"));
+    compare(TimeDelta::zero());
+    let slept = bench.ticks_until("2026-03-01T10:00:53Z", 0);
+    assert!(slept.contains(&second(50)), "{slept:?}");
+}
+
+#[test]
 fn a_cluster_whose_publisher_is_stuck_holds_up_no_other_and_loses_nothing() {
     let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *", "* * * * * *"]);
     let second = |s: i32| format!("01T10:{:02}:{:02}", s / 60, s % 60);

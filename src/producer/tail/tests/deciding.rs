@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
+use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of, options};
 use crate::common::topics;
 use crate::common::wire::DeadReason;
 use crate::common::words::{Event, Outcome, Then};
-use crate::producer::tail::Act;
+use crate::producer::tail::{Act, Tail};
 
 #[test]
 fn an_attempt_of_which_nothing_is_heard_for_a_lease_is_tried_again() {
@@ -60,6 +60,39 @@ fn signs_of_life_keep_an_attempt_and_its_end_ends_it() {
     assert_eq!(world.fates(), (0, 0, 0));
     assert_eq!(leader.acts, [Act::Over { job: Some("j".parse().unwrap()), run: name(1).run }]);
     assert_eq!(leader.tail.watched(), 0);
+}
+
+#[test]
+fn what_another_fleet_tells_of_a_run_of_the_same_id_ends_none_of_ours() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    leader.tail = Tail::new(options("p", &["j"]), world.mono());
+    let place = world.start(1, 2);
+    world.note(1, &place);
+    world.finish_in("theirs", 1, Then::Done);
+    world.lose_in("theirs", 1, &place);
+    world.pass(5, &mut [&mut leader]);
+    let over = |act: &Act| matches!(act, Act::Over { .. });
+    assert!(!leader.acts.iter().any(over), "{:?}", leader.acts);
+    assert_eq!(leader.tail.watched(), 1);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates().0, 1, "it is lost, and tried again");
+}
+
+#[test]
+fn what_another_fleet_told_long_ago_ends_none_of_ours() {
+    let mut world = World::new();
+    let place = world.start(1, 0);
+    world.note(1, &place);
+    world.lose_in("theirs", 1, &place);
+    world.finish_in("theirs", 1, Then::Done);
+    world.pass(100 * LEASE, &mut []);
+    (100..200).for_each(|run| world.finish_in("theirs", run, Then::Done));
+    let mut standby = world.producer("p", false);
+    standby.tail = Tail::new(options("p", &["j"]), world.mono());
+    world.pass(5, &mut [&mut standby]);
+    let told: Vec<&Act> = standby.acts.iter().filter(|act| matches!(act, Act::Unfinished(_))).collect();
+    assert_eq!(told.len(), 1, "{:?}", standby.acts);
 }
 
 #[test]

@@ -183,10 +183,15 @@ impl World {
     }
 
     pub(super) fn finish(&mut self, run: u128, then: Then) {
+        self.finish_in("c", run, then);
+    }
+
+    /// An end that a consumer of a cluster tells of.
+    pub(super) fn finish_in(&mut self, cluster: &str, run: u128, then: Then) {
         let event = Event::Finished {
             attempt: name(run),
             job: JobName::new("j").unwrap(),
-            cluster: ClusterName::new("c").unwrap(),
+            cluster: ClusterName::new(cluster).unwrap(),
             scheduled_at: DateTime::UNIX_EPOCH,
             consumer: "one".to_owned(),
             outcome: if then == Then::Done { Outcome::Succeeded } else { Outcome::TimedOut },
@@ -195,6 +200,21 @@ impl World {
             ended_at: DateTime::UNIX_EPOCH,
             output_bytes: 0,
             output_tail: String::new(),
+        };
+        self.say(&name(run).run.to_string(), &event);
+    }
+
+    /// A loss that the leader of a cluster tells of.
+    pub(super) fn lose_in(&mut self, cluster: &str, run: u128, place: &Place) {
+        let event = Event::Lost {
+            attempt: name(run),
+            job: Some(JobName::new("j").unwrap()),
+            cluster: ClusterName::new(cluster).unwrap(),
+            scheduled_at: Some(DateTime::UNIX_EPOCH),
+            consumer: "one".to_owned(),
+            place: Place { topic: cluster.to_owned(), ..place.clone() },
+            then: Then::Dead,
+            at: self.clock.now(),
         };
         self.say(&name(run).run.to_string(), &event);
     }

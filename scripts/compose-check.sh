@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Rehearses docker-compose.yml on the container engine that answers, from the first `up` to the last `down`: jobs of both
+# clusters run; a second `up` changes nothing; what is stopped ends in time and goes on where it ended; consumers and
+# the leading producer are killed, and jobs go on; at the end `cronctl verify` accounts for every tick.
+#
+#   scripts/compose-check.sh      (about six minutes, and the building of the image)
+#
+# Containers and volume are its own (project kafka-cron-check) and are removed at the end, whatever happens. Port 9092
+# must be free, or another one named by KAFKA_CRON_PORT. docs/experiments/compose.md shows what it prints.
+#
+# Exit codes: 0 all is as it should be; 1 something is not; 4 something is missing here.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib/process.sh
+source scripts/lib/process.sh
+# shellcheck source=scripts/lib/containers.sh
+source scripts/lib/containers.sh
+
+die() { code=$1; shift; printf 'compose-check: %s\n' "$*" >&2; exit "$code"; }
+say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
+wrong() {
+    docker compose ps --all >&2 || true
+    docker compose logs --tail 20 >&2 || true
+    die 1 "$*; the containers and their logs stand above"
+}
+
+engine_answers || die 4 "no container engine with compose answers"
+export COMPOSE_PROJECT_NAME=kafka-cron-check COMPOSE_PROFILES=full
+port=${KAFKA_CRON_PORT:-9092}
+! answers "$port" || die 4 "port $port is taken; another one: KAFKA_CRON_PORT=9192 scripts/compose-check.sh"
+
+# The demonstration, and a job of each cluster that is due every second.
+KAFKA_CRON_CONF=$(mktemp -d)
+export KAFKA_CRON_CONF
+quiet() { "$@" >/dev/null 2>"$KAFKA_CRON_CONF/said" || { cat "$KAFKA_CRON_CONF/said" >&2; return 1; }; }
+end() {
+    quiet docker compose down --volumes --remove-orphans || true
+    rm -rf "$KAFKA_CRON_CONF"
+}
+trap end EXIT
+trap 'exit 1' INT TERM HUP
+{
+    cat conf/jobs.cron
+    echo '* * * * * * cluster-a [name=tick-a] true'
+    echo '* * * * * * cluster-b [name=tick-b] true'
+} >"$KAFKA_CRON_CONF/jobs.cron"
+chmod -R a+rX "$KAFKA_CRON_CONF"
+
+# cronctl on the host's network: what it needs of Kafka it gets at localhost.
+ask() { docker run --rm --network host kafka-cron cronctl "$@" --brokers "localhost:$port"; }
+now() { date -u +%FT%TZ; }
+until_so() { # until_so SECONDS WHAT COMMAND...
+    local limit=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        ((SECONDS < limit)) || wrong "not in time: $what"
+        sleep 1
+    done
+}
+# Whether a run of the job that was due after an instant has come to a state.
+came_to() { # came_to JOB STATE INSTANT
+    ask runs --job "$1" --since "$3" --json 2>/dev/null | grep "\"state\":\"$2\"" |
+        sed 's/.*"scheduled_at":"\([^"]*\)".*/\1/' | awk -v after="$3" '$0 > after { found = 1 } END { exit !found }'
+}
+jobs_go_on() {
+    local from began=$SECONDS job
+    from=$(now)
+    for job in tick-a tick-b; do until_so "$1" "a run of $job that was due after $from succeeds" came_to "$job" succeeded "$from"; done
+    say "    after $((SECONDS - began)) s jobs of both clusters had succeeded that were due since"
+}
+containers() { docker compose ps --all --quiet | sort; }
+states() { containers | xargs docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}'; }
+# The container of a service, by its number.
+container() { echo "$COMPOSE_PROJECT_NAME-$1-$2"; }
+# A page of a program, at the port of the host that it was given.
+page() { # page SERVICE NUMBER PATH
+    local at
+    at=$(docker compose port --index "$2" "$1" 9100) || return
+    exec 3<>"/dev/tcp/${at%:*}/${at##*:}" || return
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$3" >&3
+    cat <&3
+    exec 3>&-
+}
+leader() {
+    local number
+    for number in 1 2; do
+        if page producer "$number" /metrics 2>/dev/null | grep -q '^cron_leader 1'; then echo "$number"; fi
+    done
+}
+
+say "building"
+quiet docker compose build || wrong "the image was not built"
+say "    $(docker image inspect kafka-cron --format '{{.Size}}' | awk '{ printf "%.0f MB", $1 / 1e6 }') of image"
+
+say "up"
+quiet docker compose up --detach --wait || wrong "not all of it became healthy"
+say "    $(containers | wc -l) containers, all healthy"
+jobs_go_on 60
+until_so 60 "one producer leads" test "$(leader | wc -l)" -eq 1
+say "    producer $(leader) leads"
+
+say "in a container"
+[[ $(docker compose exec cluster-a id -u) == 10001 ]] || wrong "a consumer is not the user it should be"
+docker compose exec cluster-a sh -c '(sleep 0.2 &) ; sleep 1'
+zombies=$(docker compose exec cluster-a sh -c 'cat /proc/[0-9]*/stat 2>/dev/null | cut -d ")" -f 2 | grep -c "^ Z" || true')
+[[ $zombies -eq 0 ]] || wrong "$zombies processes were not reaped"
+say "    user 10001, and an orphan was reaped"
+
+say "a second up"
+before=$(states)
+quiet docker compose up --detach --wait || wrong "a second up failed"
+[[ $(states) == "$before" ]] || wrong "a second up changed something"
+say "    changed nothing"
+
+say "stop, while a job runs that takes 25 s"
+from=$(now)
+until_so 90 "a run of slow is under way" came_to slow running "$from"
+began=$SECONDS
+quiet docker compose stop || wrong "stop failed"
+say "    took $((SECONDS - began)) s; exit codes $(containers | xargs docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}' | sort -u | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+say "start"
+quiet docker compose start || wrong "start failed"
+jobs_go_on 60
+came_to slow succeeded "$from" || wrong "the job that ran at the stop did not succeed"
+say "    the job that ran at the stop had been waited for, and succeeded"
+
+say "kill a container of cluster-a, while a job runs there"
+from=$(now)
+until_so 90 "a run of slow is under way" came_to slow running "$from"
+host=$(ask runs --job slow --since "$from" --json | grep '"state":"running"' | sed 's/.*"worker":"\([^"-]*\)-.*/\1/' | tail -n 1)
+quiet docker kill "$host" || wrong "there is no container $host"
+jobs_go_on 60
+say "    (Kafka had to notice first: 10 s)"
+until_so 120 "the run that was lost is given up, for slow has no retries" came_to slow "given up" "$from"
+say "    the attempt that died with it is on record as lost"
+quiet docker compose up --detach --wait || wrong "up did not bring it back"
+say "    up brought it back"
+
+say "kill -9 the leading producer's process"
+led=$(leader)
+docker compose exec --index "$led" producer sh -c 'kill -9 $(grep -lx producer /proc/[0-9]*/comm | cut -d / -f 3)' || wrong "there was nothing to kill"
+jobs_go_on 60
+until_so 60 "one producer leads" test "$(leader | wc -l)" -eq 1
+say "    producer $(leader) leads"
+restarted() { [[ $(docker inspect --format '{{.RestartCount}}' "$(container producer "$led")") -gt 0 ]]; }
+until_so 30 "the engine starts it again" restarted
+say "    the engine started producer $led again"
+
+say "is every tick accounted for?"
+ask_in() { docker compose exec -T producer cronctl verify /etc/kafka-cron/jobs.cron; }
+accounted() { ask_in >"$KAFKA_CRON_CONF/verdict"; }
+until_so 120 "every tick is accounted for (the last verdict: $KAFKA_CRON_CONF/verdict)" accounted
+sed 's/^/             /' "$KAFKA_CRON_CONF/verdict"
+
+say "a job file that an editor replaces"
+echo '* * * * * * cluster-a [name=edited] true' >"$KAFKA_CRON_CONF/new"
+chmod a+r "$KAFKA_CRON_CONF/new"
+mv "$KAFKA_CRON_CONF/new" "$KAFKA_CRON_CONF/jobs.cron"
+until_so 30 "a job of the new file succeeds" came_to edited succeeded "$(now)"
+say "    its job runs"
+
+say "down"
+end
+[[ -z $(containers) && -z $(docker volume ls --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME") ]] ||
+    wrong "something is left"
+say "    nothing is left"
