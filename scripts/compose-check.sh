@@ -131,8 +131,8 @@ host=$(ask runs --job slow --since "$from" --json | grep '"state":"running"' | s
 quiet docker kill "$host" || wrong "there is no container $host"
 jobs_go_on 60
 say "    (Kafka had to notice first: 10 s)"
-until_so 120 "the run that was lost is given up, for slow has no retries" came_to slow "given up" "$from"
-say "    the attempt that died with it is on record as lost"
+until_so 120 "the run that died with it is on record as lost" came_to slow lost "$from"
+say "    the run that died with it is on record as lost"
 quiet docker compose up --detach --wait || wrong "up did not bring it back"
 say "    up brought it back"
 
