@@ -21,6 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod useless;
+mod values;
 mod zones;
 
 use std::fmt;
@@ -37,7 +38,7 @@ use crate::common::words::ClusterName;
 pub use self::environment::{MAX_ENVIRONMENT_BYTES, MAX_ENVIRONMENTS_BYTES};
 pub use self::lines::MAX_LINE_BYTES;
 pub use self::report::MAX_PROBLEMS;
-pub use self::settings::{MAX_JITTER, MAX_RETRIES};
+pub use self::values::{MAX_JITTER, MAX_RETRIES};
 pub use self::zones::{ZoneError, zone};
 
 /// The largest file: a million jobs with long lines. Whoever reads one need not read further.

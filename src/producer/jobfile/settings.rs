@@ -1,17 +1,19 @@
-//! The options of a job: which there are, what their values may be, and what holds where one is left out.
+//! The options of a job: which there are, and what holds where one is left out.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::report::quoted;
+use super::values::{
+    CATCH_UPS, OVERLAPS, cwd, deadline, instant, jitter, millis, name, one_of, retries, timeout, user, window,
+};
 use super::zones::zone;
 use crate::common::duration;
 use crate::common::nearest::nearest;
 use crate::common::words::{JobName, Limits, RetryPolicy};
-use crate::producer::job::{CatchUp, CatchUpPolicy, Overlap};
+use crate::producer::job::{CatchUp, Overlap};
 use crate::producer::window::Window;
 
 /// The options, as messages list them.
@@ -33,23 +35,6 @@ pub(super) const KNOWN: [&str; 16] = [
     "user",
     "tz",
 ];
-
-/// The values of `overlap`.
-const OVERLAPS: [(&str, Overlap); 3] =
-    [("allow", Overlap::Allow), ("skip", Overlap::Skip), ("queue", Overlap::Queue)];
-
-/// The values of `catchup`.
-const CATCH_UPS: [(&str, CatchUpPolicy); 3] =
-    [("last", CatchUpPolicy::Last), ("all", CatchUpPolicy::All), ("none", CatchUpPolicy::None)];
-
-/// The most attempts after the first. At the longest default wait they take six weeks.
-pub const MAX_RETRIES: u32 = 1_000;
-
-/// The longest jitter. Who starts anew reads the topics from that far before, to know what is published.
-pub const MAX_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The longest user name; Linux allows no longer ones.
-const MAX_USER_BYTES: usize = 32;
 
 /// What a line's options say, with the defaults for the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,106 +128,13 @@ fn unknown(word: &str) -> String {
     }
 }
 
-fn name(value: &str) -> Result<JobName, String> {
-    JobName::new(value).map_err(|_| {
-        let rule = "1 to 128 characters, none of them white space or control";
-        format!("option `name`: {} is not a job name ({rule})", quoted(value))
-    })
-}
-
-fn retries(value: &str) -> Result<u32, String> {
-    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    let number = if digits { value.parse().ok().filter(|number| *number <= MAX_RETRIES) } else { None };
-    number.ok_or_else(|| {
-        format!("option `retries`: {} is not a number of retries (0 to {MAX_RETRIES})", quoted(value))
-    })
-}
-
-fn duration(word: &str, value: &str) -> Result<Duration, String> {
-    duration::parse(value).map_err(|error| format!("option `{word}`: {error}"))
-}
-
-fn millis(word: &str, value: &str) -> Result<u64, String> {
-    // The longest duration has far fewer milliseconds than fit.
-    Ok(u64::try_from(duration(word, value)?.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn timeout(value: &str) -> Result<u64, String> {
-    match millis("timeout", value)? {
-        0 => {
-            Err("option `timeout`: 0 leaves no time to run (without a limit, leave the option out)"
-                .to_owned())
-        }
-        millis => Ok(millis),
-    }
-}
-
-/// One of three words by its name.
-fn one_of<T>(word: &str, value: &str, known: [(&str, T); 3]) -> Result<T, String> {
-    let [one, other, last] = known.each_ref().map(|(name, _)| *name);
-    let meant = nearest(value, [one, other, last]);
-    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"));
-    let wrong = || format!("option `{word}`: {} is not {one}, {other} or {last}{hint}", quoted(value));
-    known.into_iter().find(|(name, _)| *name == value).map(|(_, meaning)| meaning).ok_or_else(wrong)
-}
-
-fn window(value: &str) -> Result<Duration, String> {
-    let window = duration("catchup_window", value)?;
-    if window.is_zero() {
-        return Err(
-            "option `catchup_window`: 0 leaves nothing to catch up (`catchup=none` says it)".to_owned()
-        );
-    }
-    Ok(window)
-}
-
-fn deadline(value: &str) -> Result<u64, String> {
-    match millis("deadline", value)? {
-        0 => {
-            Err("option `deadline`: 0 leaves no time to start (without a limit, leave the option out)"
-                .to_owned())
-        }
-        millis => Ok(millis),
-    }
-}
-
-fn jitter(value: &str) -> Result<Duration, String> {
-    let jitter = duration("jitter", value)?;
-    if jitter > MAX_JITTER {
-        return Err(format!("option `jitter`: {} is too long (at most 24h)", quoted(value)));
-    }
-    if jitter.subsec_millis() != 0 {
-        return Err(format!("option `jitter`: {} is not whole seconds (as in `30s`)", quoted(value)));
-    }
-    Ok(jitter)
-}
-
-fn instant(word: &str, value: &str) -> Result<DateTime<Utc>, String> {
-    DateTime::parse_from_rfc3339(value).map(|instant| instant.to_utc()).map_err(|_| {
-        let right = "RFC 3339 with its zone, as in `2026-03-01T00:15:00Z` or `2026-03-01T01:15:00+01:00`";
-        format!("option `{word}`: {} is not an instant ({right})", quoted(value))
-    })
-}
-
-fn cwd(value: &str) -> Result<String, String> {
-    if value.starts_with('/') {
-        return Ok(value.to_owned());
-    }
-    Err(format!("option `cwd`: {} is not an absolute path (it begins with `/`)", quoted(value)))
-}
-
-fn user(value: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
-    if value.chars().all(fits) && (1..=MAX_USER_BYTES).contains(&value.len()) && !value.starts_with('-') {
-        return Ok(value.to_owned());
-    }
-    let rule = "1 to 32 letters, digits, `_`, `-`, `.`, `$`, not starting with `-`";
-    Err(format!("option `user`: {} is not a user name ({rule})", quoted(value)))
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
+    use super::super::values::MAX_JITTER;
     use super::*;
+    use crate::producer::job::CatchUpPolicy;
 
     fn check(options: &[(&str, &str)], change: impl Fn(&mut Settings)) {
         let mut expected = Settings::default();

@@ -1,0 +1,125 @@
+//! What the values of options may be: each reads one, or says what would be right.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::report::quoted;
+use crate::common::duration;
+use crate::common::nearest::nearest;
+use crate::common::words::JobName;
+use crate::producer::job::{CatchUpPolicy, Overlap};
+
+/// The values of `overlap`.
+pub(super) const OVERLAPS: [(&str, Overlap); 3] =
+    [("allow", Overlap::Allow), ("skip", Overlap::Skip), ("queue", Overlap::Queue)];
+
+/// The values of `catchup`.
+pub(super) const CATCH_UPS: [(&str, CatchUpPolicy); 3] =
+    [("last", CatchUpPolicy::Last), ("all", CatchUpPolicy::All), ("none", CatchUpPolicy::None)];
+
+/// The most attempts after the first. At the longest default wait they take six weeks.
+pub const MAX_RETRIES: u32 = 1_000;
+
+/// The longest jitter. Who starts anew reads the topics from that far before, to know what is published.
+pub const MAX_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest user name; Linux allows no longer ones.
+const MAX_USER_BYTES: usize = 32;
+
+pub(super) fn name(value: &str) -> Result<JobName, String> {
+    JobName::new(value).map_err(|_| {
+        let rule = "1 to 128 characters, none of them white space or control";
+        format!("option `name`: {} is not a job name ({rule})", quoted(value))
+    })
+}
+
+pub(super) fn retries(value: &str) -> Result<u32, String> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    let number = if digits { value.parse().ok().filter(|number| *number <= MAX_RETRIES) } else { None };
+    number.ok_or_else(|| {
+        format!("option `retries`: {} is not a number of retries (0 to {MAX_RETRIES})", quoted(value))
+    })
+}
+
+fn duration(word: &str, value: &str) -> Result<Duration, String> {
+    duration::parse(value).map_err(|error| format!("option `{word}`: {error}"))
+}
+
+pub(super) fn millis(word: &str, value: &str) -> Result<u64, String> {
+    // The longest duration has far fewer milliseconds than fit.
+    Ok(u64::try_from(duration(word, value)?.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(super) fn timeout(value: &str) -> Result<u64, String> {
+    match millis("timeout", value)? {
+        0 => {
+            Err("option `timeout`: 0 leaves no time to run (without a limit, leave the option out)"
+                .to_owned())
+        }
+        millis => Ok(millis),
+    }
+}
+
+/// One of three words by its name.
+pub(super) fn one_of<T>(word: &str, value: &str, known: [(&str, T); 3]) -> Result<T, String> {
+    let [one, other, last] = known.each_ref().map(|(name, _)| *name);
+    let meant = nearest(value, [one, other, last]);
+    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"));
+    let wrong = || format!("option `{word}`: {} is not {one}, {other} or {last}{hint}", quoted(value));
+    known.into_iter().find(|(name, _)| *name == value).map(|(_, meaning)| meaning).ok_or_else(wrong)
+}
+
+pub(super) fn window(value: &str) -> Result<Duration, String> {
+    let window = duration("catchup_window", value)?;
+    if window.is_zero() {
+        return Err(
+            "option `catchup_window`: 0 leaves nothing to catch up (`catchup=none` says it)".to_owned()
+        );
+    }
+    Ok(window)
+}
+
+pub(super) fn deadline(value: &str) -> Result<u64, String> {
+    match millis("deadline", value)? {
+        0 => {
+            Err("option `deadline`: 0 leaves no time to start (without a limit, leave the option out)"
+                .to_owned())
+        }
+        millis => Ok(millis),
+    }
+}
+
+pub(super) fn jitter(value: &str) -> Result<Duration, String> {
+    let jitter = duration("jitter", value)?;
+    if jitter > MAX_JITTER {
+        return Err(format!("option `jitter`: {} is too long (at most 24h)", quoted(value)));
+    }
+    if jitter.subsec_millis() != 0 {
+        return Err(format!("option `jitter`: {} is not whole seconds (as in `30s`)", quoted(value)));
+    }
+    Ok(jitter)
+}
+
+pub(super) fn instant(word: &str, value: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(value).map(|instant| instant.to_utc()).map_err(|_| {
+        let right = "RFC 3339 with its zone, as in `2026-03-01T00:15:00Z` or `2026-03-01T01:15:00+01:00`";
+        format!("option `{word}`: {} is not an instant ({right})", quoted(value))
+    })
+}
+
+pub(super) fn cwd(value: &str) -> Result<String, String> {
+    if value.starts_with('/') {
+        return Ok(value.to_owned());
+    }
+    Err(format!("option `cwd`: {} is not an absolute path (it begins with `/`)", quoted(value)))
+}
+
+pub(super) fn user(value: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    if value.chars().all(fits) && (1..=MAX_USER_BYTES).contains(&value.len()) && !value.starts_with('-') {
+        return Ok(value.to_owned());
+    }
+    let rule = "1 to 32 letters, digits, `_`, `-`, `.`, `$`, not starting with `-`";
+    Err(format!("option `user`: {} is not a user name ({rule})", quoted(value)))
+}
