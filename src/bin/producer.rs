@@ -170,9 +170,10 @@ fn run(args: &Args) -> Result<(), Fault> {
         lease: args.lease,
         overlapping: Timing::overlapping(&file),
     };
-    let (tailing, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
+    let (tailing, follow, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
     let timing = Timing::new(counted, file, name);
-    let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news };
+    let lines =
+        timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news, follow };
     let around = timer::Around {
         clock: Arc::clone(&clock),
         mandate,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::checks::{assert_none_twice, await_leader, complete, leads, ticks};
-use crate::support::programs::{PATIENCE, Program, World};
+use crate::support::programs::{Entry, PATIENCE, Program, World};
 use crate::support::wait_until;
 
 const EVERY: &str = "* * * * * *  {a}  [name=every]  {note}\n";
@@ -155,6 +155,24 @@ fn runs_of_a_job_do_not_overlap_where_it_says_so() {
         assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= takes_ms), "{job}: {starts:?}");
     }
     assert!(producer.metric("cron_ticks_skipped_total", &[]) >= 4.0);
+}
+
+#[test]
+fn a_job_that_is_given_overlap_while_it_runs_waits_for_what_runs() {
+    let world = World::new();
+    let job = "*/5 * * * * *  {a}  [name=long OPTION]  {note}; sleep 20\n";
+    let mut producer = world.producer(&world.jobs(&job.replace(" OPTION", "")), &[]);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "16"]);
+    world.await_ledger("two run", |ledger| ledger.len() >= 2);
+    world.jobs(&job.replace("OPTION", "overlap=skip"));
+    producer.await_log("waits until it is known which runs are not finished");
+    producer.await_log("of the job file is in force");
+    let before = world.ledger();
+    let ledger = world.await_ledger("the next one", |ledger| ledger.len() > before.len());
+    let last = |ledger: &[Entry]| ledger.iter().map(|entry| entry.at_ms).max().unwrap();
+    let waited_ms = last(&ledger) - last(&before);
+    assert!(waited_ms >= 19_500, "{waited_ms} ms after the last one began, which takes 20 s");
+    assert!(producer.metric("cron_ticks_skipped_total", &[]) >= 3.0);
 }
 
 #[test]

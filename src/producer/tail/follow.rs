@@ -178,7 +178,9 @@ impl Tail {
                 self.look_up_at = self.look_up_at.map(|at| at.min(by));
             }
         }
-        let wait = WAIT / u32::try_from(by_leader.len()).unwrap_or(1).max(1);
+        // What lies before is not to wait for what is still to come.
+        let wait = if self.history.is_some() { Duration::ZERO } else { WAIT };
+        let wait = wait / u32::try_from(by_leader.len()).unwrap_or(1).max(1);
         for (leader, wants) in by_leader {
             match client.fetch(leader, &wants, wait, by) {
                 Ok(answers) => {
