@@ -3,6 +3,7 @@
 //! In the cycle timer → publisher → timer it is the one that never waits on a send: it takes from a lane only while
 //! that cluster has fewer batches under way than its channel has places. What is due and not taken costs nothing.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,7 @@ use super::jobfile::JobFile;
 use super::leadership::{Act, Keep, Mandate, Now, Skew};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
-use super::tail::thread::Told;
-use super::tail::unfinished::Followed;
+use super::tail::thread::{Ask, Told};
 use super::timing::Timing;
 use crate::common::clock::Clock;
 use crate::common::http::{Fact, Health};
@@ -49,9 +49,9 @@ pub struct Lines {
     pub files: Receiver<JobFile>,
     /// What the tail of `cron-runs` tells.
     pub told: Receiver<Told>,
-    /// To the tail: the jobs of a file that is to come in force, where their unfinished runs are not known. A place for
-    /// one; where it is taken the newest is offered again.
-    pub follow: Sender<Followed>,
+    /// To the tail: the jobs of a file that is to come in force, where their unfinished runs are not known, and which
+    /// file is. Where there is no place the newest is offered again.
+    pub asks: Sender<Ask>,
 }
 
 /// Around the timer.
@@ -92,7 +92,7 @@ impl Timer {
                 is_suspended: false,
                 skew: None,
                 coming: None,
-                ask: None,
+                asks: VecDeque::new(),
             };
             running.run(&stopped);
         })?;
@@ -118,8 +118,8 @@ struct Running {
     skew: Option<Skew>,
     /// A job file that comes in force when it is known which runs of its jobs are not finished.
     coming: Option<JobsInForce>,
-    /// What the tail is still to be asked for that.
-    ask: Option<Followed>,
+    /// What the tail is still to be asked and told, of each kind the newest.
+    asks: VecDeque<Ask>,
 }
 
 impl Running {
@@ -185,7 +185,7 @@ impl Running {
     fn wait(&self) -> Duration {
         let soon = LONGEST_WAIT / 10;
         let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
-        if self.is_suspended || self.unsent.is_some() || self.ask.is_some() {
+        if self.is_suspended || self.unsent.is_some() || !self.asks.is_empty() {
             soon
         } else {
             self.timing.wait(self.now(), longest)
@@ -236,25 +236,29 @@ impl Running {
     }
 
     fn take(&mut self, file: JobsInForce) {
-        self.ask = None;
+        self.asks.retain(|ask| matches!(ask, Ask::InForce(_)));
         if !self.timing.knows_runs_of(&file) {
             let revision = &file.revision;
             log::info!(
                 "revision {revision} of the job file waits until it is known which runs are not finished"
             );
-            self.ask = Some(Timing::overlapping(&file));
+            self.asks.push_back(Ask::Follow(Timing::overlapping(&file)));
         }
         self.coming = Some(file);
     }
 
     fn bring_in_force(&mut self) {
-        if let Some(Err(TrySendError::Full(ask))) = self.ask.take().map(|ask| self.lines.follow.try_send(ask))
-        {
-            self.ask = Some(ask);
-        }
         if let Some(file) = self.coming.take_if(|file| self.timing.knows_runs_of(file)) {
             log::info!("revision {} of the job file is in force: {} jobs", file.revision, file.jobs.len());
+            self.asks.retain(|ask| matches!(ask, Ask::Follow(_)));
+            self.asks.push_back(Ask::InForce(Arc::clone(&file.revision)));
             self.timing.swap(file, self.now());
+        }
+        while let Some(ask) = self.asks.pop_front() {
+            // Disconnected: the tail has ended, and so will the program.
+            if let Err(TrySendError::Full(ask)) = self.lines.asks.try_send(ask) {
+                return self.asks.push_front(ask);
+            }
         }
     }
 

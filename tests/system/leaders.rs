@@ -1,6 +1,10 @@
 //! Several producers: one leads, another takes over, and every tick gets its one fate.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use kafka_cron::producer::jobfile;
 
 use crate::checks::{assert_none_twice, await_leader, complete, leads, ticks};
 use crate::support::programs::{Entry, PATIENCE, Program, World};
@@ -117,6 +121,28 @@ fn a_changed_job_file_is_in_force_without_a_restart_and_a_bad_one_changes_nothin
     let ledger = world.await_ledger("4 more", |ledger| ticks(ledger, "other").len() >= begun + 4);
     let (every, other) = (ticks(&ledger, "every"), ticks(&ledger, "other"));
     assert!(every[every.len() - 1] < other[other.len() - 1], "the job that was removed still runs");
+}
+
+#[test]
+fn producers_whose_job_files_differ_are_named_until_they_are_the_same() {
+    let world = World::new();
+    let jobs = world.jobs(EVERY);
+    let mut first = world.producer(&jobs, &[]);
+    await_leader(&first);
+    let content = fs::read_to_string(&jobs).unwrap();
+    let theirs = world.dir().join("theirs.cron");
+    fs::write(&theirs, content.replace("every", "other")).unwrap();
+    let second = world.producer(&theirs, &[]);
+    let of = |path: &Path| jobfile::revision(&fs::read(path).unwrap());
+    let said = first.await_log("job files differ");
+    assert!(said.contains(&*of(&jobs)) && said.contains(&*of(&theirs)), "{said}");
+    let differs = |producer: &Program| producer.metric("cron_job_file_differs", &[]);
+    wait_until("the metric says so too", PATIENCE, || (differs(&first) == 1.0).then_some(()));
+    assert_eq!(differs(&second), 0.0, "only the leader compares");
+    fs::write(&theirs, content).unwrap();
+    first.await_log("no producer has another job file");
+    wait_until("the metric says so too", PATIENCE, || (differs(&first) == 0.0).then_some(()));
+    assert!(leads(&first) && !leads(&second), "the lead was not disturbed");
 }
 
 #[test]

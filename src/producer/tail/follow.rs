@@ -11,6 +11,7 @@ use crate::common::broker::{
     TopicPartition, TopicState, Want,
 };
 use crate::common::clock::Now;
+use crate::common::outgoing::Outgoing;
 use crate::common::words::Event;
 use crate::common::{topics, wire};
 
@@ -164,6 +165,18 @@ impl Tail {
                     self.look_up_at = None;
                 }
             }
+        }
+    }
+
+    /// Says which job file we have, for the leader to compare. One that is not confirmed is followed by the next.
+    pub(super) fn say_file(&mut self, client: &mut dyn Client, now: Now, by: Deadline, acts: &mut Vec<Act>) {
+        let (producer, revision) = (self.options.name.clone(), self.options.revision.to_string());
+        let event = Event::Standby { producer, group: self.options.group.clone(), revision, at: now.wall };
+        let key = self.options.name.clone().into();
+        let record = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        for unwritten in self.writer.write(client, vec![record], now.wall.timestamp_millis(), by) {
+            log::debug!("saying which job file we have: {}", unwritten.error);
+            acts.push(Act::Failed(unwritten.error.word()));
         }
     }
 

@@ -1,12 +1,14 @@
 //! The state machine: what a step does, and in which order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ends::{BEATS_PER_LEASE, Ends};
 use super::follow::Arrived;
 use super::leases::Leases;
 use super::past::{Past, Search};
+use super::peers::{self, News, Peers};
 use super::round::Round;
 use super::unfinished::{Followed, Runs, Unfinished};
 use crate::common::broker::{BrokerError, Client, Deadline};
@@ -35,6 +37,8 @@ pub struct Options {
     /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
     /// know which of their runs are not finished.
     pub overlapping: Followed,
+    /// The revision of the job file in force.
+    pub revision: Arc<str>,
 }
 
 /// What follows from a step.
@@ -78,6 +82,9 @@ pub struct Tail {
     pub(super) history: Option<Past>,
     /// All was read once: what is new is told at once.
     has_told: bool,
+    peers: Peers,
+    /// When to say again which job file we have, while we stand by.
+    say_file_at: Instant,
     pub(super) writer: Writer,
     is_behind: bool,
     is_blind: bool,
@@ -102,6 +109,8 @@ impl Tail {
         Self {
             history: (!runs.is_idle()).then(Past::default),
             has_told: runs.is_idle(),
+            peers: Peers::new(options.name.clone(), options.group.clone()),
+            say_file_at: now,
             runs,
             leases: Leases::of(&options.clusters),
             options,
@@ -126,6 +135,16 @@ impl Tail {
         self.history = Some(Past::until_now(&self.ends));
     }
 
+    /// Another job file is in force.
+    pub fn in_force(&mut self, revision: Arc<str>) {
+        self.options.revision = revision;
+    }
+
+    /// How many producers have had a job file other than the leader's for a while; none where this one does not lead.
+    pub fn differing(&self) -> usize {
+        self.peers.differing_count()
+    }
+
     /// Makes the next step. `now` is read anew for each step, after the last one has returned.
     pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: bool) -> Vec<Act> {
         let mut acts = Vec::new();
@@ -142,6 +161,7 @@ impl Tail {
             (false, true) => log::info!("the end of cron-runs is in sight again, and leases start anew"),
             _ => {}
         }
+        self.compare_files(leads, now.mono);
         if self.forget_at <= now.mono {
             self.forget_at = now.mono + self.options.lease;
             self.leases.forget_settled(now.mono, self.options.lease * REMEMBERED);
@@ -151,6 +171,22 @@ impl Tail {
         }
         self.go_on(client, now, leads, &mut acts);
         acts
+    }
+
+    fn compare_files(&mut self, leads: bool, now: Instant) {
+        let ours = &self.options.revision;
+        match self.peers.compare(ours, leads, now) {
+            Some(News::Differ(others)) => {
+                let others: Vec<String> =
+                    others.iter().map(|(name, revision)| format!("{name} has revision {revision}")).collect();
+                let others = others.join(", ");
+                log::error!(
+                    "the producers' job files differ: {others}; ours is {ours}, and rules while we lead"
+                );
+            }
+            Some(News::Same) => log::info!("no producer has another job file than ours any more: {ours}"),
+            None => {}
+        }
     }
 
     /// One part that fails keeps no other from its turn.
@@ -164,6 +200,10 @@ impl Tail {
         note("where cron-runs goes on", found_back, acts);
         let read = self.read_history(client, now, by, acts);
         note("reading all of cron-runs", read, acts);
+        if !leads && self.say_file_at <= now.mono {
+            self.say_file_at = now.mono + peers::SAY;
+            self.say_file(client, now, by, acts);
+        }
         if leads {
             self.say_beats(client, now, by, acts);
             let looked_back = self.look_back(client, now, by);
@@ -209,6 +249,7 @@ impl Tail {
         // One that was declared lost may end all the same, and another attempt of its run be under way.
         let is_late = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
+        self.peers.take(event, now.mono);
         if !is_late {
             let unfinished = self.runs.take(event, now.mono);
             acts.extend(unfinished.filter(|_| self.has_told).map(Act::Unfinished));

@@ -43,6 +43,16 @@ pub enum Told {
     ReadFrom(BTreeMap<i32, i64>),
 }
 
+/// What the tail is asked and told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The overlapping jobs of a job file that is about to come in force: which of their runs are not finished?
+    /// [`Told::HistoryRead`] answers.
+    Follow(Followed),
+    /// A job file of this revision is in force.
+    InForce(Arc<str>),
+}
+
 /// Around the tail.
 pub struct Around {
     /// A connection of its own.
@@ -67,21 +77,21 @@ pub struct RunsTail {
 
 impl RunsTail {
     /// Starts the thread. Whoever takes what it tells too slowly holds it up, and while it is held up it finds nothing
-    /// to be lost. The sender takes the overlapping jobs of a job file that is about to come in force, one file at a
-    /// time; [`Told::HistoryRead`] answers.
+    /// to be lost.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(options: Options, around: Around) -> io::Result<(Self, Sender<Followed>, Receiver<Told>)> {
+    pub fn start(options: Options, around: Around) -> io::Result<(Self, Sender<Ask>, Receiver<Told>)> {
         let (stop, stopped) = bounded(0);
         let (tell, told) = bounded(RUNS_TOLD);
-        let (follow, followed) = bounded(1);
+        // One of each; whoever finds no place tries again.
+        let (ask, asked) = bounded(2);
         let thread = spawn("runs-tail", move || {
             let tail = Tail::new(options, around.clock.monotonic());
             let say_where_at = around.clock.monotonic() + SAY_WHERE;
-            Tailing { tail, around, tell, followed, stopped, say_where_at }.run();
+            Tailing { tail, around, tell, asked, stopped, say_where_at }.run();
         })?;
-        Ok((Self { _stop: stop, thread }, follow, told))
+        Ok((Self { _stop: stop, thread }, ask, told))
     }
 
     /// Whether the thread has ended.
@@ -94,7 +104,7 @@ struct Tailing {
     tail: Tail,
     around: Around,
     tell: Sender<Told>,
-    followed: Receiver<Followed>,
+    asked: Receiver<Ask>,
     stopped: Receiver<()>,
     say_where_at: Instant,
 }
@@ -103,8 +113,11 @@ impl Tailing {
     fn run(mut self) {
         loop {
             self.around.beat.touch(self.around.clock.now());
-            if let Ok(overlapping) = self.followed.try_recv() {
-                self.tail.follow(overlapping);
+            for ask in self.asked.try_iter() {
+                match ask {
+                    Ask::Follow(overlapping) => self.tail.follow(overlapping),
+                    Ask::InForce(revision) => self.tail.in_force(revision),
+                }
             }
             let leads = (self.around.leads)();
             let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
@@ -127,6 +140,7 @@ impl Tailing {
                 self.say_where_at = now.mono + SAY_WHERE;
                 news.push(Told::ReadFrom(self.tail.must_be_read_from()));
             }
+            self.around.measures.differing(self.tail.differing());
             self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));
             if !news.into_iter().all(|told| self.tell(told)) {
                 return;

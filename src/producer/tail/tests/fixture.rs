@@ -57,7 +57,8 @@ pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
     let overlapping = followed(overlapping);
     let clusters = vec![ClusterName::new("c").unwrap()];
     let group = crate::common::topics::LEADER.to_owned();
-    Options { name: name.to_owned(), group, clusters, lease: Duration::from_secs(LEASE), overlapping }
+    let (name, lease, revision) = (name.to_owned(), Duration::from_secs(LEASE), Arc::from("r"));
+    Options { name, group, clusters, lease, overlapping, revision }
 }
 
 impl World {

@@ -101,6 +101,7 @@ impl Producer {
             clusters: vec![cluster()],
             lease: world.lease,
             overlapping: Arc::default(),
+            revision: jobs::file().revision,
         };
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
