@@ -169,10 +169,12 @@ fn run(args: &Args) -> Result<(), Fault> {
         clusters: clusters.to_vec(),
         lease: args.lease,
         overlapping: Timing::overlapping(&file),
+        revision: Arc::clone(&file.revision),
     };
-    let (tailing, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
+    let (tailing, asks, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
     let timing = Timing::new(counted, file, name);
-    let lines = timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news };
+    let lines =
+        timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news, asks };
     let around = timer::Around {
         clock: Arc::clone(&clock),
         mandate,

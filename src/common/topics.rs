@@ -51,7 +51,7 @@ pub fn concerns(event: &Event, clusters: &[ClusterName]) -> bool {
             let of = place.topic.strip_suffix("-retry").unwrap_or(&place.topic);
             clusters.iter().any(|cluster| cluster.as_str() == of)
         }
-        Event::Alive { .. } | Event::Beat { .. } => true,
+        Event::Alive { .. } | Event::Beat { .. } | Event::Standby { .. } => true,
     }
 }
 

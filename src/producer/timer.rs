@@ -3,6 +3,7 @@
 //! In the cycle timer → publisher → timer it is the one that never waits on a send: it takes from a lane only while
 //! that cluster has fewer batches under way than its channel has places. What is due and not taken costs nothing.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
+use super::in_force::JobsInForce;
 use super::jobfile::JobFile;
 use super::leadership::{Act, Keep, Mandate, Now, Skew};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
-use super::tail::thread::Told;
+use super::tail::thread::{Ask, Told};
 use super::timing::Timing;
 use crate::common::clock::Clock;
 use crate::common::http::{Fact, Health};
@@ -47,6 +49,9 @@ pub struct Lines {
     pub files: Receiver<JobFile>,
     /// What the tail of `cron-runs` tells.
     pub told: Receiver<Told>,
+    /// To the tail: the jobs of a file that is to come in force, where their unfinished runs are not known, and which
+    /// file is. Where there is no place the newest is offered again.
+    pub asks: Sender<Ask>,
 }
 
 /// Around the timer.
@@ -78,8 +83,18 @@ impl Timer {
     pub fn start(timing: Timing, lines: Lines, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
-            Running { timing, lines, around, keep: None, unsent: None, is_suspended: false, skew: None }
-                .run(&stopped);
+            let mut running = Running {
+                timing,
+                lines,
+                around,
+                keep: None,
+                unsent: None,
+                is_suspended: false,
+                skew: None,
+                coming: None,
+                asks: VecDeque::new(),
+            };
+            running.run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -101,6 +116,10 @@ struct Running {
     is_suspended: bool,
     /// While we lead: how our clock stands to the broker's.
     skew: Option<Skew>,
+    /// A job file that comes in force when it is known which runs of its jobs are not finished.
+    coming: Option<JobsInForce>,
+    /// What the tail is still to be asked and told, of each kind the newest.
+    asks: VecDeque<Ask>,
 }
 
 impl Running {
@@ -108,6 +127,7 @@ impl Running {
         loop {
             let now = self.around.clock.now();
             self.around.beat.touch(now);
+            self.bring_in_force();
             if !self.hand_over() || !self.offer_cursors() {
                 return;
             }
@@ -123,7 +143,7 @@ impl Running {
                     Err(_) => return,
                 },
                 recv(self.lines.files) -> file => match file {
-                    Ok(file) => self.swap(file),
+                    Ok(file) => self.take(file.into()),
                     // Nobody watches the file any more; the jobs stay as they are.
                     Err(_) => self.lines.files = crossbeam_channel::never(),
                 },
@@ -165,7 +185,11 @@ impl Running {
     fn wait(&self) -> Duration {
         let soon = LONGEST_WAIT / 10;
         let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
-        if self.is_suspended || self.unsent.is_some() { soon } else { self.timing.wait(self.now(), longest) }
+        if self.is_suspended || self.unsent.is_some() || !self.asks.is_empty() {
+            soon
+        } else {
+            self.timing.wait(self.now(), longest)
+        }
     }
 
     fn lead(&mut self, act: &Act) {
@@ -211,9 +235,31 @@ impl Running {
         self.around.measures.leader.set(i64::from(self.timing.epoch() != 0));
     }
 
-    fn swap(&mut self, file: JobFile) {
-        log::info!("revision {} of the job file is in force: {} jobs", file.revision, file.jobs.len());
-        self.timing.swap(file.into(), self.now());
+    fn take(&mut self, file: JobsInForce) {
+        self.asks.retain(|ask| matches!(ask, Ask::InForce(_)));
+        if !self.timing.knows_runs_of(&file) {
+            let revision = &file.revision;
+            log::info!(
+                "revision {revision} of the job file waits until it is known which runs are not finished"
+            );
+            self.asks.push_back(Ask::Follow(Timing::overlapping(&file)));
+        }
+        self.coming = Some(file);
+    }
+
+    fn bring_in_force(&mut self) {
+        if let Some(file) = self.coming.take_if(|file| self.timing.knows_runs_of(file)) {
+            log::info!("revision {} of the job file is in force: {} jobs", file.revision, file.jobs.len());
+            self.asks.retain(|ask| matches!(ask, Ask::Follow(_)));
+            self.asks.push_back(Ask::InForce(Arc::clone(&file.revision)));
+            self.timing.swap(file, self.now());
+        }
+        while let Some(ask) = self.asks.pop_front() {
+            // Disconnected: the tail has ended, and so will the program.
+            if let Err(TrySendError::Full(ask)) = self.lines.asks.try_send(ask) {
+                return self.asks.push_front(ask);
+            }
+        }
     }
 
     /// Hands over what is due and has room. `false` when a publisher is gone.

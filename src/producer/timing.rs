@@ -4,7 +4,8 @@
 mod events;
 mod turn;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +20,7 @@ use super::measures::ClusterMeasures;
 use super::overlap::{Overlap, Verdict};
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::Told;
+use super::tail::unfinished::Followed;
 use super::timetable::Tick;
 use crate::common::bounds::TICKS_PER_BATCH;
 use crate::common::words::{ClusterName, Event, JobName, RunId};
@@ -43,6 +45,8 @@ pub struct Timing {
     name: String,
     /// Which runs block which jobs; known to the standby too.
     overlap: Overlap,
+    /// The jobs whose unfinished runs have all been told.
+    followed: Followed,
     /// The runs that are published and not finished, as `cron-runs` tells: what each term begins with.
     unfinished: BTreeMap<RunId, JobName>,
     /// From where whoever leads next must read `cron-runs`, by partition.
@@ -65,6 +69,7 @@ impl Timing {
             file,
             name,
             overlap: Overlap::default(),
+            followed: Followed::default(),
             unfinished: BTreeMap::new(),
             reads: BTreeMap::new(),
             epoch: 0,
@@ -118,6 +123,12 @@ impl Timing {
         cluster.turn = Some(turn);
     }
 
+    /// Whether the unfinished runs are known of all jobs of a file whose runs may not overlap. A file of which they are
+    /// not must not come in force yet: its ticks would be decided as if there were none.
+    pub fn knows_runs_of(&self, file: &JobsInForce) -> bool {
+        Self::overlapping(file).iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
+    }
+
     /// A new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: JobsInForce, at: DateTime<Utc>) {
         self.file = file;
@@ -135,9 +146,9 @@ impl Timing {
     }
 
     /// The jobs whose runs may not overlap, with their clusters.
-    pub fn overlapping(file: &JobsInForce) -> HashMap<JobName, ClusterName> {
+    pub fn overlapping(file: &JobsInForce) -> Followed {
         let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect()
+        Arc::new(jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect())
     }
 
     /// What the tail of `cron-runs` tells.
@@ -151,7 +162,8 @@ impl Timing {
                 self.unfinished.remove(run);
                 self.over(job.as_ref(), *run);
             }
-            Told::HistoryRead => {
+            Told::HistoryRead(of) => {
+                self.followed = Followed::clone(of);
                 self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false);
             }
             Told::ReadFrom(reads) => self.reads.clone_from(reads),

@@ -1,9 +1,13 @@
 //! Several producers: one leads, another takes over, and every tick gets its one fate.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kafka_cron::producer::jobfile;
+
 use crate::checks::{assert_none_twice, await_leader, complete, leads, ticks};
-use crate::support::programs::{PATIENCE, Program, World};
+use crate::support::programs::{Entry, PATIENCE, Program, World};
 use crate::support::wait_until;
 
 const EVERY: &str = "* * * * * *  {a}  [name=every]  {note}\n";
@@ -120,6 +124,28 @@ fn a_changed_job_file_is_in_force_without_a_restart_and_a_bad_one_changes_nothin
 }
 
 #[test]
+fn producers_whose_job_files_differ_are_named_until_they_are_the_same() {
+    let world = World::new();
+    let jobs = world.jobs(EVERY);
+    let mut first = world.producer(&jobs, &[]);
+    await_leader(&first);
+    let content = fs::read_to_string(&jobs).unwrap();
+    let theirs = world.dir().join("theirs.cron");
+    fs::write(&theirs, content.replace("every", "other")).unwrap();
+    let second = world.producer(&theirs, &[]);
+    let of = |path: &Path| jobfile::revision(&fs::read(path).unwrap());
+    let said = first.await_log("job files differ");
+    assert!(said.contains(&*of(&jobs)) && said.contains(&*of(&theirs)), "{said}");
+    let differs = |producer: &Program| producer.metric("cron_job_file_differs", &[]);
+    wait_until("the metric says so too", PATIENCE, || (differs(&first) == 1.0).then_some(()));
+    assert_eq!(differs(&second), 0.0, "only the leader compares");
+    fs::write(&theirs, content).unwrap();
+    first.await_log("no producer has another job file");
+    wait_until("the metric says so too", PATIENCE, || (differs(&first) == 0.0).then_some(()));
+    assert!(leads(&first) && !leads(&second), "the lead was not disturbed");
+}
+
+#[test]
 fn reboot_jobs_run_once_when_the_first_producer_starts() {
     let world = World::new();
     let jobs = "@reboot  {a}  [name=boot]  {note}\n* * * * * *  {a}  [name=every]  {note}\n";
@@ -155,6 +181,24 @@ fn runs_of_a_job_do_not_overlap_where_it_says_so() {
         assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= takes_ms), "{job}: {starts:?}");
     }
     assert!(producer.metric("cron_ticks_skipped_total", &[]) >= 4.0);
+}
+
+#[test]
+fn a_job_that_is_given_overlap_while_it_runs_waits_for_what_runs() {
+    let world = World::new();
+    let job = "*/5 * * * * *  {a}  [name=long OPTION]  {note}; sleep 20\n";
+    let mut producer = world.producer(&world.jobs(&job.replace(" OPTION", "")), &[]);
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "16"]);
+    world.await_ledger("two run", |ledger| ledger.len() >= 2);
+    world.jobs(&job.replace("OPTION", "overlap=skip"));
+    producer.await_log("waits until it is known which runs are not finished");
+    producer.await_log("of the job file is in force");
+    let before = world.ledger();
+    let ledger = world.await_ledger("the next one", |ledger| ledger.len() > before.len());
+    let last = |ledger: &[Entry]| ledger.iter().map(|entry| entry.at_ms).max().unwrap();
+    let waited_ms = last(&ledger) - last(&before);
+    assert!(waited_ms >= 19_500, "{waited_ms} ms after the last one began, which takes 20 s");
+    assert!(producer.metric("cron_ticks_skipped_total", &[]) >= 3.0);
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn the_page_lists_the_words_that_are_used() {
         "lost",
         "beat",
         "revision",
+        "standby",
         "missed",
         "unreadable",
         "deleted_unread",

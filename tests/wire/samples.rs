@@ -223,7 +223,7 @@ fn ticks() -> Vec<(&'static str, Message)> {
     events.map(|(name, event)| (name, Message::Event(event))).into()
 }
 
-/// What only the leader says.
+/// What only producers say.
 fn leaders() -> Vec<(&'static str, Message)> {
     let leader = || "host-2/17".to_owned();
     let lost = |number, then| Event::Lost {
@@ -243,11 +243,18 @@ fn leaders() -> Vec<(&'static str, Message)> {
         from: at("2026-11-23T16:59:59.750Z"),
         at: noted(),
     };
+    let standby = Event::Standby {
+        producer: leader(),
+        group: "cron-leader".to_owned(),
+        revision: "0123456789ab".to_owned(),
+        at: noted(),
+    };
     let events = [
         ("event-lost-retried", lost(1, Then::Retried)),
         ("event-lost-dead", lost(4, Then::Dead)),
         ("event-beat", Event::Beat { leader: leader(), number: 7, at: noted() }),
         ("event-revision", revision),
+        ("event-standby", standby),
     ];
     events.map(|(name, event)| (name, Message::Event(event))).into()
 }

@@ -158,6 +158,17 @@ pub enum Event {
         /// When it was written.
         at: DateTime<Utc>,
     },
+    /// A producer that does not lead is there, and has this job file. Key: producer.
+    Standby {
+        /// The producer.
+        producer: String,
+        /// The group in which it stands by.
+        group: String,
+        /// The first 12 hexadecimal digits of a hash of its job file's content.
+        revision: String,
+        /// When it was written.
+        at: DateTime<Utc>,
+    },
     /// A job file came in force at the leader, for one cluster. Key: `revision`.
     Revision {
         /// The cluster.

@@ -11,6 +11,7 @@ use crate::common::broker::{
     TopicPartition, TopicState, Want,
 };
 use crate::common::clock::Now;
+use crate::common::outgoing::Outgoing;
 use crate::common::words::Event;
 use crate::common::{topics, wire};
 
@@ -167,6 +168,18 @@ impl Tail {
         }
     }
 
+    /// Says which job file we have, for the leader to compare. One that is not confirmed is followed by the next.
+    pub(super) fn say_file(&mut self, client: &mut dyn Client, now: Now, by: Deadline, acts: &mut Vec<Act>) {
+        let (producer, revision) = (self.options.name.clone(), self.options.revision.to_string());
+        let event = Event::Standby { producer, group: self.options.group.clone(), revision, at: now.wall };
+        let key = self.options.name.clone().into();
+        let record = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        for unwritten in self.writer.write(client, vec![record], now.wall.timestamp_millis(), by) {
+            log::debug!("saying which job file we have: {}", unwritten.error);
+            acts.push(Act::Failed(unwritten.error.word()));
+        }
+    }
+
     /// Reads on. What arrives is taken by the next step.
     pub(super) fn fetch(&mut self, client: &mut dyn Client, by: Deadline, acts: &mut Vec<Act>) {
         let mut by_leader: BTreeMap<NodeId, Vec<Want>> = BTreeMap::new();
@@ -178,7 +191,9 @@ impl Tail {
                 self.look_up_at = self.look_up_at.map(|at| at.min(by));
             }
         }
-        let wait = WAIT / u32::try_from(by_leader.len()).unwrap_or(1).max(1);
+        // What lies before is not to wait for what is still to come.
+        let wait = if self.history.is_some() { Duration::ZERO } else { WAIT };
+        let wait = wait / u32::try_from(by_leader.len()).unwrap_or(1).max(1);
         for (leader, wants) in by_leader {
             match client.fetch(leader, &wants, wait, by) {
                 Ok(answers) => {

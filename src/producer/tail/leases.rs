@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::common::topics;
-use crate::common::words::{AttemptRef, ClusterName, Event, Place, RunningAttempt};
+use crate::common::words::{AttemptRef, ClusterName, Event, Place, RunId, RunningAttempt};
 
 /// Shorter leases are taken for this, longer ones for [`LONGEST`]: they come from other machines, and instants are
 /// computed with them.
@@ -166,6 +166,11 @@ impl Leases {
         self.attempts.get(attempt)
     }
 
+    /// The runs that have an attempt under way.
+    pub fn runs(&self) -> HashSet<RunId> {
+        self.attempts.keys().map(|attempt| attempt.run).collect()
+    }
+
     /// How many are under way.
     pub fn len(&self) -> usize {
         self.attempts.len()
@@ -211,7 +216,7 @@ fn length(lease_ms: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::words::{JobName, Outcome, RunId, Then};
+    use crate::common::words::{JobName, Outcome, Then};
     use chrono::DateTime;
     use uuid::Uuid;
 

@@ -1,14 +1,16 @@
 //! The state machine: what a step does, and in which order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ends::{BEATS_PER_LEASE, Ends};
 use super::follow::Arrived;
 use super::leases::Leases;
 use super::past::{Past, Search};
+use super::peers::{self, News, Peers};
 use super::round::Round;
-use super::unfinished::{Runs, Unfinished};
+use super::unfinished::{Followed, Runs, Unfinished};
 use crate::common::broker::{BrokerError, Client, Deadline};
 use crate::common::clock::Now;
 use crate::common::outgoing::Writer;
@@ -33,8 +35,10 @@ pub struct Options {
     /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
     pub lease: Duration,
     /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
-    /// know which of their runs are not finished. With their clusters.
-    pub overlapping: HashMap<JobName, ClusterName>,
+    /// know which of their runs are not finished.
+    pub overlapping: Followed,
+    /// The revision of the job file in force.
+    pub revision: Arc<str>,
 }
 
 /// What follows from a step.
@@ -47,11 +51,11 @@ pub enum Act {
         /// The run.
         run: RunId,
     },
-    /// A run of one of the overlapping jobs is published and not finished. Those of before are told when all of
-    /// `cron-runs` was read.
+    /// A run of one of the overlapping jobs is not finished. Those of before are told when all of `cron-runs` was read;
+    /// some may be told twice.
     Unfinished(Unfinished),
-    /// Those of before have all been told.
-    HistoryRead,
+    /// Those of before have all been told, of these jobs.
+    HistoryRead(Followed),
     /// An attempt was declared lost: what followed and the event are confirmed.
     Lost(ClusterName, Then),
     /// A call failed, for this reason; it is made again.
@@ -75,7 +79,12 @@ pub struct Tail {
     pub(super) search: Option<Search>,
     pub(super) runs: Runs,
     /// What is still to be read for `runs`; `None` when all was.
-    history: Option<Past>,
+    pub(super) history: Option<Past>,
+    /// All was read once: what is new is told at once.
+    has_told: bool,
+    peers: Peers,
+    /// When to say again which job file we have, while we stand by.
+    say_file_at: Instant,
     pub(super) writer: Writer,
     is_behind: bool,
     is_blind: bool,
@@ -96,9 +105,12 @@ fn note<T>(what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Act>) -> O
 impl Tail {
     /// One that has read nothing yet.
     pub fn new(options: Options, now: Instant) -> Self {
-        let runs = Runs::new(options.overlapping.clone());
+        let runs = Runs::new(Followed::clone(&options.overlapping));
         Self {
             history: (!runs.is_idle()).then(Past::default),
+            has_told: runs.is_idle(),
+            peers: Peers::new(options.name.clone(), options.group.clone()),
+            say_file_at: now,
             runs,
             leases: Leases::of(&options.clusters),
             options,
@@ -116,6 +128,23 @@ impl Tail {
         }
     }
 
+    /// Follows the runs of other jobs from now on: those of a job file that is about to come in force. All of `cron-runs`
+    /// is read again, and what is not finished is told, and then [`Act::HistoryRead`].
+    pub fn follow(&mut self, overlapping: Followed) {
+        self.runs.follow(overlapping);
+        self.history = Some(Past::until_now(&self.ends));
+    }
+
+    /// Another job file is in force.
+    pub fn in_force(&mut self, revision: Arc<str>) {
+        self.options.revision = revision;
+    }
+
+    /// How many producers have had a job file other than the leader's for a while; none where this one does not lead.
+    pub fn differing(&self) -> usize {
+        self.peers.differing_count()
+    }
+
     /// Makes the next step. `now` is read anew for each step, after the last one has returned.
     pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: bool) -> Vec<Act> {
         let mut acts = Vec::new();
@@ -124,7 +153,7 @@ impl Tail {
             (self.round, self.search) = (Round::Idle, None);
         }
         let behind = |(_, fetched): &Arrived| fetched.as_ref().is_ok_and(|f| f.next_offset < f.end_offset);
-        self.is_behind = self.arrived.iter().any(behind);
+        self.is_behind = self.arrived.iter().any(behind) || self.history.is_some();
         self.take_arrived(now, &mut acts);
         let is_blind = self.ends.check(now.mono, self.beat_every());
         match (is_blind, std::mem::replace(&mut self.is_blind, is_blind)) {
@@ -132,6 +161,7 @@ impl Tail {
             (false, true) => log::info!("the end of cron-runs is in sight again, and leases start anew"),
             _ => {}
         }
+        self.compare_files(leads, now.mono);
         if self.forget_at <= now.mono {
             self.forget_at = now.mono + self.options.lease;
             self.leases.forget_settled(now.mono, self.options.lease * REMEMBERED);
@@ -141,6 +171,22 @@ impl Tail {
         }
         self.go_on(client, now, leads, &mut acts);
         acts
+    }
+
+    fn compare_files(&mut self, leads: bool, now: Instant) {
+        let ours = &self.options.revision;
+        match self.peers.compare(ours, leads, now) {
+            Some(News::Differ(others)) => {
+                let others: Vec<String> =
+                    others.iter().map(|(name, revision)| format!("{name} has revision {revision}")).collect();
+                let others = others.join(", ");
+                log::error!(
+                    "the producers' job files differ: {others}; ours is {ours}, and rules while we lead"
+                );
+            }
+            Some(News::Same) => log::info!("no producer has another job file than ours any more: {ours}"),
+            None => {}
+        }
     }
 
     /// One part that fails keeps no other from its turn.
@@ -154,6 +200,10 @@ impl Tail {
         note("where cron-runs goes on", found_back, acts);
         let read = self.read_history(client, now, by, acts);
         note("reading all of cron-runs", read, acts);
+        if !leads && self.say_file_at <= now.mono {
+            self.say_file_at = now.mono + peers::SAY;
+            self.say_file(client, now, by, acts);
+        }
         if leads {
             self.say_beats(client, now, by, acts);
             let looked_back = self.look_back(client, now, by);
@@ -185,9 +235,10 @@ impl Tail {
                 }
             }
             None => {
-                self.history = None;
+                (self.history, self.has_told) = (None, true);
+                self.runs.all_was_read(&self.leases.runs());
                 acts.extend(self.runs.open().into_iter().map(Act::Unfinished));
-                acts.push(Act::HistoryRead);
+                acts.push(Act::HistoryRead(Followed::clone(self.runs.followed())));
             }
         }
         Ok(())
@@ -198,10 +249,10 @@ impl Tail {
         // One that was declared lost may end all the same, and another attempt of its run be under way.
         let is_late = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
+        self.peers.take(event, now.mono);
         if !is_late {
-            let published = self.runs.take(event, now.mono);
-            let is_known = self.history.is_none();
-            acts.extend(published.filter(|_| is_known).map(Act::Unfinished));
+            let unfinished = self.runs.take(event, now.mono);
+            acts.extend(unfinished.filter(|_| self.has_told).map(Act::Unfinished));
         }
         for Unfinished { job, run, .. } in self.runs.deleted(event, now.mono) {
             acts.push(Act::Over { job: Some(job), run });

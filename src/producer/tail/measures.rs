@@ -14,6 +14,7 @@ pub struct TailMeasures {
     failures: IntCounterVec,
     watched: IntGauge,
     beat_delay: Gauge,
+    differing: IntGauge,
 }
 
 impl TailMeasures {
@@ -39,6 +40,11 @@ impl TailMeasures {
                 "How long the leader's last beat took to be read back, or the one that is awaited takes already; 0 at a \
                  standby. While it is large nothing is found to be lost.",
             ),
+            differing: metrics.gauge(
+                "cron_job_file_differs",
+                "Producers that stand by and have had another job file than the leader for half a minute or longer; 0 at \
+                 a standby.",
+            ),
         }
     }
 
@@ -50,6 +56,11 @@ impl TailMeasures {
     /// A call failed.
     pub fn failed(&self, reason: &str) {
         self.failures.with_label_values(&[reason]).inc();
+    }
+
+    /// How many producers have another job file than we, who lead.
+    pub fn differing(&self, count: usize) {
+        self.differing.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// How many attempts are under way, and how long a beat takes.

@@ -16,6 +16,9 @@
 //! What does not come out as lost is looked at again, later each time. [`past`] settles what the part of `cron-runs` that
 //! was read cannot tell.
 //!
+//! A producer that stands by says on `cron-runs` which job file it has, and the leader says where that is not its own
+//! ([`peers`]).
+//!
 //! All of it is a state machine, [`Tail`], stepped by its [`thread`] and by tests alike.
 
 pub mod ends;
@@ -25,6 +28,7 @@ mod lost;
 mod machine;
 pub mod measures;
 pub mod past;
+pub mod peers;
 mod round;
 #[cfg(test)]
 mod tests;

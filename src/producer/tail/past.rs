@@ -1,4 +1,4 @@
-//! What lies on `cron-runs` before where following began, read once and piece by piece.
+//! What lies on `cron-runs` before where following began, or has come to, read once and piece by piece.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -13,9 +13,17 @@ use crate::common::{topics, wire};
 #[derive(Debug, Default)]
 pub struct Past {
     next: BTreeMap<i32, i64>,
+    /// By partition; where nothing is said, where following began.
+    until: BTreeMap<i32, i64>,
 }
 
 impl Past {
+    /// Of all that was followed so far, too. By default that is left out.
+    pub fn until_now(ends: &Ends) -> Self {
+        let until = ends.partitions().iter().map(|(partition, end)| (*partition, end.next)).collect();
+        Self { next: BTreeMap::new(), until }
+    }
+
     /// Reads on by one fetch, and returns what it says of these clusters. `None` when all has been read.
     ///
     /// # Errors
@@ -34,7 +42,9 @@ impl Past {
                 None => client.offset(&from, Position::Start, by)?,
             };
             self.next.insert(*partition, next);
-            if next >= end.began {
+            // What was cut off the log will not come back.
+            let until = self.until.get(partition).map_or(end.began, |until| (*until).min(end.next));
+            if next >= until {
                 continue;
             }
             let leaderless = || BrokerError::NotSent(format!("{}/{partition} has no leader", from.topic));
@@ -51,7 +61,7 @@ impl Past {
             };
             let Some(fetched) = fetched else { continue };
             self.next.insert(*partition, fetched.next_offset);
-            let below = fetched.records.into_iter().filter(|record| record.offset < end.began);
+            let below = fetched.records.into_iter().filter(|record| record.offset < until);
             let events = below.filter_map(|record| wire::decode_event(record.value.as_deref()?).ok());
             return Ok(Some(events.filter(|event| topics::concerns(event, clusters)).collect()));
         }

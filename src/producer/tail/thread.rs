@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::measures::TailMeasures;
-use super::unfinished::Unfinished;
+use super::unfinished::{Followed, Unfinished};
 use super::{Act, Options, Tail};
 use crate::common::bounds::RUNS_TOLD;
 use crate::common::broker::Client;
@@ -34,13 +34,23 @@ pub enum Told {
         /// The run.
         run: RunId,
     },
-    /// A run of one of the overlapping jobs is published and not finished.
+    /// A run of one of the overlapping jobs is not finished. May be told twice.
     Unfinished(Unfinished),
-    /// All runs that were unfinished at the start have been told: only now is it known which jobs have none.
-    HistoryRead,
+    /// All runs of these jobs that were not finished have been told: only now is it known which jobs have none.
+    HistoryRead(Followed),
     /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
     /// read. Told every ten seconds while this producer leads.
     ReadFrom(BTreeMap<i32, i64>),
+}
+
+/// What the tail is asked and told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The overlapping jobs of a job file that is about to come in force: which of their runs are not finished?
+    /// [`Told::HistoryRead`] answers.
+    Follow(Followed),
+    /// A job file of this revision is in force.
+    InForce(Arc<str>),
 }
 
 /// Around the tail.
@@ -71,15 +81,17 @@ impl RunsTail {
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(options: Options, around: Around) -> io::Result<(Self, Receiver<Told>)> {
+    pub fn start(options: Options, around: Around) -> io::Result<(Self, Sender<Ask>, Receiver<Told>)> {
         let (stop, stopped) = bounded(0);
         let (tell, told) = bounded(RUNS_TOLD);
+        // One of each; whoever finds no place tries again.
+        let (ask, asked) = bounded(2);
         let thread = spawn("runs-tail", move || {
             let tail = Tail::new(options, around.clock.monotonic());
             let say_where_at = around.clock.monotonic() + SAY_WHERE;
-            Tailing { tail, around, tell, stopped, say_where_at }.run();
+            Tailing { tail, around, tell, asked, stopped, say_where_at }.run();
         })?;
-        Ok((Self { _stop: stop, thread }, told))
+        Ok((Self { _stop: stop, thread }, ask, told))
     }
 
     /// Whether the thread has ended.
@@ -92,6 +104,7 @@ struct Tailing {
     tail: Tail,
     around: Around,
     tell: Sender<Told>,
+    asked: Receiver<Ask>,
     stopped: Receiver<()>,
     say_where_at: Instant,
 }
@@ -100,6 +113,12 @@ impl Tailing {
     fn run(mut self) {
         loop {
             self.around.beat.touch(self.around.clock.now());
+            for ask in self.asked.try_iter() {
+                match ask {
+                    Ask::Follow(overlapping) => self.tail.follow(overlapping),
+                    Ask::InForce(revision) => self.tail.in_force(revision),
+                }
+            }
             let leads = (self.around.leads)();
             let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
             let acts = self.tail.step(self.around.client.as_mut(), now, leads);
@@ -109,7 +128,7 @@ impl Tailing {
                 match act {
                     Act::Over { job, run } => news.push(Told::Over { job, run }),
                     Act::Unfinished(run) => news.push(Told::Unfinished(run)),
-                    Act::HistoryRead => news.push(Told::HistoryRead),
+                    Act::HistoryRead(of) => news.push(Told::HistoryRead(of)),
                     Act::Lost(cluster, _) => self.around.measures.lost(&cluster),
                     Act::Failed(reason) => {
                         self.around.measures.failed(reason);
@@ -121,6 +140,7 @@ impl Tailing {
                 self.say_where_at = now.mono + SAY_WHERE;
                 news.push(Told::ReadFrom(self.tail.must_be_read_from()));
             }
+            self.around.measures.differing(self.tail.differing());
             self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));
             if !news.into_iter().all(|told| self.tell(told)) {
                 return;

@@ -17,6 +17,7 @@ use crate::producer::job::{CatchUp, Job, Overlap};
 use crate::producer::leadership::Start;
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
+use crate::producer::tail::unfinished::Unfinished;
 use crate::producer::window::Window;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +32,9 @@ struct Bench {
     standing: Standing,
     confirming: Sender<Confirmed>,
     batches: Vec<Receiver<Batch>>,
-    _news: Sender<Told>,
+    news: Sender<Told>,
+    files: Sender<JobFile>,
+    asks: Receiver<Ask>,
 }
 
 const SESSION: Duration = Duration::from_secs(3_600 * 24 * 365);
@@ -74,12 +77,13 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
     let (to_publishers, batches) = clusters.iter().map(|_| bounded(TICK_BATCHES)).unzip();
     let (lead, told) = bounded(8);
     let (keep, keeps) = bounded(1);
-    let (_, files) = bounded(1);
+    let (files_from, files) = bounded(1);
+    let (asks, asked) = bounded(2);
     let (news_from, news) = bounded(1);
     let standing = Standing::new(clock.monotonic());
     standing.set(Some(clock.monotonic()));
     let beat = Beats::new(&metrics).thread("timer");
-    let lines = Lines { batches: to_publishers, confirmed, lead: told, keeps: keep, files, told: news };
+    let lines = Lines { batches: to_publishers, confirmed, lead: told, keeps: keep, files, told: news, asks };
     let around = Around {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         mandate: Mandate::new(standing.clone(), SESSION),
@@ -92,7 +96,9 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
     for number in 0..schedules.len() {
         lead.send(Arc::new(start(1, number, now))).unwrap();
     }
-    let bench = Bench { clock, timer, beat, lead, keeps, standing, confirming, batches, _news: news_from };
+    let (news, files) = (news_from, files_from);
+    let bench =
+        Bench { clock, timer, beat, lead, keeps, standing, confirming, batches, news, files, asks: asked };
     bench.await_lead();
     bench
 }
@@ -287,8 +293,39 @@ fn batches_of_an_earlier_term_that_are_still_in_the_way_end_nothing() {
     bench.await_lead();
     bench.settle();
     assert!(!bench.timer.is_over());
-    let epochs: Vec<u64> = bench.batches[0].try_iter().map(|batch| batch.epoch).collect();
+    // No more: as soon as there is room the new term's is handed over.
+    let first = bench.batches[0].try_iter().take(TICK_BATCHES);
+    let epochs: Vec<u64> = first.map(|batch| batch.epoch).collect();
     assert_eq!(epochs, [1; TICK_BATCHES]);
     let ticks = bench.ticks_until("2026-03-01T10:00:20Z", 0);
     assert_eq!(ticks[0], "01T10:00:01", "the new term goes on where it was told to begin");
+}
+
+#[test]
+fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_are_not_finished() {
+    let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *"]);
+    assert!(!bench.ticks_until("2026-03-01T10:00:05Z", 0).is_empty());
+    let text = "* * * * * * c0 [name=job-0 overlap=skip] x\n";
+    bench
+        .files
+        .send(crate::producer::jobfile::parse("jobs", text.as_bytes(), &[cluster(0)]).unwrap())
+        .unwrap();
+    let asked = bench.asks.recv_timeout(PATIENCE).unwrap();
+    let Ask::Follow(followed) = asked else { panic!("{asked:?}") };
+    assert_eq!(followed.len(), 1);
+    let before = bench.ticks_until("2026-03-01T10:00:15Z", 0);
+    assert!(before.len() >= 8 && bench.asks.is_empty(), "the old file is in force: {before:?}");
+    let job: JobName = "job-0".parse().unwrap();
+    let run = crate::common::words::RunId::of(&job, at("2026-03-01T10:00:04Z"));
+    let scheduled_at = Some(at("2026-03-01T10:00:04Z"));
+    bench.news.send(Told::Unfinished(Unfinished { job, run, scheduled_at })).unwrap();
+    bench.news.send(Told::HistoryRead(followed)).unwrap();
+    while !bench.news.is_empty() {
+        std::thread::yield_now();
+    }
+    bench.settle();
+    bench.confirm(0);
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:25Z", 0), [""; 0], "each is skipped");
+    let revision = crate::producer::jobfile::revision(text.as_bytes());
+    assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(Ask::InForce(revision)));
 }

@@ -49,6 +49,11 @@ fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Timing {
     timing
 }
 
+/// The unfinished runs of the jobs in force have been told.
+fn read(timing: &Timing) -> Told {
+    Told::HistoryRead(Timing::overlapping(&timing.file))
+}
+
 fn start(timing: &mut Timing, number: usize) {
     let start = Start { cursor: at(0), reboot: None, published: HashSet::new(), is_gap: false };
     timing.start(1, number, start, at(0));
@@ -81,7 +86,7 @@ fn over(timing: &mut Timing, job: &Arc<Job>, second: i64) {
 fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
     let (one, two) = (job("one", "c", job::Overlap::Queue), job("two", "c", job::Overlap::Queue));
     let mut timing = timing(&["c"], &[&one, &two]);
-    timing.told(&Told::HistoryRead);
+    timing.told(&read(&timing));
     start(&mut timing, 0);
     assert_eq!(published(&mut timing, 1), ["one", "two"]);
     assert_eq!(cursor(&mut timing, 1), at(1));
@@ -104,19 +109,36 @@ fn overlaps_are_not_decided_before_it_is_known_what_is_unfinished() {
     assert_eq!(published(&mut timing, 1), ["other"], "the other cluster waits for nothing");
     assert!(timing.wait(at(1), Duration::from_secs(1)) > Duration::ZERO, "nor does the timer spin");
     let run = RunId::of(&skips.name, at(-9));
-    let unfinished = Unfinished { job: skips.name.clone(), run, scheduled_at: at(-9) };
+    let unfinished = Unfinished { job: skips.name.clone(), run, scheduled_at: Some(at(-9)) };
     timing.told(&Told::Unfinished(unfinished));
-    timing.told(&Told::HistoryRead);
+    timing.told(&read(&timing));
     assert_eq!(published(&mut timing, 1), [""; 0]);
     timing.told(&Told::Over { job: Some(skips.name.clone()), run });
     assert_eq!(published(&mut timing, 2), ["skips", "other"]);
 }
 
 #[test]
+fn a_file_whose_jobs_runs_are_not_all_known_is_known_not_to_be_ready() {
+    let (one, allows) = (job("one", "c", job::Overlap::Skip), job("two", "c", job::Overlap::Allow));
+    let mut timing = timing(&["c"], &[&one, &allows]);
+    let check = |timing: &Timing, jobs: &[&Arc<Job>], expected: bool| {
+        let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
+        let file = JobsInForce { jobs, revision: Arc::from("s") };
+        assert_eq!(timing.knows_runs_of(&file), expected, "{file:?}");
+    };
+    check(&timing, &[&allows], true);
+    check(&timing, &[&one], false);
+    timing.told(&read(&timing));
+    check(&timing, &[&one, &allows], true);
+    check(&timing, &[&one, &job("two", "c", job::Overlap::Queue)], false);
+    check(&timing, &[&job("one", "d", job::Overlap::Skip)], false);
+}
+
+#[test]
 fn what_an_earlier_term_decided_and_did_not_publish_blocks_nothing() {
     let skips = job("skips", "c", job::Overlap::Skip);
     let mut timing = timing(&["c"], &[&skips]);
-    timing.told(&Told::HistoryRead);
+    timing.told(&read(&timing));
     start(&mut timing, 0);
     work(&mut timing, 0); // the job file is on record
     let (_, batch) = timing.next_batch(at(1)).unwrap();

@@ -20,6 +20,7 @@ use crate::common::words::{
     Then,
 };
 use crate::common::{holes, words::ClusterName};
+use crate::producer::tail::unfinished::Followed;
 use crate::producer::tail::{Act, Options, Tail};
 
 pub(super) const LEASE: u64 = 60;
@@ -48,12 +49,16 @@ pub(super) fn name(run: u128) -> AttemptRef {
     AttemptRef { run: RunId(Uuid::from_u128(run)), attempt: 1 }
 }
 
+pub(super) fn followed(jobs: &[&str]) -> Followed {
+    Arc::new(jobs.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect())
+}
+
 pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
-    let overlapping =
-        overlapping.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect();
+    let overlapping = followed(overlapping);
     let clusters = vec![ClusterName::new("c").unwrap()];
     let group = crate::common::topics::LEADER.to_owned();
-    Options { name: name.to_owned(), group, clusters, lease: Duration::from_secs(LEASE), overlapping }
+    let (name, lease, revision) = (name.to_owned(), Duration::from_secs(LEASE), Arc::from("r"));
+    Options { name, group, clusters, lease, overlapping, revision }
 }
 
 impl World {

@@ -131,6 +131,46 @@ fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
     assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
 }
 
+/// The runs that are told to be unfinished.
+fn told(acts: &[Act]) -> Vec<u128> {
+    let run = |act: &Act| match act {
+        Act::Unfinished(unfinished) => Some(unfinished.run.0.as_u128()),
+        _ => None,
+    };
+    acts.iter().filter_map(run).collect()
+}
+
+#[test]
+fn runs_of_a_job_that_is_followed_later_are_known_from_what_was_read_before() {
+    let mut world = World::new();
+    let place = world.start(1, 2);
+    world.start(2, 2);
+    world.finish(2, Then::Retried);
+    world.start(3, 2);
+    world.finish(3, Then::Done);
+    let never_passed = world.publish(4, 2);
+    world.pass(100 * LEASE, &mut []);
+    world.alive(1, &place, "one");
+    chatter(&mut world);
+    let mut leader = world.producer("p", true);
+    world.pass(5, &mut [&mut leader]);
+    world.claim(5, &never_passed, "one");
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(told(&leader.acts), [0; 0]);
+    leader.acts.clear();
+    leader.tail.follow(fixture::followed(&["j"]));
+    world.pass(5, &mut [&mut leader]);
+    let (mut runs, read) = (told(&leader.acts), Act::HistoryRead(fixture::followed(&["j"])));
+    assert_eq!(leader.acts.last(), Some(&read));
+    runs.sort_unstable();
+    runs.dedup();
+    assert_eq!(runs, [1, 2, 5], "one runs, one waits for its retry, one is claimed");
+    leader.acts.clear();
+    world.start(6, 2);
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(told(&leader.acts), [6], "and those that are claimed from now on");
+}
+
 #[test]
 fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
     let mut world = World::new();
@@ -146,15 +186,8 @@ fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
     standby.tail = Tail::new(fixture::options("p", &["j"]), world.mono());
     world.pass(5, &mut [&mut standby]);
     assert!(began(&standby).iter().all(|offset| *offset > 0));
-    let told = |acts: &[Act]| -> Vec<u128> {
-        let run = |act: &Act| match act {
-            Act::Unfinished(unfinished) => Some(unfinished.run.0.as_u128()),
-            _ => None,
-        };
-        acts.iter().filter_map(run).collect()
-    };
     assert_eq!(told(&standby.acts), [2, 3]);
-    assert!(standby.acts.contains(&Act::HistoryRead));
+    assert!(standby.acts.contains(&Act::HistoryRead(fixture::followed(&["j"]))));
     let place = world.publish(4, 0);
     world.note(4, &place);
     world.pass(5, &mut [&mut standby]);

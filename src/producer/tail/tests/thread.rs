@@ -40,7 +40,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
     let place = world.start(1, 0);
-    let (tail, told) = RunsTail::start(options("p", &[]), around).unwrap();
+    let (tail, _asks, told) = RunsTail::start(options("p", &[]), around).unwrap();
     leads.store(true, Ordering::Relaxed);
     let read_from = await_told(&world.clock, &told, |told| matches!(told, Told::ReadFrom(_)));
     let Told::ReadFrom(offsets) = read_from else { unreachable!() };
@@ -68,7 +68,7 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     };
     let runs = u128::try_from(crate::common::bounds::RUNS_TOLD).unwrap() + 10;
     (0..runs).for_each(|run| world.finish(run, crate::common::words::Then::Done));
-    let (tail, told) = RunsTail::start(options("p", &[]), around).unwrap();
+    let (tail, _asks, told) = RunsTail::start(options("p", &[]), around).unwrap();
     assert!(world.clock.ring_next(PATIENCE));
     while !told.is_full() {
         std::thread::yield_now();

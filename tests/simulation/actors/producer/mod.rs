@@ -3,7 +3,8 @@
 mod leading;
 mod timing;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_cron::common::broker::Client;
@@ -99,7 +100,8 @@ impl Producer {
             group: kafka_cron::common::topics::LEADER.to_owned(),
             clusters: vec![cluster()],
             lease: world.lease,
-            overlapping: HashMap::new(),
+            overlapping: Arc::default(),
+            revision: jobs::file().revision,
         };
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
