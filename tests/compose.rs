@@ -33,7 +33,7 @@ fn each_variable_of_the_programs_is_one_that_they_know() {
         .collect();
     assert!(named.len() >= 5, "{named:?}");
     for name in named {
-        assert!(known.contains(&format!("[env: {name}")), "no program knows {name}");
+        assert!(known.contains(&format!("[env: {name}=")), "no program knows {name}");
     }
 }
 
@@ -54,7 +54,8 @@ fn what_a_consumer_needs_to_end_fits_into_what_the_engine_grants() {
     let compose = file("docker-compose.yml");
     let consumer = compose.split("\nx-consumer:").nth(1).unwrap().split("\nservices:").next().unwrap();
     let secs = |mark| words(consumer, mark)[0].strip_suffix('s').unwrap().parse().unwrap();
-    let [drain, granted] = ["${KAFKA_CRON_DRAIN:-", "stop_grace_period: "].map(|mark| Duration::from_secs(secs(mark)));
+    let [drain, granted] =
+        ["${KAFKA_CRON_DRAIN:-", "stop_grace_period: "].map(|mark| Duration::from_secs(secs(mark)));
     let (grace, last_results) = (Duration::from_secs(10), Duration::from_secs(10));
     assert!(drain + grace + last_results < granted, "{drain:?} and 20 s must be less than {granted:?}");
 }
@@ -62,7 +63,8 @@ fn what_a_consumer_needs_to_end_fits_into_what_the_engine_grants() {
 #[test]
 fn the_job_file_for_weak_machines_is_right_and_names_one_cluster() {
     let clusters = [kafka_cron::common::words::ClusterName::new("cluster-a").unwrap()];
-    let jobs = kafka_cron::producer::jobfile::parse("small.cron", file("conf/small.cron").as_bytes(), &clusters);
+    let jobs =
+        kafka_cron::producer::jobfile::parse("small.cron", file("conf/small.cron").as_bytes(), &clusters);
     let jobs = jobs.unwrap();
     assert_eq!(jobs.warnings, []);
     assert_eq!(jobs.jobs.len(), 3);
