@@ -71,11 +71,18 @@ all_succeeded() { [[ $(came_to "$1" succeeded "$2" "$3") -eq 10 ]]; }
 jobs_go_on() {
     local from to began=$SECONDS job
     from=$(instant) to=$(instant 10)
-    for job in tick-a tick-b; do until_so 90 "all runs of $job due after $from and up to $to succeed" all_succeeded "$job" "$from" "$to"; done
+    for job in tick-a tick-b; do
+        until_so 90 "all runs of $job due after $from and up to $to succeed" all_succeeded "$job" "$from" "$to"
+    done
     say "    after $((SECONDS - began)) s all ten runs had succeeded that were due in each cluster in the next 10 s"
 }
+# Lines on one line.
+listed() { tr '\n' ',' | sed 's/,$//; s/,/, /g'; }
 containers() { docker compose ps --all --quiet | sort; }
 states() { containers | xargs docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}'; }
+exit_codes() {
+    containers | xargs docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}'
+}
 # The container of a service, by its number.
 container() { echo "$COMPOSE_PROJECT_NAME-$1-$2"; }
 # A page of a program, at the port of the host that it was given.
@@ -105,7 +112,7 @@ jobs_go_on
 until_so 60 "one producer leads" test "$(leader | wc -l)" -eq 1
 say "    producer $(leader) leads"
 say "    memory: $(containers | xargs docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' |
-    sed "s/^$COMPOSE_PROJECT_NAME-//; s| / .*||" | sort | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+    sed "s/^$COMPOSE_PROJECT_NAME-//; s| / .*||" | sort | listed)"
 
 say "in a container"
 [[ $(docker compose exec cluster-a id -u) == 10001 ]] || wrong "a consumer is not the user it should be"
@@ -125,7 +132,7 @@ from=$(instant)
 until_so 90 "a run of slow is under way" has_come_to slow running "$from"
 began=$SECONDS
 quiet docker compose stop || wrong "stop failed"
-say "    took $((SECONDS - began)) s; exit codes $(containers | xargs docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}' | sort -u | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+say "    took $((SECONDS - began)) s; exit codes: $(exit_codes | sort -u | listed)"
 say "start"
 quiet docker compose start || wrong "start failed"
 jobs_go_on
