@@ -3,7 +3,7 @@
 # clusters run; a second `up` changes nothing; what is stopped ends in time and goes on where it ended; consumers and
 # the leading producer are killed, and jobs go on; at the end `cronctl verify` accounts for every tick.
 #
-#   scripts/compose-check.sh      (about six minutes, and the building of the image)
+#   scripts/compose-check.sh      (six to ten minutes, and the building of the image)
 #
 # Containers and volume are its own (project kafka-cron-check) and are removed at the end, whatever happens. Port 9092
 # must be free, or another one named by KAFKA_CRON_PORT. docs/experiments/compose.md shows what it prints.
