@@ -41,9 +41,11 @@ trap 'exit 130' INT TERM HUP
 tear_down() {
     local status=$? node
     trap - EXIT
-    # The shell's own word about each that was killed is of no use to anybody.
-    { [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}"; wait; } 2>/dev/null || true
-    for node in $(seq "$broker_count"); do broker_kill "$node" 2>/dev/null || true; done
+    # The shell's own word about each that is killed is of no use to anybody.
+    exec 2>/dev/null
+    [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true
+    for node in $(seq "$broker_count"); do broker_kill "$node" || true; done
+    wait
     rm -rf -- "$work"
     ((status == 0)) || exit "$status"
     ((checks > 0 && failures == 0)) || { printf '\n%s of %s observations are not as the page says\n' "$failures" "$checks"; exit 1; }
