@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # How many of three brokers may die: one, all goes on; two, nothing is acknowledged and ticks wait; back, none is lost.
 # docs/experiments/brokers.md explains what is seen.
+#
+#   scripts/experiments/brokers.sh [apart]     (apart: the controller is a process of its own, and is not killed)
+#
 # shellcheck source=scripts/lib/experiment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/experiment.sh"
 
+[[ ${1:-} != apart ]] || controller_apart
 brokers 3
 # catchup=all: what is late by more than a minute would else be recorded as missed, the last one excepted.
 jobs '@every 1s cluster-a [name=tick catchup=all] true'
@@ -42,9 +46,14 @@ broker_kill "${left[0]}"
 sleep 2
 before=$(published) run=$(all_started)
 status "2 s later"
-sleep 8
-status "10 s later"
+sleep 13
+status "15 s later"
 grep -h 'WARN\|ERROR' "$work/producer.log" | tail -n 1 | sed 's/^[^(]*([^)]*) //'
+if [[ -n $controller ]]; then
+    copies | tee "$work/copies"
+    expect "the in-sync set has shrunk to one" grep -q 'Isr: [0-9]$' "$work/copies"
+    expect "and the broker refuses, for too few have a copy" logged producer not_enough_replicas
+fi
 expect "nothing is acknowledged" is "$(published)" -eq "$before"
 expect "nothing is run" is "$(all_started)" -eq "$run"
 expect "the programs live and wait" kill -0 "${pids[producer]}" "${pids[consumer.1]}" "${pids[consumer.2]}"
