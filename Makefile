@@ -1,9 +1,9 @@
 # Short names for what scripts and cargo do; nothing is decided here.
 
-.PHONY: help build test run fmt lint clean
+.PHONY: help build test run experiments fmt lint clean
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## the programs, into target/release
 	cargo build --release --locked
@@ -13,6 +13,9 @@ test: ## everything that must hold (scripts/test.sh)
 
 run: ## all of it on this machine, until Ctrl-C (scripts/run.sh)
 	@scripts/run.sh
+
+experiments: ## questions about Kafka, asked and checked (docs/experiments/)
+	@scripts/experiments/run.sh
 
 fmt: ## format the code
 	cargo fmt

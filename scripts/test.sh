@@ -2,7 +2,7 @@
 # The one test command: formatting, lints, then every test, against a real broker that is started once for all of them
 # and against the real programs. Prints the seconds of each stage and ends with cargo's own closing lines.
 #
-#   scripts/test.sh [--long]     (--long: tests that have a longer form run it)
+#   scripts/test.sh [--long]     (--long: tests that have a longer form run it, and an experiment is made)
 #
 # What is missing is installed where that is permitted (as root, by apt), or named. KAFKA_CRON_TEST_BROKERS=host:port
 # has the tests use that Kafka; KAFKA_CRON_RUN_DIR is where Kafka's jars are kept (default .run).
@@ -68,10 +68,12 @@ jars() { scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2; }
 
 stage tools tools
 stage format cargo fmt --check
-if has shellcheck; then stage scripts shellcheck -x scripts/*.sh scripts/lib/*.sh .ci/run; fi
+if has shellcheck; then stage scripts shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/experiments/*.sh .ci/run; fi
 stage lints cargo clippy --locked --quiet --all-targets -- -D warnings
 stage build cargo build --locked --all-targets
 stage kafka jars
+# One of them, so that what they stand on is tried too.
+[[ -z ${KAFKA_CRON_TEST_LONG:-} ]] || KAFKA_CRON_BIN_DIR=${CARGO_TARGET_DIR:-target}/debug stage experiment scripts/experiments/retries.sh
 stage broker broker
 # Tests of the programs mostly wait: for seconds of the clock, for sessions to run out.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}

@@ -26,7 +26,7 @@ grep -h '(reporter)' "$work/consumer.log" "$work/retry.log" | sed -E 's/^[0-9-]+
 say "what became of the runs"
 show cronctl runs
 expect "always-fails was tried four times, as retries=3 says" test "$(attempts always-fails)" -eq 4
-expect "and was given up" is_in always-fails dead
+expect "and was given up" is_in always-fails "given up"
 expect "flaky got through with its third attempt" test "$(state flaky) $(attempts flaky)" = 'succeeded 3'
 expect "first attempts ran at the cluster's consumer, the others at that of the retry topic" test "$(started consumer) $(started retry)" = '2 5'
 

@@ -2,6 +2,7 @@
 # Sourced, by scripts/experiments/*.sh.
 #
 #   brokers N [KEY=VALUE]...       N fresh brokers, 1 or 3, with these settings; their list is in KAFKA_BROKERS
+#   controller_apart               before `brokers`: the controller is a process of its own
 #   jobs LINE...                   writes the job file, $work/jobs.cron
 #   start NAME PROGRAM ARGS...     one of our programs, with $work as its directory; its log is $work/NAME.log
 #   finish NAME | crash NAME       TERM, and waits for its end | KILL
@@ -33,7 +34,7 @@ bin=$(cd "$bin" && pwd)
 libs=$(scripts/kafka-fetch.sh)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/kafka-cron-experiment.XXXXXX")
-broker_count=0 broker_options=() failures=0 checks=0
+broker_count=0 broker_options=() controller='' failures=0 checks=0
 declare -A pids=() ports=() names=() # of programs that run; of all; processes of all
 trap tear_down EXIT
 trap 'exit 130' INT TERM HUP
@@ -41,9 +42,11 @@ trap 'exit 130' INT TERM HUP
 tear_down() {
     local status=$? node
     trap - EXIT
-    # The shell's own word about each that was killed is of no use to anybody.
-    { [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}"; wait; } 2>/dev/null || true
-    for node in $(seq "$broker_count"); do broker_kill "$node" 2>/dev/null || true; done
+    # The shell's own word about each that is killed is of no use to anybody.
+    exec 2>/dev/null
+    [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true
+    for node in $(seq "$broker_count") ${controller:+controller}; do broker_kill "$node" || true; done
+    wait
     rm -rf -- "$work"
     ((status == 0)) || exit "$status"
     ((checks > 0 && failures == 0)) || { printf '\n%s of %s observations are not as the page says\n' "$failures" "$checks"; exit 1; }
@@ -67,14 +70,25 @@ brokers() {
         voters+=${voters:+,}$node@127.0.0.1:${ports[controller-$node]}
         list+=${list:+,}localhost:${ports[$node]}
     done
-    broker_options+=(--voters "$voters")
+    broker_options+=(--voters "${controller:-$voters}")
     for node in $(seq "$broker_count"); do broker_start "$node" & starting+=($!); done
     for node in "${starting[@]}"; do wait "$node" || exit 3; done
     export KAFKA_BROKERS=$list
 }
 broker_start() {
+    local own=()
+    [[ -z $controller ]] || own=(--set "listeners=PLAINTEXT://127.0.0.1:${ports[$1]}")
     scripts/kafka-broker.sh start --data "$work/broker-$1" --node-id "$1" --port "${ports[$1]}" \
-        --controller-port "${ports[controller-$1]}" --parent $$ "${broker_options[@]}" >/dev/null
+        --controller-port "${ports[controller-$1]}" --parent $$ "${broker_options[@]}" "${own[@]}" >/dev/null
+}
+controller_apart() {
+    local port listener
+    port=$(free_port)
+    controller=9@127.0.0.1:$port listener=CONTROLLER://127.0.0.1:$port
+    broker_options+=(--set process.roles=broker --set offsets.topic.replication.factor=3)
+    scripts/kafka-broker.sh start --data "$work/broker-controller" --node-id 9 --port "$port" --controller-port "$port" \
+        --parent $$ --voters "$controller" --set process.roles=controller --set "listeners=$listener" \
+        --set "advertised.listeners=$listener" >/dev/null || exit 3
 }
 broker_kill() { scripts/kafka-broker.sh stop --now --data "$work/broker-$1" >/dev/null; }
 

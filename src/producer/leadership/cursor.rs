@@ -50,6 +50,12 @@ pub(super) fn second(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
 }
 
+/// The first whole second that does not lie before the instant.
+pub(super) fn second_from(at: DateTime<Utc>) -> DateTime<Utc> {
+    let second = second(at);
+    if second == at { at } else { second.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(at) }
+}
+
 /// The text beside a cursor: `1;` and the milliseconds of the last reboot, where there was one.
 pub(super) fn metadata(reboot: Option<DateTime<Utc>>) -> String {
     format!("1;{}", reboot.map_or_else(String::new, |at| at.timestamp_millis().to_string()))

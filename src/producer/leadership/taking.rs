@@ -40,7 +40,10 @@ impl Leadership {
             return Ok(Duration::from_secs(1));
         }
         let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
-        self.reboot = undone.or_else(|| self.alone.then(|| cursor::second(now.wall)));
+        // Not before a cursor, which may lie in this very second: what a cursor has passed is done.
+        let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
+        let reboot = cursors.fold(cursor::second(now.wall), DateTime::max);
+        self.reboot = undone.or_else(|| self.alone.then_some(reboot));
         let ours = self.claim(client, judged, now)?;
         if ours.is_empty() {
             return Ok(AFTER_FAILURE); // no topic is there yet

@@ -1,4 +1,4 @@
-//! Clocks that are off, against a broker in memory.
+//! Clocks that are off, clusters that are absent, and reboots, against a broker in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,14 +33,13 @@ impl Host {
         for spec in topics::all(&clusters, 1, 1) {
             client.create_topic(&spec, soon(&clock)).unwrap();
         }
-        let options = membership::Options {
-            group: "g".to_owned(),
-            topic: LEADER.to_owned(),
-            instance_id: None,
-            session_timeout: Duration::from_secs(6),
-        };
-        let leadership = Leadership::new(Options { clusters, window: Duration::from_secs(3600) });
-        Self { clock, client, broker, leadership, member: Member::new(options), ahead }
+        let (leadership, member) = fresh();
+        Self { clock, client, broker, leadership, member, ahead }
+    }
+
+    /// Another process in its place.
+    fn start_again(&mut self) {
+        (self.leadership, self.member) = fresh();
     }
 
     /// One step of the membership, and of the leadership.
@@ -76,6 +75,18 @@ impl Host {
         let of = TopicPartition { topic: RUNS.to_owned(), partition: 0 };
         self.client.offset(&of, Position::End, soon(&self.clock)).unwrap()
     }
+}
+
+/// What a producer is when it has just been started.
+fn fresh() -> (Leadership, Member) {
+    let options = membership::Options {
+        group: "g".to_owned(),
+        topic: LEADER.to_owned(),
+        instance_id: None,
+        session_timeout: Duration::from_secs(6),
+    };
+    let clusters = vec!["c".parse().unwrap()];
+    (Leadership::new(Options { clusters, window: Duration::from_secs(3600) }), Member::new(options))
 }
 
 fn soon(clock: &ManualClock) -> Instant {
@@ -248,4 +259,33 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     }
     host.clock.turn(Duration::from_secs(1));
     assert_eq!(lanes(&host.step()), [0], "and it begins when its topic is there");
+}
+
+#[test]
+fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
+    let mut host = Host::new(TimeDelta::zero());
+    let reboot = |host: &mut Host| {
+        let mut acts = host.step();
+        acts.extend(host.step());
+        acts.into_iter().find_map(|act| match act {
+            Act::Lane { start, .. } => start.reboot,
+            _ => None,
+        })
+    };
+    let second = host.clock.now();
+    host.clock.turn(Duration::from_millis(100));
+    assert_eq!(reboot(&mut host), Some(second));
+    host.clock.turn(Duration::from_millis(100));
+    let cursor = host.clock.now();
+    host.leadership.keep(super::Keep { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    host.clock.turn(Duration::from_millis(100));
+    assert_eq!(
+        reboot(&mut host),
+        Some(second + TimeDelta::seconds(1)),
+        "a run of its own, not before the cursor"
+    );
 }
