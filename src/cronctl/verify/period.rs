@@ -1,5 +1,7 @@
 //! What the topics can tell about: since when, and which job file was in force.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::reign::Reign;
@@ -37,17 +39,21 @@ pub struct Begins {
     pub since: Option<DateTime<Utc>>,
     /// Topics whose records before the instant are deleted.
     cut: Vec<(String, DateTime<Utc>)>,
+    /// Topics of which a partition has nothing left.
+    emptied: BTreeSet<String>,
 }
 
 impl Begins {
     /// What must be known by whoever asks about a period that begins at `since`.
     pub fn notes(&self, since: DateTime<Utc>) -> Vec<String> {
         let before = self.cut.iter().filter(|(_, begins)| *begins > since);
-        before
-            .map(|(topic, begins)| {
-                format!("{topic} begins at {}: what stood before is deleted", shown(*begins))
-            })
-            .collect()
+        let before = before.map(|(topic, begins)| {
+            format!("{topic} begins at {}: what stood before is deleted", shown(*begins))
+        });
+        let emptied = self.emptied.iter();
+        let emptied =
+            emptied.map(|topic| format!("{topic}: all that stood in one of its partitions is deleted"));
+        before.chain(emptied).collect()
     }
 }
 
@@ -63,9 +69,12 @@ pub fn begins(
 ) -> Result<Begins, BrokerError> {
     // Ticks are whole seconds: the first after an instant is not before the next millisecond.
     let in_force = reign.begins().map(|after| after + TimeDelta::milliseconds(1));
-    let mut begins = Begins { since: in_force, cut: Vec::new() };
+    let mut begins = Begins { since: in_force, ..Begins::default() };
     for topic in clusters.iter().map(topics::first).chain([topics::RUNS.to_owned()]) {
         for First { cut, record } in Scan::new(&topic).firsts(client)? {
+            if cut && record.is_none() {
+                begins.emptied.insert(topic.clone());
+            }
             let Some(first) = record.as_ref().and_then(|record| instant(record, &topic)) else { continue };
             if topic != topics::RUNS {
                 begins.since = Some(begins.since.map_or(first, |since| since.min(first)));
@@ -87,4 +96,35 @@ fn instant(record: &FetchedRecord, topic: &str) -> Option<DateTime<Utc>> {
     }
     let attempt = wire::decode_attempt(record.value.as_deref()?).ok()?;
     Some(attempt.run.scheduled_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::common::broker::memory::MemoryBroker;
+    use crate::common::broker::{Broker, ProduceBatch, Record, TopicPartition};
+    use crate::common::clock::ManualClock;
+
+    #[test]
+    fn a_partition_of_which_all_is_deleted_is_told_of() {
+        let broker = MemoryBroker::new(Arc::new(ManualClock::new(DateTime::UNIX_EPOCH)));
+        let mut client = broker.client("test");
+        let soon = || Instant::now() + Duration::from_secs(10);
+        let clusters = [ClusterName::new("a").unwrap()];
+        for spec in topics::all(&clusters, 2, 1) {
+            client.create_topic(&spec, soon()).unwrap();
+        }
+        let notes = |client: &mut dyn Client| {
+            begins(client, &clusters, &Reign::default()).unwrap().notes(DateTime::UNIX_EPOCH)
+        };
+        assert_eq!(notes(client.as_mut()), [""; 0]);
+        let to = TopicPartition { topic: "a".to_owned(), partition: 1 };
+        let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+        client.produce(&[ProduceBatch { to: to.clone(), records: vec![record] }], soon()).remove(0).unwrap();
+        broker.faults().delete_records(&to, 1);
+        assert_eq!(notes(client.as_mut()), ["a: all that stood in one of its partitions is deleted"]);
+    }
 }
