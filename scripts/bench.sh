@@ -99,7 +99,8 @@ await() {
     shift
     until "$@"; do
         ((SECONDS < until)) || die 1 "waited in vain for: $what; $(tail -n 3 "$work"/*.log)"
-        sleep 0.05
+        # Seldom: looking costs, too.
+        sleep 0.3
     done
 }
 says() { grep -q -- "$2" "$work/$1.log"; }
