@@ -41,7 +41,8 @@ fn is_plain(byte: u8) -> bool {
 
 /// Whether a shell hands a variable on as it found it. It may drop one whose name it could not use itself.
 fn is_handed_on(name: &str) -> bool {
-    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    let is_name = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
     is_name && !name.starts_with("BASH") && !OF_SHELLS.split(' ').any(|other| other == name)
 }
