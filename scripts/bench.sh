@@ -141,7 +141,7 @@ burst_floor() {
 burst_system() {
     local count=$1 at port producer consumer cpu
     new_cluster
-    at=$(due_in 6)
+    at=$(due_in 10)
     : >"$work/system.out"
     jobs "$count" "$cluster" "$at" "$work/noop $work/system.out" >"$work/jobs"
     port=$(free_port)
@@ -170,6 +170,8 @@ reported() { [[ $(metric "$1" 'cron_attempts_total') -ge $2 ]]; }
 burst() {
     local count n floors systems
     echo "burst: $repeat times each, in turn; $workers workers, $partitions partitions, lateness in ms"
+    # A broker in service has its code compiled.
+    burst_system 1000 >/dev/null
     for count in "$@"; do
         floors=() systems=()
         for ((n = 1; n <= repeat; n++)); do
@@ -183,7 +185,7 @@ burst() {
 }
 
 drain() {
-    local count=${1:-50000} port producer consumer floor system n
+    local count=$1 port producer consumer floor system n
     local floors=() systems=()
     echo "drain: $count runs, $repeat times each, in turn; $workers workers and threads, $partitions partitions, runs a second"
     for ((n = 1; n <= repeat; n++)); do
@@ -212,7 +214,7 @@ drain() {
 published() { [[ $(metric "$1" 'cron_ticks_published_total') -ge $2 ]]; }
 
 publish() {
-    local count=${1:-300000} port producer n cpu
+    local count=$1 port producer n cpu
     local rates=()
     echo "publish: $count ticks due in one second, $repeat times; $partitions partitions, ticks a second until all are confirmed"
     for ((n = 1; n <= repeat; n++)); do
@@ -231,7 +233,7 @@ publish() {
 }
 
 idle() {
-    local producer consumer before seconds=30
+    local producer consumer seconds=30
     new_cluster
     jobs 100 "$cluster" $(($(date +%s) + 86400)) /bin/true >"$work/jobs"
     producer "$(free_port)"; producer=$pid
@@ -255,8 +257,9 @@ timer() { cargo bench --quiet --locked --bench timetable; }
 case $what in burst | drain | publish | idle | all) start_broker ;; timer) ;; *) usage ;; esac
 echo "$(date -u +%FT%TZ), $(nproc) cores, $(cut -d ' ' -f 1-3 /proc/loadavg) busy, $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 case $what in
-    burst) [[ $# -gt 0 ]] || set -- 1 1000 5000; burst_warm_up=$(burst_system 200); burst "$@" ;;
-    drain | publish) "$what" "$@" ;;
+    burst) [[ $# -gt 0 ]] || set -- 1 1000 5000; burst "$@" ;;
+    drain) drain "${1:-50000}" ;;
+    publish) publish "${1:-300000}" ;;
     idle | timer) "$what" ;;
-    all) burst 1 1000 5000; drain; publish; idle; timer ;;
+    all) burst 1 1000 5000; drain 50000; publish 300000; idle; timer ;;
 esac
