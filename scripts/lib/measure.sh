@@ -25,7 +25,7 @@ resident_mib() { status_mib "$1" VmRSS; }
 status_mib() { awk -v name="$2:" '$1 == name { printf "%.0f", $2 / 1024 }' "/proc/$1/status"; }
 
 # metric PORT NAME: the sum of a metric over its labels.
-metric() { curl -fsS --max-time 5 "http://127.0.0.1:$1/metrics" | awk -v name="$2" '{ split($1, part, "{") } part[1] == name { sum += $NF } END { printf "%.0f\n", sum }'; }
+metric() { curl -fs --max-time 5 "http://127.0.0.1:$1/metrics" | awk -v name="$2" '{ split($1, part, "{") } part[1] == name { sum += $NF } END { printf "%.0f\n", sum }'; }
 
 # stages_of PRODUCER_PORT CONSUMER_PORT: the mean of each stage of the lateness.
 stages_of() {
