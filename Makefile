@@ -1,6 +1,6 @@
 # Short names for what scripts and cargo do; nothing is decided here.
 
-.PHONY: help build test run experiments fmt lint clean
+.PHONY: help build test bench run experiments fmt lint clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -10,6 +10,9 @@ build: ## the programs, into target/release
 
 test: ## everything that must hold (scripts/test.sh)
 	@scripts/test.sh
+
+bench: ## how fast it is on this machine (scripts/bench.sh)
+	@scripts/bench.sh all
 
 run: ## all of it on this machine, until Ctrl-C (scripts/run.sh)
 	@scripts/run.sh

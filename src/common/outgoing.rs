@@ -111,6 +111,18 @@ impl Writer {
         unwritten
     }
 
+    /// Looks a topic up before it is needed, so that no record waits for that. What cannot be known now is asked for
+    /// when something is written.
+    pub fn look_ahead(&mut self, client: &mut dyn Client, topic: &Arc<str>, by: Instant) {
+        let soon = by + BELIEVED / 2;
+        if self.topics.get(topic).and_then(|known| known.believed_until).is_none_or(|until| until < soon) {
+            let known = self.topics.remove(topic);
+            if self.partition_count(client, topic, by).is_err() {
+                self.topics.extend(known.map(|known| (Arc::clone(topic), known)));
+            }
+        }
+    }
+
     fn batches(
         &mut self,
         client: &mut dyn Client,
@@ -182,6 +194,10 @@ fn batch(to: &TopicPartition, records: &[Outgoing], timestamp_ms: i64) -> Produc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::broker::Broker;
+    use crate::common::broker::memory::{Call, Fate, MemoryBroker};
+    use crate::common::clock::{Clock, SystemClock};
+    use crate::common::topics::TopicSpec;
 
     fn check(sizes: &[usize], expected: &[usize]) {
         let record = |size: &usize| Outgoing {
@@ -203,5 +219,31 @@ mod tests {
         check(&[1, 2, 3], &[3]);
         check(&[half, half, 1], &[1, 2]);
         check(&[1, 2 * PRODUCE_BATCH_BYTES, 2], &[1, 1, 1]);
+    }
+
+    #[test]
+    fn a_topic_that_was_looked_up_ahead_holds_up_no_record() {
+        let broker = MemoryBroker::new(Arc::new(SystemClock));
+        let (mut client, faults) = (broker.client("test"), broker.faults());
+        let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
+        let start = SystemClock.monotonic() + Duration::from_secs(20);
+        client.create_topic(&spec, start).expect("a topic");
+        let (topic, mut writer) = (Arc::from("t"), Writer::default());
+        let mut check = |ahead_secs, write_secs, lost: usize| {
+            writer.look_ahead(client.as_mut(), &topic, start + Duration::from_secs(ahead_secs));
+            faults.next(Call::Topic, Fate::NotSent);
+            let (key, value) = (Bytes::from_static(b"k"), Bytes::new());
+            let records = vec![Outgoing { topic: Arc::clone(&topic), key, value }];
+            let by = start + Duration::from_secs(write_secs);
+            assert_eq!(
+                writer.write(client.as_mut(), records, 0, by).len(),
+                lost,
+                "{ahead_secs} {write_secs}"
+            );
+        };
+        check(0, 29, 0);
+        // The planted failure is met by the look ahead: what was known is believed a little longer.
+        check(16, 29, 0);
+        check(17, 60, 1);
     }
 }

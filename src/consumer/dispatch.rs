@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use super::dispatcher::{Act, Claimed, Counts, Dispatcher, Now, Options};
 use super::fetcher::{Chunk, Track, What};
 use super::measures::Measures;
+use super::pace::Pace;
 use super::poll::{Plan, Poll};
 use super::reporter::{self, Tell};
 use crate::common::broker::{Client, TopicPartition};
@@ -78,6 +79,8 @@ impl Dispatch {
             let topic = options.topic.clone();
             let dispatcher = Dispatcher::new(options);
             let tracks = Vec::new();
+            // Half of the workers are at work while the others are claimed for.
+            let pace = Pace::new(lines.jobs.capacity().unwrap_or(0) / 2);
             let mut dispatching = Dispatching {
                 dispatcher,
                 client,
@@ -91,6 +94,7 @@ impl Dispatch {
                 tracks,
                 plan: None,
                 free: 0,
+                pace,
                 rest: Duration::ZERO,
             };
             dispatching.run(&stopped);
@@ -119,6 +123,8 @@ struct Dispatching {
     /// A plan that `poll` has not taken yet.
     plan: Option<Plan>,
     free: usize,
+    /// Of claims.
+    pace: Pace,
     /// How long to wait after a failure; none after a success.
     rest: Duration,
 }
@@ -190,6 +196,7 @@ impl Dispatching {
         self.step_once();
         if self.dispatcher.has_granted() {
             // With the time as it is after the answer.
+            self.pace.went(self.clock.monotonic());
             self.step_once();
         }
     }
@@ -197,7 +204,8 @@ impl Dispatching {
     fn step_once(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
         let mut failed = false;
-        for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
+        let free = if self.pace.wait(self.free, now.mono).is_zero() { self.free } else { 0 };
+        for act in self.dispatcher.step(self.client.as_mut(), now, free) {
             match act {
                 Act::Start(claimed) => self.hand_over(claimed),
                 Act::JoinAsNew => {
@@ -283,7 +291,10 @@ impl Dispatching {
         let until_due = self.dispatcher.next_due().map(|at| at - self.clock.now());
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
         // Due and no worker free: the worker's message wakes us.
-        until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX).min(Duration::from_secs(1))
+        let until_due = until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX);
+        let company = self.pace.wait(self.free, self.clock.monotonic());
+        let until_claim = Some(company).filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX);
+        until_due.min(until_claim).min(Duration::from_secs(1))
     }
 
     /// A claim that is under way is still ours if its answer comes now.

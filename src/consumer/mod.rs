@@ -1,7 +1,7 @@
 //! Topic → claim → process → report: the programs that run the jobs.
 //!
 //! The rules are pure and stand apart from the threads: [`duplicates`], [`answers`], [`position`],
-//! [`partition`].
+//! [`partition`], [`pace`].
 
 pub mod answers;
 pub mod claims;
@@ -12,6 +12,7 @@ pub mod fetcher;
 pub mod letters;
 pub mod loading;
 pub mod measures;
+pub mod pace;
 pub mod partition;
 pub mod poll;
 pub mod position;

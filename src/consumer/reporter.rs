@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::dispatcher::Now;
 use super::measures::Measures;
+use super::pace::Pace;
 use super::reporting::{Act, Reporting};
 use crate::common::broker::Client;
 use crate::common::clock::Clock;
@@ -42,10 +43,11 @@ impl Reporter {
         // A start and an end for each worker.
         let (tell, told) = bounded(options.workers * 2 + 2);
         let (give_up, given_up) = bounded(0);
+        let pace = Pace::new(options.workers / 2);
         let thread = spawn("reporter", move || {
             let reporting = Reporting::new(options, clock.monotonic());
             let rest = Duration::ZERO;
-            let writing = Writing { reporting, client, clock, given_up, measures, rest };
+            let writing = Writing { reporting, client, clock, given_up, measures, pace, rest };
             writing.run(&told, &beat);
         })?;
         Ok((Self { _give_up: give_up, thread }, tell))
@@ -67,6 +69,7 @@ struct Writing {
     clock: Arc<dyn Clock>,
     given_up: Receiver<()>,
     measures: Measures,
+    pace: Pace,
     /// How long to wait after a failure; none while all is well.
     rest: Duration,
 }
@@ -89,12 +92,29 @@ impl Writing {
             recv(told) -> tell => {
                 let Ok(tell) = tell else { return false };
                 self.reporting.take(tell);
-                // Everything that waits goes in the same round trips.
-                told.try_iter().for_each(|tell| self.reporting.take(tell));
+                self.gather(told);
             }
             recv(self.clock.alarm(wait.min(Duration::from_secs(1)))) -> _ => {}
         }
         true
+    }
+
+    /// Takes what goes in the same round trips: everything that waits, and what comes in the moment that the pace gives.
+    fn gather(&mut self, told: &Receiver<Tell>) {
+        loop {
+            told.try_iter().for_each(|tell| self.reporting.take(tell));
+            let wait = self.pace.wait(self.reporting.waiting(), self.clock.monotonic());
+            if wait.is_zero() {
+                return;
+            }
+            select! {
+                recv(told) -> tell => match tell {
+                    Ok(tell) => self.reporting.take(tell),
+                    Err(_) => return,
+                },
+                recv(self.clock.alarm(wait)) -> _ => {}
+            }
+        }
     }
 
     fn rest_a_while(&self) -> bool {
@@ -111,7 +131,12 @@ impl Writing {
     fn step(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
         let mut failed = None;
-        for act in self.reporting.step(self.client.as_mut(), now) {
+        let writes = self.reporting.is_busy();
+        let acts = self.reporting.step(self.client.as_mut(), now);
+        if writes {
+            self.pace.went(self.clock.monotonic());
+        }
+        for act in acts {
             match act {
                 Act::PassedOn(report) => {
                     self.measures.passed_on(report.then());

@@ -184,7 +184,10 @@ impl Publishing {
                         log::debug!("the timer has ended; nobody asks what is confirmed");
                     }
                 }
-                recv(self.around.clock.alarm(Duration::from_secs(1))) -> _ => {}
+                recv(self.around.clock.alarm(Duration::from_secs(1))) -> _ => {
+                    let by = self.around.clock.monotonic() + CALL;
+                    self.writer.look_ahead(self.around.client.as_mut(), &self.topic, by);
+                }
             }
         }
     }

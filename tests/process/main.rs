@@ -20,4 +20,6 @@ mod outcomes;
 #[cfg(test)]
 mod resources;
 #[cfg(test)]
+mod shell;
+#[cfg(test)]
 mod users;

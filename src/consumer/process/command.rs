@@ -2,9 +2,10 @@
 //! `Command` fork instead is set for it: only a change of user does.
 
 use std::borrow::Cow;
-use std::ffi::{CString, OsStr};
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,7 @@ use super::mark::Mark;
 use super::output::Recorder;
 use super::running::Running;
 use super::user::{self, Step, User};
-use super::{Host, StartError, census, environment};
+use super::{Host, StartError, census, direct, environment};
 use crate::common::words::{Attempt, Run};
 
 /// Starts an attempt's command, and tells the guard before and after.
@@ -41,19 +42,27 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     let pipe = |error| StartError::refused("pipe", &error);
     // One pipe for both, so that the lines stay in the order in which they were written.
     let (output, writer) = io::pipe().map_err(pipe)?;
-    let errors = writer.try_clone().map_err(pipe)?;
-    let mut command = Command::new(&shell);
-    command.arg("-c").arg(&run.command);
-    command.env_clear().envs(&environment).process_group(0);
-    command.stdin(Stdio::null()).stdout(writer).stderr(errors);
-    dress(&mut command, host, run, &user)?;
-
+    let outputs = || Ok((writer.try_clone().map_err(pipe)?, writer.try_clone().map_err(pipe)?));
     let mut entry =
         host.guard.enter(Mark::of(attempt)).map_err(|error| StartError::refused("guard", &error))?;
-    let mut child = command.spawn().map_err(|error| diagnose(&error, run, &user, &shell))?;
+    let child = match without_shell(host, run, &user, &environment) {
+        // What cannot be started so is the shell's to interpret, or to complain about.
+        Some(mut command) => outfit(&mut command, &environment, outputs()?).spawn().ok(),
+        None => None,
+    };
+    let mut child = match child {
+        Some(child) => child,
+        None => {
+            let mut command = Command::new(&shell);
+            command.env_clear().arg("-c").arg(&run.command);
+            dress(&mut command, host, run, &user)?;
+            let spawned = outfit(&mut command, &environment, outputs()?).spawn();
+            spawned.map_err(|error| diagnose(&error, run, &user, &shell))?
+        }
+    };
     let since = Instant::now();
-    // Our ends of the pipe's writing side close with it; otherwise the output would never end.
-    drop(command);
+    // Our ends of the pipe's writing side are closed with it; otherwise the output would never end.
+    drop(writer);
     let group = leader(&child)?;
     entry.runs(group);
     let pidfd = pidfd_open(group, PidfdFlags::empty()).map_err(|error| {
@@ -63,6 +72,41 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     })?;
     let recorder = Recorder::new(&host.output, attempt);
     Ok(Running::new(attempt, since, child, (group, pidfd), (output, recorder), entry))
+}
+
+/// The program itself, where nobody could tell that there is no shell between it and us.
+fn without_shell(
+    host: &Host,
+    run: &Run,
+    user: &User,
+    environment: &BTreeMap<String, OsString>,
+) -> Option<Command> {
+    if !host.shell_is_transparent || user.uid != host.me.uid {
+        return None;
+    }
+    let words = direct::words(&run.command, environment)?;
+    let (program, arguments) = words.split_first()?;
+    // As the shell would say it: by its only name.
+    let directory = match &run.cwd {
+        Some(cwd) => fs::canonicalize(cwd),
+        None => std::env::current_dir(),
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env(direct::PWD, directory.ok()?);
+    if let Some(cwd) = &run.cwd {
+        command.current_dir(cwd);
+    }
+    Some(command)
+}
+
+/// What a command and a shell have in common.
+fn outfit<'a>(
+    command: &'a mut Command,
+    environment: &BTreeMap<String, OsString>,
+    (output, errors): (PipeWriter, PipeWriter),
+) -> &'a mut Command {
+    command.envs(environment).process_group(0);
+    command.stdin(Stdio::null()).stdout(output).stderr(errors)
 }
 
 fn find(name: &str) -> Result<User, StartError> {

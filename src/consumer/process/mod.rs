@@ -1,6 +1,6 @@
 //! Processes: how an attempt's command is started, watched and ended.
 //!
-//! [`start`] hands the command to the shell, with an environment made for it ([`environment`]), in a process group of
+//! [`start`] hands the command to the shell (or leaves that out where nobody could tell: [`direct`], [`probe`]), with an environment made for it ([`environment`]), in a process group of
 //! its own, and returns it [`Running`]; [`Running::wait`] watches it to its end and sees to it that nothing of it is
 //! left ([`running`]). Should the consumer itself be killed, the [`guard`] does that. The signals go to the group
 //! first and then to what has left it ([`census`], [`mark`]). The output is read without bound and kept with one ([`output`]).
@@ -10,10 +10,12 @@
 
 pub mod census;
 mod command;
+pub mod direct;
 pub mod environment;
 pub mod guard;
 pub mod mark;
 pub mod output;
+pub mod probe;
 pub mod running;
 mod tail;
 pub mod user;
@@ -41,6 +43,8 @@ pub struct Host {
     pub output: Output,
     /// Ends them if we are killed. Dropping the last handle ends it too.
     pub guard: Arc<Guard>,
+    /// Whether the shell of this host does nothing to a plain command that could be told ([`probe`]).
+    pub shell_is_transparent: bool,
 }
 
 impl Host {
@@ -57,6 +61,7 @@ impl Host {
             lang: lang.unwrap_or_else(|| "C.UTF-8".into()),
             output,
             guard: Arc::new(Guard::start(program)?),
+            shell_is_transparent: probe::shell_is_transparent(program),
         })
     }
 }

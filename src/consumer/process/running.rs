@@ -1,12 +1,13 @@
 //! An attempt's command under way: one poll(2) waits for its exit, its output, a cancellation, the guard's death and
 //! the time-out. Afterwards nothing is left of it that anybody could find.
 
-use std::io::{self, PipeReader, Read};
+use std::io::PipeReader;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
@@ -97,7 +98,7 @@ impl Running {
             pidfd,
             output: Some(output),
             recorder: Some(recorder),
-            piece: vec![0; PIECE],
+            piece: Vec::with_capacity(PIECE),
             entry,
         }
     }
@@ -243,10 +244,12 @@ impl Running {
 
     fn read(&mut self) {
         let (Some(output), Some(recorder)) = (&mut self.output, &mut self.recorder) else { return };
-        match output.read(&mut self.piece) {
+        // Into what is not touched before: most commands write little or nothing.
+        self.piece.clear();
+        match rustix::io::read(output, spare_capacity(&mut self.piece)) {
             Ok(0) => self.output = None,
-            Ok(count) => recorder.push(&self.piece[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) => recorder.push(&self.piece),
+            Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
                 log::warn!("attempt {}: its output cannot be read: {error}", self.mark);
                 self.output = None;

@@ -7,7 +7,7 @@ use rustix::process::{Signal, setsid};
 
 use super::ledger::Ledger;
 use crate::common::exit::Exit;
-use crate::consumer::process::census;
+use crate::consumer::process::{census, probe};
 
 /// The program that runs, also after its file was replaced by a newer one.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -22,12 +22,16 @@ pub(super) const READY: &[u8] = b"ready\n";
 /// environment a moment after it has let go of the pipe (execve(2) closes descriptors first).
 const CLEAN_LOOKS: u32 = 3;
 
-/// Becomes the guard and never returns, if the command line asks for it. To be called first thing in `main`.
+/// Becomes the guard (or the probe of the shell) and never returns, if the command line asks for it. To be called first
+/// thing in `main`.
 pub fn main_if_asked() {
-    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(ARGUMENT)) {
-        let exit = guard().map_or(Exit::System, |()| Exit::Done);
-        std::process::exit(exit as i32);
-    }
+    let asked = std::env::args_os().nth(1);
+    let ended = match asked.as_deref() {
+        Some(mode) if mode == OsStr::new(ARGUMENT) => guard(),
+        Some(mode) if mode == OsStr::new(probe::ARGUMENT) => probe::say(),
+        _ => return,
+    };
+    std::process::exit(ended.map_or(Exit::System, |()| Exit::Done) as i32);
 }
 
 fn guard() -> io::Result<()> {

@@ -1,0 +1,265 @@
+#!/usr/bin/env bash
+# Measures what is promised about speed, on this machine, with a broker of its own on the same cores, each measurement
+# beside the bare floor in the same run: docs/benchmarks.md says what each row means and what came out.
+#
+#   scripts/bench.sh [--workers 32] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | idle | timer | all
+#
+#   burst [1 1000 5000]   N jobs due in one second, each a static no-op that records when its main began: lateness
+#                         against that of two threads that start the same N in such a second
+#   drain [50000]         a backlog of N such runs, drained by one consumer, against as many threads as it has workers
+#   publish [300000]      N jobs due in one second: ticks a second until the broker has confirmed the last
+#   idle                  CPU and memory of both programs with a hundred jobs that are not due, for half a minute
+#   timer                 a million jobs due in one second, in the timetable alone (cargo bench --bench timetable)
+#
+# --soon: bursts are due some seconds after everything is ready, instead of at second 0 of the next minute.
+#
+# Environment: KAFKA_CRON_BIN_DIR (measure the programs of this directory, build nothing); KAFKA_CRON_RUN_DIR (Kafka's
+# jars, default .run); KAFKA_CRON_INSTALL=no (install nothing).
+# Exit codes: 0 measured; 1 a run was lost or a program ended; 2 usage; 3 the broker did not start; 4 something is
+# missing here.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib/needs.sh
+source scripts/lib/needs.sh
+# shellcheck source=scripts/lib/process.sh
+source scripts/lib/process.sh
+# shellcheck source=scripts/lib/measure.sh
+source scripts/lib/measure.sh
+
+die() { code=$1; shift; printf 'bench: %s\n' "$*" >&2; exit "$code"; }
+usage() { sed -n '5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+is_count() { [[ $1 =~ ^[1-9][0-9]{0,6}$ ]]; }
+
+workers=32 partitions=2 repeat=3 soon=''
+while [[ ${1:-} == --* ]]; do
+    case $1 in
+        --soon) soon=yes; shift; continue ;;
+        --workers | --partitions | --repeat) is_count "${2:-}" || usage ;;
+        *) usage ;;
+    esac
+    case $1 in --workers) workers=$2 ;; --partitions) partitions=$2 ;; --repeat) repeat=$2 ;; esac
+    shift 2
+done
+what=${1:-all}
+[[ $# -eq 0 ]] || shift
+for number in "$@"; do is_count "$number" || usage; done
+
+need cargo cc java setsid curl
+[[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
+work=$(mktemp -d)
+broker='' programs=()
+finish() {
+    [[ ${#programs[@]} -eq 0 ]] || kill -KILL "${programs[@]}" 2>/dev/null || true
+    [[ -z $broker ]] || scripts/kafka-broker.sh stop --now --data "$work/broker" >/dev/null
+    rm -rf -- "$work"
+}
+trap finish EXIT
+
+cc -O2 -static -o "$work/noop" benches/floor/noop.c
+cc -O2 -pthread -o "$work/floor" benches/floor/floor.c
+bin=${KAFKA_CRON_BIN_DIR:-}
+if [[ -z $bin ]]; then
+    cargo build --quiet --release --locked --bin producer --bin consumer
+    bin=${CARGO_TARGET_DIR:-target}/release
+fi
+
+start_broker() {
+    local port _
+    for _ in 1 2 3; do
+        port=$((20000 + RANDOM % 12000))
+        if answers "$port" || answers $((port + 1)); then continue; fi
+        scripts/kafka-broker.sh start --data "$work/broker" --temporary --parent $$ --port "$port" \
+            --controller-port $((port + 1)) >/dev/null || continue
+        broker=$(<"$work/broker/broker.pid") brokers=localhost:$port
+        return
+    done
+    die 3 "no broker could be started"
+}
+
+# start NAME COMMAND...: a program whose log is $work/NAME.log and whose page is on a port of its own; $pid is its
+# number. It must be there until stop ends it.
+start() {
+    local name=$1
+    shift
+    "$@" --brokers "$brokers" >"$work/$name.log" 2>&1 </dev/null &
+    pid=$!
+    programs+=("$pid")
+}
+# stop PID: in order, as a deploy would.
+stop() {
+    kill -TERM "$1"
+    wait "$1" || die 1 "a program ended with $?: $(tail -n 3 "$work"/*.log)"
+    programs=("${programs[@]/$1/}")
+    mapfile -t programs < <(printf '%s\n' "${programs[@]}" | grep .)
+}
+
+# await WHAT COMMAND...: until the command succeeds.
+await() {
+    local what=$1 until=$((SECONDS + 120))
+    shift
+    until "$@"; do
+        ((SECONDS < until)) || die 1 "waited in vain for: $what; $(tail -n 3 "$work"/*.log)"
+        # Seldom: looking costs, too.
+        sleep 0.3
+    done
+}
+says() { grep -q -- "$2" "$work/$1.log"; }
+
+# jobs COUNT CLUSTER AT COMMAND: a job file whose jobs are all due at a second of the epoch, and never again soon.
+jobs() {
+    local fields
+    fields=$(date -u -d "@$3" '+%-S %-M %-H %-d %-m')
+    awk -v n="$1" -v head="$fields * $2" -v command="$4" \
+        'BEGIN { for (i = 1; i <= n; i++) printf "%s [name=job-%d] %s\n", head, i, command }'
+}
+
+# The second at which a burst is due. So many seconds must be left until then.
+due_in() {
+    local now
+    now=$(date +%s)
+    if [[ -n $soon ]]; then echo $((now + $1)); else echo $(((now + $1 + 59) / 60 * 60)); fi
+}
+
+serial=0
+producer() { start producer "$bin/producer" "$work/jobs" --clusters "$cluster" --partitions "$partitions" --metrics-addr "127.0.0.1:$1"; }
+consumer() { start consumer "$bin/consumer" --topic "$cluster" --workers "$workers" --metrics-addr "127.0.0.1:$1"; }
+new_cluster() { serial=$((serial + 1)) cluster=bench-$serial; }
+free_port() {
+    local port
+    while port=$((20000 + RANDOM % 12000)) && answers "$port"; do :; done
+    echo "$port"
+}
+
+burst_floor() {
+    : >"$work/floor.out"
+    local at=$1
+    [[ $at != 0 ]] || at=$(($(date +%s) + 2))
+    "$work/floor" "${3:-2}" "$2" "$at" "$work/noop" "$work/floor.out" || die 1 "the floor failed"
+    lateness "$work/floor.out" "$at"
+}
+
+burst_system() {
+    local count=$1 at port producer consumer cpu
+    new_cluster
+    at=$(due_in 10)
+    : >"$work/system.out"
+    jobs "$count" "$cluster" "$at" "$work/noop $work/system.out" >"$work/jobs"
+    port=$(free_port)
+    producer "$port"; producer=$pid
+    await "the lead" says producer "$cluster: leading from"
+    local page
+    page=$(free_port)
+    consumer "$page"; consumer=$pid
+    await "the consumer's share" says consumer "generation"
+    [[ $(date +%s) -lt $at ]] || die 1 "the machine is too slow: the second was over before all was ready"
+    cpu=$(cpu_of "$broker") producer_cpu=$(cpu_of "$producer") consumer_cpu=$(cpu_of "$consumer") children=$(cpu_of_children "$consumer")
+    await "$count runs" holds "$work/system.out" "$count"
+    local spent
+    spent="broker $(since "$cpu" "$(cpu_of "$broker")"), producer $(since "$producer_cpu" "$(cpu_of "$producer")"), consumer $(since "$consumer_cpu" "$(cpu_of "$consumer")"), jobs $(since "$children" "$(cpu_of_children "$consumer")") CPU-s"
+    await "$count results" reported "$page" "$count"
+    stages=$(stages_of "$port" "$page")
+    memory="producer $(peak_mib "$producer"), consumer $(peak_mib "$consumer") MiB"
+    stop "$producer"
+    stop "$consumer"
+    details="$stages; $spent; at most $memory"
+    lateness "$work/system.out" "$at"
+}
+holds() { [[ $(stat -c %s "$1") -ge $(($2 * 8)) ]]; }
+reported() { [[ $(metric "$1" 'cron_attempts_total') -ge $2 ]]; }
+
+burst() {
+    local count n floors systems
+    echo "burst: $repeat times each, in turn; $workers workers, $partitions partitions, lateness in ms"
+    # A broker in service has its code compiled.
+    burst_system 1000 >/dev/null
+    for count in "$@"; do
+        floors=() systems=()
+        for ((n = 1; n <= repeat; n++)); do
+            floors+=("$(burst_floor 0 "$count")")
+            burst_system "$count" >"$work/result"
+            systems+=("$(<"$work/result")")
+            echo "  $count jobs, round $n: $details"
+        done
+        table "$count jobs" "$(printf '%s\n' "${floors[@]}")" "$(printf '%s\n' "${systems[@]}")"
+    done
+}
+
+drain() {
+    local count=$1 port producer consumer floor system n
+    local floors=() systems=()
+    echo "drain: $count runs, $repeat times each, in turn; $workers workers and threads, $partitions partitions, runs a second"
+    for ((n = 1; n <= repeat; n++)); do
+        : >"$work/floor.out"
+        "$work/floor" "$workers" "$count" 0 "$work/noop" "$work/floor.out" || die 1 "the floor failed"
+        floors+=("$(rate "$work/floor.out")")
+        new_cluster
+        : >"$work/system.out"
+        jobs "$count" "$cluster" $(($(date +%s) + 4)) "$work/noop $work/system.out" >"$work/jobs"
+        port=$(free_port)
+        producer "$port"; producer=$pid
+        await "$count ticks" published "$port" "$count"
+        port=$(free_port)
+        local cpu
+        cpu=$(cpu_of "$broker")
+        consumer "$port"; consumer=$pid
+        await "$count runs" holds "$work/system.out" "$count"
+        echo "  round $n: broker $(since "$cpu" "$(cpu_of "$broker")"), consumer $(since 0 "$(cpu_of "$consumer")"), jobs $(since 0 "$(cpu_of_children "$consumer")") CPU-s; consumer at most $(peak_mib "$consumer") MiB"
+        systems+=("$(rate "$work/system.out")")
+        stop "$consumer"
+        stop "$producer"
+    done
+    floor=$(printf '%s\n' "${floors[@]}" | median) system=$(printf '%s\n' "${systems[@]}" | median)
+    echo "  floor $floor (${floors[*]}), consumer $system (${systems[*]}), ratio $(ratio "$system" "$floor")"
+}
+published() { [[ $(metric "$1" 'cron_ticks_published_total') -ge $2 ]]; }
+
+publish() {
+    local count=$1 port producer n cpu
+    local rates=()
+    echo "publish: $count ticks due in one second, $repeat times; $partitions partitions, ticks a second until all are confirmed"
+    for ((n = 1; n <= repeat; n++)); do
+        new_cluster
+        jobs "$count" "$cluster" $(($(date +%s) + 10)) /bin/true >"$work/jobs"
+        port=$(free_port)
+        cpu=$(cpu_of "$broker")
+        producer "$port"; producer=$pid
+        await "$count ticks" published "$port" "$count"
+        # The last batch's line says how long after the second it was confirmed.
+        rates+=("$(awk -v n="$count" '/: published .* runs, the first due/ { ms = $(NF - 2) } END { printf "%.0f", n / ms * 1000 }' "$work/producer.log")")
+        echo "  round $n: broker $(since "$cpu" "$(cpu_of "$broker")"), producer $(since 0 "$(cpu_of "$producer")") CPU-s; producer at most $(peak_mib "$producer") MiB"
+        stop "$producer"
+    done
+    echo "  $(printf '%s\n' "${rates[@]}" | median) (${rates[*]})"
+}
+
+idle() {
+    local producer consumer seconds=30
+    new_cluster
+    jobs 100 "$cluster" $(($(date +%s) + 86400)) /bin/true >"$work/jobs"
+    producer "$(free_port)"; producer=$pid
+    await "the lead" says producer "$cluster: leading from"
+    consumer "$(free_port)"; consumer=$pid
+    await "the consumer's share" says consumer "generation"
+    sleep 5
+    local of_producer of_consumer of_broker
+    of_producer=$(cpu_of "$producer") of_consumer=$(cpu_of "$consumer") of_broker=$(cpu_of "$broker")
+    sleep "$seconds"
+    echo "idle: 100 jobs, none due, for $seconds s; CPU in percent of a core, memory resident now"
+    echo "  producer $(percent "$of_producer" "$(cpu_of "$producer")" $seconds), $(resident_mib "$producer") MiB;" \
+        "consumer $(percent "$of_consumer" "$(cpu_of "$consumer")" $seconds), $(resident_mib "$consumer") MiB;" \
+        "broker $(percent "$of_broker" "$(cpu_of "$broker")" $seconds)"
+    stop "$producer"
+    stop "$consumer"
+}
+
+timer() { cargo bench --quiet --locked --bench timetable; }
+
+case $what in burst | drain | publish | idle | all) start_broker ;; timer) ;; *) usage ;; esac
+echo "$(date -u +%FT%TZ), $(nproc) cores, $(cut -d ' ' -f 1-3 /proc/loadavg) busy, $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+case $what in
+    burst) [[ $# -gt 0 ]] || set -- 1 1000 5000; burst "$@" ;;
+    drain) drain "${1:-50000}" ;;
+    publish) publish "${1:-300000}" ;;
+    idle | timer) "$what" ;;
+    all) burst 1 1000 5000; drain 50000; publish 300000; idle; timer ;;
+esac
