@@ -1,8 +1,15 @@
 //! Job file → timetable → topic: the program that says when jobs are due.
 //!
-//! The rules are pure and stand apart from the threads: [`schedule`], [`jobfile`], [`job`], [`timetable`], [`lane`],
-//! [`catchup`], [`overlap`]. State machines that threads step: [`leadership`], [`timing`], [`tail`]. The threads are
-//! theirs, and [`watch`], [`timer`] and [`publisher`].
+//! The way of a tick, and who stands where on it (threads in italics, state machines that they step behind them, rules
+//! that are pure at the end):
+//!
+//! 1. **What there is**: *[`watch`]* reads the file; [`jobfile`] makes [`job`]s of its lines, each with a [`schedule`] and
+//!    a [`window`]; [`in_force`] is a file with its revision.
+//! 2. **Who says**: *[`leadership`]*: who leads, and from which cursors.
+//! 3. **What is due**: *[`timer`]*, which steps [`timing`]; a [`lane`] for each cluster knows what is owed, by its
+//!    [`timetable`]; [`catchup`] judges what is late, [`overlap`] what is not to run beside another run.
+//! 4. **Written**: *[`publisher`]*, one a cluster; [`setup`] makes the topics.
+//! 5. **What became of it**: *[`tail`]* follows `cron-runs`: lost attempts, unfinished runs.
 
 pub mod catchup;
 pub mod in_force;
