@@ -109,6 +109,11 @@ impl Member {
         self.proven
     }
 
+    /// As [`Self::proven`], while our share is not empty.
+    pub fn proven_holder(&self) -> Option<Instant> {
+        self.proven.filter(|_| !self.share.is_empty())
+    }
+
     /// Leave, and join under a new member id with the next step: a commit of ours may still be under way on a
     /// connection that was given up, and only a new id makes the coordinator refuse it. Joining with the old one
     /// returns the same generation in a stable group and fences nothing.

@@ -11,19 +11,41 @@ pub struct Standing {
     base: Instant,
     /// Microseconds after `base`, plus one; 0 for none.
     proven: Arc<AtomicU64>,
+    /// How often it was lost: what is proven after that says nothing of what was before.
+    losses: Arc<AtomicU64>,
 }
 
 impl Standing {
     /// No member yet.
     pub fn new(base: Instant) -> Self {
-        Self { base, proven: Arc::default() }
+        Self { base, proven: Arc::default(), losses: Arc::default() }
     }
 
-    /// Sets when membership was proven.
+    /// Sets when membership was proven; `None`: it is not at present.
     pub fn set(&self, proven: Option<Instant>) {
         let after = proven.map(|at| at.saturating_duration_since(self.base).as_micros() + 1);
         self.proven
             .store(after.map_or(0, |micros| u64::try_from(micros).unwrap_or(u64::MAX)), Ordering::Release);
+    }
+
+    /// Membership, or our share, is lost: what is proven from here on is another.
+    pub fn lose(&self) {
+        if self.proven.swap(0, Ordering::AcqRel) != 0 {
+            self.losses.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Sets when it was proven that we are a member and have a share, or that it is lost.
+    pub fn tell(&self, proven: Option<Instant>) {
+        match proven {
+            Some(_) => self.set(proven),
+            None => self.lose(),
+        }
+    }
+
+    /// How often membership was lost.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// Whether membership was proven less than `limit` ago.

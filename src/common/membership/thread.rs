@@ -101,7 +101,7 @@ fn run(
         }
         beat.touch(clock.now());
         let (change, next) = member.step(client, clock.monotonic());
-        proof.set(member.proven());
+        proof.tell(member.proven_holder());
         wait = next;
         untaken = change.or(untaken);
     }

@@ -14,6 +14,8 @@ pub struct Mandate {
     /// The present term; 0 for none.
     epoch: Arc<AtomicU64>,
     standing: Standing,
+    /// How often the membership had been lost when the term began: one that is regained is no proof for an earlier term.
+    losses: Arc<AtomicU64>,
     limit: Duration,
 }
 
@@ -21,11 +23,12 @@ impl Mandate {
     /// None yet. It lapses two thirds of the session time-out after the last proof: what is begun by then has a third
     /// of it to arrive.
     pub fn new(standing: Standing, session_timeout: Duration) -> Self {
-        Self { epoch: Arc::default(), standing, limit: session_timeout * 2 / 3 }
+        Self { epoch: Arc::default(), standing, losses: Arc::default(), limit: session_timeout * 2 / 3 }
     }
 
     /// From now on the term of this number writes; 0: nobody.
     pub fn grant(&self, epoch: u64) {
+        self.losses.store(self.standing.losses(), Ordering::Release);
         self.epoch.store(epoch, Ordering::Release);
     }
 
@@ -41,6 +44,28 @@ impl Mandate {
 
     /// Whether the term may write.
     pub fn holds(&self, epoch: u64, now: Instant) -> bool {
-        !self.is_over(epoch) && self.standing.holds(now, self.limit)
+        !self.is_over(epoch)
+            && self.standing.holds(now, self.limit)
+            && self.standing.losses() == self.losses.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_that_is_regained_is_no_proof_for_the_term_before() {
+        let now = Instant::now();
+        let standing = Standing::new(now);
+        let mandate = Mandate::new(standing.clone(), Duration::from_secs(6));
+        standing.tell(Some(now));
+        mandate.grant(1);
+        assert!(mandate.holds(1, now));
+        standing.tell(None);
+        standing.tell(Some(now));
+        assert!(!mandate.holds(1, now) && !mandate.is_over(1), "nobody has said yet that the term is over");
+        mandate.grant(2);
+        assert!(mandate.holds(2, now));
     }
 }

@@ -30,7 +30,7 @@ impl Producer {
             wait = Duration::from_millis(20);
         }
         let (change, next) = self.member.step(self.members_client.as_mut(), now.mono);
-        self.standing.set(self.member.proven());
+        self.standing.tell(self.member.proven_holder());
         if let Some(change) = &change {
             world.say(&self.name, || format!("membership: {change:?}"));
         }
