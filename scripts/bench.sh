@@ -2,7 +2,7 @@
 # Measures what is promised about speed, on this machine, with a broker of its own on the same cores, each measurement
 # beside the bare floor in the same run: docs/benchmarks.md says what each row means and what came out.
 #
-#   scripts/bench.sh [--workers 32] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | idle | timer | all
+#   scripts/bench.sh [--workers 256] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | idle | timer | all
 #
 #   burst [1 1000 5000]   N jobs due in one second, each a static no-op that records when its main began: lateness
 #                         against that of two threads that start the same N in such a second
@@ -30,7 +30,7 @@ die() { code=$1; shift; printf 'bench: %s\n' "$*" >&2; exit "$code"; }
 usage() { sed -n '5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 is_count() { [[ $1 =~ ^[1-9][0-9]{0,6}$ ]]; }
 
-workers=32 partitions=2 repeat=3 soon=''
+workers=256 partitions=2 repeat=3 soon=''
 while [[ ${1:-} == --* ]]; do
     case $1 in
         --soon) soon=yes; shift; continue ;;
@@ -43,6 +43,7 @@ done
 what=${1:-all}
 [[ $# -eq 0 ]] || shift
 for number in "$@"; do is_count "$number" || usage; done
+case $what in burst | drain | publish | idle | timer | all) ;; *) usage ;; esac
 
 need cargo cc java setsid curl
 [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
@@ -130,11 +131,18 @@ free_port() {
     echo "$port"
 }
 
+# floor THREADS COUNT AT: what it and its processes used is in $work/floor.cpu.
+floor() {
+    local TIMEFORMAT='%U %S'
+    { time "$work/floor" "$1" "$2" "$3" "$work/noop" "$work/floor.out"; } 2>"$work/floor.cpu" || die 1 "the floor failed"
+}
+floor_cpu() { awk '{ printf "floor %.2f", $1 + $2 }' "$work/floor.cpu"; }
+
 burst_floor() {
     : >"$work/floor.out"
     local at=$1
     [[ $at != 0 ]] || at=$(($(date +%s) + 2))
-    "$work/floor" "${3:-2}" "$2" "$at" "$work/noop" "$work/floor.out" || die 1 "the floor failed"
+    floor 2 "$2" "$at"
     lateness "$work/floor.out" "$at"
 }
 
@@ -161,7 +169,7 @@ burst_system() {
     memory="producer $(peak_mib "$producer"), consumer $(peak_mib "$consumer") MiB"
     stop "$producer"
     stop "$consumer"
-    details="$stages; $spent; at most $memory"
+    details="$spent; $stages; at most $memory"
     lateness "$work/system.out" "$at"
 }
 holds() { [[ $(stat -c %s "$1") -ge $(($2 * 8)) ]]; }
@@ -178,7 +186,7 @@ burst() {
             floors+=("$(burst_floor 0 "$count")")
             burst_system "$count" >"$work/result"
             systems+=("$(<"$work/result")")
-            echo "  $count jobs, round $n: $details"
+            echo "  $count jobs, round $n: $(floor_cpu), $details"
         done
         table "$count jobs" "$(printf '%s\n' "${floors[@]}")" "$(printf '%s\n' "${systems[@]}")"
     done
@@ -190,11 +198,11 @@ drain() {
     echo "drain: $count runs, $repeat times each, in turn; $workers workers and threads, $partitions partitions, runs a second"
     for ((n = 1; n <= repeat; n++)); do
         : >"$work/floor.out"
-        "$work/floor" "$workers" "$count" 0 "$work/noop" "$work/floor.out" || die 1 "the floor failed"
+        floor "$workers" "$count" 0
         floors+=("$(rate "$work/floor.out")")
         new_cluster
         : >"$work/system.out"
-        jobs "$count" "$cluster" $(($(date +%s) + 4)) "$work/noop $work/system.out" >"$work/jobs"
+        jobs "$count" "$cluster" $(($(date +%s) + 15)) "$work/noop $work/system.out" >"$work/jobs"
         port=$(free_port)
         producer "$port"; producer=$pid
         await "$count ticks" published "$port" "$count"
@@ -203,7 +211,7 @@ drain() {
         cpu=$(cpu_of "$broker")
         consumer "$port"; consumer=$pid
         await "$count runs" holds "$work/system.out" "$count"
-        echo "  round $n: broker $(since "$cpu" "$(cpu_of "$broker")"), consumer $(since 0 "$(cpu_of "$consumer")"), jobs $(since 0 "$(cpu_of_children "$consumer")") CPU-s; consumer at most $(peak_mib "$consumer") MiB"
+        echo "  round $n: $(floor_cpu), broker $(since "$cpu" "$(cpu_of "$broker")"), consumer $(since 0 "$(cpu_of "$consumer")"), jobs $(since 0 "$(cpu_of_children "$consumer")") CPU-s; consumer at most $(peak_mib "$consumer") MiB"
         systems+=("$(rate "$work/system.out")")
         stop "$consumer"
         stop "$producer"
@@ -219,7 +227,7 @@ publish() {
     echo "publish: $count ticks due in one second, $repeat times; $partitions partitions, ticks a second until all are confirmed"
     for ((n = 1; n <= repeat; n++)); do
         new_cluster
-        jobs "$count" "$cluster" $(($(date +%s) + 10)) /bin/true >"$work/jobs"
+        jobs "$count" "$cluster" $(($(date +%s) + 20)) /bin/true >"$work/jobs"
         port=$(free_port)
         cpu=$(cpu_of "$broker")
         producer "$port"; producer=$pid
@@ -254,7 +262,7 @@ idle() {
 
 timer() { cargo bench --quiet --locked --bench timetable; }
 
-case $what in burst | drain | publish | idle | all) start_broker ;; timer) ;; *) usage ;; esac
+[[ $what == timer ]] || start_broker
 echo "$(date -u +%FT%TZ), $(nproc) cores, $(cut -d ' ' -f 1-3 /proc/loadavg) busy, $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 case $what in
     burst) [[ $# -gt 0 ]] || set -- 1 1000 5000; burst "$@" ;;
