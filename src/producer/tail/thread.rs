@@ -21,7 +21,7 @@ use crate::common::words::{JobName, RunId};
 const PAUSE: Duration = Duration::from_millis(20);
 /// After a step in which a call failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
-/// How often it is told from where whoever leads next must read, beginning as soon as this producer leads.
+/// How often it is told from where whoever leads next must read.
 const SAY_WHERE: Duration = Duration::from_secs(10);
 
 /// What the tail tells.
@@ -39,7 +39,7 @@ pub enum Told {
     /// All runs of these jobs that were not finished have been told: only now is it known which jobs have none.
     HistoryRead(Followed),
     /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
-    /// read. Told at once when this producer begins to lead, and then every ten seconds.
+    /// read. Told every ten seconds while this producer leads.
     ReadFrom(BTreeMap<i32, i64>),
 }
 
@@ -136,9 +136,7 @@ impl Tailing {
                     }
                 }
             }
-            if !leads {
-                self.say_where_at = now.mono;
-            } else if self.say_where_at <= now.mono {
+            if leads && self.say_where_at <= now.mono {
                 self.say_where_at = now.mono + SAY_WHERE;
                 news.push(Told::ReadFrom(self.tail.must_be_read_from()));
             }
