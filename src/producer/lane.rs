@@ -84,6 +84,11 @@ impl Lane {
         self.under_way.confirmed(kind);
     }
 
+    /// The portion of that kind that was handed out last is on record already: others may still be under way.
+    pub fn nothing_left(&mut self, kind: Kind) {
+        self.under_way.nothing_left(kind);
+    }
+
     /// Every tick due up to here has its fate on record. It moves with confirmations, and with time when nothing is
     /// due; it never goes back, and is never ahead of the latest `now` that it was asked with (or of where it began).
     pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {

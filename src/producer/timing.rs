@@ -244,7 +244,7 @@ impl Timing {
         }
         turn.forget_published(now);
         if due.is_empty() && events.is_empty() {
-            turn.lane.confirmed(kind);
+            turn.lane.nothing_left(kind);
             return Some(None);
         }
         turn.hand_over();

@@ -26,6 +26,11 @@ impl UnderWay {
         self.of(kind).pop_front();
     }
 
+    /// The portion of that kind that was handed out last has nothing that is to be written.
+    pub(super) fn nothing_left(&mut self, kind: Kind) {
+        self.of(kind).pop_back();
+    }
+
     /// The oldest instant that is under way. An interval that is handed out later may begin earlier, so all are asked:
     /// they are as few as the timer lets be under way.
     pub(super) fn oldest(&self) -> Option<DateTime<Utc>> {

@@ -101,6 +101,21 @@ fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
 }
 
 #[test]
+fn what_is_published_already_confirms_nothing_that_is_under_way() {
+    let one = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&one]);
+    let mut published = Published::default();
+    published.runs.insert(RunId::of(&one.name, at(2)), (0, 0));
+    timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(0));
+    work(&mut timing, 0); // the job file is on record
+    let (cluster, batch) = timing.next_batch(at(1)).unwrap();
+    assert!(timing.next_batch(at(2)).is_none(), "nothing is left to be written of the second");
+    assert!(cursor(&mut timing, 2) < at(1));
+    timing.confirmed(Confirmed { epoch: 1, kind: batch.kind, refused: Vec::new(), cluster });
+    assert_eq!(cursor(&mut timing, 2), at(2));
+}
+
+#[test]
 fn overlaps_are_not_decided_before_it_is_known_what_is_unfinished() {
     let (skips, other) = (job("skips", "c", job::Overlap::Skip), job("other", "d", job::Overlap::Allow));
     let mut timing = timing(&["c", "d"], &[&skips, &other]);
