@@ -48,8 +48,7 @@ pub fn concerns(event: &Event, clusters: &[ClusterName]) -> bool {
         | Event::Unreadable { place, .. }
         | Event::DeletedUnread { place, .. }
         | Event::Truncated { place, .. } => {
-            let of = place.topic.strip_suffix("-retry").unwrap_or(&place.topic);
-            clusters.iter().any(|cluster| cluster.as_str() == of)
+            cluster_of(&place.topic).is_some_and(|cluster| clusters.contains(&cluster))
         }
         Event::Alive { .. } | Event::Beat { .. } | Event::Standby { .. } => true,
     }

@@ -1,7 +1,5 @@
 //! The real thread on a clock that the test turns.
 
-use std::collections::BTreeMap;
-
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
@@ -11,14 +9,13 @@ use crate::common::bounds::TICK_BATCHES;
 use crate::common::clock::ManualClock;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::words::{ClusterName, Event, JobName, Limits, RetryPolicy};
+use crate::common::words::{ClusterName, Event, JobName};
 use crate::producer::in_force::JobsInForce;
-use crate::producer::job::{CatchUp, Job, Overlap};
+use crate::producer::job::{Job, sample};
 use crate::producer::leadership::Start;
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 use crate::producer::tail::unfinished::Unfinished;
-use crate::producer::window::Window;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,21 +41,8 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn job(number: usize, words: &str, zone: chrono_tz::Tz) -> Arc<Job> {
-    Arc::new(Job {
-        name: JobName::new(&format!("job-{number}")).unwrap(),
-        cluster: cluster(number),
-        schedule: Arc::new(Schedule::parse(words, zone).unwrap()),
-        jitter: Duration::ZERO,
-        command: String::new(),
-        environment: Arc::new(BTreeMap::new()),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
-        overlap: Overlap::Allow,
-        catch_up: CatchUp::default(),
-        window: Window::default(),
-    })
+    let schedule = Arc::new(Schedule::parse(words, zone).unwrap());
+    Arc::new(Job { cluster: cluster(number), schedule, ..sample(&format!("job-{number}"), words) })
 }
 
 fn cluster(number: usize) -> ClusterName {
@@ -207,9 +191,9 @@ fn a_leader_whose_clock_has_jumped_goes_by_the_time_that_it_would_be_until_that_
     };
     compare(TimeDelta::zero());
     let (began, mut ticks) = (bench.clock.monotonic(), Vec::new());
-    for jumps in ["2026-03-01T11:00:00Z", "2026-03-01T09:00:00Z"] {
+    for (jumps, enough) in [("2026-03-01T11:00:00Z", 5), ("2026-03-01T09:00:00Z", 10)] {
         bench.clock.jump_to(at(jumps));
-        for _ in 0..20 {
+        while ticks.len() < enough {
             assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
             let kept = bench.keeps.try_iter().last().and_then(|keep| keep.cursors[0]);
             assert!(kept.is_none_or(|cursor| cursor < at("2026-03-01T10:00:45Z")), "{kept:?}");
@@ -218,8 +202,8 @@ fn a_leader_whose_clock_has_jumped_goes_by_the_time_that_it_would_be_until_that_
     }
     let second = |s: usize| format!("01T10:00:{s:02}");
     assert_eq!(ticks, (1..=ticks.len()).map(second).collect::<Vec<_>>());
-    let passed = bench.clock.monotonic() - began;
-    assert!((5..=passed.as_secs()).contains(&u64::try_from(ticks.len()).unwrap()), "{passed:?}: {ticks:?}");
+    let passed = (bench.clock.monotonic() - began).as_secs();
+    assert!(u64::try_from(ticks.len()).unwrap() <= passed, "{passed} s: {ticks:?}");
     // The machine slept, and its clock is right.
     bench.clock.jump_to(at("2026-03-01T10:00:50Z"));
     compare(TimeDelta::zero());

@@ -1,18 +1,15 @@
 //! Terms, overlaps and cursors, without a thread.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::*;
 use crate::common::metrics::Metrics;
-use crate::common::words::{Limits, RetryPolicy};
-use crate::producer::job::{CatchUp, Job};
+use crate::producer::job::Job;
 use crate::producer::lane::Kind;
 use crate::producer::measures::Measures;
-use crate::producer::schedule::Schedule;
 use crate::producer::tail::unfinished::Unfinished;
 use crate::producer::timetable::Tick;
-use crate::producer::window::Window;
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
@@ -23,21 +20,7 @@ fn cluster(name: &str) -> ClusterName {
 }
 
 fn job(name: &str, of: &str, overlap: job::Overlap) -> Arc<Job> {
-    Arc::new(Job {
-        name: name.parse().unwrap(),
-        cluster: cluster(of),
-        schedule: Arc::new(Schedule::parse("* * * * * *", chrono_tz::UTC).unwrap()),
-        jitter: Duration::ZERO,
-        command: String::new(),
-        environment: Arc::new(BTreeMap::new()),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
-        overlap,
-        catch_up: CatchUp::default(),
-        window: Window::default(),
-    })
+    Arc::new(Job { cluster: cluster(of), overlap, ..job::sample(name, "* * * * * *") })
 }
 
 fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Timing {
@@ -104,9 +87,8 @@ fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
 fn what_is_published_already_confirms_nothing_that_is_under_way() {
     let one = job("one", "c", job::Overlap::Allow);
     let mut timing = timing(&["c"], &[&one]);
-    let mut published = Published::default();
-    published.runs.insert(RunId::of(&one.name, at(2)), (0, 0));
-    timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(0));
+    let published = HashSet::from([RunId::of(&one.name, at(2))]);
+    timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(2));
     work(&mut timing, 0); // the job file is on record
     let (cluster, batch) = timing.next_batch(at(1)).unwrap();
     assert!(timing.next_batch(at(2)).is_none(), "nothing is left to be written of the second");
