@@ -28,8 +28,6 @@ impl Leadership {
         acts: &mut Vec<Act>,
     ) -> Result<Duration, BrokerError> {
         if self.is_to_be_compared(now) && self.clock_is_off(client, now, acts)? {
-            // Whether our start was a reboot is asked again when our clock is well.
-            self.first |= self.alone;
             self.end();
             return Ok(LOOK_AGAIN);
         }
