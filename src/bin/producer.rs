@@ -111,7 +111,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let (membership, changes, standing) =
         Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
             .map_err(thread("the membership's thread"))?;
-    let mandate = Mandate::new(standing, args.session_timeout);
+    let mandate = Mandate::new(standing.clone(), args.session_timeout);
 
     let measures = Measures::new(&metrics);
     let (confirming, confirmed) = bounded(TICK_BATCHES * clusters.len());
@@ -154,7 +154,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let name = identity::name(None);
     let leads = {
         let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
-        move || mandate.is_held(clock.monotonic())
+        move || mandate.held(clock.monotonic()).is_some()
     };
     let around = tail::thread::Around {
         client: client("tail"),
@@ -183,7 +183,8 @@ fn run(args: &Args) -> Result<(), Fault> {
         beat: beats.thread("timer"),
     };
     let timer = Timer::start(timing, lines, around).map_err(thread("the timer's thread"))?;
-    let options = leadership::Options { clusters: clusters.to_vec(), window: CATCH_UP_WINDOW };
+    let clusters = clusters.to_vec();
+    let options = leadership::Options { clusters, window: CATCH_UP_WINDOW, standing };
     let lines = leadership::Lines { changes, membership, keeps: kept, told: vec![lead] };
     let leading = Lead::start(options, client("lead"), Arc::clone(&clock), lines, beats.thread("lead"))
         .map_err(thread("the leading thread"))?;

@@ -194,10 +194,10 @@ impl Running {
 
     fn lead(&mut self, act: &Act) {
         match act {
-            Act::Begin { epoch } => {
+            Act::Begin { epoch, losses } => {
                 log::info!("leading, term {epoch}");
                 self.timing.begin(*epoch);
-                self.around.mandate.grant(*epoch);
+                self.around.mandate.grant(*epoch, *losses);
                 self.around.health.set(CLOCK, Fact::Ready);
             }
             Act::Lane { epoch, cluster, start } => {
@@ -205,7 +205,7 @@ impl Running {
             }
             Act::End => {
                 log::info!("another producer leads, or nobody");
-                self.around.mandate.grant(0);
+                self.around.mandate.grant(0, 0);
                 self.timing.end();
                 (self.keep, self.skew) = (None, None);
             }

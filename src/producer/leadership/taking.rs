@@ -31,6 +31,8 @@ impl Leadership {
             self.end();
             return Ok(LOOK_AGAIN);
         }
+        // What is lost after this says nothing good of the term that is about to begin.
+        let losses = self.options.standing.losses();
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
         let judged = self.judge(client, &all, now)?;
         if let Some(ahead) = ahead(&judged) {
@@ -50,7 +52,7 @@ impl Leadership {
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
-        acts.push(Act::Begin { epoch: self.epoch });
+        acts.push(Act::Begin { epoch: self.epoch, losses });
         Ok(Duration::ZERO)
     }
 
@@ -131,13 +133,14 @@ impl Leadership {
     pub(super) fn read(&mut self, client: &mut dyn Client, acts: &mut Vec<Act>) -> Duration {
         for (number, judged) in std::mem::take(&mut self.unread) {
             match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
-                Ok(published) => acts.push(Act::Lane {
+                Ok((published, published_until)) => acts.push(Act::Lane {
                     epoch: self.epoch,
                     cluster: number,
                     start: Start {
                         cursor: judged.cursor,
                         reboot: self.reboot.filter(|at| *at >= judged.cursor),
                         published,
+                        published_until,
                         is_gap: judged.is_gap,
                     },
                 }),
@@ -169,19 +172,24 @@ fn is_used(client: &mut dyn Client, topic: &str, by: Instant) -> Result<bool, Br
     Ok(false)
 }
 
-/// The runs that a topic holds since an instant, and some from before it.
+/// The runs that a topic holds since an instant, and some from before it; and the latest instant that one of them may be
+/// due at: what is published has the time of its writer, who publishes nothing that is not due (but for a reboot's), or
+/// the broker's.
 fn published_since(
     client: &mut dyn Client,
     topic: &str,
     cursor: DateTime<Utc>,
-) -> Result<HashSet<RunId>, BrokerError> {
+) -> Result<(HashSet<RunId>, DateTime<Utc>), BrokerError> {
     let mut scan = Scan::new(topic);
     scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
     let mut published = HashSet::new();
+    let mut last_ms = cursor.timestamp_millis();
     scan.read(client, |_, record| {
         let run: Option<RunId> =
             record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
         published.extend(run);
+        last_ms = last_ms.max(record.timestamp_ms);
     })?;
-    Ok(published)
+    let until = DateTime::from_timestamp_millis(last_ms.saturating_add(MARGIN_MS));
+    Ok((published, until.unwrap_or(DateTime::<Utc>::MAX_UTC)))
 }

@@ -10,7 +10,7 @@ use super::{Act, Leadership, Now, Options, REST, skew};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{Broker, Client, Committed, Position, TopicPartition};
 use crate::common::clock::{Clock, ManualClock};
-use crate::common::membership::{self, Change, Member};
+use crate::common::membership::{self, Change, Member, Standing};
 use crate::common::topics::{self, LEADER, RUNS};
 
 /// A producer on a host whose clock is off, and the broker, whose clock is right.
@@ -86,7 +86,14 @@ fn fresh() -> (Leadership, Member) {
         session_timeout: Duration::from_secs(6),
     };
     let clusters = vec!["c".parse().unwrap()];
-    (Leadership::new(Options { clusters, window: Duration::from_secs(3600) }), Member::new(options))
+    (
+        Leadership::new(Options {
+            clusters,
+            window: Duration::from_secs(3600),
+            standing: Standing::new(Instant::now()),
+        }),
+        Member::new(options),
+    )
 }
 
 fn soon(clock: &ManualClock) -> Instant {
@@ -235,6 +242,7 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     host.leadership = Leadership::new(Options {
         clusters: vec!["absent".parse().unwrap(), "c".parse().unwrap()],
         window: Duration::from_secs(3600),
+        standing: Standing::new(Instant::now()),
     });
     let lanes = |acts: &[Act]| -> Vec<usize> {
         acts.iter()

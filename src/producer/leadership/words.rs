@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Skew;
 use crate::common::broker::BrokerError;
+use crate::common::membership::Standing;
 use crate::common::words::{ClusterName, RunId};
 
 /// What leadership is about.
@@ -16,6 +17,8 @@ pub struct Options {
     pub clusters: Vec<ClusterName>,
     /// Where a cursor is lost, ticks that were due longer ago than this are given up.
     pub window: Duration,
+    /// Our membership.
+    pub standing: Standing,
 }
 
 /// The instant of a step, by both clocks.
@@ -47,6 +50,8 @@ pub struct Start {
     pub reboot: Option<DateTime<Utc>>,
     /// What is published already of what is owed.
     pub published: HashSet<RunId>,
+    /// None of it is due later, by the clocks of those who published it.
+    pub published_until: DateTime<Utc>,
     /// Nobody knows what was published before the cursor: it was lost.
     pub is_gap: bool,
 }
@@ -61,6 +66,8 @@ pub enum Act {
     Begin {
         /// The term.
         epoch: u64,
+        /// How often our membership had been lost before the broker confirmed that we lead.
+        losses: u64,
     },
     /// A cluster's ticks are ours from here on.
     Lane {

@@ -40,7 +40,7 @@ fn a_batch_waits_for_the_proof_of_our_membership_and_is_left_only_when_its_term_
         revision: Arc::from("r"),
     };
     // The batch of a term that is over, and one of the present term while our membership is not proven.
-    mandate.grant(2);
+    mandate.grant(2, standing.losses());
     batches.send(batch(1)).unwrap();
     batches.send(batch(2)).unwrap();
     while !batches.is_empty() {

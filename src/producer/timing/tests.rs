@@ -38,7 +38,13 @@ fn read(timing: &Timing) -> Told {
 }
 
 fn start(timing: &mut Timing, number: usize) {
-    let start = Start { cursor: at(0), reboot: None, published: HashSet::new(), is_gap: false };
+    let start = Start {
+        cursor: at(0),
+        reboot: None,
+        published: HashSet::new(),
+        published_until: at(0),
+        is_gap: false,
+    };
     timing.start(1, number, start, at(0));
 }
 
@@ -88,7 +94,12 @@ fn what_is_published_already_confirms_nothing_that_is_under_way() {
     let one = job("one", "c", job::Overlap::Allow);
     let mut timing = timing(&["c"], &[&one]);
     let published = HashSet::from([RunId::of(&one.name, at(2))]);
-    timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(2));
+    timing.start(
+        1,
+        0,
+        Start { cursor: at(0), reboot: None, published, published_until: at(2), is_gap: false },
+        at(2),
+    );
     work(&mut timing, 0); // the job file is on record
     let (cluster, batch) = timing.next_batch(at(1)).unwrap();
     assert!(timing.next_batch(at(2)).is_none(), "nothing is left to be written of the second");
@@ -142,7 +153,13 @@ fn what_an_earlier_term_decided_and_did_not_publish_blocks_nothing() {
     assert_eq!((batch.ticks.len(), batch.kind), (1, Some(Kind::Present)));
     timing.end();
     timing.begin(2);
-    let start = Start { cursor: at(1), reboot: None, published: HashSet::new(), is_gap: false };
+    let start = Start {
+        cursor: at(1),
+        reboot: None,
+        published: HashSet::new(),
+        published_until: at(0),
+        is_gap: false,
+    };
     timing.start(2, 0, start, at(1));
     let late = Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster: 0 };
     timing.confirmed(late);
@@ -157,4 +174,19 @@ fn a_cluster_that_has_not_begun_keeps_no_other_cursor_from_being_kept() {
     start(&mut timing, 0);
     assert_eq!(published(&mut timing, 1), ["one"]);
     assert_eq!(timing.keep(at(1)).unwrap().cursors, [Some(at(1)), None]);
+}
+
+#[test]
+fn what_is_published_ahead_of_our_clock_is_not_published_again() {
+    let one = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&one]);
+    let published = HashSet::from([RunId::of(&one.name, at(9)), RunId::of(&one.name, at(10))]);
+    // The leader before us had a clock that was ahead of ours, and has moved the cursor by it.
+    let start = Start { cursor: at(8), reboot: None, published, published_until: at(12), is_gap: false };
+    timing.start(1, 0, start, at(0));
+    drop(self::published(&mut timing, 0));
+    for second in 1..=10 {
+        assert_eq!(self::published(&mut timing, second), [""; 0], "at {second}");
+    }
+    assert_eq!(self::published(&mut timing, 11), ["one"]);
 }

@@ -18,7 +18,7 @@ use crate::producer::timetable::Tick;
 #[derive(Debug)]
 pub(super) struct Turn {
     pub lane: Lane,
-    /// What was published already of what is owed, up to the instant of the take-over.
+    /// What was published already of what is owed, up to an instant that may lie ahead of our clock.
     published: HashSet<RunId>,
     published_until: DateTime<Utc>,
     /// What stands beside the lane: to be handed over, and handed over and not confirmed.
@@ -40,12 +40,12 @@ struct Aside {
 }
 
 impl Turn {
-    /// One that begins at `now` and finds `published` in its topic.
-    pub fn new(lane: Lane, published: HashSet<RunId>, now: DateTime<Utc>) -> Self {
+    /// One that finds `published` in its topic, none of it due later than `until`.
+    pub fn new(lane: Lane, published: HashSet<RunId>, until: DateTime<Utc>) -> Self {
         Self {
             lane,
             published,
-            published_until: now,
+            published_until: until,
             asides: VecDeque::new(),
             asides_under_way: VecDeque::new(),
             waiting: BTreeSet::new(),
@@ -122,7 +122,7 @@ impl Turn {
         !self.published.is_empty() && self.published.contains(&RunId::of(&tick.job.name, tick.at))
     }
 
-    /// What was published before the term is of no interest once the cursor has passed its beginning.
+    /// What was published before the term is of no interest once the cursor has passed all of it.
     pub fn forget_published(&mut self, now: DateTime<Utc>) {
         if self.lane.cursor(now) > self.published_until {
             self.published = HashSet::new();

@@ -93,6 +93,7 @@ impl Producer {
         let leadership = Leadership::new(leadership::Options {
             clusters: vec![cluster()],
             window: Duration::from_secs(24 * 60 * 60),
+            standing: standing.clone(),
         });
         let measures = Measures::new(&Metrics::new()).of(&cluster());
         let options = tail::Options {

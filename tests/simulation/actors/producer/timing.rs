@@ -63,13 +63,13 @@ impl Producer {
 
     fn led(&mut self, act: Act, now: Now) {
         match act {
-            Act::Begin { epoch } => {
+            Act::Begin { epoch, losses } => {
                 self.timing.begin(epoch);
-                self.mandate.grant(epoch);
+                self.mandate.grant(epoch, losses);
             }
             Act::Lane { epoch, cluster, start } => self.start(epoch, cluster, start, now),
             Act::End => {
-                self.mandate.grant(0);
+                self.mandate.grant(0, 0);
                 self.timing.end();
                 self.keep = None;
             }
