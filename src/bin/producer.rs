@@ -154,7 +154,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let name = identity::name(None);
     let leads = {
         let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
-        move || mandate.held(clock.monotonic()).is_some()
+        move || mandate.held(clock.monotonic())
     };
     let around = tail::thread::Around {
         client: client("tail"),

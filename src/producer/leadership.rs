@@ -27,7 +27,7 @@ use self::cursor::Judged;
 pub use self::mandate::Mandate;
 pub use self::skew::Skew;
 pub use self::thread::{Lead, Lines};
-pub use self::words::{Act, Keep, Now, Options, REST, Start};
+pub use self::words::{Act, Keep, Now, Options, Published, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
 use crate::common::membership::Change;
 use crate::common::topics;

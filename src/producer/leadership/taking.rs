@@ -1,13 +1,14 @@
 //! Taking over: the cursors, judged and committed in our own name, and then what is published already. Cluster by
 //! cluster, so that one whose topic is not there, or has no leader, holds up no other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::cursor::{self, Found, Judged, judge};
-use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, LOOK_AGAIN, Leadership, Now, Stage, Start};
+use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, LOOK_AGAIN, Leadership, Now, Published, Stage, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
 use crate::common::topics;
@@ -133,14 +134,13 @@ impl Leadership {
     pub(super) fn read(&mut self, client: &mut dyn Client, acts: &mut Vec<Act>) -> Duration {
         for (number, judged) in std::mem::take(&mut self.unread) {
             match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
-                Ok((published, published_until)) => acts.push(Act::Lane {
+                Ok(published) => acts.push(Act::Lane {
                     epoch: self.epoch,
                     cluster: number,
                     start: Start {
                         cursor: judged.cursor,
                         reboot: self.reboot.filter(|at| *at >= judged.cursor),
                         published,
-                        published_until,
                         is_gap: judged.is_gap,
                     },
                 }),
@@ -179,17 +179,21 @@ fn published_since(
     client: &mut dyn Client,
     topic: &str,
     cursor: DateTime<Utc>,
-) -> Result<(HashSet<RunId>, DateTime<Utc>), BrokerError> {
+) -> Result<Published, BrokerError> {
+    let state = client.topic(topic, Instant::now() + CALL)?;
+    let topic_id = state.map_or(Uuid::nil(), |state| state.id);
     let mut scan = Scan::new(topic);
     scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
-    let mut published = HashSet::new();
+    let mut runs = HashMap::new();
     let mut last_ms = cursor.timestamp_millis();
-    scan.read(client, |_, record| {
+    scan.read(client, |partition, record| {
         let run: Option<RunId> =
             record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
-        published.extend(run);
+        if let Some(run) = run {
+            runs.entry(run).or_insert((partition, record.offset));
+        }
         last_ms = last_ms.max(record.timestamp_ms);
     })?;
     let until = DateTime::from_timestamp_millis(last_ms.saturating_add(MARGIN_MS));
-    Ok((published, until.unwrap_or(DateTime::<Utc>::MAX_UTC)))
+    Ok(Published { topic_id, runs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
 }

@@ -1,8 +1,9 @@
 //! The real thread on a clock that the test turns.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::*;
 use crate::common::bounds::TICK_BATCHES;
@@ -12,7 +13,7 @@ use crate::common::metrics::{Beats, Metrics};
 use crate::common::words::{ClusterName, Event, JobName};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{Job, sample};
-use crate::producer::leadership::Start;
+use crate::producer::leadership::{Published, Start};
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 use crate::producer::tail::unfinished::Unfinished;
@@ -91,8 +92,7 @@ fn start(epoch: u64, cluster: usize, cursor: &str) -> Act {
     let start = Start {
         cursor: at(cursor),
         reboot: None,
-        published: HashSet::new(),
-        published_until: at(cursor),
+        published: Published { topic_id: Uuid::nil(), runs: HashMap::new(), until: at(cursor) },
         is_gap: false,
     };
     Act::Lane { epoch, cluster, start }
