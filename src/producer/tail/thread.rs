@@ -138,7 +138,7 @@ impl Tailing {
                     Act::Unfinished(run) => news.push(Told::Unfinished(run)),
                     Act::HistoryRead(of) => news.push(Told::HistoryRead(of)),
                     Act::ReadToEnd { term, over } => news.push(Told::ReadToEnd { term, over }),
-                    Act::Lost(cluster, _) => self.around.measures.lost(&cluster),
+                    Act::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
                     Act::Failed(reason) => {
                         self.around.measures.failed(reason);
                         pause = PAUSE_AFTER_FAILURE;

@@ -304,3 +304,22 @@ fn ticks_that_are_held_back_of_a_job_that_is_removed_are_missed() {
     assert!(matches!(&batch.events[..], [Event::Missed { .. }, Event::Revision { .. }]), "{batch:?}");
     assert_eq!(cursor(&mut timing, 1), at(1));
 }
+
+#[test]
+fn what_is_to_be_caught_up_is_shown_until_the_term_ends() {
+    let catch_up = job::CatchUp { policy: job::CatchUpPolicy::All, ..job::CatchUp::default() };
+    let one = Arc::new(Job { catch_up, ..Job::clone(&job("one", "c", job::Overlap::Allow)) });
+    let mut timing = timing(&["c"], &[&one]);
+    let start = Start { cursor: at(-5_000), reboot: None, published: nothing(at(-5_000)), is_gap: false };
+    timing.start(1, 0, start, at(0));
+    work(&mut timing, 0); // the job file is on record
+    let shown = |timing: &Timing| timing.clusters[0].measures.catch_up.get();
+    let before = shown(&timing);
+    assert!(before > 4_000, "{before}");
+    work(&mut timing, 0); // the present goes first
+    assert_eq!(shown(&timing), before);
+    work(&mut timing, 0);
+    assert!(shown(&timing) < before);
+    timing.end();
+    assert_eq!(shown(&timing), 0);
+}

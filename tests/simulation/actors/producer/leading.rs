@@ -89,7 +89,8 @@ impl Producer {
     }
 
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
-        let leads = self.mandate.holds(self.timing.epoch(), now.mono);
+        let term = self.timing.epoch();
+        let leads = self.mandate.holds(term, now.mono).then_some(term);
         let at = clock::Now { wall: now.wall, mono: now.mono };
         let mut pause = if self.tail.is_behind() {
             Duration::from_millis(5)
@@ -107,7 +108,7 @@ impl Producer {
                 _ => {}
             }
         }
-        if leads {
+        if leads.is_some() {
             self.reads = self.tail.must_be_read_from();
         }
         pause
