@@ -30,7 +30,9 @@ fn listed(program: &str) -> BTreeMap<String, Metric> {
     let mut section = "";
     for line in text.lines() {
         section = line.strip_prefix("## ").unwrap_or(section);
-        let Some(row) = line.strip_prefix("| `").filter(|_| section == "Both" || section == program) else { continue };
+        let Some(row) = line.strip_prefix("| `").filter(|_| section == "Both" || section == program) else {
+            continue;
+        };
         let cells: Vec<&str> = row.split(" | ").collect();
         let [name, kind, labels, _alert, what] = cells[..] else { panic!("five cells: {line}") };
         assert!(what.len() > 2, "{line}");
@@ -55,11 +57,14 @@ fn shown(page: &str) -> BTreeMap<String, Metric> {
         let series = line.rsplit_once(' ').unwrap().0;
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         let labels = labels.trim_end_matches('}').split("\",").filter(|label| !label.is_empty());
-        let labels: BTreeSet<String> =
-            labels.map(|label| label.split('=').next().unwrap().to_owned()).filter(|label| label != "le").collect();
+        let labels: BTreeSet<String> = labels
+            .map(|label| label.split('=').next().unwrap().to_owned())
+            .filter(|label| label != "le")
+            .collect();
         let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
         let family = family.filter(|family| shown.get(*family).is_some_and(|(kind, _)| kind == "histogram"));
-        let metric = shown.get_mut(family.unwrap_or(name)).unwrap_or_else(|| panic!("without a type: {line}"));
+        let metric =
+            shown.get_mut(family.unwrap_or(name)).unwrap_or_else(|| panic!("without a type: {line}"));
         metric.1 = labels;
     }
     shown.retain(|name, _| !name.starts_with("process_"));
@@ -82,10 +87,17 @@ fn scrape(program: &Program, kind: &str) -> BTreeSet<String> {
 
 /// Has `promtool` read the page: it must have nothing to say.
 fn lint(page: &str) {
-    let promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut promtool = match promtool {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return eprintln!("skipped: promtool is not here (Debian has it in the package prometheus), so no page is linted");
+            return eprintln!(
+                "skipped: promtool is not here (Debian has it in the package prometheus), so no page is linted"
+            );
         }
         promtool => promtool.unwrap(),
     };
@@ -129,7 +141,7 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     let jobs = world.jobs(
         "* * * * * *    {a}  [name=every]  {note}\n\
          */2 * * * * *  {a}  [name=bad retries=1 backoff=2s]  false\n\
-         * * * * * *    {a}  [name=slow overlap=skip]  sleep 3\n\
+         * * * * * *    {a}  [name=slow overlap=skip]  {note}; sleep 5\n\
          @every 36500d  {b}  [name=once]  {note}\n\
          @reboot        {b}  [name=long]  {note}; sleep 600\n",
     );
@@ -155,12 +167,17 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     wait_until("its letter lies there", PATIENCE, || {
         (producer.metric("cron_dead_letters_stored", &[&letters]) == 1.0).then_some(())
     });
+    // One that is under way will have something to report.
+    let slow = || world.ledger().iter().filter(|entry| entry.job == "slow").count();
+    let before = slow();
+    wait_until("a slow job begins", PATIENCE, || (slow() > before).then_some(()));
     own.freeze();
     for program in [&producer, first, again] {
         assert_eq!(program.get("/metrics").map(|(code, _)| code), Some(200));
         assert_eq!(program.garbage(), Some(400));
     }
-    await_shown(&[&producer], "Producer", &NOT_HERE);
+    // Nobody leads by now, and only a leader shows how many letters there are.
+    await_shown(&[&producer], "Producer", &[&NOT_HERE[..], &["cron_dead_letters_stored"]].concat());
     await_shown(&[first, again], "Consumer", &NOT_HERE);
     own.kill();
     for _ in 0..20 {
