@@ -33,8 +33,9 @@ stage() {
 tools() {
     need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
     [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
-    # For wall clocks that jump; without it those tests are skipped, and say so.
-    want libfaketime
+    # For wall clocks that jump, and for what Prometheus thinks of the pages; without them those tests are skipped, and
+    # say so.
+    want libfaketime promtool
 }
 
 # It ends with this script, and its files with it.

@@ -141,7 +141,7 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     let jobs = world.jobs(
         "* * * * * *    {a}  [name=every]  {note}\n\
          */2 * * * * *  {a}  [name=bad retries=1 backoff=2s]  false\n\
-         * * * * * *    {a}  [name=slow overlap=skip]  sleep 3\n\
+         * * * * * *    {a}  [name=slow overlap=skip]  {note}; sleep 5\n\
          @every 36500d  {b}  [name=once]  {note}\n\
          @reboot        {b}  [name=long]  {note}; sleep 600\n",
     );
@@ -167,12 +167,17 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     wait_until("its letter lies there", PATIENCE, || {
         (producer.metric("cron_dead_letters_stored", &[&letters]) == 1.0).then_some(())
     });
+    // One that is under way will have something to report.
+    let slow = || world.ledger().iter().filter(|entry| entry.job == "slow").count();
+    let before = slow();
+    wait_until("a slow job begins", PATIENCE, || (slow() > before).then_some(()));
     own.freeze();
     for program in [&producer, first, again] {
         assert_eq!(program.get("/metrics").map(|(code, _)| code), Some(200));
         assert_eq!(program.garbage(), Some(400));
     }
-    await_shown(&[&producer], "Producer", &NOT_HERE);
+    // Nobody leads by now, and only a leader shows how many letters there are.
+    await_shown(&[&producer], "Producer", &[&NOT_HERE[..], &["cron_dead_letters_stored"]].concat());
     await_shown(&[first, again], "Consumer", &NOT_HERE);
     own.kill();
     for _ in 0..20 {
