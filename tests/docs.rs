@@ -96,7 +96,10 @@ fn what_is_wrong_with_a_command_is_seen() {
     assert!(wrong("cronctl dead list --run ID"));
     assert!(wrong("scripts/walk.sh") && wrong("scripts/run.sh --walk") && wrong("make tea"));
     assert!(wrong("cargo test --test nothing") && wrong("docker compose exec nobody true"));
-    assert!(wrong("docker compose exec producer cronctl rums") && wrong("docker compose exec --index 2 nobody true"));
+    assert!(
+        wrong("docker compose exec producer cronctl rums")
+            && wrong("docker compose exec --index 2 nobody true")
+    );
     let topics = "/opt/kafka/bin/kafka-topics.sh --bootstrap-server kafka:19092 --describe";
     assert!(wrong(&format!("docker compose exec kafka {topics}")));
     assert!(wrong(&format!("docker compose exec kafka env KAFKA_OPTS= {topics} --zookeeper zoo:2181")));

@@ -119,7 +119,9 @@ pub fn judge(line: &str) -> Option<Result<(), String>> {
 fn docker(words: &[&str]) -> Option<Result<(), String>> {
     let after = |word: &str| words.iter().position(|w| *w == word).map(|at| &words[at + 1..]);
     let (service, command) = match after("exec") {
-        Some(["--index", _, service, command @ ..] | [service, command @ ..]) => (*service, command.join(" ")),
+        Some(["--index", _, service, command @ ..] | [service, command @ ..]) => {
+            (*service, command.join(" "))
+        }
         _ => (after("--scale")?.first()?.split('=').next()?, String::new()),
     };
     if !read("docker-compose.yml").contains(&format!("\n  {service}:\n")) {
@@ -152,7 +154,8 @@ fn kafka_help(words: &[&str]) -> String {
         let run = |arguments: &[&str]| {
             let mut java = Command::new("java");
             java.args(["-XX:TieredStopAtLevel=1", "-cp", &format!("{}/*", libs.trim())]);
-            let output = java.arg(format!("org.apache.kafka.tools.{class}")).args(arguments).output().unwrap();
+            let output =
+                java.arg(format!("org.apache.kafka.tools.{class}")).args(arguments).output().unwrap();
             String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
         };
         // The only one with commands of its own, and flags of theirs.
