@@ -38,6 +38,7 @@ packages_of() {
         mvn) echo maven ;;
         promtool) echo prometheus ;;
         setsid | flock | setpriv) echo util-linux ;;
+        promtool) echo prometheus ;;
         *) echo "$1" ;;
     esac
 }
