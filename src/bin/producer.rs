@@ -16,6 +16,7 @@ use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::common::{identity, logging, signals};
+use kafka_cron::producer::depth::{self, Depth, DepthMeasures};
 use kafka_cron::producer::in_force::JobsInForce;
 use kafka_cron::producer::jobfile::{self, JobFile};
 use kafka_cron::producer::leadership::{self, Lead, Mandate};
@@ -27,7 +28,7 @@ use kafka_cron::producer::tail::measures::TailMeasures;
 use kafka_cron::producer::tail::thread::RunsTail;
 use kafka_cron::producer::timer::{self, Timer};
 use kafka_cron::producer::timing::Timing;
-use kafka_cron::producer::watch::{self, FileMeasures, Watch};
+use kafka_cron::producer::watch::{self, DueMeasures, FileMeasures, Watch};
 
 /// Reads a job file and, each time a job is due, writes a message to the Kafka topic of the job's cluster.
 ///
@@ -146,6 +147,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         clock: Arc::clone(&clock),
         health: health.clone(),
         measures: FileMeasures::new(&metrics),
+        due: DueMeasures::new(&metrics),
         beat: beats.thread("jobs-watch"),
     };
     let (watching, files) =
@@ -156,6 +158,14 @@ fn run(args: &Args) -> Result<(), Fault> {
         let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
         move || mandate.is_held(clock.monotonic())
     };
+    let around = depth::Around {
+        client: client("depth"),
+        clock: Arc::clone(&clock),
+        leads: Box::new(leads.clone()),
+        measures: DepthMeasures::new(&metrics),
+        beat: beats.thread("depth"),
+    };
+    let _depth = Depth::start(clusters.to_vec(), around).map_err(thread("the thread that counts letters"))?;
     let around = tail::thread::Around {
         client: client("tail"),
         clock: Arc::clone(&clock),

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::dispatcher::{Act, Claimed, Counts, Dispatcher, Now, Options};
+use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Failure, Now, Options};
 use super::fetcher::{Chunk, Track, What};
+use super::fills::Fills;
 use super::measures::Measures;
 use super::pace::Pace;
 use super::poll::{Plan, Poll};
@@ -79,6 +80,7 @@ impl Dispatch {
             let topic = options.topic.clone();
             let dispatcher = Dispatcher::new(options);
             let tracks = Vec::new();
+            let fills = Fills::new(&observe.measures, &lines);
             // Half of the workers are at work while the others are claimed for.
             let pace = Pace::new(lines.jobs.capacity().unwrap_or(0) / 2);
             let mut dispatching = Dispatching {
@@ -87,6 +89,7 @@ impl Dispatch {
                 clock,
                 lines,
                 observe,
+                fills,
                 topic,
                 generation: -1,
                 ends: BTreeMap::new(),
@@ -114,6 +117,7 @@ struct Dispatching {
     clock: Arc<dyn Clock>,
     lines: Lines,
     observe: Observe,
+    fills: Fills,
     topic: String,
     generation: i32,
     /// Where the logs of our partitions end, as far as we have been told.
@@ -215,8 +219,13 @@ impl Dispatching {
                     self.lines.membership.join_as_new();
                 }
                 Act::Read(offsets) => self.read_from(&offsets),
-                Act::Failed(reason) => {
-                    self.observe.measures.failed(&self.observe.measures.claim_failures, reason);
+                Act::Failed(Failure { call, reason }) => {
+                    let measures = &self.observe.measures;
+                    let failures = match call {
+                        Call::Claim => &measures.claim_failures,
+                        Call::Commit => &measures.commit_failures,
+                    };
+                    measures.failed(failures, reason);
                     failed = true;
                 }
                 Act::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
@@ -267,6 +276,7 @@ impl Dispatching {
     }
 
     fn measure(&mut self) {
+        self.fills.look(&self.lines);
         let Observe { measures, .. } = &self.observe;
         let now = self.dispatcher.counts();
         measures.duplicates.inc_by(now.copies - self.counted.copies);

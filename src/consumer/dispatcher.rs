@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use self::words::{Act, Claimed, Counts, Now, Options};
+pub use self::words::{Act, Call, Claimed, Counts, Failure, Now, Options};
 
 use self::claiming::Granted;
 use self::unread::Unread;
@@ -143,14 +143,14 @@ impl Dispatcher {
         } else if !self.waits_for_new_id {
             if let Err(error) = self.load(client, now, &mut acts) {
                 log::debug!("dispatch: where partitions go on: {error}; trying again");
-                acts.push(Act::Failed(error.word()));
+                acts.push(Act::Failed(Failure::to_claim(&error)));
             }
             self.write_letters(client, now, &mut acts);
             match self.claim(client, now, free) {
                 Ok(()) => self.send_pending(client, now, &mut acts),
                 Err(error) => {
                     log::debug!("dispatch: writing claims: {error}; trying again");
-                    acts.push(Act::Failed(error.word()));
+                    acts.push(Act::Failed(Failure::to_claim(&error)));
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Dispatcher {
             if let Some(event) = event
                 && let Err(error) = self.write_event(client, &event, now)
             {
-                acts.push(Act::Failed(error.word()));
+                acts.push(Act::Failed(Failure::to_claim(&error)));
                 self.to_load.push(partition);
                 self.load_again = Some(now.mono + LOAD_AGAIN);
                 continue;

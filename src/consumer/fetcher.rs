@@ -73,7 +73,7 @@ pub struct Options {
     pub tracks: Vec<Arc<Track>>,
     /// The cluster whose attempts may be run.
     pub cluster: ClusterName,
-    /// Where failures are counted.
+    /// Where fetches and failures are counted.
     pub measures: Measures,
 }
 
@@ -146,6 +146,7 @@ fn turn(
         options.measures.failed(&options.measures.fetch_failures, error.word());
         log::warn!("reading from broker {}: {error}", options.leader);
     })?;
+    options.measures.fetches.inc();
     for (track, answer) in open.into_iter().zip(answers) {
         let what = match answer {
             Ok(fetched) => records(track, fetched, &options.cluster),

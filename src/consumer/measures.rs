@@ -1,12 +1,12 @@
 //! What a consumer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
 use chrono::{DateTime, Utc};
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::dispatcher::Claimed;
 use super::reports::Report;
-use crate::common::metrics::{DURATION_SECONDS, JobLabels, LATENESS_SECONDS, Metrics};
-use crate::common::words::Then;
+use crate::common::metrics::{DURATION_SECONDS, Fill, JobLabels, LATENESS_SECONDS, Metrics};
+use crate::common::words::{Outcome, Then};
 
 /// The metrics of one consumer, all of one topic.
 #[derive(Debug, Clone)]
@@ -27,21 +27,29 @@ pub struct Measures {
     pub held: IntGauge,
     /// Messages that nobody has claimed, by partition; only those of our partitions.
     pub lag: IntGaugeVec,
+    /// Fetch requests that were answered.
+    pub fetches: IntCounter,
     /// Failures to fetch, by reason.
     pub fetch_failures: IntCounterVec,
-    /// Failures to claim, by reason.
+    /// Failures to write claims, and to look up what is needed for that, by reason.
     pub claim_failures: IntCounterVec,
+    /// Commits of claims that decided nothing, by reason.
+    pub commit_failures: IntCounterVec,
     /// Failures to write results, by reason.
     pub report_failures: IntCounterVec,
     /// Letters written, by reason.
     pub dead_letters: IntCounterVec,
     attempts_started: IntCounter,
     attempts: IntCounterVec,
+    runs: IntCounterVec,
+    last_success: GaugeVec,
+    queue_age: Histogram,
     durations: HistogramVec,
     retries: IntCounter,
     lateness: Histogram,
     stages: HistogramVec,
     jobs: JobLabels,
+    metrics: Metrics,
     topic: String,
 }
 
@@ -51,6 +59,9 @@ impl Measures {
         let counter = |name, help| metrics.counters(name, help, &["topic"]).with_label_values(&[topic]);
         let gauge = |name, help| metrics.gauges(name, help, &["topic"]).with_label_values(&[topic]);
         let failures = |name, help| metrics.counters(name, help, &["topic", "reason"]);
+        let late = |name, help| {
+            metrics.histograms(name, help, &["topic"], LATENESS_SECONDS).with_label_values(&[topic])
+        };
         Self {
             workers_busy: gauge("cron_workers_busy", "Workers that have an attempt under way."),
             workers: gauge("cron_workers", "Workers in all."),
@@ -67,8 +78,16 @@ impl Measures {
                 "Messages that nobody has claimed yet, held ones included, of the partitions that are ours.",
                 &["topic", "partition"],
             ),
+            fetches: counter("cron_fetches_total", "Fetch requests that were answered."),
             fetch_failures: failures("cron_fetch_failures_total", "Fetches that failed."),
-            claim_failures: failures("cron_claim_failures_total", "Claims without an answer that decides them."),
+            claim_failures: failures(
+                "cron_claim_failures_total",
+                "Claims that could not be written, or not looked up what is needed for that.",
+            ),
+            commit_failures: failures(
+                "cron_commit_failures_total",
+                "Commits of claims without an answer that decides them.",
+            ),
             report_failures: failures("cron_report_failures_total", "Writes of results that failed."),
             dead_letters: failures("cron_dead_letters_total", "Letters written to the dead-letter topic."),
             attempts_started: counter("cron_attempts_started_total", "Attempts handed to a worker."),
@@ -77,6 +96,20 @@ impl Measures {
                 "Attempts that have ended.",
                 &["topic", "job", "outcome"],
             ),
+            runs: metrics.counters(
+                "cron_runs_total",
+                "Runs that have ended here.",
+                &["topic", "job", "outcome"],
+            ),
+            last_success: metrics.levels(
+                "cron_job_last_success_seconds",
+                "When an attempt of the job last succeeded here, in seconds since the epoch.",
+                &["topic", "job"],
+            ),
+            queue_age: late(
+                "cron_queue_age_seconds",
+                "How long attempts that were due and published waited until a worker took them.",
+            ),
             durations: metrics.histograms(
                 "cron_attempt_duration_seconds",
                 "How long attempts took.",
@@ -84,14 +117,10 @@ impl Measures {
                 DURATION_SECONDS,
             ),
             retries: counter("cron_retries_total", "Attempts that were passed on to the retry topic."),
-            lateness: metrics
-                .histograms(
-                    "cron_lateness_seconds",
-                    "From the instant that an attempt was due to the start of its process.",
-                    &["topic"],
-                    LATENESS_SECONDS,
-                )
-                .with_label_values(&[topic]),
+            lateness: late(
+                "cron_lateness_seconds",
+                "From the instant that an attempt was due to the start of its process.",
+            ),
             stages: metrics.histograms(
                 "cron_lateness_stage_seconds",
                 "The parts of the lateness: scheduled to published, due and published to claimed, claimed to started.",
@@ -99,21 +128,29 @@ impl Measures {
                 LATENESS_SECONDS,
             ),
             jobs: JobLabels::new(),
+            metrics: metrics.clone(),
             topic: topic.to_owned(),
         }
     }
 
+    /// How full the channel of that name is.
+    pub fn channel(&self, name: &str, capacity: usize) -> Fill {
+        self.metrics.channel(name, capacity)
+    }
+
+    /// A worker has taken an attempt.
+    pub fn taken(&self, claimed: &Claimed, now: DateTime<Utc>) {
+        self.queue_age.observe(seconds(available(claimed), now));
+    }
+
     /// An attempt's process was started (or could not be).
     pub fn started(&self, claimed: &Claimed, started_at: DateTime<Utc>) {
-        let attempt = &claimed.attempt;
-        let due = attempt.not_before.unwrap_or(attempt.run.scheduled_at);
-        let published = DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or(due);
         self.attempts_started.inc();
-        self.lateness.observe(seconds(due, started_at));
+        self.lateness.observe(seconds(due(claimed), started_at));
         let stage = |name, from, to| {
             self.stages.with_label_values(&[self.topic.as_str(), name]).observe(seconds(from, to));
         };
-        stage("claimed", published.max(due), claimed.claimed_at);
+        stage("claimed", available(claimed), claimed.claimed_at);
         stage("started", claimed.claimed_at, started_at);
     }
 
@@ -123,14 +160,26 @@ impl Measures {
         self.attempts.with_label_values(&[self.topic.as_str(), self.jobs.of(job), outcome]).inc();
         let took = seconds(report.started_at, report.ended_at);
         self.durations.with_label_values(&[self.topic.as_str(), outcome]).observe(took);
+        if report.outcome == Outcome::Succeeded {
+            let of = [self.topic.as_str(), self.jobs.of(job)];
+            #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
+            self.last_success.with_label_values(&of).set(report.ended_at.timestamp_millis() as f64 / 1e3);
+        }
     }
 
-    /// What follows from an attempt's end is confirmed.
-    pub fn passed_on(&self, then: Then) {
-        match then {
-            Then::Done => {}
+    /// What follows from an attempt's end is confirmed; where nothing does, its run has ended with it.
+    pub fn passed_on(&self, report: &Report) {
+        let ended = |how: &str| {
+            let job = self.jobs.of(&report.claimed.attempt.run.job);
+            self.runs.with_label_values(&[self.topic.as_str(), job, how]).inc();
+        };
+        match report.then() {
+            Then::Done => ended(report.outcome.word()),
             Then::Retried => self.retries.inc(),
-            Then::Dead => self.dead_letter("attempts_exhausted"),
+            Then::Dead => {
+                self.dead_letter("attempts_exhausted");
+                ended("given_up");
+            }
         }
     }
 
@@ -143,6 +192,17 @@ impl Measures {
     pub fn failed(&self, what: &IntCounterVec, reason: &str) {
         what.with_label_values(&[self.topic.as_str(), reason]).inc();
     }
+}
+
+/// When an attempt was due.
+fn due(claimed: &Claimed) -> DateTime<Utc> {
+    claimed.attempt.not_before.unwrap_or(claimed.attempt.run.scheduled_at)
+}
+
+/// When an attempt was due and its message there for everybody to take.
+fn available(claimed: &Claimed) -> DateTime<Utc> {
+    let due = due(claimed);
+    DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or(due).max(due)
 }
 
 /// Seconds from one instant to another by clocks of two hosts; never negative.

@@ -17,6 +17,7 @@ pub mod dispatch;
 pub mod dispatcher;
 pub mod duplicates;
 pub mod fetcher;
+mod fills;
 pub mod letters;
 pub mod loading;
 pub mod measures;

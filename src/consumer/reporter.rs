@@ -10,12 +10,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::dispatcher::Now;
+use super::fills::RESULTS;
 use super::measures::Measures;
 use super::pace::Pace;
 use super::reporting::{Act, Reporting};
 use crate::common::broker::Client;
 use crate::common::clock::Clock;
-use crate::common::metrics::Beat;
+use crate::common::metrics::{Beat, Fill};
 use crate::common::thread::{Joined, spawn};
 
 pub use super::reporting::{Options, Tell, started};
@@ -41,13 +42,15 @@ impl Reporter {
         beat: Beat,
     ) -> io::Result<(Self, Sender<Tell>)> {
         // A start and an end for each worker.
-        let (tell, told) = bounded(options.workers * 2 + 2);
+        let room = options.workers * 2 + 2;
+        let (tell, told) = bounded(room);
+        let waiting = measures.channel(RESULTS, room);
         let (give_up, given_up) = bounded(0);
         let pace = Pace::new(options.workers / 2);
         let thread = spawn("reporter", move || {
             let reporting = Reporting::new(options, clock.monotonic());
             let rest = Duration::ZERO;
-            let writing = Writing { reporting, client, clock, given_up, measures, pace, rest };
+            let writing = Writing { reporting, client, clock, given_up, measures, waiting, pace, rest };
             writing.run(&told, &beat);
         })?;
         Ok((Self { _give_up: give_up, thread }, tell))
@@ -69,6 +72,7 @@ struct Writing {
     clock: Arc<dyn Clock>,
     given_up: Receiver<()>,
     measures: Measures,
+    waiting: Fill,
     pace: Pace,
     /// How long to wait after a failure; none while all is well.
     rest: Duration,
@@ -84,6 +88,7 @@ impl Writing {
 
     /// Waits for what there is to do. `false` when that is nothing any more, or there is no waiting any longer.
     fn listen(&mut self, told: &Receiver<Tell>) -> bool {
+        self.waiting.is(told.len());
         if self.reporting.is_busy() {
             return self.rest.is_zero() || self.rest_a_while();
         }
@@ -139,7 +144,7 @@ impl Writing {
         for act in acts {
             match act {
                 Act::PassedOn(report) => {
-                    self.measures.passed_on(report.then());
+                    self.measures.passed_on(&report);
                     log::info!("{}", report.line());
                 }
                 Act::Failed(reason) => {

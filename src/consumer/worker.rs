@@ -112,6 +112,7 @@ impl Worker {
             let _nobody_listens = self.lines.idle.send(());
             let Ok(claimed) = self.lines.jobs.recv() else { return };
             self.measures.workers_busy.inc();
+            self.measures.taken(&claimed, self.clock.now());
             self.report(*claimed);
             self.measures.workers_busy.dec();
         }

@@ -9,6 +9,7 @@
 //! The cursor follows from that and is kept nowhere: it lies just before the oldest tick that is not on record, be
 //! that one still in a stretch or in a portion under way.
 
+mod ahead;
 #[cfg(test)]
 mod model;
 mod past;
@@ -33,6 +34,9 @@ use crate::common::words::ClusterName;
 /// The present that is later than this has become past. Longer than a failover and a rolling restart of Kafka take, so
 /// that neither makes the ticks of a job with `catchup=none` missed that were merely published late.
 pub const LATE: TimeDelta = TimeDelta::seconds(60);
+
+/// How many instants of groups are counted ahead in one go: a few milliseconds' worth, for the present waits meanwhile.
+const COUNT_AHEAD: usize = 5_000;
 
 /// What one cluster is owed.
 #[derive(Debug)]
@@ -77,6 +81,12 @@ impl Lane {
         }
         self.under_way.add(portion.as_ref()?);
         portion
+    }
+
+    /// How many ticks of the past are still to be handed out to be published, as far as they have been counted: each call
+    /// counts on for a moment.
+    pub fn to_catch_up(&mut self, now: DateTime<Utc>) -> u64 {
+        self.pasts.iter_mut().map(|past| past.to_publish(now, COUNT_AHEAD)).sum()
     }
 
     /// The oldest portion of that kind that was handed out has its fate on record.

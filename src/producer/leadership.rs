@@ -27,7 +27,7 @@ use self::cursor::Judged;
 pub use self::mandate::Mandate;
 pub use self::skew::Skew;
 pub use self::thread::{Lead, Lines};
-pub use self::words::{Act, Keep, Now, Options, REST, Start};
+pub use self::words::{Act, Call, Failure, Keep, Now, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
 use crate::common::membership::Change;
 use crate::common::topics;
@@ -162,13 +162,13 @@ impl Leadership {
             Stage::TakingOver => self.take_over(client, now, &mut acts),
             Stage::Leading => self.lead(client, now, &mut acts),
         };
-        let wait = done.unwrap_or_else(|error| {
-            if is_over(&error) {
-                log::warn!("we lead no more: {error}");
+        let wait = done.unwrap_or_else(|failure| {
+            if is_over(&failure.error) {
+                log::warn!("we lead no more: {}", failure.error);
                 self.end();
                 acts.push(Act::End);
             } else {
-                acts.push(Act::Failed(error));
+                acts.push(Act::Failed(failure));
             }
             AFTER_FAILURE
         });
@@ -180,7 +180,7 @@ impl Leadership {
         client: &mut dyn Client,
         now: Now,
         acts: &mut Vec<Act>,
-    ) -> Result<Duration, BrokerError> {
+    ) -> Result<Duration, Failure> {
         if self.is_to_be_compared(now) {
             match self.clock_is_off(client, now, acts) {
                 Ok(true) => {
@@ -191,14 +191,14 @@ impl Leadership {
                 Ok(false) => {}
                 // Cursors are kept all the same: they were told by a clock that was right.
                 Err(error) => {
-                    acts.push(Act::Failed(error));
+                    acts.push(Act::Failed(error.into()));
                     self.compare_at = Some(now.mono + COMMIT_EVERY);
                 }
             }
         }
         self.take_absent(client, now, acts)?;
         let read = self.read(client, acts);
-        Ok(self.commit(client, now, acts)?.min(read))
+        Ok(self.commit(client, now, acts).map_err(Failure::to_commit)?.min(read))
     }
 
     /// Where a cluster's cursor is kept.
@@ -216,11 +216,11 @@ impl Leadership {
         client: &mut dyn Client,
         now: Now,
         acts: &mut Vec<Act>,
-    ) -> Result<Duration, BrokerError> {
-        match self.look_again {
-            Some(at) if now.mono >= at => self.clock_is_off(client, now, acts).map(|_| COMMIT_EVERY),
-            _ => Ok(COMMIT_EVERY),
+    ) -> Result<Duration, Failure> {
+        if self.look_again.is_some_and(|at| now.mono >= at) {
+            self.clock_is_off(client, now, acts)?;
         }
+        Ok(COMMIT_EVERY)
     }
 
     /// Whether our clock is to be compared with the broker's: it was not for a while, or it has jumped.

@@ -5,7 +5,7 @@ use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
-use crate::common::metrics::{LATENESS_SECONDS, Metrics};
+use crate::common::metrics::{Fill, LATENESS_SECONDS, Metrics};
 use crate::common::words::ClusterName;
 
 /// The metrics of one producer.
@@ -17,6 +17,7 @@ pub struct Measures {
     skipped: IntCounterVec,
     jobs: IntGaugeVec,
     under_way: IntGaugeVec,
+    catch_up: IntGaugeVec,
     stages: HistogramVec,
 }
 
@@ -50,6 +51,11 @@ impl Measures {
                 "Ticks that are due and not yet confirmed, as far as they have been taken from the timetable.",
                 &["cluster"],
             ),
+            catch_up: metrics.gauges(
+                "cron_catch_up_ticks",
+                "Ticks of the past that are still to be taken and published, as far as they have been counted; 0 at a standby.",
+                &["cluster"],
+            ),
             stages: metrics.histograms(
                 "cron_lateness_stage_seconds",
                 "The parts of the lateness: scheduled to published.",
@@ -66,6 +72,7 @@ impl Measures {
             published: self.published.with_label_values(&[cluster]),
             jobs: self.jobs.with_label_values(&[cluster]),
             under_way: self.under_way.with_label_values(&[cluster]),
+            catch_up: self.catch_up.with_label_values(&[cluster]),
             lateness: self.stages.with_label_values(&[cluster, "published"]),
             failures: self.failures.clone(),
             missed: self.missed.clone(),
@@ -80,9 +87,13 @@ impl Measures {
 pub struct TimerMeasures {
     /// 1 while we lead.
     pub leader: IntGauge,
+    /// Terms of ours that have begun.
+    pub leads: IntCounter,
+    commit_failures: IntCounterVec,
     skew: Gauge,
     cursors: GaugeVec,
     clusters: Vec<ClusterName>,
+    metrics: Metrics,
 }
 
 impl TimerMeasures {
@@ -90,6 +101,12 @@ impl TimerMeasures {
     pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
         Self {
             leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
+            leads: metrics.counter("cron_leads_total", "Terms in which this producer has led."),
+            commit_failures: metrics.counters(
+                "cron_cursor_commit_failures_total",
+                "Commits of cursors that failed and are made again.",
+                &["reason"],
+            ),
             skew: metrics.level(
                 "cron_clock_skew_seconds",
                 "How far our clock was ahead of the broker's when they were last compared: before a term, and in it.",
@@ -100,7 +117,23 @@ impl TimerMeasures {
                 &["cluster"],
             ),
             clusters: clusters.to_vec(),
+            metrics: metrics.clone(),
         }
+    }
+
+    /// Cursors could not be committed.
+    pub fn not_kept(&self, reason: &str) {
+        self.commit_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// How full the channel of that name is.
+    pub fn channel(&self, name: &str, capacity: usize) -> Fill {
+        self.metrics.channel(name, capacity)
+    }
+
+    /// The clusters, in the timer's order.
+    pub fn clusters(&self) -> &[ClusterName] {
+        &self.clusters
     }
 
     /// Our clock was compared with the broker's.
@@ -126,6 +159,8 @@ pub struct ClusterMeasures {
     pub jobs: IntGauge,
     /// Ticks that were taken from the timetable and are not yet confirmed.
     pub under_way: IntGauge,
+    /// Ticks of the past that are still to be taken.
+    pub catch_up: IntGauge,
     published: IntCounter,
     lateness: Histogram,
     failures: IntCounterVec,

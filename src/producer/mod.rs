@@ -10,8 +10,13 @@
 //!    [`timetable`]; [`catchup`] judges what is late, [`overlap`] what is not to run beside another run.
 //! 4. **Written**: *[`publisher`]*, one a cluster; [`setup`] makes the topics.
 //! 5. **What became of it**: *[`tail`]* follows `cron-runs`: lost attempts, unfinished runs.
+//!
+//! And for whoever looks from outside: [`due`] counts what should come of it all, *[`depth`]* what lies in the
+//! dead-letter topics.
 
 pub mod catchup;
+pub mod depth;
+pub mod due;
 pub mod in_force;
 pub mod job;
 pub mod jobfile;

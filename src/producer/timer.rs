@@ -3,6 +3,8 @@
 //! In the cycle timer → publisher → timer it is the one that never waits on a send: it takes from a lane only while
 //! that cluster has fewer batches under way than its channel has places. What is due and not taken costs nothing.
 
+mod fills;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -11,9 +13,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
+use self::fills::Fills;
 use super::in_force::JobsInForce;
 use super::jobfile::JobFile;
-use super::leadership::{Act, Keep, Mandate, Now, Skew};
+use super::leadership::{Act, Call, Keep, Mandate, Now, Skew};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::{Ask, Told};
@@ -85,6 +88,7 @@ impl Timer {
         let thread = spawn("timer", move || {
             let mut running = Running {
                 timing,
+                fills: Fills::new(&around.measures, &lines),
                 lines,
                 around,
                 keep: None,
@@ -107,6 +111,7 @@ impl Timer {
 
 struct Running {
     timing: Timing,
+    fills: Fills,
     lines: Lines,
     around: Around,
     keep: Option<Keep>,
@@ -131,6 +136,7 @@ impl Running {
             if !self.hand_over() || !self.offer_cursors() {
                 return;
             }
+            self.fills.look(&self.lines);
             let wait = self.wait();
             select! {
                 recv(stopped) -> _ => return self.finish(),
@@ -196,6 +202,7 @@ impl Running {
         match act {
             Act::Begin { epoch } => {
                 log::info!("leading, term {epoch}");
+                self.around.measures.leads.inc();
                 self.timing.begin(*epoch);
                 self.around.mandate.grant(*epoch);
                 self.around.health.set(CLOCK, Fact::Ready);
@@ -230,6 +237,9 @@ impl Running {
                 self.around.health.set(CLOCK, Fact::NotReady(why));
             }
             Act::Kept(cursors) => self.around.measures.kept(cursors),
+            Act::Failed(failure) if failure.call == Call::Commit => {
+                self.around.measures.not_kept(failure.error.word());
+            }
             Act::Failed(_) => {}
         }
         self.around.measures.leader.set(i64::from(self.timing.epoch() != 0));

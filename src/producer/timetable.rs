@@ -37,8 +37,8 @@ pub(super) struct Due<'a> {
     pub jobs: &'a [Arc<Job>],
 }
 
-/// The ticks of a set of jobs, in order.
-#[derive(Debug)]
+/// The ticks of a set of jobs, in order. A copy shares the jobs.
+#[derive(Debug, Clone)]
 pub struct Timetable {
     groups: Arc<[Group]>,
     /// Numbers of groups by the instant, in whole seconds, of their oldest tick not yet taken. No bucket is empty.

@@ -97,6 +97,7 @@ impl Timing {
         for cluster in &mut self.clusters {
             cluster.turn = None;
             cluster.measures.under_way.set(0);
+            cluster.measures.catch_up.set(0);
         }
     }
 
@@ -194,6 +195,15 @@ impl Timing {
 
     /// The next batch that is due and has room, with its cluster's number.
     pub fn next_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
+        let batch = self.first_batch(now);
+        for Cluster { measures, turn, .. } in &mut self.clusters {
+            let left = turn.as_mut().map_or(0, |turn| turn.lane.to_catch_up(now));
+            measures.catch_up.set(i64::try_from(left).unwrap_or(i64::MAX));
+        }
+        batch
+    }
+
+    fn first_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
         for number in 0..self.clusters.len() {
             while let Some(batch) = self.batch_of(number, now) {
                 if let Some(batch) = batch {

@@ -1,5 +1,6 @@
 //! The thread `jobs-watch`: looks at the job file twice a second, and offers each good new one to whoever owns the
-//! timetables. Files are parsed here, so that a file of a million jobs delays no tick.
+//! timetables. Files are parsed here, so that a file of a million jobs delays no tick; and here is counted how many of
+//! their ticks have come due ([`DueTicks`]), leading or not, by the newest good file.
 //!
 //! A look costs a few system calls while nothing changes. When the content is read says [`rhythm`]; what it is worth
 //! says [`looking`], by the content alone, so that a file that was touched changes nothing; a file with a problem
@@ -16,16 +17,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use prometheus::IntCounterVec;
 
 pub use self::shown::{FACT, FileMeasures};
 
 use self::looking::{Found, Looking};
 use self::shown::Shown;
+use super::due::DueTicks;
+use super::in_force::JobsInForce;
 use super::jobfile::JobFile;
 use crate::common::bounds::JOB_FILES;
 use crate::common::clock::Clock;
 use crate::common::http::Health;
-use crate::common::metrics::Beat;
+use crate::common::metrics::{Beat, Metrics};
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::ClusterName;
 
@@ -47,10 +51,30 @@ pub struct Around {
     pub clock: Arc<dyn Clock>,
     /// Where [`FACT`] is set.
     pub health: Health,
-    /// What is measured.
+    /// What is measured of the file.
     pub measures: FileMeasures,
+    /// Where its ticks are counted.
+    pub due: DueMeasures,
     /// Touched at each look.
     pub beat: Beat,
+}
+
+/// `cron_ticks_due_total{cluster}`.
+#[derive(Debug, Clone)]
+pub struct DueMeasures(IntCounterVec);
+
+impl DueMeasures {
+    /// Registers the metric.
+    pub fn new(metrics: &Metrics) -> Self {
+        let help = "Ticks of the newest good job file whose instant has come, whoever leads and whatever is published.";
+        Self(metrics.counters("cron_ticks_due_total", help, &["cluster"]))
+    }
+
+    fn add(&self, counted: Vec<(ClusterName, u64)>) {
+        for (cluster, count) in counted {
+            self.0.with_label_values(&[cluster.as_str()]).inc_by(count);
+        }
+    }
 }
 
 /// The handle. Dropping it ends the thread, after the file that it is reading at the moment.
@@ -77,7 +101,8 @@ impl Watch {
     ) -> io::Result<(Self, Receiver<JobFile>)> {
         let (stop, stopped) = bounded(0);
         let (offers, taken) = bounded(JOB_FILES);
-        let Around { clock, health, measures, beat } = around;
+        let Around { clock, health, measures, due: counted, beat } = around;
+        let clusters = options.clusters.clone();
         let is_watched = fs::metadata(&options.path).map_or(true, |found| found.is_file());
         if !is_watched {
             log::info!("{} is no regular file: it was read once and is not watched", options.path.display());
@@ -85,15 +110,23 @@ impl Watch {
         let mut shown = Shown::new(&options.path, &current.revision, measures, health);
         let mut looking = is_watched.then(|| Looking::new(options, &current.revision));
         let offer = Offer { offers, untaken: taken.clone() };
+        let file = JobsInForce { jobs: current.jobs.clone(), revision: Arc::clone(&current.revision) };
+        // Each cluster has a count from the start, so that a first tick is a rise and not a beginning.
+        counted.add(clusters.iter().map(|cluster| (cluster.clone(), 0)).collect());
         let thread = spawn("jobs-watch", move || {
+            let mut due = DueTicks::new(&clusters, &file, clock.now());
+            drop(file);
             loop {
                 beat.touch(clock.now());
                 if let Some(found) = looking.as_mut().and_then(|looking| looking.look(clock.monotonic())) {
                     shown.show(&found);
                     if let Found::Right { file: Some(file), .. } = found {
+                        let jobs = JobsInForce { jobs: file.jobs.clone(), revision: Arc::clone(&file.revision) };
+                        counted.add(due.swap(&jobs, clock.now()));
                         offer.make(file);
                     }
                 }
+                counted.add(due.count(clock.now()));
                 select! {
                     recv(stopped) -> _ => return,
                     recv(clock.alarm(LOOK)) -> _ => {}

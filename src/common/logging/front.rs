@@ -5,9 +5,9 @@ use std::io;
 
 use crossbeam_channel::Sender;
 use log::{LevelFilter, Log, Metadata, Record};
-use prometheus::IntCounter;
 use simplelog::{Config, ConfigBuilder, LevelPadding, ThreadLogMode, WriteLogger, format_description};
 
+use super::Seen;
 use crate::common::bounds::LOG_LINE_BYTES;
 
 /// A line on its way to the writer.
@@ -78,13 +78,13 @@ fn one_line(text: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Lines {
     to: Sender<Line>,
-    dropped: IntCounter,
+    seen: Seen,
     line: Vec<u8>,
 }
 
 impl Lines {
-    pub fn new(to: Sender<Line>, dropped: IntCounter) -> Self {
-        Self { to, dropped, line: Vec::new() }
+    pub fn new(to: Sender<Line>, seen: Seen) -> Self {
+        Self { to, seen, line: Vec::new() }
     }
 }
 
@@ -93,10 +93,11 @@ impl io::Write for Lines {
         self.line.extend_from_slice(piece);
         // The text has no end of line within, so this is the end of the record.
         if self.line.ends_with(b"\n") {
-            let line = Line { text: std::mem::take(&mut self.line), dropped_before: self.dropped.get() };
+            let line = Line { text: std::mem::take(&mut self.line), dropped_before: self.seen.dropped.get() };
             if self.to.try_send(line).is_err() {
-                self.dropped.inc();
+                self.seen.dropped.inc();
             }
+            self.seen.waiting.is(self.to.len());
         }
         Ok(piece.len())
     }
@@ -108,7 +109,10 @@ impl io::Write for Lines {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::IntCounter;
+
     use super::*;
+    use crate::common::metrics::Metrics;
 
     #[test]
     fn a_record_is_one_line_whatever_it_says() {
@@ -124,7 +128,8 @@ mod tests {
     fn a_line_says_when_how_bad_and_which_thread() {
         let (to, lines) = crossbeam_channel::bounded(1);
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let front = Front::new(LevelFilter::Info, Lines::new(to, dropped));
+        let seen = Seen { dropped, waiting: Metrics::new().channel("log", 1) };
+        let front = Front::new(LevelFilter::Info, Lines::new(to, seen));
         let said = crate::common::thread::spawn("timer", move || {
             let record = Record::builder().args(format_args!("late")).level(log::Level::Warn).build();
             front.log(&record);

@@ -15,11 +15,20 @@ use prometheus::IntCounter;
 
 use self::front::{Front, Lines};
 use super::bounds::LOG_LINES;
-use super::metrics::Metrics;
+use super::metrics::{Fill, Metrics};
 use super::thread::{self, Joined};
 
 /// How long the end of the program waits for a stderr that nobody reads.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// What is seen of the log from outside.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// Lines that found no room.
+    dropped: IntCounter,
+    /// Lines that wait to be written.
+    waiting: Fill,
+}
 
 /// The log of the program. Dropped at the very end of `main`, it writes what is left, for at most half a second.
 #[derive(Debug)]
@@ -35,7 +44,8 @@ pub struct Logging {
 /// When the program logs already, or the system has no room for another thread.
 pub fn start(level: LevelFilter, metrics: &Metrics) -> io::Result<Logging> {
     let dropped = metrics.counter("cron_log_lines_dropped_total", "Lines of log that found no room.");
-    let (logger, logging) = open(level, io::stderr(), dropped)?;
+    let seen = Seen { dropped, waiting: metrics.channel("log", LOG_LINES) };
+    let (logger, logging) = open(level, io::stderr(), seen)?;
     log::set_boxed_logger(logger).map_err(io::Error::other)?;
     log::set_max_level(level);
     // The standard hook writes to stderr itself and would hang where nobody reads.
@@ -46,14 +56,14 @@ pub fn start(level: LevelFilter, metrics: &Metrics) -> io::Result<Logging> {
 fn open(
     level: LevelFilter,
     sink: impl Write + Send + 'static,
-    dropped: IntCounter,
+    seen: Seen,
 ) -> io::Result<(Box<dyn Log>, Logging)> {
     let (lines, queue) = bounded(LOG_LINES);
     let (stop, stopping) = bounded(0);
     let (ending, ended) = bounded(0);
-    let front = Front::new(level, Lines::new(lines, dropped.clone()));
+    let front = Front::new(level, Lines::new(lines, seen.clone()));
     let writer = thread::spawn("log", move || {
-        writer::run(sink, &queue, &stopping, &dropped);
+        writer::run(sink, &queue, &stopping, &seen);
         drop(ending);
     })?;
     Ok((Box::new(front), Logging { stop: Some(stop), ended, writer: Some(writer) }))
@@ -88,7 +98,8 @@ mod tests {
     fn bench() -> Bench {
         let (stderr, sink) = io::pipe().unwrap();
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let (logger, logging) = open(LevelFilter::Info, sink, dropped.clone()).unwrap();
+        let seen = Seen { dropped: dropped.clone(), waiting: Metrics::new().channel("log", 1) };
+        let (logger, logging) = open(LevelFilter::Info, sink, seen).unwrap();
         Bench { logger, logging, dropped, stderr }
     }
 

@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 
 use crossbeam_channel::{Receiver, select};
-use prometheus::IntCounter;
-
+use super::Seen;
 use super::front::Line;
 
 /// Writes lines until told to stop; then what is still waiting.
-pub(super) fn run(sink: impl Write, queue: &Receiver<Line>, stopping: &Receiver<()>, dropped: &IntCounter) {
-    let mut writer = Writer { sink, dropped, owned_up_to: 0 };
+pub(super) fn run(sink: impl Write, queue: &Receiver<Line>, stopping: &Receiver<()>, seen: &Seen) {
+    let mut writer = Writer { sink, seen, owned_up_to: 0 };
     loop {
         select! {
             recv(queue) -> line => match line {
-                Ok(line) => writer.write(&line, queue.is_empty()),
+                Ok(line) => {
+                    writer.write(&line, queue.is_empty());
+                    seen.waiting.is(queue.len());
+                }
                 Err(_) => return,
             },
             recv(stopping) -> _ => break,
@@ -26,7 +28,7 @@ pub(super) fn run(sink: impl Write, queue: &Receiver<Line>, stopping: &Receiver<
 
 struct Writer<'a, W> {
     sink: W,
-    dropped: &'a IntCounter,
+    seen: &'a Seen,
     owned_up_to: u64,
 }
 
@@ -36,7 +38,7 @@ impl<W: Write> Writer<'_, W> {
         self.own_up(line.dropped_before);
         self.put(&line.text);
         if is_last {
-            self.own_up(self.dropped.get());
+            self.own_up(self.seen.dropped.get());
         }
     }
 

@@ -6,10 +6,12 @@
 //! is made, so a metric that breaks one does not survive its first test.
 
 mod beats;
+mod channels;
 mod jobs;
 mod registry;
 
 pub use beats::{Beat, Beats};
+pub use channels::Fill;
 pub use jobs::JobLabels;
 pub use registry::Metrics;
 

@@ -7,6 +7,8 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::channels::{Channels, Fill};
+
 /// Labels whose values have no bound, and which therefore no metric carries.
 const UNBOUNDED_LABELS: [&str; 5] = ["command", "run", "run_id", "offset", "member"];
 
@@ -20,6 +22,7 @@ const UNITS: [&str; 4] = ["_seconds", "_bytes", "_records", "_ratio"];
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    channels: Channels,
 }
 
 macro_rules! constructors {
@@ -41,11 +44,22 @@ impl Metrics {
     /// A registry that holds `cron_build_info` and the metrics of the process (`process_*`, the names that every
     /// Prometheus client uses).
     pub fn new() -> Self {
-        let metrics = Self { registry: Registry::new() };
+        let registry = Registry::new();
+        let label = &["channel"];
+        let channels = Channels {
+            items: register(&registry, IntGaugeVec::new(opts("cron_channel_items", "Messages that wait in the channel.", is_no_total), label)),
+            capacity: register(&registry, IntGaugeVec::new(opts("cron_channel_capacity", "How many may wait in the channel.", is_no_total), label)),
+        };
+        let metrics = Self { registry, channels };
         metrics.register_process();
         let build = metrics.gauges("cron_build_info", "Always 1; the version is in the label.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics
+    }
+
+    /// How full the channel of that name is, which holds at most `capacity` messages.
+    pub fn channel(&self, name: &str, capacity: usize) -> Fill {
+        self.channels.channel(name, capacity)
     }
 
     constructors! {
@@ -70,14 +84,8 @@ impl Metrics {
         self.register(HistogramVec::new(histogram_opts(name, help, buckets), bounded(name, labels)))
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "names are constants, each registered once: anything else is a bug"
-    )]
     fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let metric = made.expect("a metric with a valid name and labels");
-        self.registry.register(Box::new(metric.clone())).expect("a metric that is registered once");
-        metric
+        register(&self.registry, made)
     }
 
     #[expect(clippy::expect_used, reason = "the registry is new, so nothing has the names yet")]
@@ -100,6 +108,13 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+#[expect(clippy::expect_used, reason = "names are constants, each registered once: anything else is a bug")]
+fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let metric = made.expect("a metric with a valid name and labels");
+    registry.register(Box::new(metric.clone())).expect("a metric that is registered once");
+    metric
 }
 
 fn is_total(name: &str) -> bool {

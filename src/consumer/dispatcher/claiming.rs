@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use super::{Act, CALL, Claimed, Dispatcher, Now};
+use super::{Act, CALL, Call, Claimed, Dispatcher, Failure, Now};
 use crate::common::broker::{
-    BrokerError, Client, Commit, ProduceBatch, Record, TopicPartition, partition_for,
+    BrokerError, Client, Commit, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for,
 };
 use crate::common::words::{AttemptRef, Event, Place};
 use crate::common::{topics, wire};
+use crate::consumer::answers::{Answer, to_partition};
 use crate::consumer::claims::{Decided, Pending, in_time};
 use crate::consumer::partition::Held;
 
@@ -168,14 +169,14 @@ impl Dispatcher {
     pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         let Some(mut pending) = self.pending.take() else { return };
         let answer = client.commit(&pending.holder, &pending.commits, now.mono + CALL);
-        let failure = answer.as_ref().map_or_else(BrokerError::word, |_| "undecided");
+        let reason = answer.as_ref().map_or_else(BrokerError::word, |codes| undecided(codes));
         for decided in pending.answered(answer) {
             self.decided(&pending, &decided);
         }
         let late = pending.may_arrive_late;
         self.may_claim = pending.is_settled();
         if !pending.is_settled() {
-            acts.push(Act::Failed(failure));
+            acts.push(Act::Failed(Failure { call: Call::Commit, reason }));
             self.pending = Some(pending);
         } else if late {
             self.waits_for_new_id = true;
@@ -214,4 +215,10 @@ impl Dispatcher {
             log::error!("{late} claims were confirmed after their lease and are not started");
         }
     }
+}
+
+/// Why an answer leaves a partition undecided: the first code that says so, or that it says nothing.
+fn undecided(codes: &[Option<ErrorCode>]) -> &'static str {
+    let open = |code: &&Option<ErrorCode>| matches!(to_partition(**code), Answer::NotApplied | Answer::Unknown);
+    codes.iter().find(open).copied().flatten().map_or("no_answer", ErrorCode::word)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use crate::common::clock::Now;
+use crate::common::broker::BrokerError;
 use crate::common::wire::DeadReason;
 use crate::common::words::{Attempt, ClusterName, Event, Place};
 
@@ -49,8 +50,33 @@ pub enum Act {
     Note(Event),
     /// A letter is confirmed for what could not be read.
     Letter(DeadReason),
-    /// A call failed, for this reason; it is made again, and not at once.
-    Failed(&'static str),
+    /// A call failed; it is made again, and not at once.
+    Failed(Failure),
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub call: Call,
+    /// The bounded word for why.
+    pub reason: &'static str,
+}
+
+/// The calls of dispatch, as far as their failures are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Writing claims, and looking up what is needed for that.
+    Claim,
+    /// The commit that decides claims.
+    Commit,
+}
+
+impl Failure {
+    /// A claim that could not be made.
+    pub(super) fn to_claim(error: &BrokerError) -> Self {
+        Self { call: Call::Claim, reason: error.word() }
+    }
 }
 
 /// What was counted since the start.

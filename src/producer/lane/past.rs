@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::ahead::{Ahead, Judged};
 use super::portion::{Kind, Missed, Portion};
 use super::present::Stretch;
 use super::tally::Tally;
@@ -33,6 +34,7 @@ pub(super) struct Past {
     /// Jobs that are due again later in the same outage, under another file.
     due_again: HashSet<JobName>,
     missed: Tally,
+    ahead: Ahead,
     /// Whether the missed ticks are being handed out.
     telling: bool,
     /// Ticks handed out to be published since missed ones were.
@@ -47,8 +49,8 @@ impl Past {
         found: DateTime<Utc>,
         due_again: HashSet<JobName>,
     ) -> Self {
-        let missed = Tally::default();
-        Self { stretch, until, found, due_again, missed, telling: false, published: 0 }
+        let (missed, ahead) = (Tally::default(), Ahead::new(&stretch.timetable));
+        Self { stretch, until, found, due_again, missed, ahead, telling: false, published: 0 }
     }
 
     /// The next slice, at most `limit` ticks and intervals. `None` where it only counted, or has nothing left.
@@ -60,7 +62,16 @@ impl Past {
                 break;
             }
         }
+        self.ahead.published(portion.ticks.len());
         (!portion.is_empty()).then_some(portion)
+    }
+
+    /// How many ticks are still to be handed out to be published, as far as they have been counted. Counts on by at most
+    /// so many instants of groups.
+    pub(super) fn to_publish(&mut self, now: DateTime<Utc>, steps: usize) -> u64 {
+        let judged = Judged { until: self.until, found: self.found, due_again: &self.due_again };
+        self.ahead.count(now, judged, steps);
+        self.ahead.left()
     }
 
     /// The oldest instant that was not handed out; `None` when all were.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::cursor::{self, Found, Judged, judge};
-use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, LOOK_AGAIN, Leadership, Now, Stage, Start};
+use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, Failure, LOOK_AGAIN, Leadership, Now, Stage, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
 use crate::common::topics;
@@ -26,7 +26,7 @@ impl Leadership {
         client: &mut dyn Client,
         now: Now,
         acts: &mut Vec<Act>,
-    ) -> Result<Duration, BrokerError> {
+    ) -> Result<Duration, Failure> {
         if self.is_to_be_compared(now) && self.clock_is_off(client, now, acts)? {
             // Whether our start was a reboot is asked again when our clock is well.
             self.first |= self.alone;
@@ -44,7 +44,7 @@ impl Leadership {
         let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
         let reboot = cursors.fold(cursor::second(now.wall), DateTime::max);
         self.reboot = undone.or_else(|| self.alone.then_some(reboot));
-        let ours = self.claim(client, judged, now)?;
+        let ours = self.claim(client, judged, now).map_err(Failure::to_commit)?;
         if ours.is_empty() {
             return Ok(AFTER_FAILURE); // no topic is there yet
         }
@@ -62,7 +62,7 @@ impl Leadership {
         client: &mut dyn Client,
         now: Now,
         acts: &mut Vec<Act>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<(), Failure> {
         if self.absent.is_empty() || self.try_again.is_some_and(|at| now.mono < at) {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl Leadership {
             acts.push(Act::ClockBehind(ahead));
             return Ok(());
         }
-        let ours = self.claim(client, judged, now)?;
+        let ours = self.claim(client, judged, now).map_err(Failure::to_commit)?;
         self.absent.retain(|number| ours.iter().all(|(of, _)| of != number));
         self.unread.extend(ours);
         Ok(())
@@ -145,7 +145,7 @@ impl Leadership {
                 }),
                 Err(error) => {
                     log::warn!("{}: what is published already: {error}; trying again", self.cluster(number));
-                    acts.push(Act::Failed(error));
+                    acts.push(Act::Failed(error.into()));
                     self.unread.push((number, judged));
                 }
             }

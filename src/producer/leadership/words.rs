@@ -84,5 +84,36 @@ pub enum Act {
     /// have the partition for [`REST`].
     ClockOff(TimeDelta),
     /// A call failed; it is made again.
-    Failed(BrokerError),
+    Failed(Failure),
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub call: Call,
+    /// What came of it.
+    pub error: BrokerError,
+}
+
+/// The calls of leadership, as far as their failures are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// The commit of cursors: to take them over, or to keep them.
+    Commit,
+    /// Any other.
+    Other,
+}
+
+impl Failure {
+    /// Cursors that could not be committed.
+    pub(super) fn to_commit(error: BrokerError) -> Self {
+        Self { call: Call::Commit, error }
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        Self { call: Call::Other, error }
+    }
 }

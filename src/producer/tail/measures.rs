@@ -5,12 +5,13 @@ use std::time::Duration;
 use prometheus::{Gauge, IntCounterVec, IntGauge};
 
 use crate::common::metrics::Metrics;
-use crate::common::words::ClusterName;
+use crate::common::words::{ClusterName, Then};
 
 /// The metrics of the tail.
 #[derive(Debug, Clone)]
 pub struct TailMeasures {
     lost: IntCounterVec,
+    given_up: IntCounterVec,
     failures: IntCounterVec,
     watched: IntGauge,
     beat_delay: Gauge,
@@ -24,6 +25,11 @@ impl TailMeasures {
             lost: metrics.counters(
                 "cron_attempts_lost_total",
                 "Attempts whose consumer died or was cut off, found and passed on by this producer.",
+                &["cluster"],
+            ),
+            given_up: metrics.counters(
+                "cron_runs_given_up_total",
+                "Runs whose last attempt was lost, found and given up by this producer.",
                 &["cluster"],
             ),
             failures: metrics.counters(
@@ -48,9 +54,12 @@ impl TailMeasures {
         }
     }
 
-    /// An attempt was declared lost.
-    pub fn lost(&self, cluster: &ClusterName) {
+    /// An attempt was declared lost, and what follows is confirmed.
+    pub fn lost(&self, cluster: &ClusterName, then: Then) {
         self.lost.with_label_values(&[cluster.as_str()]).inc();
+        if then == Then::Dead {
+            self.given_up.with_label_values(&[cluster.as_str()]).inc();
+        }
     }
 
     /// A call failed.

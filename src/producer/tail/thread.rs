@@ -129,7 +129,7 @@ impl Tailing {
                     Act::Over { job, run } => news.push(Told::Over { job, run }),
                     Act::Unfinished(run) => news.push(Told::Unfinished(run)),
                     Act::HistoryRead(of) => news.push(Told::HistoryRead(of)),
-                    Act::Lost(cluster, _) => self.around.measures.lost(&cluster),
+                    Act::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
                     Act::Failed(reason) => {
                         self.around.measures.failed(reason);
                         pause = PAUSE_AFTER_FAILURE;

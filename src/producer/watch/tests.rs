@@ -39,6 +39,7 @@ fn watch(dir: TempDir, path: &Path, read: &str) -> Bench {
         clock: clock.clone(),
         health: Health::new(&metrics),
         measures: FileMeasures::new(&metrics),
+        due: DueMeasures::new(&metrics),
         beat: Beats::new(&metrics).thread("jobs-watch"),
     };
     let clusters = vec!["a".parse().unwrap()];
