@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Dead man's switch: expects a sign of life from Alertmanager and says so by mail, once, when it stops coming.
 
-    watchdog.py [--listen 0.0.0.0:8080] [--silence 300]        --silence: seconds without a sign until it is an alarm
+    watchdog.py [--listen 0.0.0.0:8080] [--silence 180]        --silence: seconds without a sign until it is an alarm
 
 Prometheus' alert Watchdog fires always; Alertmanager posts it to /alive once a minute. Where Prometheus does not
 evaluate, or Alertmanager does not deliver, nothing comes. /metrics has the seconds since the last sign, /readyz says 200.
@@ -119,7 +119,7 @@ def handler(switch):
 def main():
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--listen", default="0.0.0.0:8080")
-    flags.add_argument("--silence", type=float, default=300)
+    flags.add_argument("--silence", type=float, default=180)
     flags = flags.parse_args()
     host, _, port = flags.listen.rpartition(":")
     switch = Switch(flags.silence, time.monotonic())

@@ -6,9 +6,6 @@
 #                                   conf/alertmanager/; they end with the script
 #   targets                         tells Prometheus which programs run: as in containers, where one that is stopped
 #                                   is no target any more. One that dies stays a target until then
-#   firing [ALERT]                  the alerts that fire now, a line each with their labels
-#   ask_prometheus QUERY            the values of an instant query, a line each
-#   mails [WORD]                    the files of the mails that hold a word
 #
 # Shorter than in conf/: scraping and evaluating ($scrape), group_wait, group_interval, the sign of life and the silence
 # after which the switch says so. Rules are as they are: their windows and `for:` are what an operator gets.
@@ -16,7 +13,7 @@
 # shellcheck disable=SC2154 # work, ports, pids and names are experiment.sh's
 
 scrape=${SCRAPE:-2s} silence=${SILENCE:-20}
-need prometheus prometheus-alertmanager python3 awk
+need prometheus prometheus-alertmanager python3
 
 kafka_with_jmx() {
     ports[kafka]=$(free_port)
@@ -64,29 +61,19 @@ start_alertmanager() {
 }
 start_prometheus() {
     launch prometheus prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
-        --web.listen-address="127.0.0.1:${ports[prometheus]}"
+        --web.listen-address="127.0.0.1:${ports[prometheus]}" --rules.alert.resend-delay=15s
 }
 
 targets() {
     local name kind
-    declare -A of=([kafka]="\"127.0.0.1:${ports[kafka]}\"")
+    declare -A of=()
     for name in "${!pids[@]}"; do
         case $name in producer*) kind=producer ;; cluster-*) kind=consumer ;; *) continue ;; esac
-        of[$kind]+="${of[$kind]:+,}\"127.0.0.1:${ports[$name]}\""
+        of[$kind]+="${of[$kind]:+,}{\"targets\": [\"127.0.0.1:${ports[$name]}\"], \"labels\": {\"service\": \"${name%-[0-9]}\"}}"
     done
-    for name in prometheus alertmanager watchdog; do of[$name]="\"127.0.0.1:${ports[$name]}\""; done
+    for name in kafka prometheus alertmanager watchdog; do of[$name]="{\"targets\": [\"127.0.0.1:${ports[$name]}\"]}"; done
     for kind in producer consumer kafka prometheus alertmanager watchdog; do
-        echo "[{\"targets\": [${of[$kind]:-}]}]" >"$work/targets/.$kind"
+        echo "[${of[$kind]:-}]" >"$work/targets/.$kind"
         mv "$work/targets/.$kind" "$work/targets/$kind.json"
     done
 }
-
-ask_prometheus() {
-    curl -fsS --data-urlencode "query=$1" "http://127.0.0.1:${ports[prometheus]}/api/v1/query" | python3 -c '
-import json, sys
-for series in json.load(sys.stdin)["data"]["result"]:
-    labels = ",".join(f"{k}={v}" for k, v in sorted(series["metric"].items()) if k not in ("__name__", "alertstate"))
-    print(series["value"][1], labels)'
-}
-firing() { ask_prometheus "ALERTS{alertstate=\"firing\"${1:+,alertname=\"$1\"}}" | cut -d ' ' -f 2- | sort; }
-mails() { find "$work/mails" -name '*.eml' -print0 | sort -z | xargs -0 -r grep -l -- "${1:-}" || true; }
