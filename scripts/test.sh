@@ -33,8 +33,8 @@ stage() {
 tools() {
     need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
     [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
-    # For wall clocks that jump; without it those tests are skipped, and say so.
-    want libfaketime
+    # For wall clocks that jump, and for the alerts' rules; without them those tests are skipped, and say so.
+    want libfaketime promtool
 }
 
 # It ends with this script, and its files with it.
@@ -69,6 +69,7 @@ jars() { scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2; }
 stage tools tools
 stage format cargo fmt --check
 if has shellcheck; then stage scripts shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/experiments/*.sh .ci/run; fi
+if has promtool; then stage rules scripts/rules-check.sh; fi
 stage lints cargo clippy --locked --quiet --all-targets -- -D warnings
 stage build cargo build --locked --all-targets
 stage kafka jars
