@@ -10,7 +10,7 @@
 # Shorter than in conf/: scraping and evaluating ($scrape), group_wait, group_interval, the sign of life and the silence
 # after which the switch says so. Rules are as they are: their windows and `for:` are what an operator gets.
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # work, ports, pids and names are experiment.sh's
+# shellcheck disable=SC2154,SC2004,SC2034 # work, ports, pids, names: maps and words of experiment.sh
 
 scrape=${SCRAPE:-2s} silence=${SILENCE:-20}
 need prometheus prometheus-alertmanager python3
