@@ -140,7 +140,7 @@ for target in producer=2 consumer=6 kafka=1 prometheus=1 alertmanager=1 watchdog
 done
 say "    sees 2 producers, 6 consumers, the broker, itself and those around it"
 until_so 60 "there are Kafka's series" has_value 'max(kafka_active_controllers)' 1
-until_so 120 "the sign of life arrives" has_value 'min(watchdog_signs_total>bool0)' 1
+until_so 120 "the sign of life arrives" has_value 'min(watchdog_signs_total%3Ebool%200)' 1
 until_so 180 "a run that was given up becomes a mail" mailed "RunsGivenUp"
 say "    knows that Kafka has a controller; the Watchdog's sign arrives, and a job that was given up became a mail"
 
