@@ -209,3 +209,103 @@ fn available(claimed: &Claimed) -> DateTime<Utc> {
 fn seconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
     (to - from).to_std().unwrap_or_default().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::common::bounds::METRIC_JOB_NAMES;
+    use crate::common::wire;
+    use crate::common::words::Place;
+    use uuid::Uuid;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    /// An attempt that was due at second 0 and whose message was written at another one.
+    fn claimed(job: &str, left: u32, published: i64) -> Claimed {
+        let text = format!(
+            r#"{{"v":1,"run":{{"id":"00000000-0000-0000-0000-000000000001","job":"{job}","cluster":"a",
+            "scheduled_at":"{}","command":"x","limits":{{"grace_ms":1}},
+            "retry":{{"retries":3,"backoff_ms":1000,"backoff_max_ms":60000}},"revision":"r"}},
+            "attempt":1,"attempts_left":{left}}}"#,
+            at(0).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        );
+        let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
+        let attempt = wire::decode_attempt(text.as_bytes()).unwrap();
+        Claimed { attempt, place, published_ms: at(published).timestamp_millis(), claimed_at: at(published) }
+    }
+
+    fn report(job: &str, left: u32, outcome: Outcome) -> Report {
+        let (started_at, ended_at) = (at(1), at(2) + TimeDelta::milliseconds(500));
+        let claimed = claimed(job, left, 0);
+        Report { claimed, outcome, started_at, ended_at, output_bytes: 0, output_tail: String::new() }
+    }
+
+    /// The lines of the page that begin so.
+    fn lines(metrics: &Metrics, begin: &str) -> Vec<String> {
+        let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+        page.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_run_ends_once_however_many_attempts_it_took() {
+        let metrics = Metrics::new();
+        let measures = Measures::new(&metrics, "a");
+        for (left, outcome) in [
+            (1, Outcome::Failed { code: 1 }),
+            (0, Outcome::TimedOut),
+            (3, Outcome::Succeeded),
+            (3, Outcome::Expired),
+            (1, Outcome::Cancelled),
+        ] {
+            measures.passed_on(&report("j", left, outcome));
+        }
+        let runs = |outcome: &str| format!("cron_runs_total{{job=\"j\",outcome=\"{outcome}\",topic=\"a\"}} 1");
+        assert_eq!(lines(&metrics, "cron_runs_total{"), ["expired", "given_up", "succeeded"].map(runs));
+        assert_eq!(lines(&metrics, "cron_retries_total{"), ["cron_retries_total{topic=\"a\"} 2"]);
+    }
+
+    #[test]
+    fn the_last_success_is_when_the_command_ended_well() {
+        let metrics = Metrics::new();
+        let measures = Measures::new(&metrics, "a");
+        measures.ended(&report("j", 0, Outcome::Failed { code: 1 }));
+        assert_eq!(lines(&metrics, "cron_job_last_success_seconds{"), [""; 0]);
+        measures.ended(&report("j", 0, Outcome::Succeeded));
+        let expected = "cron_job_last_success_seconds{job=\"j\",topic=\"a\"} 1800000002.5";
+        assert_eq!(lines(&metrics, "cron_job_last_success_seconds{"), [expected]);
+    }
+
+    #[test]
+    fn an_attempt_waits_in_the_queue_from_when_it_was_due_and_published() {
+        let check = |published: i64, taken: i64, sum: &str| {
+            let metrics = Metrics::new();
+            Measures::new(&metrics, "a").taken(&claimed("j", 0, published), at(taken));
+            let expected = format!("cron_queue_age_seconds_sum{{topic=\"a\"}} {sum}");
+            assert_eq!(lines(&metrics, "cron_queue_age_seconds_sum"), [expected], "{published} {taken}");
+        };
+        check(0, 7, "7");
+        check(3, 7, "4");
+        check(-5, 7, "7");
+        check(9, 7, "0");
+    }
+
+    #[test]
+    fn all_metrics_of_jobs_tell_the_same_thousand_apart() {
+        let metrics = Metrics::new();
+        let measures = Measures::new(&metrics, "a");
+        for n in 0..METRIC_JOB_NAMES + 10 {
+            let report = report(&format!("job-{n}"), 0, Outcome::Succeeded);
+            measures.ended(&report);
+            measures.passed_on(&report);
+        }
+        for name in ["cron_attempts_total{", "cron_runs_total{", "cron_job_last_success_seconds{"] {
+            let lines = lines(&metrics, name);
+            assert_eq!(lines.len(), METRIC_JOB_NAMES + 1, "{name}");
+            assert!(lines.iter().any(|line| line.contains("job=\"other\"")), "{name}");
+        }
+    }
+}

@@ -110,6 +110,9 @@ fn what_is_found_later_than_its_deadline_is_not_started() {
     check(Some(9_999), &Expired, "");
     check(None, &Succeeded, "started\n");
     check_metric("cron_attempts_started_total{topic=\"a\"} 2");
+    // Each waited ten seconds for its worker, the one that was not started too.
+    check_metric("cron_queue_age_seconds_bucket{topic=\"a\",le=\"5\"} 0");
+    check_metric("cron_queue_age_seconds_bucket{topic=\"a\",le=\"10\"} 3");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is answered to which request, printed by `tiny_http`.
 
+use prometheus::IntCounterVec;
 use tiny_http::{HTTPVersion, Header, Method, Response};
 
 use super::head::{Refusal, Request};
@@ -19,9 +20,33 @@ pub struct Site {
     pub metrics: Metrics,
     /// `/healthz` and `/readyz`.
     pub health: Health,
+    refused: IntCounterVec,
 }
 
 impl Site {
+    /// Serves these, and registers `cron_http_connections_refused_total{reason}`.
+    pub fn new(metrics: Metrics, health: Health) -> Self {
+        let help = "Connections to the page that were turned away.";
+        let refused = metrics.counters("cron_http_connections_refused_total", help, &["reason"]);
+        Self { metrics, health, refused }
+    }
+
+    /// A connection was turned away, for a reason in a word.
+    pub fn turned_away(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// The answer to a head that is not read further.
+    pub fn refuse(&self, refusal: Refusal) -> Vec<u8> {
+        let (status, reason, why) = match refusal {
+            Refusal::NotHttp => (400, "not_http", "this port speaks HTTP/1.1 without TLS\n"),
+            Refusal::Version => (505, "version", "this port speaks HTTP/1.1\n"),
+            Refusal::TooLong => (431, "too_long", "the request is too long\n"),
+        };
+        self.turned_away(reason);
+        print(&Answer::text(status, why.to_owned()), &Method::Get)
+    }
+
     /// The answer to a request, ready to be sent.
     pub fn answer(&self, request: &Request) -> Vec<u8> {
         let answer = match (&request.method, request.path.as_str()) {
@@ -43,16 +68,6 @@ impl Site {
             }
         }
     }
-}
-
-/// The answer to a head that was not read further.
-pub fn refuse(refusal: Refusal) -> Vec<u8> {
-    let (status, why) = match refusal {
-        Refusal::NotHttp => (400, "this port speaks HTTP/1.1 without TLS\n"),
-        Refusal::Version => (505, "this port speaks HTTP/1.1\n"),
-        Refusal::TooLong => (431, "the request is too long\n"),
-    };
-    print(&Answer::text(status, why.to_owned()), &Method::Get)
 }
 
 struct Answer {
@@ -102,7 +117,7 @@ mod tests {
 
     fn site() -> Site {
         let metrics = Metrics::new();
-        Site { health: Health::new(&metrics), metrics }
+        Site::new(metrics.clone(), Health::new(&metrics))
     }
 
     /// Asks, and compares status line and body, for GET and for HEAD, which promises the same without the body.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::answer::{self, Site};
+use super::answer::Site;
 use super::head::{self, Head};
 
 /// How long a client may take to send its head.
@@ -75,6 +75,10 @@ impl Connection {
     /// Goes on as far as it goes without waiting.
     pub fn turn(&mut self, site: &Site, now: Instant) -> Turn {
         if now >= self.deadline {
+            // After the farewell it is only the client that has not gone yet.
+            if !matches!(self.stage, Stage::Farewell) {
+                site.turned_away("too_slow");
+            }
             return Turn::Over;
         }
         match self.go_on(site, now) {
@@ -100,7 +104,7 @@ impl Connection {
                     let answer = match head::read(came) {
                         Head::Partial => continue,
                         Head::Whole(request) => site.answer(&request),
-                        Head::Refused(refusal) => answer::refuse(refusal),
+                        Head::Refused(refusal) => site.refuse(refusal),
                     };
                     self.enter(Stage::Answer(answer, 0), now + ANSWER_LIMIT);
                 }

@@ -61,7 +61,7 @@ impl Page {
         let mut server = Server {
             door: Door { listener: bound.listener, closed_until: None },
             connections: Vec::with_capacity(HTTP_CONNECTIONS + 1),
-            site: Site { metrics, health },
+            site: Site::new(metrics, health),
             stop,
         };
         let thread = spawn("metrics-http", move || {
@@ -137,6 +137,7 @@ impl Server {
             if self.connections.len() == HTTP_CONNECTIONS {
                 let mute = self.connections.iter().position(|connection| !connection.is_answered());
                 self.connections.remove(mute.unwrap_or(0));
+                self.site.turned_away("no_room");
             }
             self.connections.push(connection);
         }

@@ -23,6 +23,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Bench {
     page: Page,
     beat: Beat,
+    metrics: Metrics,
+}
+
+impl Bench {
+    /// How many were turned away, by reason.
+    fn turned_away(&self) -> Vec<(String, u64)> {
+        let page = String::from_utf8(self.metrics.page().unwrap()).unwrap();
+        let count = |line: &str| {
+            let (reason, count) =
+                line.strip_prefix("cron_http_connections_refused_total{reason=\"")?.split_once("\"} ")?;
+            Some((reason.to_owned(), count.parse().unwrap()))
+        };
+        page.lines().filter_map(count).collect()
+    }
 }
 
 fn serve(metrics: &Metrics) -> Bench {
@@ -30,7 +44,7 @@ fn serve(metrics: &Metrics) -> Bench {
     let beat = Beats::new(metrics).thread("metrics-http");
     let health = Health::new(metrics);
     let page = Page::start(bound, metrics.clone(), health, Arc::new(SystemClock), beat.clone()).unwrap();
-    Bench { page, beat }
+    Bench { page, beat, metrics: metrics.clone() }
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {
@@ -71,6 +85,8 @@ fn mute_clients_do_not_keep_a_scrape_from_its_answer() {
         drop((&*stream).write(b"GET /met"));
     }
     assert_scraped(bench.page.addr());
+    let turned_away: u64 = bench.turned_away().into_iter().filter(|(why, _)| why == "no_room").map(|(_, n)| n).sum();
+    assert!(turned_away >= 200 - 2 * HTTP_CONNECTIONS as u64, "{turned_away}");
     drop(mute);
 }
 
@@ -80,6 +96,7 @@ fn a_client_that_does_not_come_to_its_point_is_shown_out() {
     let (silent, half) = (connect(bench.page.addr()), connect(bench.page.addr()));
     say(&half, "GET /metrics HTTP/1.1\r\n");
     assert_eq!((hear(&silent), hear(&half)), (String::new(), String::new()));
+    assert_eq!(bench.turned_away(), [("too_slow".to_owned(), 2)]);
 }
 
 #[test]
@@ -103,6 +120,7 @@ fn a_request_without_end_is_refused_and_not_kept() {
     say(&long, "G");
     say(&long, "G");
     assert!(hear(&long).starts_with("HTTP/1.0 431 Request Header Fields Too Large\r\n"));
+    assert_eq!(bench.turned_away(), [("too_long".to_owned(), 1)]);
 
     let endless = connect(bench.page.addr());
     endless.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -120,6 +138,7 @@ fn garbage_is_told_what_the_port_speaks() {
         let answer = hear(&stream);
         assert!(answer.starts_with("HTTP/1.0 400 Bad Request\r\n"), "{garbage:?}: {answer}");
     }
+    assert_eq!(bench.turned_away(), [("not_http".to_owned(), 4)]);
     assert_scraped(bench.page.addr());
 }
 

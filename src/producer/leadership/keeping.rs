@@ -70,7 +70,10 @@ impl Leadership {
                 self.keep.get_or_insert(keep);
                 Ok(AFTER_FAILURE)
             }
-            (_, Some(code)) => Err(BrokerError::Refused(code)),
+            (_, Some(code)) => {
+                self.keep.get_or_insert(keep);
+                Err(BrokerError::Refused(code))
+            }
         }
     }
 }

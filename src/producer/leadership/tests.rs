@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Act, Leadership, Now, Options, REST, skew};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
-use crate::common::broker::{Broker, Client, Committed, Position, TopicPartition};
+use crate::common::broker::{Broker, Client, Committed, ErrorCode, Position, TopicPartition};
 use crate::common::clock::{Clock, ManualClock};
 use crate::common::membership::{self, Change, Member};
 use crate::common::topics::{self, LEADER, RUNS};
@@ -288,4 +288,28 @@ fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
         Some(second + TimeDelta::seconds(1)),
         "a run of its own, not before the cursor"
     );
+}
+
+#[test]
+fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
+    let failed = |acts: &[Act]| {
+        let call = |act: &Act| match act {
+            Act::Failed(super::Failure { call, error }) => Some((*call, error.word())),
+            _ => None,
+        };
+        acts.iter().find_map(call)
+    };
+    let mut host = Host::new(TimeDelta::zero());
+    host.broker.faults().next(Call::Committed, Fate::RequestLost);
+    assert_eq!(failed(&host.step()), Some((super::Call::Other, "no_answer")));
+    host.broker.faults().next(Call::Commit, Fate::NotSent);
+    assert_eq!(failed(&host.step()), Some((super::Call::Commit, "unreachable")), "taking over");
+    assert!(leads(&host.step()));
+    host.pass(2);
+    let at = host.clock.now();
+    host.leadership.keep(super::Keep { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
+    host.broker.faults().next(Call::Commit, Fate::Refused(ErrorCode::CoordinatorNotAvailable));
+    let acts: Vec<Act> = host.pass(3).into_iter().flat_map(|(_, acts)| acts).collect();
+    assert_eq!(failed(&acts), Some((super::Call::Commit, "coordinator_not_available")), "keeping: {acts:?}");
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
 }

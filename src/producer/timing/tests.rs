@@ -158,3 +158,22 @@ fn a_cluster_that_has_not_begun_keeps_no_other_cursor_from_being_kept() {
     assert_eq!(published(&mut timing, 1), ["one"]);
     assert_eq!(timing.keep(at(1)).unwrap().cursors, [Some(at(1)), None]);
 }
+
+#[test]
+fn what_is_to_be_caught_up_is_shown_until_the_term_ends() {
+    let catch_up = job::CatchUp { policy: job::CatchUpPolicy::All, ..job::CatchUp::default() };
+    let one = Arc::new(Job { catch_up, ..Job::clone(&job("one", "c", job::Overlap::Allow)) });
+    let mut timing = timing(&["c"], &[&one]);
+    let start = Start { cursor: at(-5_000), reboot: None, published: HashSet::new(), is_gap: false };
+    timing.start(1, 0, start, at(0));
+    work(&mut timing, 0); // the job file is on record
+    let shown = |timing: &Timing| timing.clusters[0].measures.catch_up.get();
+    let before = shown(&timing);
+    assert!(before > 4_000, "{before}");
+    work(&mut timing, 0); // the present goes first
+    assert_eq!(shown(&timing), before);
+    work(&mut timing, 0);
+    assert!(shown(&timing) < before);
+    timing.end();
+    assert_eq!(shown(&timing), 0);
+}

@@ -139,3 +139,28 @@ fn the_thread_ends_with_its_handle_and_the_channel_with_it() {
     drop(watch);
     assert!(files.recv_timeout(PATIENCE).is_err_and(|error| error.is_disconnected()));
 }
+
+#[test]
+fn ticks_are_counted_by_the_newest_good_file_whoever_leads() {
+    let bench = bench("one", "one");
+    bench.look();
+    let due = || {
+        let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix("cron_ticks_due_total{cluster=\"a\"} "));
+        line.map(|count| count.parse::<u64>().unwrap())
+    };
+    assert_eq!(due(), Some(0), "a count that is there from the start can rise");
+    bench.write("* * * * * * a [name=often] x\n* * * * * * a [name=too] x\n");
+    let revision = jobfile::revision("* * * * * * a [name=often] x\n* * * * * * a [name=too] x\n".as_bytes());
+    bench.look_until(&format!("cron_job_file_info{{revision=\"{revision}\"}} 1"));
+    let before = due().unwrap();
+    // Ten seconds, at half a second a look; the last look may not be over.
+    (0..20).for_each(|_| bench.look());
+    let counted = due().unwrap() - before;
+    assert!((18..=20).contains(&counted), "{counted}");
+    bench.write("nonsense\n");
+    bench.look_until("cron_job_file_good 0");
+    let before = due().unwrap();
+    (0..20).for_each(|_| bench.look());
+    assert!(due().unwrap() >= before + 18, "the jobs of before are still in force");
+}

@@ -6,6 +6,7 @@ use super::consumer::Consumer;
 use super::fixture::{LEASE, World};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
+use crate::consumer::dispatcher::{self, Failure};
 
 /// A consumer that holds what was published and has claimed nothing yet.
 fn ready(world: &mut World, runs: &[u128]) -> Consumer {
@@ -150,4 +151,24 @@ fn a_confirmation_later_than_the_lease_starts_nothing() {
     world.turn_clock(LEASE - LEASE / 4 - Duration::from_millis(1));
     consumer.step(&world, 0);
     assert_eq!(consumer.started, [7]);
+}
+
+#[test]
+fn a_commit_that_decides_nothing_is_told_apart_from_a_claim_that_was_not_written() {
+    let check = |call: Call, fate: Fate, expected: &[(dispatcher::Call, &'static str)]| {
+        let mut world = World::new();
+        let mut consumer = ready(&mut world, &[7]);
+        world.faults().next(call, fate);
+        consumer.run(&world, 1);
+        let expected: Vec<Failure> =
+            expected.iter().map(|(call, reason)| Failure { call: *call, reason }).collect();
+        assert_eq!(consumer.failures, expected, "{call:?} {fate:?}");
+    };
+    let (claim, commit) = (dispatcher::Call::Claim, dispatcher::Call::Commit);
+    check(Call::Produce, Fate::NotSent, &[(claim, "unreachable")]);
+    check(Call::Produce, Fate::Refused(ErrorCode::NotEnoughReplicas), &[(claim, "not_enough_replicas")]);
+    check(Call::Commit, Fate::RequestLost, &[(commit, "no_answer")]);
+    let busy = ErrorCode::RebalanceInProgress;
+    check(Call::Commit, Fate::Refused(busy), &[(commit, "rebalance_in_progress")]);
+    check(Call::Commit, Fate::Refused(ErrorCode::IllegalGeneration), &[]);
 }

@@ -9,7 +9,7 @@ use crate::common::clock::Clock;
 use crate::common::membership::{self, Change, Member};
 use crate::common::wire::DeadReason;
 use crate::common::words::{ClusterName, Event};
-use crate::consumer::dispatcher::{Act, Dispatcher, Options};
+use crate::consumer::dispatcher::{Act, Dispatcher, Failure, Options};
 use crate::consumer::reading::read_all;
 
 /// A consumer without its threads.
@@ -25,6 +25,8 @@ pub(super) struct Consumer {
     pub(super) notes: Vec<Event>,
     pub(super) letters: Vec<DeadReason>,
     pub(super) new_ids_asked_for: usize,
+    /// The calls that failed.
+    pub(super) failures: Vec<Failure>,
 }
 
 impl Consumer {
@@ -53,6 +55,7 @@ impl Consumer {
             notes: Vec::new(),
             letters: Vec::new(),
             new_ids_asked_for: 0,
+            failures: Vec::new(),
         };
         new.next_generation(world);
         new
@@ -92,7 +95,7 @@ impl Consumer {
                 Act::Read(plan) => self.plan = plan.into_iter().collect(),
                 Act::Note(event) => self.notes.push(event),
                 Act::Letter(reason) => self.letters.push(reason),
-                Act::Failed(_) => {}
+                Act::Failed(failure) => self.failures.push(failure),
             }
         }
     }

@@ -50,6 +50,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
     assert_eq!(world.letters().remove(0).place, place);
     let page = String::from_utf8(metrics.page().unwrap()).unwrap();
     assert!(page.contains("cron_attempts_lost_total{cluster=\"c\"} 1\n"), "{page}");
+    assert!(page.contains("cron_runs_given_up_total{cluster=\"c\"} 1\n"), "{page}");
     assert!(page.contains("cron_leases_watched 0\n"), "{page}");
     assert!(!tail.is_over());
     drop(tail);
