@@ -16,7 +16,7 @@
 # Exit codes: 2 settings are missing, each of which is named; otherwise Alertmanager's.
 set -eu
 umask 077
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 run=${ALERTMANAGER_RUN:-/tmp}
 
 token=${GMAIL_AUTH_TOKEN:-}
