@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The rules of conf/prometheus/rules: whether Prometheus takes them, and whether each alert fires when it should, is silent
-# in the nearest harmless case, and ends (tests/alerts/).
+# in the nearest harmless case, and ends (tests/alerts/). And whether the queries of the playbooks are queries.
 #
 #   scripts/rules-check.sh
 #
@@ -12,4 +12,17 @@ source scripts/lib/needs.sh
 
 need promtool
 promtool check rules --lint=all --lint-fatal conf/prometheus/rules/*.yml
+
+# One a line in their blocks, each as a rule.
+queries=$(mktemp --suffix .yml)
+trap 'rm -f "$queries"' EXIT
+{
+    echo 'groups: [{ name: playbooks, rules: ['
+    awk -v quote="'" '
+        /^```/ { inside = ($0 == "```promql"); next }
+        inside { gsub(quote, quote quote); print "{ record: playbook, expr: " quote $0 quote " }," }
+    ' docs/playbooks/*.md
+    echo ']}]'
+} >"$queries"
+promtool check rules --lint=none "$queries"
 promtool test rules tests/alerts/*.yml

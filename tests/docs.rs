@@ -2,38 +2,15 @@
 //! What needs Kafka is run by `tests/system/` and `scripts/experiments/`; what needs nothing is run here as it stands.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-#[cfg(test)]
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+#[cfg(test)] // it is, and this tells the lints
+#[path = "support/commands.rs"]
+mod commands;
 
 #[cfg(test)]
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Every page, with its text.
-#[cfg(test)]
-fn pages() -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    let mut folders = vec![root().join("docs")];
-    let mut take = |path: PathBuf| {
-        if path.extension().is_some_and(|extension| extension == "md") {
-            found.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
-        }
-    };
-    std::fs::read_dir(root()).unwrap().for_each(|entry| take(entry.unwrap().path()));
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { take(path) }
-        }
-    }
-    found
-}
+use commands::{code, judge, pages, root};
 
 /// The anchors of a page's headings, as they are made from them where Markdown is shown.
 #[cfg(test)]
@@ -68,90 +45,6 @@ fn every_link_leads_to_something_that_is_there() {
         }
     }
     assert!(checked > 30, "only {checked} links were found");
-}
-
-/// The lines of a page that are code: indented by four, or between fences. Pictures (`mermaid`) are none.
-#[cfg(test)]
-fn code(text: &str) -> Vec<String> {
-    let mut fence: Option<bool> = None;
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            fence = if fence.is_some() { None } else { Some(language.trim() != "mermaid") };
-        } else if fence.unwrap_or_else(|| line.starts_with("    ")) {
-            let line = line.trim().trim_start_matches("$ ");
-            let command = line.split("  #").next().unwrap();
-            lines.push(command.split(" # ").next().unwrap().trim().to_owned());
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-fn help(program: &str, words: &[&str]) -> Option<String> {
-    let path = match program {
-        "producer" => env!("CARGO_BIN_EXE_producer"),
-        "consumer" => env!("CARGO_BIN_EXE_consumer"),
-        _ => env!("CARGO_BIN_EXE_cronctl"),
-    };
-    let output = Command::new(path).args(words).arg("--help").output().unwrap();
-    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
-}
-
-/// What is wrong with a command, if anything is; `None` for what is none of ours.
-#[cfg(test)]
-fn judge(line: &str) -> Option<Result<(), String>> {
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let flags =
-        || words.iter().filter(|word| word.starts_with("--")).map(|flag| flag.split('=').next().unwrap());
-    let all_in = |help: &str, of: &str| {
-        let known = |flag: &str| {
-            help.split(|c: char| c.is_whitespace() || "[]|,".contains(c)).any(|word| word == flag)
-        };
-        flags().find(|flag| !known(flag)).map_or(Ok(()), |flag| Err(format!("{of} has no {flag}")))
-    };
-    let named =
-        |after: &str| words.iter().position(|word| *word == after).and_then(|at| words.get(at + 1)).copied();
-    let exists =
-        |path: String| if root().join(&path).exists() { Ok(()) } else { Err(format!("{path} is not there")) };
-    match *words.first()? {
-        program @ ("producer" | "consumer") if words.len() > 1 => {
-            Some(all_in(&help(program, &[]).unwrap(), program))
-        }
-        "cronctl" if words.len() > 1 => {
-            let deeper = words.get(2).filter(|word| words[1] == "dead" && !word.starts_with('-')).copied();
-            let commands: Vec<&str> = [words[1]].into_iter().chain(deeper).collect();
-            let Some(help) = help("cronctl", &commands) else {
-                return Some(Err("no such command".to_owned()));
-            };
-            Some(all_in(&help, "cronctl"))
-        }
-        script if script.starts_with("scripts/") => {
-            let there = exists(script.to_owned());
-            let head = || {
-                read(script).lines().take_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n")
-            };
-            Some(there.and_then(|()| all_in(&head(), script)))
-        }
-        "make" => {
-            let target = format!("\n{}:", words.get(1)?);
-            Some(if read("Makefile").contains(&target) { Ok(()) } else { Err(format!("no target{target}")) })
-        }
-        "cargo" => {
-            let test = named("--test").map(|name| {
-                exists(format!("tests/{name}.rs")).or_else(|_| exists(format!("tests/{name}/main.rs")))
-            });
-            let bench = named("--bench").map(|name| exists(format!("benches/{name}.rs")));
-            Some(test.or(bench).unwrap_or(Ok(())))
-        }
-        "docker" => {
-            let service =
-                named("exec").or_else(|| named("--scale").and_then(|pair| pair.split('=').next()))?;
-            let known = read("docker-compose.yml").contains(&format!("\n  {service}:\n"));
-            Some(if known { Ok(()) } else { Err(format!("no service {service}")) })
-        }
-        _ => None,
-    }
 }
 
 #[test]
@@ -203,5 +96,14 @@ fn what_is_wrong_with_a_command_is_seen() {
     assert!(wrong("cronctl dead list --run ID"));
     assert!(wrong("scripts/walk.sh") && wrong("scripts/run.sh --walk") && wrong("make tea"));
     assert!(wrong("cargo test --test nothing") && wrong("docker compose exec nobody true"));
+    assert!(
+        wrong("docker compose exec producer cronctl rums")
+            && wrong("docker compose exec --index 2 nobody true")
+    );
+    let topics = "/opt/kafka/bin/kafka-topics.sh --bootstrap-server kafka:19092 --describe";
+    assert!(wrong(&format!("docker compose exec kafka {topics}")));
+    assert!(wrong(&format!("docker compose exec kafka env KAFKA_OPTS= {topics} --zookeeper zoo:2181")));
+    assert!(!wrong(&format!("docker compose exec kafka env KAFKA_OPTS= {topics} --unavailable-partitions")));
+    assert!(!wrong("docker compose exec --index 2 producer cronctl runs --since 1h"));
     assert!(!wrong("cronctl dead replay --cluster cluster-a --run=ID") && !wrong("make test"));
 }
