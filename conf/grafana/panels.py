@@ -26,6 +26,12 @@ def rate(metric, by, where=""):
     return (f"sum by ({by}) (rate({metric}{where}[$__rate_interval]))", legend)
 
 
+def failing(*calls):
+    """The rate of the consumers' failures; one query, for most kinds of them are never seen."""
+    each = (f'label_replace(rate(cron_{call}_failures_total[$__rate_interval]), "call", "{call}", "", "")' for call in calls)
+    return f"sum by (topic, call, reason) ({' or '.join(each)})"
+
+
 # A leader that was none a minute before; groups that shared their partitions out anew.
 ANNOTATIONS = [
     ("leader change", "blue", "(cron_leader == 1) unless (cron_leader offset 1m == 1)", "{{instance}} leads"),
@@ -101,10 +107,7 @@ OPERATORS = [
               ("sum by (topic) (rate(cron_duplicates_dropped_total[$__rate_interval]))", "{{topic}} duplicates"), min=0),
         graph("Fetches answered", "cps", "Whether anybody reads a topic, by the consumers' own count.", rate("cron_fetches_total", "topic"), min=0),
         graph("Reading, claiming, reporting fail", "cps", "Calls to Kafka that failed and are made again, and claims that were refused or confirmed too late.",
-              ("sum by (topic, reason) (rate(cron_fetch_failures_total[$__rate_interval]))", "{{topic}} fetch: {{reason}}"),
-              ("sum by (topic, reason) (rate(cron_claim_failures_total[$__rate_interval]))", "{{topic}} claim: {{reason}}"),
-              ("sum by (topic, reason) (rate(cron_commit_failures_total[$__rate_interval]))", "{{topic}} commit: {{reason}}"),
-              ("sum by (topic, reason) (rate(cron_report_failures_total[$__rate_interval]))", "{{topic}} report: {{reason}}"),
+              (failing("fetch", "claim", "commit", "report"), "{{topic}} {{call}}: {{reason}}"),
               ("sum by (topic) (rate(cron_claims_refused_total[$__rate_interval]))", "{{topic}} refused"),
               ("sum by (topic) (rate(cron_claims_too_late_total[$__rate_interval]))", "{{topic}} too late"), min=0),
         graph("Rebalances", "none", "Generations of the group that gave a consumer its share. Each start and end of a consumer makes some.",

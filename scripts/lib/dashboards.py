@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the dashboards of conf/grafana/dashboards/. Each problem is a line, and any makes it end with 1.
 
-    dashboards.py types                      what Grafana's published types say of the JSON (PyPI grafana-foundation-sdk)
+    dashboards.py types                      what Grafana's published types say of the JSON (PyPI grafana-foundation-sdk),
+                                             and whether docs/METRICS.md lists each metric
     dashboards.py queries URL SECONDS JOB    every query at the Prometheus at URL over the last SECONDS: none may be empty;
                                              JOB is what the variable $job stands for
 
@@ -9,13 +10,15 @@ A key that the types do not know is lost when the JSON is read and written by th
 """
 import json
 import pathlib
+import re
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
-DASHBOARDS = sorted((pathlib.Path(__file__).parents[2] / "conf/grafana/dashboards").glob("*.json"))
+ROOT = pathlib.Path(__file__).parents[2]
+DASHBOARDS = sorted((ROOT / "conf/grafana/dashboards").glob("*.json"))
 # What the Prometheus data source reads of an annotation, beside what all data sources have: of no published type.
 UNPUBLISHED = {"titleFormat", "textFormat"}
 problems, checked = [], 0
@@ -47,16 +50,20 @@ def types():
     from grafana_foundation_sdk.models import dashboard as model
     from grafana_foundation_sdk.models import units
 
+    listed = (ROOT / "docs/METRICS.md").read_text()
     plugins.register_default_plugins()
-    known = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("__")}
+    listed_units = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("__")}
     for path in DASHBOARDS:
         dashboard = json.loads(path.read_text())
         compare(dashboard, json.loads(JSONEncoder().encode(model.Dashboard.from_json(dashboard))), path.name)
         for panel in panels(dashboard):
             checked += 1
             unit = panel["fieldConfig"]["defaults"]["unit"]
-            if unit not in known:
+            if unit not in listed_units:
                 problems.append(f"{path.name}: {panel['title']}: Grafana has no unit {unit}")
+            for name in {name for target in panel["targets"] for name in re.findall(r"(?:cron|kafka)_[a-z_]+", target["expr"])}:
+                if f"`{re.sub('_bucket$', '', name)}`" not in listed:
+                    problems.append(f"{path.name}: {panel['title']}: docs/METRICS.md lists no {name}")
             if len(panel["description"]) < 15:
                 problems.append(f"{path.name}: {panel['title']}: no description")
 
