@@ -63,7 +63,7 @@ fn names() -> BTreeSet<String> {
 fn each_alert_says_how_urgent_it_is_what_is_felt_and_where_its_playbook_is() {
     for (name, rule) in alerts() {
         let has = |what: &str| assert!(rule.contains(what), "{name} lacks {what}");
-        let book = format!("          runbook_url: '{{{{ $externalLabels.runbook_base }}}}/{name}.md'\n");
+        let book = format!("          runbook_url: '{{{{ $externalLabels.runbook_base }}}}/{name}.md'");
         has("        expr: ");
         has("          summary: ");
         has("          description: ");
@@ -151,12 +151,65 @@ fn each_metric_that_is_named_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// What a rule asks for: metrics, and through recorded ones those that they are made of.
+#[cfg(test)]
+fn asked_by(rule: &str, recorded: &BTreeMap<String, String>, found: &mut BTreeSet<String>) {
+    let expression = rule.split("expr: ").nth(1).unwrap().split("\n        ").take_while(|line| !ends(line));
+    for name in metrics(&expression.collect::<Vec<_>>().join("\n")) {
+        match recorded.get(name) {
+            Some(rule) => asked_by(rule, recorded, found),
+            None => _ = found.insert(name.to_owned()),
+        }
+    }
+}
+
+/// Whether a line is the next thing that a rule says after its expression.
+#[cfg(test)]
+fn ends(line: &str) -> bool {
+    ["for: ", "keep_firing_for: ", "labels: ", "annotations:"].iter().any(|word| line.starts_with(word))
+}
+
+#[test]
+fn the_list_of_metrics_says_which_alerts_stand_on_each() {
+    let text = read(&format!("{RULES}/recording.yml"));
+    let recorded: BTreeMap<String, String> = text
+        .split("\n      - record: ")
+        .skip(1)
+        .map(|rule| {
+            (rule.lines().next().unwrap().to_owned(), rule.split("\n      #").next().unwrap().to_owned())
+        })
+        .collect();
+    let mut stand: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (alert, rule) in alerts() {
+        let mut found = BTreeSet::new();
+        asked_by(&rule, &recorded, &mut found);
+        for name in found {
+            let base = ["_bucket", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+            stand.entry(base.to_owned()).or_default().insert(alert.clone());
+        }
+    }
+    let mut listed = 0;
+    let mut wrong = Vec::new();
+    for row in read("docs/METRICS.md").lines().filter(|line| line.starts_with("| `cron_")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let said: BTreeSet<String> =
+            cells[4].split(", ").filter(|word| *word != "–").map(str::to_owned).collect();
+        let stands = stand.get(cells[1].trim_matches('`')).cloned().unwrap_or_default();
+        listed += stands.len();
+        if said != stands {
+            wrong.push(format!("{}: {}", cells[1], stands.into_iter().collect::<Vec<_>>().join(", ")));
+        }
+    }
+    assert!(wrong.is_empty(), "their alerts are:\n{}", wrong.join("\n"));
+    assert!(listed > 20, "{stand:?}");
+}
+
 #[test]
 fn alertmanager_speaks_of_alerts_that_there_are() {
     let names = names();
     let routes = read("conf/alertmanager/alertmanager.yml.tmpl");
-    let spoken: Vec<&str> =
-        routes.split("alertname ").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
+    let quoted = routes.split("alertname ").skip(1).filter_map(|rest| rest.split('"').nth(1));
+    let spoken: Vec<&str> = quoted.flat_map(|names| names.split('|')).collect();
     assert!(spoken.contains(&"Watchdog"), "{spoken:?}");
     assert!(spoken.iter().all(|name| names.contains(*name)), "{spoken:?}");
 }
