@@ -33,8 +33,9 @@ stage() {
 tools() {
     need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
     [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
-    # For wall clocks that jump, and for the alerts' rules; without them those tests are skipped, and say so.
-    want libfaketime promtool
+    # For wall clocks that jump, for what Prometheus thinks of pages and rules, and for what alerts do; without them those
+    # tests are skipped, and say so.
+    want libfaketime promtool prometheus prometheus-alertmanager python3
 }
 
 # It ends with this script, and its files with it.

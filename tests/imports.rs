@@ -64,12 +64,23 @@ fn only_one_room_knows_kafkas_wire_types() {
 }
 
 #[test]
-fn rules_ask_no_clock_and_know_no_thread_no_channel_and_no_log() {
-    const SHELL: [&str; 5] = ["crossbeam_channel", "thread::spawn", "common::clock", "Instant::now", "log::"];
+fn rules_ask_no_clock_and_know_no_thread_no_channel_no_log_and_no_metric() {
+    const SHELL: [&str; 7] = [
+        "crossbeam_channel",
+        "thread::spawn",
+        "common::clock",
+        "Instant::now",
+        "log::",
+        "prometheus",
+        "common::metrics",
+    ];
     let rules = [
         "producer/schedule",
         "producer/jobfile",
         "producer/timetable.rs",
+        "producer/due.rs",
+        "producer/lane",
+        "producer/lane.rs",
         "producer/job.rs",
         "producer/watch/rhythm.rs",
         "producer/tail/ends.rs",

@@ -17,7 +17,8 @@ pub(super) struct Fills {
 
 impl Fills {
     pub(super) fn new(measures: &Measures, lines: &Lines) -> Self {
-        let channel = |name: &str, capacity: Option<usize>| measures.channel(name, capacity.unwrap_or(usize::MAX));
+        let channel =
+            |name: &str, capacity: Option<usize>| measures.channel(name, capacity.unwrap_or(usize::MAX));
         Self {
             changes: channel("membership", lines.changes.capacity()),
             fetched: channel("fetched", lines.chunks.capacity()),

@@ -263,7 +263,8 @@ mod tests {
         ] {
             measures.passed_on(&report("j", left, outcome));
         }
-        let runs = |outcome: &str| format!("cron_runs_total{{job=\"j\",outcome=\"{outcome}\",topic=\"a\"}} 1");
+        let runs =
+            |outcome: &str| format!("cron_runs_total{{job=\"j\",outcome=\"{outcome}\",topic=\"a\"}} 1");
         assert_eq!(lines(&metrics, "cron_runs_total{"), ["expired", "given_up", "succeeded"].map(runs));
         assert_eq!(lines(&metrics, "cron_retries_total{"), ["cron_retries_total{topic=\"a\"} 2"]);
     }

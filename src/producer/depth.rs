@@ -65,7 +65,7 @@ impl Depth {
     /// The system's, when it has no room for a thread.
     pub fn start(clusters: Vec<ClusterName>, around: Around) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let thread = spawn("depth", move || Looking { clusters, around, }.run(&stopped))?;
+        let thread = spawn("depth", move || Looking { clusters, around }.run(&stopped))?;
         Ok(Self { _stop: stop, _thread: thread })
     }
 }
@@ -147,7 +147,8 @@ mod tests {
         let clock = Arc::new(ManualClock::new("2026-11-23T17:00:00Z".parse().unwrap()));
         let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
         let by = clock.monotonic() + PATIENCE;
-        let spec = TopicSpec { name: "a-dead".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
+        let spec =
+            TopicSpec { name: "a-dead".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
         broker.client("test").create_topic(&spec, by).unwrap();
         let metrics = Metrics::new();
         let leads = Arc::new(AtomicBool::new(false));
@@ -174,7 +175,9 @@ mod tests {
 
         fn shown(&self) -> Option<String> {
             let page = String::from_utf8(self.metrics.page().unwrap()).unwrap();
-            page.lines().find_map(|line| Some(line.strip_prefix("cron_dead_letters_stored{cluster=\"a\"} ")?.to_owned()))
+            page.lines().find_map(|line| {
+                Some(line.strip_prefix("cron_dead_letters_stored{cluster=\"a\"} ")?.to_owned())
+            })
         }
 
         /// Turns the clock by so many looks at who leads; the last of them is over.

@@ -37,7 +37,8 @@ impl DueTicks {
         }
         // A clock that goes back a little: what was counted stays counted, and is not counted again.
         self.counted_to = self.counted_to.max(now);
-        let count = |(cluster, timetable): &mut (ClusterName, Timetable)| (cluster.clone(), pass(timetable, now));
+        let count =
+            |(cluster, timetable): &mut (ClusterName, Timetable)| (cluster.clone(), pass(timetable, now));
         self.clusters.iter_mut().map(count).filter(|(_, count)| *count > 0).collect()
     }
 
@@ -107,7 +108,8 @@ mod tests {
 
     #[test]
     fn each_tick_is_counted_once_when_its_instant_has_come() {
-        let mut due = ticks(&[("a", "@every 10s"), ("a", "@every 10s"), ("b", "@every 30s"), ("a", "@reboot")]);
+        let mut due =
+            ticks(&[("a", "@every 10s"), ("a", "@every 10s"), ("b", "@every 30s"), ("a", "@reboot")]);
         check(&mut due, 9, &[]);
         check(&mut due, 10, &[("a", 2)]);
         check(&mut due, 10, &[]);

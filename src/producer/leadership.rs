@@ -175,12 +175,7 @@ impl Leadership {
         (acts, wait)
     }
 
-    fn lead(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        acts: &mut Vec<Act>,
-    ) -> Result<Duration, Failure> {
+    fn lead(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) -> Result<Duration, Failure> {
         if self.is_to_be_compared(now) {
             match self.clock_is_off(client, now, acts) {
                 Ok(true) => {

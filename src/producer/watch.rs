@@ -121,7 +121,8 @@ impl Watch {
                 if let Some(found) = looking.as_mut().and_then(|looking| looking.look(clock.monotonic())) {
                     shown.show(&found);
                     if let Found::Right { file: Some(file), .. } = found {
-                        let jobs = JobsInForce { jobs: file.jobs.clone(), revision: Arc::clone(&file.revision) };
+                        let jobs =
+                            JobsInForce { jobs: file.jobs.clone(), revision: Arc::clone(&file.revision) };
                         counted.add(due.swap(&jobs, clock.now()));
                         offer.make(file);
                     }

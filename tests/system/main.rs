@@ -9,6 +9,8 @@
 //! - `outages`: Kafka away.
 //! - `chaos`: programs and Kafka killed again and again, under load.
 //! - `clocks`: wall clocks that jump, run fast, or are wrong.
+//! - `pages`: the metrics of live programs beside their list.
+//! - `scrapers`: hostile ones.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
 
@@ -36,6 +38,10 @@ mod loads;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod retries;
+#[cfg(test)]
+mod scrapers;
 #[cfg(test)]
 mod ticks;

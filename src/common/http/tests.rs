@@ -85,7 +85,8 @@ fn mute_clients_do_not_keep_a_scrape_from_its_answer() {
         drop((&*stream).write(b"GET /met"));
     }
     assert_scraped(bench.page.addr());
-    let turned_away: u64 = bench.turned_away().into_iter().filter(|(why, _)| why == "no_room").map(|(_, n)| n).sum();
+    let turned_away: u64 =
+        bench.turned_away().into_iter().filter(|(why, _)| why == "no_room").map(|(_, n)| n).sum();
     assert!(turned_away >= 200 - 2 * HTTP_CONNECTIONS as u64, "{turned_away}");
     drop(mute);
 }

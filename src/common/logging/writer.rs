@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use crossbeam_channel::{Receiver, select};
 use super::Seen;
 use super::front::Line;
+use crossbeam_channel::{Receiver, select};
 
 /// Writes lines until told to stop; then what is still waiting.
 pub(super) fn run(sink: impl Write, queue: &Receiver<Line>, stopping: &Receiver<()>, seen: &Seen) {

@@ -47,8 +47,20 @@ impl Metrics {
         let registry = Registry::new();
         let label = &["channel"];
         let channels = Channels {
-            items: register(&registry, IntGaugeVec::new(opts("cron_channel_items", "Messages that wait in the channel.", is_no_total), label)),
-            capacity: register(&registry, IntGaugeVec::new(opts("cron_channel_capacity", "How many may wait in the channel.", is_no_total), label)),
+            items: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts("cron_channel_items", "Messages that wait in the channel.", is_no_total),
+                    label,
+                ),
+            ),
+            capacity: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts("cron_channel_capacity", "How many may wait in the channel.", is_no_total),
+                    label,
+                ),
+            ),
         };
         let metrics = Self { registry, channels };
         metrics.register_process();

@@ -219,6 +219,7 @@ impl Dispatcher {
 
 /// Why an answer leaves a partition undecided: the first code that says so, or that it says nothing.
 fn undecided(codes: &[Option<ErrorCode>]) -> &'static str {
-    let open = |code: &&Option<ErrorCode>| matches!(to_partition(**code), Answer::NotApplied | Answer::Unknown);
+    let open =
+        |code: &&Option<ErrorCode>| matches!(to_partition(**code), Answer::NotApplied | Answer::Unknown);
     codes.iter().find(open).copied().flatten().map_or("no_answer", ErrorCode::word)
 }

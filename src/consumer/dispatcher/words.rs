@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use crate::common::clock::Now;
 use crate::common::broker::BrokerError;
+pub use crate::common::clock::Now;
 use crate::common::wire::DeadReason;
 use crate::common::words::{Attempt, ClusterName, Event, Place};
 

@@ -46,10 +46,13 @@ impl Ahead {
             let tick = LateTick { at: due.at, found: judged.found, now };
             let next = || self.timetable.next_of(due.group, due.at);
             // The jobs of a group are judged alike.
-            let is_missed =
-                due.jobs.first().is_some_and(|job| catchup::missed(job, tick, || next().is_none_or(|at| at > judged.until)).is_some());
+            let is_missed = due.jobs.first().is_some_and(|job| {
+                catchup::missed(job, tick, || next().is_none_or(|at| at > judged.until)).is_some()
+            });
             if !is_missed {
-                let comes_later = |job: &Job| job.catch_up.policy == CatchUpPolicy::Last && judged.due_again.contains(&job.name);
+                let comes_later = |job: &Job| {
+                    job.catch_up.policy == CatchUpPolicy::Last && judged.due_again.contains(&job.name)
+                };
                 self.counted += due.jobs.iter().filter(|job| !comes_later(job)).count() as u64;
             }
             let all = due.jobs.len();

@@ -410,7 +410,11 @@ fn check_to_catch_up(lane: &mut Lane, now: i64, expected: u64) {
 
 #[test]
 fn what_is_still_to_be_caught_up_is_known_before_it_is_handed_out() {
-    let jobs = [all("all", "@every 10s"), last("last", "@every 10s"), job("none", "@every 10s", CatchUpPolicy::None)];
+    let jobs = [
+        all("all", "@every 10s"),
+        last("last", "@every 10s"),
+        job("none", "@every 10s", CatchUpPolicy::None),
+    ];
     let mut lane = lane(&file("one", jobs), 0, 1_000);
     check_to_catch_up(&mut lane, 1_000, 100 + 1);
     let taken = lane.take(at(1_000), 30).map(|portion| portion.ticks.len());

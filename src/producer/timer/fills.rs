@@ -19,7 +19,8 @@ pub(super) struct Fills {
 
 impl Fills {
     pub(super) fn new(measures: &TimerMeasures, lines: &Lines) -> Self {
-        let channel = |name: &str, capacity: Option<usize>| measures.channel(name, capacity.unwrap_or(usize::MAX));
+        let channel =
+            |name: &str, capacity: Option<usize>| measures.channel(name, capacity.unwrap_or(usize::MAX));
         let batches = measures.clusters().iter().zip(&lines.batches);
         Self {
             batches: batches.map(|(of, to)| channel(&format!("batches-{of}"), to.capacity())).collect(),

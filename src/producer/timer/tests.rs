@@ -32,6 +32,7 @@ struct Bench {
     news: Sender<Told>,
     files: Sender<JobFile>,
     asks: Receiver<Ask>,
+    metrics: Metrics,
 }
 
 const SESSION: Duration = Duration::from_secs(3_600 * 24 * 365);
@@ -81,8 +82,20 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
         lead.send(Arc::new(start(1, number, now))).unwrap();
     }
     let (news, files) = (news_from, files_from);
-    let bench =
-        Bench { clock, timer, beat, lead, keeps, standing, confirming, batches, news, files, asks: asked };
+    let bench = Bench {
+        clock,
+        timer,
+        beat,
+        lead,
+        keeps,
+        standing,
+        confirming,
+        batches,
+        news,
+        files,
+        asks: asked,
+        metrics,
+    };
     bench.await_lead();
     bench
 }
@@ -314,4 +327,19 @@ fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_ar
     assert_eq!(bench.ticks_until("2026-03-01T10:00:25Z", 0), [""; 0], "each is skipped");
     let revision = crate::producer::jobfile::revision(text.as_bytes());
     assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(Ask::InForce(revision)));
+}
+
+#[test]
+fn the_fill_of_a_channel_that_nobody_empties_is_shown() {
+    let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *", "@daily"]);
+    let shows =
+        |line: &str| String::from_utf8(bench.metrics.page().unwrap()).unwrap().lines().any(|l| l == line);
+    assert!(shows("cron_channel_capacity{channel=\"batches-c0\"} 2"));
+    let full = "cron_channel_items{channel=\"batches-c0\"} 2";
+    let seconds =
+        (0..30).take_while(|_| !shows(full)).inspect(|_| assert!(bench.clock.ring_next(PATIENCE))).count();
+    assert!((1..30).contains(&seconds), "{seconds}");
+    // The other cluster's publisher has only been told which job file it is.
+    assert!(shows("cron_channel_items{channel=\"batches-c1\"} 1"));
+    assert!(shows("cron_leads_total 1"));
 }
