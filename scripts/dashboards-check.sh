@@ -48,13 +48,16 @@ for cluster in cluster-a cluster-b; do
     start "$cluster-retry" consumer --topic "$cluster-retry" "${lease[@]}"
 done
 monitoring
+# The leader has looked for it for longer than a lease.
+lost_some() { (($(metric producer-1 cron_runs_given_up_total) + $(metric producer-2 cron_runs_given_up_total) > 0)); }
 say "the programs run"
 sleep 25
 say "a consumer with attempts under way is killed, another one comes"
 crash cluster-b-1
 start cluster-b-3 consumer --topic cluster-b "${lease[@]}"
 targets
-sleep 20
+await 60 "what it ran is found to be lost" lost_some
+sleep 8
 say "the broker dies, and both producers for more than a minute, whose ticks are missed; all come back"
 broker_kill 1
 sleep 15
