@@ -85,8 +85,8 @@ impl Lane {
 
     /// How many ticks of the past are still to be handed out to be published, as far as they have been counted: each call
     /// counts on for a moment.
-    pub fn to_catch_up(&mut self, now: DateTime<Utc>) -> u64 {
-        self.pasts.iter_mut().map(|past| past.to_publish(now, COUNT_AHEAD)).sum()
+    pub fn left_to_catch_up(&mut self, now: DateTime<Utc>) -> u64 {
+        self.pasts.iter_mut().map(|past| past.left_to_publish(now, COUNT_AHEAD)).sum()
     }
 
     /// The oldest portion of that kind that was handed out has its fate on record.

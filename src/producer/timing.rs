@@ -197,7 +197,7 @@ impl Timing {
     pub fn next_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
         let batch = self.first_batch(now);
         for Cluster { measures, turn, .. } in &mut self.clusters {
-            let left = turn.as_mut().map_or(0, |turn| turn.lane.to_catch_up(now));
+            let left = turn.as_mut().map_or(0, |turn| turn.lane.left_to_catch_up(now));
             measures.catch_up.set(i64::try_from(left).unwrap_or(i64::MAX));
         }
         batch

@@ -68,7 +68,7 @@ impl Past {
 
     /// How many ticks are still to be handed out to be published, as far as they have been counted. Counts on by at most
     /// so many instants of groups.
-    pub(super) fn to_publish(&mut self, now: DateTime<Utc>, steps: usize) -> u64 {
+    pub(super) fn left_to_publish(&mut self, now: DateTime<Utc>, steps: usize) -> u64 {
         let judged = Judged { until: self.until, found: self.found, due_again: &self.due_again };
         self.ahead.count(now, judged, steps);
         self.ahead.left()
