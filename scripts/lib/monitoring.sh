@@ -56,7 +56,7 @@ monitoring() {
 start_alertmanager() {
     launch alertmanager env ALERTMANAGER="$(command -v prometheus-alertmanager)" ALERTMANAGER_RUN="$work/alertmanager" \
         MAIL_CATCHER="127.0.0.1:${ports[mail]}" SMTP_SMARTHOST='' WATCHDOG_URL="http://127.0.0.1:${ports[watchdog]}/alive" \
-        GROUP_WAIT=1s GROUP_INTERVAL=5s WATCHDOG_INTERVAL=5s "$PWD/conf/alertmanager/start.sh" \
+        GROUP_WAIT=1s GROUP_INTERVAL=20s WATCHDOG_INTERVAL=5s "$PWD/conf/alertmanager/start.sh" \
         --storage.path="$work/alertmanager" --cluster.listen-address= --web.listen-address="127.0.0.1:${ports[alertmanager]}"
 }
 start_prometheus() {
