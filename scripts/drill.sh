@@ -3,7 +3,7 @@
 # the rules of conf/prometheus/rules/ as they are, and a mail catcher. Causes each symptom, and sees which alert fires
 # after how long, what the mail says, and that it ends. docs/experiments/alerts.md has what it found.
 #
-#   scripts/drill.sh            all symptoms; 25 to 30 minutes, most of which are the rules' own windows
+#   scripts/drill.sh            all symptoms; 20 to 25 minutes, most of which are the rules' own windows
 #   scripts/drill.sh --short    one: a job that fails, to the mail in the catcher; less than a minute
 #
 # Shorter than in production is what scripts/lib/monitoring.sh names: scraping, evaluating, grouping, and the silence after
@@ -91,6 +91,7 @@ ends() {
             table+=("$row|not within $1 s")
         fi
         expect "$alert ($label) is over: $(after "${ended[$what]}" "${at:-0}")" test -n "$at"
+        expect "a mail says so" within 60 drill mail "$work/mails" "$alert" "$label" "${ended[$what]}" over
     done
     rows=()
 }

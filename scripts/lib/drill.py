@@ -4,7 +4,8 @@
     drill.py observe URL LOG                 writes a line to LOG whenever an alert of the Prometheus at URL begins to fire
                                              or ends: the instant, "firing" or "over", its name, its labels
     drill.py when LOG WHAT ALERT LABEL SINCE the instant of the first such line since then; LABEL "" is any
-    drill.py mail DIR ALERT LABEL SINCE      the first mail since then about it: its instant, a tab, its subject
+    drill.py mail DIR ALERT LABEL SINCE [over]  the first mail since then about it (that it is over): its instant, a tab,
+                                             its subject
     drill.py body DIR ALERT LABEL SINCE      the text of that mail
     drill.py others LOG SINCE ALERT...       names of the alerts that fired since then, but for these
 
@@ -54,12 +55,13 @@ def when(log, what, alert, label, since):
     return None
 
 
-def mail(directory, alert, label, since):
+def mail(directory, alert, label, since, kind=""):
     for path in sorted(pathlib.Path(directory).glob("*.eml")):
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         text = message.get_body(("plain",))
         text = text.get_content() if text else ""
-        if int(path.stem) >= int(since) and f"] {alert}:" in message["Subject"] and label in text + message["Subject"]:
+        about = f"{kind}] {alert}:" in message["Subject"] and label in text + message["Subject"]
+        if about and int(path.stem) >= int(since):
             return path.stem, message["Subject"].replace("\n", ""), text
     return None
 
