@@ -1,6 +1,6 @@
 # Short names for what scripts and cargo do; nothing is decided here.
 
-.PHONY: help build test bench run experiments fmt lint clean
+.PHONY: help build test bench run experiments drill fmt lint clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,6 +19,9 @@ run: ## all of it on this machine, until Ctrl-C (scripts/run.sh)
 
 experiments: ## questions about Kafka, asked and checked (docs/experiments/)
 	@scripts/experiments/run.sh
+
+drill: ## each symptom, and which alert tells of it; half an hour (scripts/drill.sh)
+	@scripts/drill.sh
 
 fmt: ## format the code
 	cargo fmt

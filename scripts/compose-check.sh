@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Rehearses docker-compose.yml on the container engine that answers, from the first `up` to the last `down`: jobs of both
 # clusters run; a second `up` changes nothing; what is stopped ends in time and goes on where it ended; consumers and
-# the leading producer are killed, and jobs go on; at the end `cronctl verify` accounts for every tick.
+# the leading producer are killed, and jobs go on; at the end `cronctl verify` accounts for every tick. Prometheus sees every
+# process; a job that is given up becomes a mail; the mail password is seen by nobody; when Prometheus is gone, the dead
+# man's switch says so.
 #
-#   scripts/compose-check.sh      (six to ten minutes, and the building of the image)
+#   scripts/compose-check.sh      (ten to fifteen minutes, and the building of the images)
 #
-# Containers and volume are its own (project kafka-cron-check) and are removed at the end, whatever happens. Port 9092
-# must be free, or another one named by KAFKA_CRON_PORT. docs/experiments/compose.md shows what it prints.
+# Containers and volumes are its own (project kafka-cron-check) and are removed at the end, whatever happens. The ports of
+# docker-compose.yml must be free, or others be named by its variables. Grafana takes part where its image can be had.
+# docs/experiments/compose.md shows what it prints.
 #
 # Exit codes: 0 all is as it should be; 1 something is not; 4 something is missing here.
 set -euo pipefail
@@ -26,6 +29,16 @@ wrong() {
 
 engine_answers || die 4 "no container engine with compose answers"
 export COMPOSE_PROJECT_NAME=kafka-cron-check COMPOSE_PROFILES=full
+grafana=$(sed -n 's/^ *image: \(grafana.*\)/\1/p' docker-compose.yml)
+if docker image inspect "$grafana" >/dev/null 2>&1 || timeout 120 docker pull --quiet "$grafana" >/dev/null 2>&1; then
+    COMPOSE_PROFILES+=,grafana
+else
+    say "$grafana cannot be had; without it"
+fi
+# Whoever finds this word found the password.
+GMAIL_AUTH_TOKEN=canary-$RANDOM-$RANDOM
+export GMAIL_AUTH_TOKEN
+unset SMTP_SMARTHOST WATCHDOG_URL
 port=${KAFKA_CRON_PORT:-9092}
 ! answers "$port" || die 4 "port $port is taken; another one: KAFKA_CRON_PORT=9192 scripts/compose-check.sh"
 
@@ -94,6 +107,13 @@ page() { # page SERVICE NUMBER PATH
     cat <&3
     exec 3>&-
 }
+# What Prometheus, the mail catcher and the dead man's switch say.
+of_prometheus() { docker compose exec -T prometheus wget -q -O - "http://localhost:9090/api/v1/query?query=$1" 2>/dev/null; }
+value() { of_prometheus "$1" | sed -n 's/.*"value":\[[^,]*,"\([^"]*\)".*/\1/p'; }
+has_value() { [[ $(value "$1") == "$2" ]]; }
+# A query as a part of an address: up{job="producer"}.
+up() { echo "sum(up%7Bjob%3D%22$1%22%7D)"; }
+mailed() { docker compose exec -T mailpit wget -q -O - http://localhost:8025/api/v1/messages 2>/dev/null | grep -q "\"Subject\":\"[^\"]*$1"; }
 leader() {
     local number
     for number in 1 2; do
@@ -113,6 +133,36 @@ until_so 60 "one producer leads" test "$(leader | wc -l)" -eq 1
 say "    producer $(leader) leads"
 say "    memory: $(containers | xargs docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' |
     sed "s/^$COMPOSE_PROJECT_NAME-//; s| / .*||" | sort | listed)"
+
+say "Prometheus"
+for target in producer=2 consumer=6 kafka=1 prometheus=1 alertmanager=1 watchdog=1; do
+    until_so 60 "Prometheus sees ${target#*=} of ${target%=*}" has_value "$(up "${target%=*}")" "${target#*=}"
+done
+say "    sees 2 producers, 6 consumers, the broker, itself and those around it"
+until_so 60 "there are Kafka's series" has_value 'max(kafka_active_controllers)' 1
+until_so 120 "the sign of life arrives" has_value 'min(watchdog_signs_total%3Ebool%200)' 1
+until_so 180 "a run that was given up becomes a mail" mailed "RunsGivenUp"
+say "    knows that Kafka has a controller; the Watchdog's sign arrives, and a job that was given up became a mail"
+
+say "the mail password"
+searched() { docker compose config; containers | xargs docker inspect; docker compose config --images | xargs docker image inspect; }
+searched >"$KAFKA_CRON_CONF/searched" 2>/dev/null || true
+[[ $(wc -c <"$KAFKA_CRON_CONF/searched") -gt 10000 ]] || wrong "there is too little to search"
+! grep -q "$GMAIL_AUTH_TOKEN" "$KAFKA_CRON_CONF/searched" || wrong "the password is in docker compose config or docker inspect"
+rm "$KAFKA_CRON_CONF/searched"
+readers=$(for service in $(docker compose ps --services); do
+    ! docker compose exec -T "$service" cat /run/secrets/gmail_auth_token 2>/dev/null | grep -q "$GMAIL_AUTH_TOKEN" || echo "$service"
+done | sort | listed)
+[[ $readers == "alertmanager, watchdog" ]] || wrong "the password is readable in: $readers"
+says=$(GMAIL_AUTH_TOKEN='' SMTP_SMARTHOST=smtp.example:587 SMTP_FROM=a@example SMTP_TO=b@example \
+    docker compose run --rm --no-deps -T alertmanager 2>&1) && wrong "Alertmanager starts without a password"
+[[ $says == *"not set: GMAIL_AUTH_TOKEN"* ]] || wrong "Alertmanager does not say what is missing but: $says"
+say "    is in no configuration and no inspection, and readable in: $readers; without it Alertmanager says so"
+
+say "Kafka's tools beside the agent"
+docker compose exec -T kafka /opt/kafka/bin/kafka-topics.sh --bootstrap-server localhost:19092 --list |
+    grep -q '^cluster-a$' || wrong "they do not work"
+say "    work"
 
 say "in a container"
 [[ $(docker compose exec cluster-a id -u) == 10001 ]] || wrong "a consumer is not the user it should be"
@@ -172,6 +222,12 @@ chmod a+r "$KAFKA_CRON_CONF/new"
 mv "$KAFKA_CRON_CONF/new" "$KAFKA_CRON_CONF/jobs.cron"
 until_so 30 "a job of the new file succeeds" has_come_to edited succeeded "$(instant)"
 say "    its job runs"
+
+say "Prometheus is gone"
+began=$SECONDS
+quiet docker compose kill prometheus
+until_so 420 "the dead man's switch says so" mailed "Watchdog"
+say "    after $((SECONDS - began)) s the dead man's switch had said so by mail"
 
 say "down, and the small part"
 quiet docker compose down --volumes || wrong "down failed"

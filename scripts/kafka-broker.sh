@@ -4,13 +4,15 @@
 #   scripts/kafka-broker.sh start  --data DIR [--version 4.3.1] [--port 9092] [--controller-port 19092]
 #                                  [--node-id 1] [--voters 1@127.0.0.1:P1,2@127.0.0.1:P2,...]
 #                                  [--parent PID [--temporary]] [--set KEY=VALUE]... [--heap 384m]
+#                                  [--jmx-port 8999 [--jmx-rules FILE]]
 #   scripts/kafka-broker.sh stop   --data DIR [--now]
 #   scripts/kafka-broker.sh status --data DIR
 #
 # It listens on 127.0.0.1:PORT and tells clients localhost:PORT. `start` returns when the port answers; a second
 # `start` finds the first one's broker and says so; what was written is there again after a stop. `--parent`: the
 # broker is killed as soon as that process is gone, however it went, and with `--temporary` DIR is removed then.
-# `--now` kills instead of shutting down.
+# `--now` kills instead of shutting down. `--jmx-port`: its metrics for Prometheus are at http://127.0.0.1:PORT/metrics,
+# by the rules of conf/kafka/jmx-exporter.yml.
 # The broker's own log is DIR/broker.log.
 #
 # Exit codes: 0 done (status: it runs), 1 status: it does not run, 2 usage, 3 the broker did not start or stop,
@@ -21,16 +23,17 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib/process.sh
 source "$here/lib/process.sh"
 die() { code=$1; shift; printf 'kafka-broker: %s\n' "$*" >&2; exit "$code"; }
-usage() { sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '4,10s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 [[ $# -ge 1 ]] || usage
 command=$1; shift
 version=4.3.1 port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' temporary='' settings=()
+jmx_port='' jmx_rules=$here/../conf/kafka/jmx-exporter.yml
 while [[ $# -gt 0 ]]; do
     case $1 in
         --now) now=yes; shift; continue ;;
         --temporary) temporary=yes; shift; continue ;;
-        --version | --port | --controller-port | --node-id | --voters | --data | --parent | --set | --heap) ;;
+        --version | --port | --controller-port | --node-id | --voters | --data | --parent | --set | --heap | --jmx-port | --jmx-rules) ;;
         *) die 2 "unknown option $1" ;;
     esac
     [[ $# -ge 2 ]] || die 2 "$1 needs a value"
@@ -38,6 +41,7 @@ while [[ $# -gt 0 ]]; do
         --version) version=$2 ;; --port) port=$2 ;; --controller-port) controller_port=$2 ;;
         --node-id) node_id=$2 ;; --voters) voters=$2 ;; --data) data=$2 ;; --parent) parent=$2 ;;
         --set) settings+=("$2") ;; --heap) heap=$2 ;;
+        --jmx-port) jmx_port=$2 ;; --jmx-rules) jmx_rules=$2 ;;
     esac
     shift 2
 done
@@ -97,7 +101,7 @@ CONF
 }
 
 start() {
-    local tool pid libs java
+    local tool pid libs java agent=()
     for tool in java flock setsid; do
         command -v "$tool" >/dev/null || die 4 "$tool is missing (on Debian: openjdk-17-jre-headless, util-linux)"
     done
@@ -110,6 +114,11 @@ start() {
     fi
     ! answers "$port" || die 3 "port $port is taken by something else"
     libs=$("$here/kafka-fetch.sh" "$version") || exit $?
+    if [[ -n $jmx_port ]]; then
+        [[ -r $jmx_rules ]] || die 2 "--jmx-rules $jmx_rules cannot be read"
+        ! answers "$jmx_port" || die 3 "port $jmx_port (--jmx-port) is taken by something else"
+        agent=("-javaagent:$("$here/kafka-fetch.sh" --jmx-exporter)=127.0.0.1:$jmx_port:$jmx_rules") || exit $?
+    fi
     java=(java "-Xmx$heap" "-Xms64m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
         -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS"
         -cp "$libs/*")
@@ -120,7 +129,8 @@ start() {
         "${java[@]}" kafka.tools.StorageTool format -t a2Fma2EtY3Jvbi1sb2NhbA -c "$config" >"$log" 2>&1 ||
             { tail -n 30 "$log" >&2; die 3 "cannot format $data/log; the log ends as above"; }
     fi
-    setsid "${java[@]}" kafka.Kafka "$config" >>"$log" 2>&1 </dev/null 9>&- &
+    # The agent is for the broker alone: Kafka's tools would die on its port.
+    setsid "${java[@]}" "${agent[@]}" kafka.Kafka "$config" >>"$log" 2>&1 </dev/null 9>&- &
     pid=$!
     echo "$pid" >"$pid_file"
     [[ -z $parent ]] || watch_parent "$pid"

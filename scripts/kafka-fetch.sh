@@ -2,26 +2,47 @@
 # Brings Apache Kafka, as Maven artifacts, into .run/kafka/VERSION/libs. Nothing is left half done: the jars are
 # gathered in a directory beside it and renamed when they are complete, so that several callers may run at once.
 #
-#   scripts/kafka-fetch.sh [VERSION]      (default: 4.3.1; prints the libs directory)
+#   scripts/kafka-fetch.sh [VERSION]         (default: 4.3.1; prints the libs directory)
+#   scripts/kafka-fetch.sh --jmx-exporter    (the Java agent by which Prometheus sees a broker; prints its jar)
 #
 # Needs: java (17 or newer), mvn. Exit codes: 0 there, 2 usage, 3 the download failed, 4 something is missing here.
 set -euo pipefail
 
 die() { code=$1; shift; printf 'kafka-fetch: %s\n' "$*" >&2; exit "$code"; }
 
-version=${1:-4.3.1}
-[[ $# -le 1 && $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die 2 "usage: scripts/kafka-fetch.sh [VERSION], e.g. 4.3.1"
-
+agent_version=1.0.1 # as in conf/kafka/Dockerfile
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 home=${KAFKA_CRON_RUN_DIR:-$root/.run}/kafka
+
+tools() {
+    local tool
+    for tool in java mvn; do
+        command -v "$tool" >/dev/null || die 4 "$tool is missing (on Debian: openjdk-17-jre-headless, maven)"
+    done
+    mkdir -p "$home"
+}
+
+if [[ $# -eq 1 && $1 == --jmx-exporter ]]; then
+    jar=$home/jmx_prometheus_javaagent-$agent_version.jar
+    if [[ -f $jar ]]; then echo "$jar"; exit 0; fi
+    tools
+    work=$(mktemp -d "$home/.fetch-jmx-exporter.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    if ! mvn -B -q dependency:copy -Dartifact="io.prometheus.jmx:jmx_prometheus_javaagent:$agent_version" \
+        -DoutputDirectory="$work" >"$work/mvn.log" 2>&1; then
+        tail -n 20 "$work/mvn.log" >&2
+        die 3 "mvn could not fetch the JMX exporter $agent_version (its last lines stand above)"
+    fi
+    mv "$work/$(basename "$jar")" "$jar" || die 3 "mvn left no $(basename "$jar")"
+    echo "$jar"
+    exit 0
+fi
+
+version=${1:-4.3.1}
+[[ $# -le 1 && $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die 2 "usage: scripts/kafka-fetch.sh [VERSION | --jmx-exporter], e.g. 4.3.1"
 libs=$home/$version/libs
 if [[ -d $libs ]]; then echo "$libs"; exit 0; fi
-
-for tool in java mvn; do
-    command -v "$tool" >/dev/null || die 4 "$tool is missing (on Debian: openjdk-17-jre-headless, maven)"
-done
-
-mkdir -p "$home"
+tools
 work=$(mktemp -d "$home/.fetch-$version.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

@@ -3,15 +3,17 @@
 # for each retry topic, and shows what they log. Ctrl-C ends it and leaves nothing running.
 #
 #   scripts/run.sh [--docker | --local] [--jobs FILE] [--for 60s] [--port 9092] [--controller-port 19092] [--release]
+#                  [--jmx-port 8999]
 #
 # In containers, as docker-compose.yml says, where a container engine with compose answers; otherwise as processes of
-# this machine. --docker and --local insist on one of them. What only one of them knows (--controller-port, --release,
-# and KAFKA_BROKERS, KAFKA_CRON_BIN_DIR) means it.
+# this machine. --docker and --local insist on one of them. What only one of them knows (--controller-port, --jmx-port,
+# --release, and KAFKA_BROKERS, KAFKA_CRON_BIN_DIR) means it.
 #
 # As processes. What is missing is installed where that is permitted (as root, by apt), or named. With
 # KAFKA_BROKERS=host:port,... no broker is started. The broker's data stays in .run/, so that a later run goes on where
 # this one ended; remove the directory to start anew. Each program logs where its metrics are: the first free ports from
-# 9100 on.
+# 9100 on. The broker's are at http://127.0.0.1:8999/metrics (docs/METRICS.md). Prometheus and Alertmanager are not started:
+# see docs/OPERATIONS.md.
 #
 # The programs are built without optimisation, which takes a quarter of the time and is fast enough to show what they do
 # (ticks are published within milliseconds); --release builds them as they would be deployed.
@@ -40,7 +42,7 @@ source scripts/lib/process.sh
 source scripts/lib/containers.sh
 
 die() { code=$1; shift; printf 'run: %s\n' "$*" >&2; exit "$code"; }
-usage() { sed -n '5s/^# *//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '5,6s/^# *//p' "${BASH_SOURCE[0]}"; }
 
 # seconds DURATION: 60s, 2m, 1h
 seconds() {
@@ -53,7 +55,7 @@ is_port() { [[ $1 =~ ^[0-9]{1,5}$ ]] && ((10#$1 > 0 && 10#$1 < 65536)); }
 
 # local_only, jobs_given, port_given: what was said that decides where it runs, or what containers must be told.
 place='' local_only='' jobs_given='' port_given=''
-jobs=conf/jobs.cron limit=0 port=9092 controller_port=19092 profile=debug
+jobs=conf/jobs.cron limit=0 port=9092 controller_port=19092 jmx_port=8999 profile=debug
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage; exit 0 ;;
@@ -61,15 +63,16 @@ while [[ $# -gt 0 ]]; do
             [[ ${place:-$1} == "$1" ]] || die 2 "--docker and --local exclude each other"
             place=$1; shift; continue ;;
         --release) profile=release local_only=$1; shift; continue ;;
-        --jobs | --for | --port | --controller-port) [[ $# -ge 2 ]] || die 2 "$1 needs a value" ;;
+        --jobs | --for | --port | --controller-port | --jmx-port) [[ $# -ge 2 ]] || die 2 "$1 needs a value" ;;
         *) die 2 "unknown option $1; $(usage)" ;;
     esac
     case $1 in
         --jobs) jobs=$2 jobs_given=yes ;;
         --for) limit=$(seconds "$2") || exit; ((limit > 0)) || die 2 "--for $2 is no time at all" ;;
-        --port | --controller-port) is_port "$2" || die 2 "$1 $2: a port is a number from 1 to 65535" ;;&
+        --port | --controller-port | --jmx-port) is_port "$2" || die 2 "$1 $2: a port is a number from 1 to 65535" ;;&
         --port) port=$2 port_given=yes ;;
         --controller-port) controller_port=$2 local_only=$1 ;;
+        --jmx-port) jmx_port=$2 local_only=$1 ;;
     esac
     shift 2
 done
@@ -116,13 +119,14 @@ ports=()
 if [[ -z ${KAFKA_BROKERS:-} ]]; then
     # A broker of a run that was torn apart is ours to end.
     scripts/kafka-broker.sh stop --now --data "$data/broker" >/dev/null 7>&-
-    for taken in "$port" "$controller_port"; do
+    for taken in "$port" "$controller_port" "$jmx_port"; do
         ! answers "$taken" || die 4 "port $taken is taken. If that is a Kafka, use it: KAFKA_BROKERS=localhost:$taken scripts/run.sh;" \
-            "otherwise choose others: --port, --controller-port"
+            "otherwise choose others: --port, --controller-port, --jmx-port"
     done
     need java
-    [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
-    ports=("$port" "$controller_port")
+    kept=${KAFKA_CRON_RUN_DIR:-.run}/kafka
+    if ! compgen -G "$kept/jmx_*.jar" >/dev/null || ! compgen -G "$kept/*/libs" >/dev/null; then need mvn; fi
+    ports=("$port" "$controller_port" "$jmx_port")
 fi
 
 bin=${KAFKA_CRON_BIN_DIR:-} optimised=()
@@ -133,7 +137,7 @@ if [[ -z $bin ]]; then
     cargo build --locked --bins "${optimised[@]}" 7>&- || die 1 "the build failed"
     bin=${CARGO_TARGET_DIR:-target}/$profile
 fi
-[[ -z ${ports[*]} ]] || scripts/kafka-fetch.sh >/dev/null 7>&- || exit
+[[ -z ${ports[*]} ]] || { scripts/kafka-fetch.sh && scripts/kafka-fetch.sh --jmx-exporter; } >/dev/null 7>&- || exit
 
 # Closing descriptor 8 is what ends the run; the kernel does it when this script is killed.
 ended=''

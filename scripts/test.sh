@@ -33,8 +33,9 @@ stage() {
 tools() {
     need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
     [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
-    # For wall clocks that jump, for the pages and the alerts' rules; without them those tests are skipped, and say so.
-    want libfaketime promtool
+    # For wall clocks that jump, for what Prometheus thinks of pages and rules, and for what alerts do; without them those
+    # tests are skipped, and say so.
+    want libfaketime promtool prometheus prometheus-alertmanager python3
 }
 
 # It ends with this script, and its files with it.
@@ -64,7 +65,7 @@ broker() {
 }
 
 # Both versions that the tests talk to.
-jars() { scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2; }
+jars() { scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2 && scripts/kafka-fetch.sh --jmx-exporter; }
 
 stage tools tools
 stage format cargo fmt --check
@@ -75,6 +76,11 @@ stage build cargo build --locked --all-targets
 stage kafka jars
 # One of them, so that what they stand on is tried too.
 [[ -z ${KAFKA_CRON_TEST_LONG:-} ]] || KAFKA_CRON_BIN_DIR=${CARGO_TARGET_DIR:-target}/debug stage experiment scripts/experiments/retries.sh
+if has prometheus && has prometheus-alertmanager && has python3; then
+    KAFKA_CRON_BIN_DIR=${CARGO_TARGET_DIR:-target}/debug stage drill scripts/drill.sh --short
+else
+    echo "== drill: skipped, there is no Prometheus or no Alertmanager"
+fi
 stage broker broker
 # Tests of the programs mostly wait: for seconds of the clock, for sessions to run out.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}

@@ -40,7 +40,7 @@ fn each_variable_of_the_programs_is_one_that_they_know() {
 #[test]
 fn images_have_the_versions_that_everything_else_here_has() {
     let fetch = file("scripts/kafka-fetch.sh");
-    assert_eq!(words(&file("docker-compose.yml"), "apache/kafka:"), words(&fetch, "version=${1:-"));
+    assert_eq!(words(&file("conf/kafka/Dockerfile"), "apache/kafka:"), words(&fetch, "\nversion=${1:-"));
     let manifest = file("Cargo.toml");
     let rust = words(&manifest, "rust-version = \"")[0];
     let dockerfile = file("Dockerfile");
@@ -68,4 +68,68 @@ fn the_job_file_for_weak_machines_is_right_and_names_one_cluster() {
     let jobs = jobs.unwrap();
     assert_eq!(jobs.warnings, []);
     assert_eq!(jobs.jobs.len(), 3);
+}
+
+/// The lines of a service, without comments.
+#[cfg(test)]
+fn service<'t>(compose: &'t str, name: &str) -> Vec<&'t str> {
+    let mark = format!("\n  {name}:\n");
+    let after = &compose[compose.find(&mark).unwrap_or_else(|| panic!("no service {name}")) + mark.len()..];
+    let inside = |line: &&str| line.is_empty() || line.starts_with("    ") || line.trim_start().starts_with('#');
+    after.lines().take_while(inside).filter(|line| !line.trim_start().starts_with('#')).collect()
+}
+
+/// In an environment `docker inspect` would show it, in a file of the repository everybody would read it.
+#[test]
+fn the_mail_password_is_a_file_in_the_two_services_that_send_mails_and_nowhere_else() {
+    let compose = file("docker-compose.yml");
+    let said: Vec<&str> =
+        compose.lines().filter(|line| line.contains("GMAIL_AUTH_TOKEN") && !line.starts_with('#')).collect();
+    let path = "  GMAIL_AUTH_TOKEN_FILE: /run/secrets/gmail_auth_token";
+    assert_eq!(said, [path, "    environment: GMAIL_AUTH_TOKEN"], "as the source of the secret");
+    let has = |name: &&str| service(&compose, name).iter().any(|line| line.contains("gmail_auth_token"));
+    let names: Vec<&str> = compose
+        .split("\nservices:\n")
+        .nth(1)
+        .unwrap()
+        .split("\nsecrets:\n")
+        .next()
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
+        .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '-'))
+        .collect();
+    assert!(names.len() >= 13, "{names:?}");
+    assert_eq!(names.iter().copied().filter(|name| has(name)).collect::<Vec<_>>(), ["alertmanager", "watchdog"]);
+    // Empty in the file that compose reads, so that it may be missing.
+    assert!(file(".env").lines().any(|line| line == "GMAIL_AUTH_TOKEN="));
+}
+
+#[test]
+fn prometheus_looks_for_each_service_that_is_a_program() {
+    let (compose, prometheus) = (file("docker-compose.yml"), file("conf/prometheus/prometheus.yml"));
+    let mut programs = Vec::new();
+    let mut name = "";
+    for line in compose.split("\nservices:\n").nth(1).unwrap().lines() {
+        match line.strip_prefix("  ").and_then(|line| line.strip_suffix(':')) {
+            Some(service) if !service.starts_with(' ') => name = service,
+            _ if line.trim() == "<<: *producer" || line.trim() == "<<: *consumer" => programs.push(name),
+            _ => {}
+        }
+    }
+    let mut looked_for: Vec<&str> = prometheus
+        .split("names: [")
+        .skip(1)
+        .flat_map(|rest| rest.split(']').next().unwrap().split(", "))
+        .collect();
+    programs.sort_unstable();
+    looked_for.sort_unstable();
+    assert!(programs.len() >= 8);
+    assert_eq!(looked_for, programs);
+}
+
+#[test]
+fn the_broker_of_the_compose_file_and_the_local_one_have_the_same_agent() {
+    let (image, fetch) = (file("conf/kafka/Dockerfile"), file("scripts/kafka-fetch.sh"));
+    assert_eq!(words(&image, "jmx_prometheus_javaagent:"), words(&fetch, "agent_version="));
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs experiments, one after the other: those that are named, or all. Each has a page in docs/experiments/.
 #
-#   scripts/experiments/run.sh [NAME]...       (names: partitions keys retries messages storage brokers long-jobs)
+#   scripts/experiments/run.sh [NAME]...       (names: partitions keys retries messages storage brokers long-jobs
+#                                               kafka-metrics)
 #
 # Each starts brokers of its own, takes about a minute and leaves nothing behind. What it needs and its environment are
 # those of scripts/lib/experiment.sh. Exit codes: 0 all is as the pages say; 2 usage; otherwise that of the first
@@ -9,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-all=(partitions keys retries messages storage brokers long-jobs)
+all=(partitions keys retries messages storage brokers long-jobs kafka-metrics)
 for name in "$@"; do
     [[ " ${all[*]} " == *" $name "* ]] || { echo "there is no experiment $name; there are: ${all[*]}" >&2; exit 2; }
 done

@@ -6,13 +6,13 @@
 # Ctrl-C, a time limit and a kill -9 of run.sh all look the same from here. Should the keeper itself be killed, the
 # kernel tells the programs (setpriv --pdeathsig) and the broker's watcher tells the broker.
 #
-#   keeper.sh LIMIT_SECS BIN DATA JOBS BROKERS [PORT CONTROLLER_PORT]     (with ports: a broker is started there)
+#   keeper.sh LIMIT_SECS BIN DATA JOBS BROKERS [PORT CONTROLLER_PORT JMX_PORT]     (with ports: a broker is started there)
 #
 # Exit codes: 0 the run is over; 3 the broker did not start; otherwise that of the program that ended by itself, or 1
 # when that was 0.
 set -uo pipefail
 
-limit=$1 bin=$2 data=$3 jobs=$4 brokers=$5 port=${6:-} controller_port=${7:-}
+limit=$1 bin=$2 data=$3 jobs=$4 brokers=$5 port=${6:-} controller_port=${7:-} jmx_port=${8:-}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 drain=5 # seconds that running jobs get at the end
 
@@ -105,7 +105,7 @@ start_all() {
     if [[ -n $port ]]; then
         # Whatever still runs on this directory was left by a run that was torn apart.
         broker stop --now >/dev/null
-        broker start --port "$port" --controller-port "$controller_port" --parent $$ || { status=3; return 1; }
+        broker start --port "$port" --controller-port "$controller_port" --jmx-port "$jmx_port" --parent $$ || { status=3; return 1; }
     fi
     start producer "$bin/producer" "$jobs" --brokers "$brokers"
     for cluster in cluster-a cluster-b; do

@@ -36,7 +36,6 @@ packages_of() {
         # 17 is in Debian 12, 21 in Debian 13; the client's and broker's jars run on both.
         java) if apt_has openjdk-17-jre-headless; then echo openjdk-17-jre-headless; else echo default-jre-headless; fi ;;
         mvn) echo maven ;;
-        promtool) echo prometheus ;;
         setsid | flock | setpriv) echo util-linux ;;
         promtool) echo prometheus ;;
         *) echo "$1" ;;

@@ -24,7 +24,7 @@ pub const STARTED: &str = "Ctrl-C ends it all";
 /// A directory in which runs follow each other.
 pub struct Place {
     dir: TempDir,
-    ports: [u16; 2],
+    ports: [u16; 3],
     /// In the environment of all that a run starts, but for the commands of its jobs, which get none of it.
     mark: String,
     /// How long a job sleeps, and nobody else: by that its command is found.
@@ -37,7 +37,7 @@ impl Place {
     /// Jobs in which `{nap}` stands for a long time.
     pub fn new(jobs: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("kafka-cron-test-").tempdir().unwrap();
-        let ports = [free_port(), free_port()];
+        let ports = [free_port(), free_port(), free_port()];
         let nap = format!("3600.{}{}", std::process::id(), ports[0]);
         fs::create_dir(dir.path().join("tmp")).unwrap();
         fs::write(dir.path().join("jobs.cron"), jobs.replace("{nap}", &nap)).unwrap();
@@ -56,7 +56,8 @@ impl Place {
         let mut run = Command::new(Path::new(REPOSITORY).join("scripts/run.sh"));
         run.arg("--local").arg("--jobs").arg(self.path("jobs.cron"));
         run.args(["--port", &self.ports[0].to_string()]);
-        run.args(["--controller-port", &self.ports[1].to_string(), "--for", "5m"]).args(more);
+        run.args(["--controller-port", &self.ports[1].to_string()]);
+        run.args(["--jmx-port", &self.ports[2].to_string(), "--for", "5m"]).args(more);
         run.env("KAFKA_CRON_BIN_DIR", programs).env("KAFKA_CRON_DATA_DIR", self.path("data"));
         run.env("TMPDIR", self.path("tmp")).env("KAFKA_CRON_TEST_MARK", &self.mark);
         run.env_remove("KAFKA_BROKERS");
