@@ -30,11 +30,19 @@ pub enum Bug {
     KeepsItsOffsets,
     /// A batch counts as confirmed as soon as it was handed over, so that the cursor passes what is not written.
     ConfirmsTooEarly,
+    /// The ends of `cron-runs` are not asked for after the committed offsets: what was read before them is all that is read.
+    OffsetAfterTheLog,
+    /// Leases run by clocks that people set.
+    LeasesByTimeStamps,
+    /// A publisher writes whether or not its producer still leads.
+    WritesWithoutMandate,
+    /// Overlaps are decided before all of `cron-runs` was read in the term.
+    DecidesBeforeTheEnd,
 }
 
 /// All of them, what is said when one is found, and from which seed on it is looked for: the search begins near one that
 /// is known to find it, for seeds with producers are long.
-pub const ALL: [(Bug, &str, u64); 7] = [
+pub const ALL: [(Bug, &str, u64); 11] = [
     (Bug::CommitBeforeClaimed, "without a claim", 0),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 0),
     (Bug::KeepsItsMemberId, "claims are undone", 0),
@@ -42,6 +50,10 @@ pub const ALL: [(Bug, &str, u64); 7] = [
     (Bug::ForgetsDuplicates, "and again by", 0),
     (Bug::KeepsItsOffsets, "and again by", 0),
     (Bug::ConfirmsTooEarly, "is ahead of the tick", 0),
+    (Bug::OffsetAfterTheLog, "although it was heard of", 0),
+    (Bug::LeasesByTimeStamps, "although it was heard of", 0),
+    (Bug::WritesWithoutMandate, "writes fates although", 0),
+    (Bug::DecidesBeforeTheEnd, "is published beside", 0),
 ];
 
 impl Bug {
@@ -52,7 +64,14 @@ impl Bug {
 
     /// Whether it is a producer's.
     pub fn is_producers(self) -> bool {
-        self == Self::ConfirmsTooEarly
+        matches!(
+            self,
+            Self::ConfirmsTooEarly
+                | Self::OffsetAfterTheLog
+                | Self::LeasesByTimeStamps
+                | Self::WritesWithoutMandate
+                | Self::DecidesBeforeTheEnd
+        )
     }
 }
 
@@ -62,12 +81,20 @@ pub struct Misled {
     bug: Bug,
     unwritten: Vec<ProduceBatch>,
     remembered: BTreeMap<TopicPartition, Committed>,
+    /// Offsets of consumers were asked for last.
+    has_asked: bool,
 }
 
 /// The client as it is, or one that has the bug happen.
 pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
     match bug {
-        Some(bug) => Box::new(Misled { inner, bug, unwritten: Vec::new(), remembered: BTreeMap::new() }),
+        Some(bug) => Box::new(Misled {
+            inner,
+            bug,
+            unwritten: Vec::new(),
+            remembered: BTreeMap::new(),
+            has_asked: false,
+        }),
         None => inner,
     }
 }
@@ -105,6 +132,9 @@ impl Log for Misled {
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        if self.bug == Bug::OffsetAfterTheLog && self.has_asked && at == Position::End {
+            return Ok(0);
+        }
         self.inner.offset(of, at, by)
     }
 }
@@ -167,6 +197,7 @@ impl Group for Misled {
         of: &[TopicPartition],
         by: Deadline,
     ) -> Result<Vec<Option<Committed>>, BrokerError> {
+        self.has_asked = group != "cron-leader";
         let answer = self.inner.committed(group, of, by)?;
         let remembered = of.iter().map(|of| self.remembered.get(of).cloned());
         Ok(remembered.zip(answer).map(|(remembered, committed)| remembered.or(committed)).collect())

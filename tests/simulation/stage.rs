@@ -105,6 +105,10 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
         let (published, missed) = world.oracle.ticks.totals();
         counts.add("ticks published", published as u64);
         counts.add("ticks missed", missed as u64);
+        let (reboots, skipped) = world.oracle.ticks.others();
+        counts.add("reboots published", reboots as u64);
+        counts.add("ticks skipped", skipped as u64);
+        counts.add("ticks queued", world.oracle.overlaps.queued);
     }
     let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));
     Run { steps, counts, broken }
@@ -267,7 +271,7 @@ impl Stage {
         let now = self.world.now();
         self.world.say("stage", || "calm".to_owned());
         self.world.weather().calm = true;
-        self.world.broker.faults().deliver();
+        self.world.deliver_late();
         self.world.weather().wrote = true;
         // The hosts' clocks agree, behind all that is ever due, and no cursor is ahead of them.
         let wall = self.highest.max(jobs::end() + TimeDelta::seconds(5));

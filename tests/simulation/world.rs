@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::broker::memory::MemoryBroker;
 use kafka_cron::common::broker::{Broker, Client, TopicPartition};
 use kafka_cron::common::clock::{Clock, ManualClock};
@@ -69,6 +69,8 @@ pub struct World {
     pub began: Instant,
     /// Longer than the session, as the consumer demands.
     pub lease: Duration,
+    /// The number of the job file that producers are to have.
+    pub file: usize,
     // Shared with the broker, which asks it about each call.
     weather: Arc<Mutex<Weather>>,
 }
@@ -103,6 +105,7 @@ impl World {
             trace,
             began,
             lease: Duration::from_secs(12),
+            file: 0,
             weather,
         }
     }
@@ -117,12 +120,25 @@ impl World {
         Now { wall: self.clock.now(), mono: self.clock.monotonic() }
     }
 
+    /// What a clock shows as an instant of the monotonic one, for whoever takes the one for the other.
+    pub fn by_wall_clock(&self, wall: DateTime<Utc>) -> Instant {
+        let since = wall - DateTime::from_timestamp(BEGIN, 0).unwrap() + TimeDelta::hours(1);
+        self.began + since.to_std().unwrap_or_default()
+    }
+
     /// Notes what happens, for whoever must understand a failure.
     pub fn say(&mut self, who: &str, what: impl FnOnce() -> String) {
         if self.trace.is_on() {
             let at = self.clock.monotonic() - self.began;
             self.trace.push(format!("{:9.3} {who}: {}", at.as_secs_f64(), what()));
         }
+    }
+
+    /// Late requests arrive.
+    pub fn deliver_late(&mut self) {
+        self.broker.faults().deliver();
+        self.oracle.late = true;
+        self.weather().wrote = true;
     }
 
     /// Has the oracle see what was written since it last looked.

@@ -1,6 +1,7 @@
 //! The oracle: reads every log and every commit after each step, hears of every start, and says which promise is
 //! broken. It knows the wire format and the text beside an offset, and none of the consumer's rules.
 
+mod overlaps;
 mod ticks;
 mod written;
 
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
 use kafka_cron::common::wire;
-use kafka_cron::common::words::{AttemptRef, Place, Then};
+use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
 use kafka_cron::consumer::dispatcher::{Claimed, Counts};
 
+pub use self::overlaps::Overlaps;
 pub use self::ticks::Ticks;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
 
@@ -79,6 +81,9 @@ pub struct Oracle {
     heard: BTreeMap<AttemptRef, Vec<Instant>>,
     consumers: BTreeMap<String, Known>,
     pub ticks: Ticks,
+    pub overlaps: Overlaps,
+    /// What is read next was written by requests that arrived late.
+    pub late: bool,
     /// Whether producers take part: then attempts of whoever is gone are found.
     pub has_producers: bool,
     pub lease: Duration,
@@ -110,6 +115,8 @@ impl Oracle {
             lost: BTreeSet::new(),
             heard: BTreeMap::new(),
             ticks: Ticks::new(),
+            overlaps: Overlaps::default(),
+            late: false,
             has_producers: false,
             lease: Duration::ZERO,
             now: Instant::now(),
@@ -140,6 +147,9 @@ impl Oracle {
     /// Retention has deleted what lies below an offset.
     pub fn deleted(&mut self, of: &TopicPartition, below: i64) {
         if let Some(attempts) = self.attempts.get_mut(of) {
+            let gone = attempts.messages.range(attempts.start..below);
+            let gone = gone.filter_map(|(_, message)| message.name);
+            gone.for_each(|name| self.overlaps.deleted(name));
             attempts.start = attempts.start.max(below);
         }
     }
@@ -197,9 +207,15 @@ impl Oracle {
         events.iter().for_each(|event| self.event(event));
         self.look_at_commits(by);
         self.look_at_cursor(by);
-        if let Some(broken) = self.ticks.broken.take() {
+        self.late = false;
+        if let Some(broken) = self.ticks.broken.take().or_else(|| self.overlaps.broken.take()) {
             self.breaks(|| broken);
         }
+    }
+
+    /// A leader puts on record what becomes of a tick.
+    pub fn decided(&mut self, event: &Event, now: Instant) {
+        self.overlaps.decided(event, now);
     }
 
     /// An attempt's process is started by a consumer.
