@@ -265,7 +265,15 @@ impl Oracle {
         let mut unstarted: BTreeMap<&str, u64> = BTreeMap::new();
         for (of, attempts) in &self.attempts {
             for (offset, message) in &attempts.messages {
-                let at = |what: &str| Some(format!("{of:?} offset {offset} {what}"));
+                let at = |what: &str| {
+                    let (committed, told) = (&attempts.committed, &attempts.told_deleted);
+                    let (claims, start) = (attempts.claims.get(offset), attempts.start);
+                    Some(format!(
+                        "{of:?} offset {offset} {what}: {:?}, committed {committed:?}, begins at {start}, told as deleted \
+                         {told:?}, claims {claims:?}",
+                        message.name
+                    ))
+                };
                 if attempts.is_unclaimed(*offset) {
                     return at("is still unclaimed");
                 }
