@@ -286,7 +286,9 @@ impl Oracle {
                     return at("was neither claimed nor told as deleted");
                 };
                 if self.has_producers {
-                    if message.name.is_some_and(|name| !self.lost.contains(&name)) {
+                    // Where retention has deleted the first of two copies, the second one is run.
+                    let is_over = |name| self.lost.contains(name) || self.finished.contains_key(name);
+                    if message.name.as_ref().is_some_and(|name| !is_over(name)) {
                         return at("was claimed, and neither started nor found to be lost");
                     }
                     continue;
