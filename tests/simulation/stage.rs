@@ -9,6 +9,7 @@ use kafka_cron::consumer::dispatcher::Now;
 use crate::actors::{Actor, Consumer, Producer, Publisher, Seat};
 use crate::bugs::Bug;
 use crate::faults::{Chaos, Order};
+use crate::invariants::Ticks;
 use crate::jobs;
 use crate::report::Counts;
 use crate::world::{CLUSTER, RETRY, World};
@@ -121,6 +122,7 @@ impl Stage {
         if all {
             world.lease = Duration::from_secs(if world.random.chance(500) { 7 } else { 12 });
             world.oracle.has_producers = true;
+            world.oracle.ticks = Ticks::of_files();
             world.oracle.lease = world.lease;
         }
         let statics = world.random.chance(250);

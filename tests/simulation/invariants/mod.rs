@@ -80,6 +80,8 @@ pub struct Oracle {
     /// When each attempt was heard of, by the monotonic clock.
     heard: BTreeMap<AttemptRef, Vec<Instant>>,
     consumers: BTreeMap<String, Known>,
+    /// The cursor that was looked at last: what has a fate keeps it.
+    cursor: Option<Committed>,
     pub ticks: Ticks,
     pub overlaps: Overlaps,
     /// What is read next was written by requests that arrived late.
@@ -114,7 +116,8 @@ impl Oracle {
             given_up: BTreeSet::new(),
             lost: BTreeSet::new(),
             heard: BTreeMap::new(),
-            ticks: Ticks::new(),
+            cursor: None,
+            ticks: Ticks::default(),
             overlaps: Overlaps::default(),
             late: false,
             has_producers: false,

@@ -1,13 +1,14 @@
 //! Ticks: each has a fate on record before a cursor passes it, and only whoever leads says one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::words::{Attempt, JobName, RunId};
 
 use crate::jobs;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Tick {
     job: JobName,
     at: DateTime<Utc>,
@@ -25,7 +26,7 @@ impl Tick {
 }
 
 /// All ticks of the job files, and what is on record of them.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Ticks {
     ticks: Vec<Tick>,
     /// The instants at which the job of reboots is published.
@@ -40,8 +41,13 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Those of the job file.
-    pub fn new() -> Self {
+    /// Those of the job files, computed once for all runs.
+    pub fn of_files() -> Self {
+        static TICKS: OnceLock<Ticks> = OnceLock::new();
+        TICKS.get_or_init(Self::new).clone()
+    }
+
+    fn new() -> Self {
         let mut ticks = Vec::new();
         let (both, others) = jobs::all();
         let owed = both.into_iter().map(|job| (job, true));

@@ -111,7 +111,10 @@ impl Oracle {
     pub(super) fn look_at_cursor(&mut self, by: Instant) {
         if self.has_producers {
             let answers = self.client.committed("cron-leader", &[partition(CLUSTER, 0)], by).unwrap();
-            if let Some(Some(cursor)) = answers.first() {
+            if let Some(Some(cursor)) = answers.first()
+                && self.cursor.as_ref() != Some(cursor)
+            {
+                self.cursor = Some(cursor.clone());
                 self.ticks.cursor(cursor.offset, &cursor.metadata);
             }
         }
