@@ -4,11 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, JoinRequest,
-    Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState, Want, Written,
+    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
+    Holder, JoinRequest, Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState,
+    Want, Written,
 };
 use kafka_cron::common::topics::TopicSpec;
+use kafka_cron::common::wire;
+use kafka_cron::common::words::Event;
 
 use crate::world::RETRY;
 
@@ -32,7 +37,7 @@ pub enum Bug {
     ConfirmsTooEarly,
     /// The ends of `cron-runs` are not asked for after the committed offsets: what was read before them is all that is read.
     OffsetAfterTheLog,
-    /// Leases run by clocks that people set.
+    /// A sign of life is as old as its time stamp says, by whose clock ever.
     LeasesByTimeStamps,
     /// A publisher writes whether or not its producer still leads.
     WritesWithoutMandate,
@@ -42,7 +47,7 @@ pub enum Bug {
 
 /// All of them, what is said when one is found, and from which seed on it is looked for: the search begins near one that
 /// is known to find it, for seeds with producers are long.
-pub const ALL: [(Bug, &str, u64); 11] = [
+pub const ALL: [(Bug, &str, u64); 7] = [
     (Bug::CommitBeforeClaimed, "without a claim", 0),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 0),
     (Bug::KeepsItsMemberId, "claims are undone", 0),
@@ -50,6 +55,10 @@ pub const ALL: [(Bug, &str, u64); 11] = [
     (Bug::ForgetsDuplicates, "and again by", 0),
     (Bug::KeepsItsOffsets, "and again by", 0),
     (Bug::ConfirmsTooEarly, "is ahead of the tick", 0),
+];
+
+/// Those for which no seed is known yet: looked for only by name (`KAFKA_CRON_BUG`).
+pub const UNKNOWN: [(Bug, &str, u64); 4] = [
     (Bug::OffsetAfterTheLog, "although it was heard of", 0),
     (Bug::LeasesByTimeStamps, "although it was heard of", 0),
     (Bug::WritesWithoutMandate, "writes fates although", 0),
@@ -60,6 +69,11 @@ impl Bug {
     /// Whether it is one of the reporter's, as opposed to dispatch's.
     pub fn is_reporters(self) -> bool {
         self == Self::FinishedBeforeRetry
+    }
+
+    /// Whether it is one of what follows `cron-runs`.
+    pub fn is_tails(self) -> bool {
+        matches!(self, Self::OffsetAfterTheLog | Self::LeasesByTimeStamps)
     }
 
     /// Whether it is a producer's.
@@ -83,6 +97,23 @@ pub struct Misled {
     remembered: BTreeMap<TopicPartition, Committed>,
     /// Offsets of consumers were asked for last.
     has_asked: bool,
+    fetches: u64,
+    stamps: Stamps,
+}
+
+/// The newest time stamp of any machine.
+#[derive(Debug, Default)]
+struct Stamps(Option<DateTime<Utc>>);
+
+impl Stamps {
+    /// Whether a sign of life is younger than the shortest lease by that; everything else is.
+    fn is_recent(&mut self, record: &FetchedRecord) -> bool {
+        let event = record.value.as_deref().and_then(|value| wire::decode_event(value).ok());
+        let Some(Event::Alive { at, .. } | Event::Beat { at, .. }) = &event else { return true };
+        self.0 = self.0.max(Some(*at));
+        let is_old = self.0.is_some_and(|newest| newest - *at > TimeDelta::seconds(7));
+        !(is_old && matches!(event, Some(Event::Alive { .. })))
+    }
 }
 
 /// The client as it is, or one that has the bug happen.
@@ -94,6 +125,8 @@ pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
             unwritten: Vec::new(),
             remembered: BTreeMap::new(),
             has_asked: false,
+            fetches: 0,
+            stamps: Stamps::default(),
         }),
         None => inner,
     }
@@ -128,7 +161,22 @@ impl Log for Misled {
         max_wait: Duration,
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
-        self.inner.fetch(leader, wants, max_wait, by)
+        let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
+        self.fetches += 1;
+        let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
+        for (want, answer) in of_runs {
+            let Ok(fetched) = answer else { continue };
+            match self.bug {
+                // Whoever thinks that it has read the log reads it seldom.
+                Bug::OffsetAfterTheLog if self.fetches % 4 != 0 => {
+                    fetched.records.clear();
+                    (fetched.next_offset, fetched.end_offset) = (want.offset, want.offset);
+                }
+                Bug::LeasesByTimeStamps => fetched.records.retain(|record| self.stamps.is_recent(record)),
+                _ => {}
+            }
+        }
+        Ok(answers)
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {

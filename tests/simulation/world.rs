@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::DateTime;
 use kafka_cron::common::broker::memory::MemoryBroker;
 use kafka_cron::common::broker::{Broker, Client, TopicPartition};
 use kafka_cron::common::clock::{Clock, ManualClock};
@@ -118,12 +118,6 @@ impl World {
     /// The present instant by both clocks.
     pub fn now(&self) -> Now {
         Now { wall: self.clock.now(), mono: self.clock.monotonic() }
-    }
-
-    /// What a clock shows as an instant of the monotonic one, for whoever takes the one for the other.
-    pub fn by_wall_clock(&self, wall: DateTime<Utc>) -> Instant {
-        let since = wall - DateTime::from_timestamp(BEGIN, 0).unwrap() + TimeDelta::hours(1);
-        self.began + since.to_std().unwrap_or_default()
     }
 
     /// Notes what happens, for whoever must understand a failure.

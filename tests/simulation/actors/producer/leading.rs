@@ -11,7 +11,6 @@ use kafka_cron::producer::tail;
 use kafka_cron::producer::tail::thread::{Ask, Told};
 
 use super::{Producer, Thread};
-use crate::bugs::Bug;
 use crate::world::World;
 
 /// The instant as leadership wants it.
@@ -98,10 +97,7 @@ impl Producer {
                 Ask::InForce(revision) => self.tail.in_force(revision),
             }
         }
-        let mut at = clock::Now { wall: now.wall, mono: now.mono };
-        if self.bug == Some(Bug::LeasesByTimeStamps) {
-            at.mono = world.by_wall_clock(now.wall);
-        }
+        let at = clock::Now { wall: now.wall, mono: now.mono };
         let mut pause = if self.tail.is_behind() {
             Duration::from_millis(5)
         } else {

@@ -144,7 +144,7 @@ impl Producer {
             tail: Tail::new(options, now),
             tails_client: plant(
                 world.patient_client(&format!("{name}-tail")),
-                bug.filter(|bug| *bug == Bug::OffsetAfterTheLog),
+                bug.filter(|bug| bug.is_tails()),
             ),
             leaves_by: None,
             is_over: false,
