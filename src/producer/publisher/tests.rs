@@ -1,15 +1,24 @@
 //! The real thread on a clock that the test turns, with a cluster in memory.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::DateTime;
+use crossbeam_channel::bounded;
 
 use super::*;
+use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::Broker;
 use crate::common::broker::memory::MemoryBroker;
-use crate::common::clock::ManualClock;
+use crate::common::clock::{Clock, ManualClock};
+use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
+use crate::common::words::ClusterName;
 use crate::producer::job::sample;
+use crate::producer::leadership::Mandate;
 use crate::producer::measures::Measures;
+use crate::producer::setup;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
