@@ -204,6 +204,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         health.watch(name, beats.thread(name), STALLED);
     }
     let ended = wait(&signals, || timer.is_over() || leading.is_over() || tailing.is_over());
+    health.stops();
     log::info!("ending");
     // Nothing more is begun. What is under way is confirmed, the cursors are kept, and then another one leads.
     drop(watching);
