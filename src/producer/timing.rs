@@ -1,6 +1,7 @@
 //! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
 //! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
 
+pub mod coming;
 mod deciding;
 mod events;
 mod turn;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::coming::Coming;
 use super::*;
 use crate::common::metrics::Metrics;
 use crate::producer::job::Job;
 use crate::producer::lane::Kind;
 use crate::producer::leadership::Published;
 use crate::producer::measures::Measures;
+use crate::producer::tail::thread::Ask;
 use crate::producer::tail::unfinished::Unfinished;
 use crate::producer::timetable::Tick;
 
@@ -155,6 +157,30 @@ fn a_file_whose_jobs_runs_are_not_all_known_is_known_not_to_be_ready() {
     check(&timing, &[&one, &allows], true);
     check(&timing, &[&one, &job("two", "c", job::Overlap::Queue)], false);
     check(&timing, &[&job("one", "d", job::Overlap::Skip)], false);
+}
+
+#[test]
+fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_back() {
+    let (one, two) = (job("one", "c", job::Overlap::Skip), job("two", "c", job::Overlap::Skip));
+    let file =
+        |job: &Arc<Job>, name: &str| JobsInForce { jobs: vec![Arc::clone(job)], revision: Arc::from(name) };
+    let mut timing = timing(&["c"], &[&one]);
+    start(&mut timing, 0);
+    read(&mut timing);
+    let mut coming = Coming::new(&timing);
+    coming.take(file(&two, "next"), &timing);
+    assert_eq!(coming.bring_in_force(&mut timing, at(1)), None, "its runs are not known");
+    let Some(Ask::Follow(next)) = coming.next_ask() else { panic!("it asks for its jobs") };
+    coming.take(file(&one, "back"), &timing);
+    assert_eq!(coming.bring_in_force(&mut timing, at(2)).as_deref(), Some("back"));
+    timing.told(&Told::HistoryRead(next));
+    let asks: Vec<Ask> = std::iter::from_fn(|| coming.next_ask()).collect();
+    let [Ask::InForce(_), Ask::Follow(again)] = &asks[..] else { panic!("{asks:?}") };
+    assert_eq!(published(&mut timing, 3), [""; 0], "held back until it is known");
+    timing.told(&Told::HistoryRead(Followed::clone(again)));
+    assert_eq!(published(&mut timing, 3), ["one"]);
+    assert_eq!(coming.bring_in_force(&mut timing, at(3)), None);
+    assert!(!coming.has_asks());
 }
 
 #[test]

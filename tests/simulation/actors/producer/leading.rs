@@ -91,7 +91,7 @@ impl Producer {
 
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
         let leads = self.mandate.held(now.mono);
-        while let Some(ask) = self.asks.pop_front() {
+        while let Some(ask) = self.coming.next_ask() {
             match ask {
                 Ask::Follow(overlapping) => self.tail.follow(overlapping),
                 Ask::InForce(revision) => self.tail.in_force(revision),

@@ -12,13 +12,13 @@ use kafka_cron::common::membership::{self, Change, Member, Standing};
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::consumer::dispatcher::Now;
-use kafka_cron::producer::in_force::JobsInForce;
 use kafka_cron::producer::leadership::{self, Act, Keep, Leadership, Mandate};
 use kafka_cron::producer::measures::Measures;
 use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};
-use kafka_cron::producer::tail::thread::{Ask, Told};
+use kafka_cron::producer::tail::thread::Told;
 use kafka_cron::producer::tail::{self, Tail};
 use kafka_cron::producer::timing::Timing;
+use kafka_cron::producer::timing::coming::Coming;
 
 use super::Actor;
 use crate::bugs::{Bug, plant};
@@ -66,13 +66,12 @@ pub struct Producer {
     keep: Option<Keep>,
     batches: VecDeque<Batch>,
     confirmed: VecDeque<Confirmed>,
-    /// What the tail tells, and is asked.
+    /// What the tail tells.
     news: VecDeque<Told>,
-    asks: VecDeque<Ask>,
     /// Which of the job files this is, when the next one is noticed, and what waits to come in force.
     file: usize,
     notices_at: Option<Instant>,
-    coming: Option<JobsInForce>,
+    coming: Coming,
 
     publishing: Publishing,
     /// The term of the batch that is being written.
@@ -113,6 +112,8 @@ impl Producer {
             overlapping: Timing::overlapping(&file),
             revision: Arc::clone(&file.revision),
         };
+        let publishing = Publishing::new(cluster(), 0, measures.clone());
+        let timing = Timing::new(vec![(cluster(), measures)], file, name.clone());
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
             soonest: now,
@@ -129,13 +130,12 @@ impl Producer {
             reads: BTreeMap::new(),
             kept: None,
             writing: None,
-            publishing: Publishing::new(cluster(), 0, measures.clone()),
-            timing: Timing::new(vec![(cluster(), measures)], file, name.clone()),
+            publishing,
+            coming: Coming::new(&timing),
+            timing,
             news: VecDeque::new(),
-            asks: VecDeque::new(),
             file: world.file,
             notices_at: None,
-            coming: None,
             keep: None,
             batches: VecDeque::new(),
             confirmed: VecDeque::new(),

@@ -9,8 +9,7 @@ use kafka_cron::common::membership::Standing;
 use kafka_cron::consumer::dispatcher::Now;
 use kafka_cron::producer::leadership::{Act, Mandate, Start};
 use kafka_cron::producer::publisher::{Batch, Confirmed, Progress};
-use kafka_cron::producer::tail::thread::{Ask, Told};
-use kafka_cron::producer::timing::Timing;
+use kafka_cron::producer::tail::thread::Told;
 
 use super::leading::by_both;
 use super::{Producer, Thread};
@@ -125,17 +124,11 @@ impl Producer {
         if self.notices_at.take_if(|at| *at <= now.mono).is_some() {
             self.file = world.file;
             let file = jobs::file(self.file, &self.name);
-            if !self.timing.knows_runs_of(&file) {
-                self.asks.push_back(Ask::Follow(Timing::overlapping(&file)));
-            }
-            self.coming = Some(file);
+            self.coming.take(file, &self.timing);
         }
-        if let Some(file) = self.coming.take_if(|file| self.timing.knows_runs_of(file)) {
-            world.say(&self.name, || format!("timer: {} is in force", file.revision));
+        if let Some(revision) = self.coming.bring_in_force(&mut self.timing, now.wall) {
+            world.say(&self.name, || format!("timer: {revision} is in force"));
             world.weather().counts.add("job file swapped", 1);
-            self.asks.retain(|ask| matches!(ask, Ask::InForce(_)));
-            self.asks.push_back(Ask::InForce(Arc::clone(&file.revision)));
-            self.timing.swap(file, now.wall);
         }
     }
 
