@@ -75,7 +75,8 @@ fn the_job_file_for_weak_machines_is_right_and_names_one_cluster() {
 fn service<'t>(compose: &'t str, name: &str) -> Vec<&'t str> {
     let mark = format!("\n  {name}:\n");
     let after = &compose[compose.find(&mark).unwrap_or_else(|| panic!("no service {name}")) + mark.len()..];
-    let inside = |line: &&str| line.is_empty() || line.starts_with("    ") || line.trim_start().starts_with('#');
+    let inside =
+        |line: &&str| line.is_empty() || line.starts_with("    ") || line.trim_start().starts_with('#');
     after.lines().take_while(inside).filter(|line| !line.trim_start().starts_with('#')).collect()
 }
 
@@ -100,7 +101,10 @@ fn the_mail_password_is_a_file_in_the_two_services_that_send_mails_and_nowhere_e
         .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '-'))
         .collect();
     assert!(names.len() >= 13, "{names:?}");
-    assert_eq!(names.iter().copied().filter(|name| has(name)).collect::<Vec<_>>(), ["alertmanager", "watchdog"]);
+    assert_eq!(
+        names.iter().copied().filter(|name| has(name)).collect::<Vec<_>>(),
+        ["alertmanager", "watchdog"]
+    );
     // Empty in the file that compose reads, so that it may be missing.
     assert!(file(".env").lines().any(|line| line == "GMAIL_AUTH_TOKEN="));
 }

@@ -64,7 +64,8 @@ fn the_token_is_in_a_file_for_its_owner_and_in_nothing_else() {
     let started = Started::with(&settings);
     assert_eq!(started.output.status.code(), Some(0), "{}", started.said());
     let filled = started.file("alertmanager.yml");
-    for line in ["smtp_from: 'o''brien@example'", "smtp_require_tls: true", "smtp_auth_username: 'o''brien@example'"]
+    for line in
+        ["smtp_from: 'o''brien@example'", "smtp_require_tls: true", "smtp_auth_username: 'o''brien@example'"]
     {
         assert!(filled.contains(line), "{line} is not in:\n{filled}");
     }
