@@ -191,8 +191,12 @@ say "    the job that ran at the stop had been waited for, and succeeded"
 
 say "kill a container of cluster-a, while a job runs there"
 from=$(instant)
-until_so 90 "a run of slow is under way" has_come_to slow running "$from"
-host=$(ask runs --job slow --since "$from" --json | grep '"state":"running"' | sed 's/.*"worker":"\([^"-]*\)-.*/\1/' | tail -n 1)
+# The container in which it runs, by the worker's name.
+running_on() {
+    host=$(ask runs --job slow --since "$from" --json 2>/dev/null | grep '"state":"running"' |
+        sed 's/.*"worker":"\([^"-]*\)-.*/\1/' | tail -n 1) && [[ -n $host ]]
+}
+until_so 90 "a run of slow is under way" running_on
 quiet docker kill "$host" || wrong "there is no container $host"
 jobs_go_on
 until_so 120 "the run that died with it is on record as lost" has_come_to slow lost "$from"

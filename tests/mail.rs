@@ -42,7 +42,7 @@ fn without_a_smart_host_mails_go_to_the_catcher_and_nobody_logs_in() {
         assert!(filled.contains(line), "{line} is not in:\n{filled}");
     }
     assert!(!filled.contains("@SMTP_") && !filled.contains("_URL@"), "something is not filled in:\n{filled}");
-    assert_eq!(started.file("smtp-password"), "");
+    assert!(filled.contains("smtp_auth_password_file: '/dev/null'"), "{filled}");
 }
 
 #[test]
@@ -75,6 +75,15 @@ fn the_token_is_in_a_file_for_its_owner_and_in_nothing_else() {
     assert_eq!(started.file("smtp-password"), "secret");
     let mode = started.directory.path().join("smtp-password").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+
+    // As a file it is not copied.
+    let (_, file) = (settings.pop(), started.directory.path().join("smtp-password"));
+    let from_file = [&settings[..], &[("GMAIL_AUTH_TOKEN_FILE", file.to_str().unwrap())]].concat();
+    let from_file = Started::with(&from_file);
+    let line = format!("smtp_auth_password_file: '{}'", file.display());
+    assert!(from_file.file("alertmanager.yml").contains(&line), "{}", from_file.said());
+    assert_eq!(from_file.file("smtp-password"), "");
+    settings.push(("GMAIL_AUTH_TOKEN", "secret"));
 
     // On 465 there is TLS from the first byte on, and no STARTTLS to be required.
     settings[0].1 = "smtp.example:465";

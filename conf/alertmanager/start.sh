@@ -11,21 +11,29 @@
 #   WATCHDOG_URL            who gets the sign of life (default: http://watchdog:8080/alive)
 #   MAIL_CATCHER            host:port of the catcher (default: mailpit:1025)
 #   ALERTMANAGER            the program (default: /bin/alertmanager); ALERTMANAGER_RUN: where what is filled in goes
+#                           (default: /alertmanager)
 #   GROUP_WAIT (30s), GROUP_INTERVAL (5m), WATCHDOG_INTERVAL (1m)     shorter ones are for rehearsals
 #
 # Exit codes: 2 settings are missing, each of which is named; otherwise Alertmanager's.
 set -eu
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
-run=${ALERTMANAGER_RUN:-/tmp}
+run=${ALERTMANAGER_RUN:-/alertmanager}
+mkdir -p "$run"
 
-token=${GMAIL_AUTH_TOKEN:-}
-if [ -z "$token" ] && [ -r "${GMAIL_AUTH_TOKEN_FILE:-/nowhere}" ]; then token=$(cat "$GMAIL_AUTH_TOKEN_FILE"); fi
+# In the end it is a file, and nothing that Alertmanager would inherit. One that is there is not copied.
+PASSWORD_FILE=''
+if [ -n "${GMAIL_AUTH_TOKEN:-}" ]; then
+    PASSWORD_FILE=$run/smtp-password
+    printf '%s' "$GMAIL_AUTH_TOKEN" >"$PASSWORD_FILE"
+elif [ -s "${GMAIL_AUTH_TOKEN_FILE:-/nowhere}" ]; then
+    PASSWORD_FILE=$GMAIL_AUTH_TOKEN_FILE
+fi
 unset GMAIL_AUTH_TOKEN
 
 if [ -n "${SMTP_SMARTHOST:-}" ]; then
     missing=''
-    [ -n "$token" ] || missing="$missing GMAIL_AUTH_TOKEN"
+    [ -n "$PASSWORD_FILE" ] || missing="$missing GMAIL_AUTH_TOKEN"
     [ -n "${SMTP_FROM:-}" ] || missing="$missing SMTP_FROM"
     [ -n "${SMTP_TO:-}" ] || missing="$missing SMTP_TO"
     if [ -n "$missing" ]; then
@@ -37,18 +45,16 @@ if [ -n "${SMTP_SMARTHOST:-}" ]; then
     # On 465 all is TLS from the first byte on, elsewhere after STARTTLS, and never without.
     case $SMTP_SMARTHOST in *:465) SMTP_REQUIRE_TLS=false ;; *) SMTP_REQUIRE_TLS=true ;; esac
 else
-    SMTP_SMARTHOST=${MAIL_CATCHER:-mailpit:1025} SMTP_USERNAME='' SMTP_REQUIRE_TLS=false token=''
+    SMTP_SMARTHOST=${MAIL_CATCHER:-mailpit:1025} SMTP_USERNAME='' SMTP_REQUIRE_TLS=false PASSWORD_FILE=/dev/null
     echo "alertmanager: no SMTP_SMARTHOST, so mails go to the local catcher at $SMTP_SMARTHOST" >&2
 fi
 SMTP_FROM=${SMTP_FROM:-kafka-cron@localhost} SMTP_TO=${SMTP_TO:-operators@localhost}
 WATCHDOG_URL=${WATCHDOG_URL:-http://watchdog:8080/alive}
 GROUP_WAIT=${GROUP_WAIT:-30s} GROUP_INTERVAL=${GROUP_INTERVAL:-5m} WATCHDOG_INTERVAL=${WATCHDOG_INTERVAL:-1m}
-PASSWORD_FILE=$run/smtp-password TEMPLATES=$here/mail.tmpl
+TEMPLATES=$here/mail.tmpl
 export SMTP_SMARTHOST SMTP_FROM SMTP_TO SMTP_USERNAME SMTP_REQUIRE_TLS WATCHDOG_URL GROUP_WAIT GROUP_INTERVAL \
     WATCHDOG_INTERVAL PASSWORD_FILE TEMPLATES
 
-mkdir -p "$run"
-printf '%s' "$token" >"$PASSWORD_FILE"
 # As YAML: in single quotes, in which only they are special. An unknown @NAME@ is a mistake in the template.
 awk -v quote="'" '
     /^ *#/ { next }
