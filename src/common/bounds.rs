@@ -6,9 +6,12 @@ use std::time::Duration;
 /// small enough that the present never waits long behind a batch.
 pub const TICKS_PER_BATCH: usize = 2_000;
 
-/// Batches of ticks under way to one publisher: one being written and one ready behind it keep it busy. The timer
-/// does not take more from the timetable until one is confirmed.
+/// Batches of ticks under way to one publisher: one being written, and one of which the records are made meanwhile, keep
+/// it busy. The timer does not take more from the timetable until one is confirmed.
 pub const TICK_BATCHES: usize = 2;
+
+/// Batches whose records are made and wait to be written, besides the one that is being written.
+pub const ENCODED_BATCHES: usize = 1;
 
 /// Job files waiting for the timer: only the newest counts, and it replaces one that was not taken.
 pub const JOB_FILES: usize = 1;

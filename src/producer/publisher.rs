@@ -1,6 +1,8 @@
 //! Publishing: the ticks of one cluster written to its topic, until each has its fate on record. A state machine
-//! ([`publishing`]) that the threads `publish-CLUSTER` ([`thread`]) and the simulation step.
+//! ([`publishing`]) that the threads `publish-CLUSTER` ([`thread`]) and the simulation step. The records of the next batch
+//! are made meanwhile, by the threads `encode-CLUSTER` ([`encoding`]).
 
+mod encoding;
 mod publishing;
 mod records;
 #[cfg(test)]
@@ -9,6 +11,7 @@ mod thread;
 
 use std::sync::Arc;
 
+pub use self::encoding::Encoded;
 pub use self::publishing::{Progress, Publishing};
 pub use self::thread::{Around, Options, Publisher};
 use super::lane::Kind;

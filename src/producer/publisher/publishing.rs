@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::records::{at, message, missed, of_event, published};
-use super::{Batch, Confirmed};
+use super::records::{at, missed, published};
+use super::{Batch, Confirmed, Encoded};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Now;
 use crate::common::outgoing::{Outgoing, Unwritten, Writer, Written};
@@ -51,11 +51,8 @@ pub struct Publishing {
 /// A batch that is being written.
 #[derive(Debug)]
 struct Going {
-    batch: Batch,
-    /// To be written.
-    records: Vec<Outgoing>,
-    /// By the keys of their records, the numbers of the ticks that are not confirmed.
-    unconfirmed: HashMap<Bytes, usize>,
+    /// Of its records and ticks, those that are not confirmed.
+    left: Encoded,
     refused: Vec<(JobName, RunId)>,
 }
 
@@ -71,12 +68,8 @@ impl Publishing {
     }
 
     /// Takes a batch, when there is none.
-    pub fn take(&mut self, batch: Batch) {
-        let mut records: Vec<Outgoing> =
-            batch.ticks.iter().map(|tick| message(&self.topic, tick, &batch.revision)).collect();
-        let unconfirmed = records.iter().map(|record| record.key.clone()).zip(0..).collect();
-        records.extend(batch.events.iter().filter_map(of_event));
-        self.going = Some(Going { batch, records, unconfirmed, refused: Vec::new() });
+    pub fn take(&mut self, batch: Encoded) {
+        self.going = Some(Going { left: batch, refused: Vec::new() });
     }
 
     /// Looks the topic up before it is needed.
@@ -86,15 +79,16 @@ impl Publishing {
 
     /// How many records of a batch are left.
     pub(super) fn left(&self) -> usize {
-        self.going.as_ref().map_or(0, |going| going.records.len())
+        self.going.as_ref().map_or(0, |going| going.left.records.len())
     }
 
     /// Makes the next step, of one write.
     pub fn step(&mut self, client: &mut dyn Client, mandate: &Mandate, now: Now) -> Progress {
         let Some(mut going) = self.going.take() else { return Progress::Idle };
-        if !mandate.holds(going.batch.epoch, now.mono) {
-            if mandate.is_over(going.batch.epoch) {
-                let (cluster, left) = (&self.cluster, going.records.len());
+        let epoch = going.left.batch.epoch;
+        if !mandate.holds(epoch, now.mono) {
+            if mandate.is_over(epoch) {
+                let (cluster, left) = (&self.cluster, going.left.records.len());
                 log::info!("{cluster}: {left} records are left to whoever leads now");
                 return Progress::Abandoned;
             }
@@ -102,8 +96,8 @@ impl Publishing {
             return Progress::Waits;
         }
         let failed = self.write(client, &mut going, now);
-        if going.records.is_empty() {
-            let Going { batch: Batch { epoch, kind, ticks, .. }, refused, .. } = going;
+        if going.left.records.is_empty() {
+            let Going { left: Encoded { batch: Batch { kind, ticks, .. }, .. }, refused } = going;
             self.measures.under_way.sub(i64::try_from(ticks.len()).unwrap_or(0));
             return Progress::Done(Confirmed { epoch, kind, cluster: self.number, refused });
         }
@@ -113,7 +107,7 @@ impl Publishing {
 
     /// Writes what is left, and returns why some of it could not be written.
     fn write(&mut self, client: &mut dyn Client, going: &mut Going, now: Now) -> Option<BrokerError> {
-        let Going { batch, records, unconfirmed, refused } = going;
+        let Going { left: Encoded { batch, records, ticks: unconfirmed }, refused } = going;
         let by = now.mono + CALL;
         let mut written: Vec<Written> = Vec::new();
         let topic = &self.topic;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::publishing::{Progress, Publishing};
-use super::{Batch, Confirmed};
+use super::{Batch, Confirmed, Encoded, encoding};
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client};
 use crate::common::clock::{Clock, Now};
@@ -55,22 +55,25 @@ pub struct Around {
 pub struct Publisher {
     _give_up: Sender<()>,
     thread: Joined,
+    /// Ends before or with the other one.
+    _encoding: Joined,
 }
 
 impl Publisher {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
     pub fn start(options: Options, around: Around) -> io::Result<(Self, Sender<Batch>)> {
         let (batches, queue) = bounded(TICK_BATCHES);
+        let (encoding, encoded) = encoding::start(&options.cluster, queue)?;
         let (give_up, given_up) = bounded(0);
         let thread = spawn(&format!("publish-{}", options.cluster), move || {
             let Options { cluster, number, topics } = options;
             let publishing = Publishing::new(cluster.clone(), number, around.measures.clone());
-            Thread { cluster, topics, around, publishing, given_up, is_away: false }.run(&queue);
+            Thread { cluster, topics, around, publishing, given_up, is_away: false }.run(&encoded);
         })?;
-        Ok((Self { _give_up: give_up, thread }, batches))
+        Ok((Self { _give_up: give_up, thread, _encoding: encoding }, batches))
     }
 
     /// Whether all is written and the thread has ended.
@@ -93,7 +96,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl Thread {
-    fn run(&mut self, queue: &Receiver<Batch>) {
+    fn run(&mut self, queue: &Receiver<Encoded>) {
         if !self.set_up() {
             return;
         }

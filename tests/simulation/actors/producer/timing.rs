@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use kafka_cron::common::clock;
 use kafka_cron::common::membership::Standing;
+use kafka_cron::common::topics::first;
 use kafka_cron::consumer::dispatcher::Now;
 use kafka_cron::producer::leadership::{Act, Mandate, Start};
-use kafka_cron::producer::publisher::{Batch, Confirmed, Progress};
+use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
 use kafka_cron::producer::tail::thread::Told;
 
 use super::leading::by_both;
 use super::{Producer, Thread};
 use crate::bugs::Bug;
 use crate::jobs;
-use crate::world::{SESSION, World};
+use crate::world::{SESSION, World, cluster};
 
 /// The longest wait of the timer.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -142,7 +143,7 @@ impl Producer {
             Progress::Idle => {
                 let Some(batch) = self.batches.pop_front() else { return LONGEST_WAIT };
                 self.writing = Some(batch.epoch);
-                self.publishing.take(batch);
+                self.publishing.take(Encoded::new(&first(&cluster()).into(), batch));
                 self.rest = Duration::from_millis(50);
                 Duration::ZERO
             }
