@@ -149,6 +149,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         health.watch(name, beats.thread(name), STALLED);
     }
     let ended = await_end(&signals, &dispatch);
+    health.stops();
     log::info!("nothing more is taken; running jobs are waited for");
     drop(dispatch);
     let until = args.drain.map(|drain| clock.monotonic() + drain);

@@ -112,7 +112,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let (membership, changes, standing) =
         Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
             .map_err(thread("the membership's thread"))?;
-    let mandate = Mandate::new(standing, args.session_timeout);
+    let mandate = Mandate::new(standing.clone(), args.session_timeout);
 
     let measures = Measures::new(&metrics);
     let (confirming, confirmed) = bounded(TICK_BATCHES * clusters.len());
@@ -154,14 +154,15 @@ fn run(args: &Args) -> Result<(), Fault> {
         Watch::start(options, &jobs, around).map_err(thread("the thread that watches the job file"))?;
     let file = JobsInForce::from(jobs);
     let name = identity::name(None);
-    let leads = {
+    let term = {
         let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
-        move || mandate.is_held(clock.monotonic())
+        move || mandate.held(clock.monotonic())
     };
+    let leads = term.clone();
     let around = depth::Around {
         client: client("depth"),
         clock: Arc::clone(&clock),
-        leads: Box::new(leads.clone()),
+        leads: Box::new(move || leads().is_some()),
         measures: DepthMeasures::new(&metrics),
         beat: beats.thread("depth"),
     };
@@ -169,7 +170,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let around = tail::thread::Around {
         client: client("tail"),
         clock: Arc::clone(&clock),
-        leads: Box::new(leads),
+        leads: Box::new(term),
         measures: TailMeasures::new(&metrics),
         beat: beats.thread("runs-tail"),
     };
@@ -193,7 +194,8 @@ fn run(args: &Args) -> Result<(), Fault> {
         beat: beats.thread("timer"),
     };
     let timer = Timer::start(timing, lines, around).map_err(thread("the timer's thread"))?;
-    let options = leadership::Options { clusters: clusters.to_vec(), window: CATCH_UP_WINDOW };
+    let clusters = clusters.to_vec();
+    let options = leadership::Options { clusters, window: CATCH_UP_WINDOW, standing };
     let lines = leadership::Lines { changes, membership, keeps: kept, told: vec![lead] };
     let leading = Lead::start(options, client("lead"), Arc::clone(&clock), lines, beats.thread("lead"))
         .map_err(thread("the leading thread"))?;
@@ -202,6 +204,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         health.watch(name, beats.thread(name), STALLED);
     }
     let ended = wait(&signals, || timer.is_over() || leading.is_over() || tailing.is_over());
+    health.stops();
     log::info!("ending");
     // Nothing more is begun. What is under way is confirmed, the cursors are kept, and then another one leads.
     drop(watching);

@@ -86,19 +86,17 @@ impl Writer {
         let mut queue = self.batches(client, records, by, &mut unwritten);
         while !queue.is_empty() {
             let batches: Vec<ProduceBatch> =
-                queue.iter().map(|(to, records)| batch(to, records, timestamp_ms)).collect();
+                queue.iter().map(|(to, _, records)| batch(to, records, timestamp_ms)).collect();
             let answers = client.produce(&batches, by);
             let mut halves = Vec::new();
-            for ((to, mut records), answer) in queue.drain(..).zip(answers) {
+            for ((to, topic_id, mut records), answer) in queue.drain(..).zip(answers) {
                 match answer {
                     Ok(at) => {
-                        let topic_id =
-                            self.topics.get(to.topic.as_str()).map_or(Uuid::nil(), |topic| topic.id);
                         confirmed(Written { topic_id, to, base_offset: at.base_offset, records });
                     }
                     Err(BrokerError::Refused(ErrorCode::MessageTooLarge)) if records.len() > 1 => {
                         let second = records.split_off(records.len() / 2);
-                        halves.extend([(to.clone(), records), (to, second)]);
+                        halves.extend([(to.clone(), topic_id, records), (to, topic_id, second)]);
                     }
                     Err(error) => {
                         self.topics.remove(to.topic.as_str());
@@ -117,7 +115,7 @@ impl Writer {
         let soon = by + BELIEVED / 2;
         if self.topics.get(topic).and_then(|known| known.believed_until).is_none_or(|until| until < soon) {
             let known = self.topics.remove(topic);
-            if self.partition_count(client, topic, by).is_err() {
+            if self.known(client, topic, by).is_err() {
                 self.topics.extend(known.map(|known| (Arc::clone(topic), known)));
             }
         }
@@ -129,39 +127,42 @@ impl Writer {
         records: Vec<Outgoing>,
         by: Instant,
         unwritten: &mut Vec<Unwritten>,
-    ) -> Vec<(TopicPartition, Vec<Outgoing>)> {
+    ) -> Vec<(TopicPartition, Uuid, Vec<Outgoing>)> {
         let mut by_topic: BTreeMap<Arc<str>, Vec<Outgoing>> = BTreeMap::new();
         for record in records {
             by_topic.entry(Arc::clone(&record.topic)).or_default().push(record);
         }
         let mut batches = Vec::new();
         for (topic, records) in by_topic {
-            match self.partition_count(client, &topic, by) {
-                Ok(count) => batches.extend(split(&topic, count, records)),
+            match self.known(client, &topic, by) {
+                Ok(Topic { id, partitions, .. }) => {
+                    let split = split(&topic, partitions, records);
+                    batches.extend(split.into_iter().map(|(to, records)| (to, id, records)));
+                }
                 Err(error) => unwritten.push(Unwritten { records, error }),
             }
         }
         batches
     }
 
-    fn partition_count(
+    fn known(
         &mut self,
         client: &mut dyn Client,
         topic: &Arc<str>,
         by: Instant,
-    ) -> Result<i32, BrokerError> {
+    ) -> Result<Topic, BrokerError> {
         // Deadlines stand for the time of the call, so that no clock is needed here.
         if let Some(known) = self.topics.get(topic)
             && known.believed_until.is_some_and(|until| by < until)
         {
-            return Ok(known.partitions);
+            return Ok(*known);
         }
         let missing = || BrokerError::NotSent(format!("topic {topic} does not exist yet"));
         let state = client.topic(topic, by)?.ok_or_else(missing)?;
         let partitions = i32::try_from(state.partitions.len()).unwrap_or(1);
         let known = Topic { id: state.id, partitions, believed_until: by.checked_add(BELIEVED) };
         self.topics.insert(Arc::clone(topic), known);
-        Ok(partitions)
+        Ok(known)
     }
 }
 
@@ -245,5 +246,21 @@ mod tests {
         // The planted failure is met by the look ahead: what was known is believed a little longer.
         check(16, 29, 0);
         check(17, 60, 1);
+    }
+
+    #[test]
+    fn what_is_confirmed_has_its_topics_id_although_another_batch_failed() {
+        let broker = MemoryBroker::new(Arc::new(SystemClock));
+        let (mut client, faults) = (broker.client("test"), broker.faults());
+        let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
+        let by = SystemClock.monotonic() + Duration::from_secs(20);
+        client.create_topic(&spec, by).expect("a topic");
+        let topic: Arc<str> = Arc::from("t");
+        let of = |key: u8| Outgoing { topic: Arc::clone(&topic), key: vec![key].into(), value: Bytes::new() };
+        faults.lead(&TopicPartition { topic: "t".to_owned(), partition: 0 }, None);
+        let mut confirmed = Vec::new();
+        let records = (0..10).map(of).collect();
+        Writer::default().write_and_tell(client.as_mut(), records, 0, by, |written| confirmed.push(written));
+        assert!(matches!(&confirmed[..], [one] if one.to.partition == 1 && !one.topic_id.is_nil()));
     }
 }

@@ -27,7 +27,7 @@ use self::cursor::Judged;
 pub use self::mandate::Mandate;
 pub use self::skew::Skew;
 pub use self::thread::{Lead, Lines};
-pub use self::words::{Act, Call, Failure, Keep, Now, Options, REST, Start};
+pub use self::words::{Act, Call, Failure, Keep, Now, Options, Published, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
 use crate::common::membership::Change;
 use crate::common::topics;
@@ -117,11 +117,13 @@ impl Leadership {
     pub fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
         if partitions.is_empty() {
+            let ended = self.end();
             // Alone and without a share: the topic does not exist yet, and this was no assignment.
             self.first &= *alone;
-            return self.end();
+            return ended;
         }
         let first = std::mem::take(&mut self.first);
+        let owes = self.owes_reboot();
         // Ours in the generation before, too: nobody can have led in between.
         let before = self.holder.replace(holder.clone());
         let follows = before.is_some_and(|b| {
@@ -131,7 +133,7 @@ impl Leadership {
             return false;
         }
         let ended = self.leads();
-        self.alone = first && *alone;
+        self.alone = ((first || owes) && *alone) || (owes && follows);
         self.epoch += 1;
         self.stage = Stage::TakingOver;
         (self.skew, self.compare_at) = (None, None);
@@ -139,8 +141,15 @@ impl Leadership {
         ended
     }
 
+    /// Whether this is a reboot, and no term of ours has begun since.
+    fn owes_reboot(&self) -> bool {
+        self.stage == Stage::TakingOver && self.alone
+    }
+
     fn end(&mut self) -> bool {
         let led = self.leads();
+        // Whether our start was a reboot is asked again.
+        self.first |= self.owes_reboot();
         self.stage = Stage::Standby;
         self.holder = None;
         self.forget();

@@ -5,7 +5,6 @@
 
 mod fills;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +13,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use self::fills::Fills;
-use super::in_force::JobsInForce;
 use super::jobfile::JobFile;
 use super::leadership::{Act, Call, Keep, Mandate, Now, Skew};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::{Ask, Told};
 use super::timing::Timing;
+use super::timing::coming::Coming;
 use crate::common::clock::Clock;
 use crate::common::http::{Fact, Health};
 use crate::common::metrics::Beat;
@@ -87,6 +86,7 @@ impl Timer {
         let (stop, stopped) = bounded(0);
         let thread = spawn("timer", move || {
             let mut running = Running {
+                coming: Coming::new(&timing),
                 timing,
                 fills: Fills::new(&around.measures, &lines),
                 lines,
@@ -95,8 +95,6 @@ impl Timer {
                 unsent: None,
                 is_suspended: false,
                 skew: None,
-                coming: None,
-                asks: VecDeque::new(),
             };
             running.run(&stopped);
         })?;
@@ -121,10 +119,7 @@ struct Running {
     is_suspended: bool,
     /// While we lead: how our clock stands to the broker's.
     skew: Option<Skew>,
-    /// A job file that comes in force when it is known which runs of its jobs are not finished.
-    coming: Option<JobsInForce>,
-    /// What the tail is still to be asked and told, of each kind the newest.
-    asks: VecDeque<Ask>,
+    coming: Coming,
 }
 
 impl Running {
@@ -149,7 +144,7 @@ impl Running {
                     Err(_) => return,
                 },
                 recv(self.lines.files) -> file => match file {
-                    Ok(file) => self.take(file.into()),
+                    Ok(file) => self.coming.take(file.into(), &self.timing),
                     // Nobody watches the file any more; the jobs stay as they are.
                     Err(_) => self.lines.files = crossbeam_channel::never(),
                 },
@@ -191,7 +186,7 @@ impl Running {
     fn wait(&self) -> Duration {
         let soon = LONGEST_WAIT / 10;
         let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
-        if self.is_suspended || self.unsent.is_some() || !self.asks.is_empty() {
+        if self.is_suspended || self.unsent.is_some() || self.coming.has_asks() {
             soon
         } else {
             self.timing.wait(self.now(), longest)
@@ -200,11 +195,11 @@ impl Running {
 
     fn lead(&mut self, act: &Act) {
         match act {
-            Act::Begin { epoch } => {
+            Act::Begin { epoch, losses } => {
                 log::info!("leading, term {epoch}");
                 self.around.measures.leads.inc();
                 self.timing.begin(*epoch);
-                self.around.mandate.grant(*epoch);
+                self.around.mandate.grant(*epoch, *losses);
                 self.around.health.set(CLOCK, Fact::Ready);
             }
             Act::Lane { epoch, cluster, start } => {
@@ -212,7 +207,7 @@ impl Running {
             }
             Act::End => {
                 log::info!("another producer leads, or nobody");
-                self.around.mandate.grant(0);
+                self.around.mandate.grant(0, 0);
                 self.timing.end();
                 (self.keep, self.skew) = (None, None);
             }
@@ -245,29 +240,13 @@ impl Running {
         self.around.measures.leader.set(i64::from(self.timing.epoch() != 0));
     }
 
-    fn take(&mut self, file: JobsInForce) {
-        self.asks.retain(|ask| matches!(ask, Ask::InForce(_)));
-        if !self.timing.knows_runs_of(&file) {
-            let revision = &file.revision;
-            log::info!(
-                "revision {revision} of the job file waits until it is known which runs are not finished"
-            );
-            self.asks.push_back(Ask::Follow(Timing::overlapping(&file)));
-        }
-        self.coming = Some(file);
-    }
-
     fn bring_in_force(&mut self) {
-        if let Some(file) = self.coming.take_if(|file| self.timing.knows_runs_of(file)) {
-            log::info!("revision {} of the job file is in force: {} jobs", file.revision, file.jobs.len());
-            self.asks.retain(|ask| matches!(ask, Ask::Follow(_)));
-            self.asks.push_back(Ask::InForce(Arc::clone(&file.revision)));
-            self.timing.swap(file, self.now());
-        }
-        while let Some(ask) = self.asks.pop_front() {
+        let now = self.now();
+        self.coming.bring_in_force(&mut self.timing, now);
+        while let Some(ask) = self.coming.next_ask() {
             // Disconnected: the tail has ended, and so will the program.
             if let Err(TrySendError::Full(ask)) = self.lines.asks.try_send(ask) {
-                return self.asks.push_front(ask);
+                return self.coming.put_back(ask);
             }
         }
     }

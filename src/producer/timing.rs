@@ -1,10 +1,12 @@
 //! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
 //! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
 
+pub mod coming;
+mod deciding;
 mod events;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use super::job;
 use super::lane::{LATE, Lane, Portion};
 use super::leadership::{Keep, Start};
 use super::measures::ClusterMeasures;
-use super::overlap::{Overlap, Verdict};
+use super::overlap::Overlap;
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::Told;
 use super::tail::unfinished::Followed;
@@ -32,8 +34,6 @@ struct Cluster {
     measures: ClusterMeasures,
     /// Ours in this term, from the moment that its start is known.
     turn: Option<Turn>,
-    /// Its jobs' overlaps cannot be decided yet: which of their runs are not finished is still being read.
-    waits_for_history: bool,
 }
 
 /// The timer's state.
@@ -47,6 +47,12 @@ pub struct Timing {
     overlap: Overlap,
     /// The jobs whose unfinished runs have all been told.
     followed: Followed,
+    /// They are those of the file in force.
+    has_history: bool,
+    /// The term in which all that had been written to `cron-runs` before it began was read; 0 for none.
+    read_in: u64,
+    /// Runs that are known to be over, of those that a term finds in the topics.
+    over: HashSet<RunId>,
     /// The runs that are published and not finished, as `cron-runs` tells: what each term begins with.
     unfinished: BTreeMap<RunId, JobName>,
     /// From where whoever leads next must read `cron-runs`, by partition.
@@ -59,17 +65,17 @@ pub struct Timing {
 impl Timing {
     /// A timer that leads nothing yet.
     pub fn new(clusters: Vec<(ClusterName, ClusterMeasures)>, file: JobsInForce, name: String) -> Self {
-        let overlapping = Self::overlapping(&file);
-        let cluster = |(name, measures)| {
-            let waits_for_history = overlapping.values().any(|of| *of == name);
-            Cluster { name, measures, turn: None, waits_for_history }
-        };
+        let cluster = |(name, measures)| Cluster { name, measures, turn: None };
+        let has_history = Self::overlapping(&file).is_empty();
         let timing = Self {
             clusters: clusters.into_iter().map(cluster).collect(),
             file,
             name,
             overlap: Overlap::default(),
             followed: Followed::default(),
+            has_history,
+            read_in: 0,
+            over: HashSet::new(),
             unfinished: BTreeMap::new(),
             reads: BTreeMap::new(),
             epoch: 0,
@@ -83,6 +89,7 @@ impl Timing {
     pub fn begin(&mut self, epoch: u64) {
         self.end();
         self.epoch = epoch;
+        self.over = HashSet::new();
         // What an earlier term of ours decided and did not publish blocks nothing.
         self.overlap = Overlap::default();
         for (run, job) in &self.unfinished {
@@ -113,7 +120,7 @@ impl Timing {
         let horizon = (now - LATE).max(start.cursor);
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
         log::info!("{}: leading from {}", cluster.name, start.cursor);
-        let mut turn = Turn::new(lane, start.published, now);
+        let mut turn = Turn::new(lane, start.published);
         let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
         let facts = facts.chain([events::revision(&cluster.name, file, leader, start.cursor, now)]).collect();
         turn.aside(&self.file, Vec::new(), facts, start.cursor);
@@ -133,14 +140,19 @@ impl Timing {
     /// A new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: JobsInForce, at: DateTime<Utc>) {
         self.file = file;
+        self.has_history = self.knows_runs_of(&self.file);
         let mut gone = self.overlap.forget(&self.file);
         for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
             turn.lane.swap(&self.file, at);
-            let removed = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
-            let removed = removed.map(|queued| turn.give_up(&queued.tick, &cluster.name, at));
+            let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
+            let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
+            removed.extend(turn.take_removed(&self.file));
+            let removed = removed.iter().map(|tick| turn.give_up(tick, &cluster.name, at));
+            let removed: Vec<Event> = removed.collect();
             let (file, leader) = (self.file.revision.to_string(), self.name.clone());
-            let facts = removed.chain([events::revision(&cluster.name, file, leader, at, at)]).collect();
+            let facts =
+                removed.into_iter().chain([events::revision(&cluster.name, file, leader, at, at)]).collect();
             turn.aside(&self.file, Vec::new(), facts, at);
         }
         self.count_jobs();
@@ -161,18 +173,25 @@ impl Timing {
             }
             Told::Over { job, run } => {
                 self.unfinished.remove(run);
-                self.over(job.as_ref(), *run);
+                if self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(Turn::remembers) {
+                    self.over.insert(*run);
+                }
+                self.over_and_released(job.as_ref(), *run);
             }
             Told::HistoryRead(of) => {
                 self.followed = Followed::clone(of);
-                self.clusters.iter_mut().for_each(|cluster| cluster.waits_for_history = false);
+                self.has_history = self.knows_runs_of(&self.file);
+            }
+            Told::ReadToEnd { term, over } => {
+                self.read_in = *term;
+                self.over.extend(over.iter());
             }
             Told::ReadFrom(reads) => self.reads.clone_from(reads),
         }
     }
 
     /// A run is over: the tick that waited for it is published now.
-    fn over(&mut self, job: Option<&JobName>, run: RunId) {
+    fn over_and_released(&mut self, job: Option<&JobName>, run: RunId) {
         let names: Vec<JobName> = match job {
             Some(job) => self.overlap.knows(job).then(|| job.clone()).into_iter().collect(),
             None => self.overlap.jobs_of(run),
@@ -214,13 +233,20 @@ impl Timing {
         None
     }
 
+    /// Whether it is known which runs are not finished: what was told in an earlier term, or read before this one began, may
+    /// lack what the leader in between has published.
+    fn knows_unfinished(&self) -> bool {
+        self.has_history && self.read_in == self.epoch
+    }
+
     /// `None`: nothing is due, or there is no room. `Some(None)`: a portion of which nothing is left to be written.
     fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Option<Batch>> {
         let epoch = self.epoch;
-        let cluster = &mut self.clusters[number];
-        if cluster.waits_for_history {
-            return None;
+        let knows = self.knows_unfinished();
+        if knows {
+            self.decide_held_back(number, now);
         }
+        let cluster = &mut self.clusters[number];
         let turn = cluster.turn.as_mut().filter(|turn| turn.has_room())?;
         if let Some((ticks, events, revision)) = turn.next_aside() {
             cluster.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
@@ -232,26 +258,18 @@ impl Timing {
         for missed in &missed {
             cluster.measures.missed(missed.count, missed.reason.word());
         }
-        let mut due = Vec::with_capacity(ticks.len());
+        let mut deciding = self.deciding(number, now)?;
         for tick in ticks {
-            if turn.is_published(&tick) {
-                if tick.job.overlap != job::Overlap::Allow {
-                    self.overlap.published(&tick.job.name, RunId::of(&tick.job.name, tick.at));
-                }
-                continue;
-            }
-            match self.overlap.decide(&tick, &revision) {
-                Verdict::Publish => due.push(tick),
-                Verdict::Queue { blocked_by } => {
-                    turn.waits(&tick);
-                    events.push(events::queued(&tick, blocked_by, now));
-                }
-                Verdict::Skip { blocked_by } => {
-                    cluster.measures.skipped();
-                    events.push(events::skipped(&tick, blocked_by, now));
-                }
+            if knows || tick.job.overlap == job::Overlap::Allow {
+                deciding.decide(tick, &revision);
+            } else {
+                deciding.turn.hold_back(tick, &revision);
             }
         }
+        let due = std::mem::take(&mut deciding.due);
+        events.append(&mut deciding.events);
+        let cluster = &mut self.clusters[number];
+        let turn = cluster.turn.as_mut()?;
         turn.forget_published(now);
         if due.is_empty() && events.is_empty() {
             turn.lane.nothing_left(kind);
@@ -272,7 +290,7 @@ impl Timing {
             turn.confirmed(confirmed.kind);
         }
         for (job, run) in confirmed.refused {
-            self.over(Some(&job), run);
+            self.over_and_released(Some(&job), run);
         }
     }
 
@@ -292,8 +310,8 @@ impl Timing {
 
     /// How long until the next tick of a cluster that has room.
     pub fn wait(&self, now: DateTime<Utc>, longest: Duration) -> Duration {
-        let ready = self.clusters.iter().filter(|cluster| !cluster.waits_for_history);
-        let with_room = ready.filter_map(|cluster| cluster.turn.as_ref()).filter(|turn| turn.has_room());
+        let with_room =
+            self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).filter(|turn| turn.has_room());
         let next = with_room.filter_map(|turn| turn.lane.next()).min();
         next.map_or(longest, |at| (at - now).to_std().unwrap_or_default()).min(longest)
     }

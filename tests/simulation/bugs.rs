@@ -4,11 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, JoinRequest,
-    Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState, Want, Written,
+    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
+    Holder, JoinRequest, Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState,
+    Want, Written,
 };
 use kafka_cron::common::topics::TopicSpec;
+use kafka_cron::common::wire;
+use kafka_cron::common::words::Event;
 
 use crate::world::RETRY;
 
@@ -30,11 +35,19 @@ pub enum Bug {
     KeepsItsOffsets,
     /// A batch counts as confirmed as soon as it was handed over, so that the cursor passes what is not written.
     ConfirmsTooEarly,
+    /// The ends of `cron-runs` are not asked for after the committed offsets: what was read before them is all that is read.
+    OffsetAfterTheLog,
+    /// A sign of life is as old as its time stamp says, by whose clock ever.
+    LeasesByTimeStamps,
+    /// A publisher writes whether or not its producer still leads.
+    WritesWithoutMandate,
+    /// Overlaps are decided before all of `cron-runs` was read in the term.
+    DecidesBeforeTheEnd,
 }
 
 /// All of them, what is said when one is found, and from which seed on it is looked for: the search begins near one that
 /// is known to find it, for seeds with producers are long.
-pub const ALL: [(Bug, &str, u64); 7] = [
+pub const ALL: [(Bug, &str, u64); 9] = [
     (Bug::CommitBeforeClaimed, "without a claim", 0),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 0),
     (Bug::KeepsItsMemberId, "claims are undone", 0),
@@ -42,6 +55,14 @@ pub const ALL: [(Bug, &str, u64); 7] = [
     (Bug::ForgetsDuplicates, "and again by", 0),
     (Bug::KeepsItsOffsets, "and again by", 0),
     (Bug::ConfirmsTooEarly, "is ahead of the tick", 0),
+    (Bug::LeasesByTimeStamps, "although it was heard of", 14),
+    (Bug::WritesWithoutMandate, "writes fates although", 308),
+];
+
+/// Those for which no seed is known yet: looked for only by name (`KAFKA_CRON_BUG`).
+pub const UNKNOWN: [(Bug, &str, u64); 2] = [
+    (Bug::OffsetAfterTheLog, "although it was heard of", 0),
+    (Bug::DecidesBeforeTheEnd, "is published beside", 0),
 ];
 
 impl Bug {
@@ -50,9 +71,21 @@ impl Bug {
         self == Self::FinishedBeforeRetry
     }
 
+    /// Whether it is one of what follows `cron-runs`.
+    pub fn is_tails(self) -> bool {
+        matches!(self, Self::OffsetAfterTheLog | Self::LeasesByTimeStamps)
+    }
+
     /// Whether it is a producer's.
     pub fn is_producers(self) -> bool {
-        self == Self::ConfirmsTooEarly
+        matches!(
+            self,
+            Self::ConfirmsTooEarly
+                | Self::OffsetAfterTheLog
+                | Self::LeasesByTimeStamps
+                | Self::WritesWithoutMandate
+                | Self::DecidesBeforeTheEnd
+        )
     }
 }
 
@@ -62,12 +95,39 @@ pub struct Misled {
     bug: Bug,
     unwritten: Vec<ProduceBatch>,
     remembered: BTreeMap<TopicPartition, Committed>,
+    /// Offsets of consumers were asked for last.
+    has_asked: bool,
+    fetches: u64,
+    stamps: Stamps,
+}
+
+/// The newest time stamp of any machine.
+#[derive(Debug, Default)]
+struct Stamps(Option<DateTime<Utc>>);
+
+impl Stamps {
+    /// Whether a sign of life is younger than the shortest lease by that; everything else is.
+    fn is_recent(&mut self, record: &FetchedRecord) -> bool {
+        let event = record.value.as_deref().and_then(|value| wire::decode_event(value).ok());
+        let Some(Event::Alive { at, .. } | Event::Beat { at, .. }) = &event else { return true };
+        self.0 = self.0.max(Some(*at));
+        let is_old = self.0.is_some_and(|newest| newest - *at > TimeDelta::seconds(7));
+        !(is_old && matches!(event, Some(Event::Alive { .. })))
+    }
 }
 
 /// The client as it is, or one that has the bug happen.
 pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
     match bug {
-        Some(bug) => Box::new(Misled { inner, bug, unwritten: Vec::new(), remembered: BTreeMap::new() }),
+        Some(bug) => Box::new(Misled {
+            inner,
+            bug,
+            unwritten: Vec::new(),
+            remembered: BTreeMap::new(),
+            has_asked: false,
+            fetches: 0,
+            stamps: Stamps::default(),
+        }),
         None => inner,
     }
 }
@@ -101,10 +161,28 @@ impl Log for Misled {
         max_wait: Duration,
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
-        self.inner.fetch(leader, wants, max_wait, by)
+        let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
+        self.fetches += 1;
+        let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
+        for (want, answer) in of_runs {
+            let Ok(fetched) = answer else { continue };
+            match self.bug {
+                // Whoever thinks that it has read the log reads it seldom.
+                Bug::OffsetAfterTheLog if self.fetches % 4 != 0 => {
+                    fetched.records.clear();
+                    (fetched.next_offset, fetched.end_offset) = (want.offset, want.offset);
+                }
+                Bug::LeasesByTimeStamps => fetched.records.retain(|record| self.stamps.is_recent(record)),
+                _ => {}
+            }
+        }
+        Ok(answers)
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        if self.bug == Bug::OffsetAfterTheLog && self.has_asked && at == Position::End {
+            return Ok(0);
+        }
         self.inner.offset(of, at, by)
     }
 }
@@ -167,6 +245,7 @@ impl Group for Misled {
         of: &[TopicPartition],
         by: Deadline,
     ) -> Result<Vec<Option<Committed>>, BrokerError> {
+        self.has_asked = group != "cron-leader";
         let answer = self.inner.committed(group, of, by)?;
         let remembered = of.iter().map(|of| self.remembered.get(of).cloned());
         Ok(remembered.zip(answer).map(|(remembered, committed)| remembered.or(committed)).collect())

@@ -39,16 +39,21 @@ pub const KINDS: [&str; 21] = [
 ];
 
 /// What must have been met where producers take part.
-pub const KINDS_OF_ALL: [&str; 9] = [
+pub const KINDS_OF_ALL: [&str; 14] = [
     "clock of a host jumps",
     "cursor ahead",
     "declared lost",
+    "job file swapped",
     "kill",
     "kill between two writes",
     "leave",
+    "read to the end in a term",
+    "reboots published",
     "stall",
     "term begun",
     "ticks missed",
+    "ticks queued",
+    "ticks skipped",
 ];
 
 /// What becomes of calls. Each seed has its own: some have no fault of a kind, some have many.
@@ -175,14 +180,14 @@ pub struct Chaos {
     has_producers: bool,
     next: Instant,
     /// How often each kind comes up in this seed.
-    weights: [u64; 9],
+    weights: [u64; 10],
     pub orders: Vec<Order>,
 }
 
 impl Chaos {
     pub fn new(world: &mut World, seats: usize) -> Self {
         let mut weight = |most: u64| if world.random.chance(300) { 0 } else { 1 + world.random.below(most) };
-        let weights = [4, 8, 6, 3, 3, 3, 2, 12, 8].map(&mut weight);
+        let weights = [4, 8, 6, 3, 3, 3, 2, 12, 8, 4].map(&mut weight);
         let has_producers = world.oracle.has_producers;
         Self { seats, has_producers, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
     }
@@ -261,10 +266,13 @@ impl Actor for Chaos {
             }
             Some(7) => {
                 world.say("chaos", || "late requests arrive".to_owned());
-                world.broker.faults().deliver();
-                world.weather().wrote = true;
+                world.deliver_late();
             }
             Some(8) => Self::retention(world),
+            Some(9) if self.has_producers => {
+                world.say("chaos", || "there is another job file".to_owned());
+                world.file += 1;
+            }
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
-//! The job file that the simulated producers have: due every few seconds in the first minutes of a run, and never again
+//! The job files that the simulated producers have: due every few seconds in the first minutes of a run, and never again
 //! before the next day, so that all of it comes to an end.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,13 +13,34 @@ use kafka_cron::producer::window::Window;
 
 use crate::world::{BEGIN, cluster};
 
-/// Name, schedule (a run begins at eight), which of the past is caught up, retries.
-const JOBS: [(&str, &str, CatchUpPolicy, u32); 4] = [
-    ("all", "*/5 0-3 8 * * *", CatchUpPolicy::All, 1),
-    ("last", "*/10 0-3 8 * * *", CatchUpPolicy::Last, 2),
-    ("none", "*/15 0-3 8 * * *", CatchUpPolicy::None, 0),
-    ("secondly", "* 1 8 * * *", CatchUpPolicy::Last, 0),
+/// Name, schedule (a run begins at eight), which of the past is caught up, retries, overlap.
+type Row = (&'static str, &'static str, CatchUpPolicy, u32, Overlap);
+
+/// In both files, and the same: a swap must not disturb them.
+const JOBS: [Row; 7] = [
+    ("all", "*/6 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Allow),
+    ("last", "*/10 0-3 8 * * *", CatchUpPolicy::Last, 2, Overlap::Allow),
+    ("none", "*/15 0-3 8 * * *", CatchUpPolicy::None, 0, Overlap::Allow),
+    ("secondly", "* 1 8 * * *", CatchUpPolicy::Last, 0, Overlap::Allow),
+    ("skips", "*/4 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Skip),
+    ("queues", "*/7 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Queue),
+    (REBOOT, "@reboot", CatchUpPolicy::Last, 0, Overlap::Allow),
 ];
+
+/// In one of the files, or different in them.
+const OTHERS: [[Row; 2]; 2] = [
+    [
+        ("first", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Skip),
+        ("turns", "*/12 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Allow),
+    ],
+    [
+        ("second", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Queue),
+        ("turns", "*/12 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Skip),
+    ],
+];
+
+/// The job that is run once a reboot.
+pub const REBOOT: &str = "reboot";
 
 /// When runs begin.
 pub fn begin() -> DateTime<Utc> {
@@ -31,9 +52,8 @@ pub fn end() -> DateTime<Utc> {
     begin() + TimeDelta::minutes(4)
 }
 
-/// The jobs.
-pub fn file() -> JobsInForce {
-    let job = |(name, words, policy, retries): (&str, &str, CatchUpPolicy, u32)| Job {
+fn job((name, words, policy, retries, overlap): Row) -> Arc<Job> {
+    Arc::new(Job {
         name: JobName::new(name).unwrap(),
         cluster: cluster(),
         schedule: Arc::new(Schedule::parse(words, chrono_tz::Tz::UTC).unwrap()),
@@ -44,9 +64,24 @@ pub fn file() -> JobsInForce {
         user: None,
         limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
         retry: RetryPolicy { retries, backoff_ms: 500, backoff_max_ms: 4_000 },
-        overlap: Overlap::Allow,
+        overlap,
         window: Window::default(),
         catch_up: CatchUp { policy, ..CatchUp::default() },
-    };
-    JobsInForce { jobs: JOBS.map(|row| Arc::new(job(row))).to_vec(), revision: Arc::from("r") }
+    })
 }
+
+/// The jobs that are in every file, and those that are in some.
+pub fn all() -> (Vec<Arc<Job>>, Vec<Arc<Job>>) {
+    let jobs = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
+    (jobs.0.to_vec(), jobs.1.concat())
+}
+
+/// The job file of a number, as a producer has it.
+pub fn file(number: usize, producer: &str) -> JobsInForce {
+    let (both, others) = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
+    let jobs = both.iter().chain(&others[number % 2]).map(Arc::clone).collect();
+    JobsInForce { jobs, revision: format!("{number}-{producer}").into() }
+}
+
+/// Schedules are parsed once for all runs.
+static TABLE: OnceLock<([Arc<Job>; 7], [[Arc<Job>; 2]; 2])> = OnceLock::new();

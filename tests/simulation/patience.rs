@@ -29,6 +29,7 @@ impl Log for Patient {
     }
 
     fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
+        let by = self.soon(by);
         self.inner.produce(batches, by)
     }
 
@@ -51,6 +52,7 @@ impl Log for Patient {
 
 impl Group for Patient {
     fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+        let by = self.soon(by);
         self.inner.join(request, by)
     }
 
@@ -61,14 +63,17 @@ impl Group for Patient {
         assignment: &[(String, Vec<Owned>)],
         by: Deadline,
     ) -> Result<Vec<Owned>, BrokerError> {
+        let by = self.soon(by);
         self.inner.sync(holder, protocol, assignment, by)
     }
 
     fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        let by = self.soon(by);
         self.inner.heartbeat(holder, by)
     }
 
     fn leave(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
+        let by = self.soon(by);
         self.inner.leave(holder, by)
     }
 
@@ -78,6 +83,7 @@ impl Group for Patient {
         commits: &[Commit],
         by: Deadline,
     ) -> Result<Vec<Option<ErrorCode>>, BrokerError> {
+        let by = self.soon(by);
         self.inner.commit(holder, commits, by)
     }
 
@@ -87,6 +93,7 @@ impl Group for Patient {
         of: &[TopicPartition],
         by: Deadline,
     ) -> Result<Vec<Option<Committed>>, BrokerError> {
+        let by = self.soon(by);
         self.inner.committed(group, of, by)
     }
 }

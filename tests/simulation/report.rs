@@ -1,4 +1,4 @@
-//! What is told of runs: the last steps of one that failed, and which faults were met in all of them.
+//! What is told of runs: the last steps (`KAFKA_CRON_TRACE` says how many) of one that failed, and which faults were met in all of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,6 +12,10 @@ pub struct Trace {
 
 const LINES: usize = 40;
 
+fn lines() -> usize {
+    std::env::var("KAFKA_CRON_TRACE").ok().and_then(|text| text.parse().ok()).unwrap_or(LINES)
+}
+
 impl Trace {
     pub fn new(on: bool) -> Self {
         Self { on, lines: VecDeque::new() }
@@ -22,7 +26,7 @@ impl Trace {
     }
 
     pub fn push(&mut self, line: String) {
-        if self.lines.len() == LINES {
+        if self.lines.len() >= lines() {
             self.lines.pop_front();
         }
         self.lines.push_back(line);

@@ -9,6 +9,7 @@ use kafka_cron::consumer::dispatcher::Now;
 use crate::actors::{Actor, Consumer, Producer, Publisher, Seat};
 use crate::bugs::Bug;
 use crate::faults::{Chaos, Order};
+use crate::invariants::Ticks;
 use crate::jobs;
 use crate::report::Counts;
 use crate::world::{CLUSTER, RETRY, World};
@@ -105,6 +106,10 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
         let (published, missed) = world.oracle.ticks.totals();
         counts.add("ticks published", published as u64);
         counts.add("ticks missed", missed as u64);
+        let (reboots, skipped) = world.oracle.ticks.others();
+        counts.add("reboots published", reboots as u64);
+        counts.add("ticks skipped", skipped as u64);
+        counts.add("ticks queued", world.oracle.overlaps.queued);
     }
     let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));
     Run { steps, counts, broken }
@@ -117,6 +122,7 @@ impl Stage {
         if all {
             world.lease = Duration::from_secs(if world.random.chance(500) { 7 } else { 12 });
             world.oracle.has_producers = true;
+            world.oracle.ticks = Ticks::of_files();
             world.oracle.lease = world.lease;
         }
         let statics = world.random.chance(250);
@@ -267,7 +273,7 @@ impl Stage {
         let now = self.world.now();
         self.world.say("stage", || "calm".to_owned());
         self.world.weather().calm = true;
-        self.world.broker.faults().deliver();
+        self.world.deliver_late();
         self.world.weather().wrote = true;
         // The hosts' clocks agree, behind all that is ever due, and no cursor is ahead of them.
         let wall = self.highest.max(jobs::end() + TimeDelta::seconds(5));

@@ -69,6 +69,8 @@ pub struct World {
     pub began: Instant,
     /// Longer than the session, as the consumer demands.
     pub lease: Duration,
+    /// The number of the job file that producers are to have.
+    pub file: usize,
     // Shared with the broker, which asks it about each call.
     weather: Arc<Mutex<Weather>>,
 }
@@ -103,6 +105,7 @@ impl World {
             trace,
             began,
             lease: Duration::from_secs(12),
+            file: 0,
             weather,
         }
     }
@@ -123,6 +126,13 @@ impl World {
             let at = self.clock.monotonic() - self.began;
             self.trace.push(format!("{:9.3} {who}: {}", at.as_secs_f64(), what()));
         }
+    }
+
+    /// Late requests arrive.
+    pub fn deliver_late(&mut self) {
+        self.broker.faults().deliver();
+        self.oracle.late = true;
+        self.weather().wrote = true;
     }
 
     /// Has the oracle see what was written since it last looked.

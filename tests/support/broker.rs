@@ -32,7 +32,8 @@ fn run(command: &mut Command) -> Output {
 /// that none of those gets it before its listener does.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 11_000).unwrap_or(0);
+    // Far apart for processes that were started one after the other.
+    let start = u16::try_from(u64::from(std::process::id()) * 997 % 11_000).unwrap_or(0);
     loop {
         let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

@@ -29,6 +29,9 @@ fn term_waits_for_a_running_job() {
     producer.stop();
     consumer.signal("TERM");
     consumer.await_log("running jobs are waited for");
+    let (ready, healthy) = (consumer.get("/readyz").unwrap(), consumer.get("/healthz").unwrap());
+    assert!(ready.0 == 503 && ready.1.contains("about to end"), "{ready:?}");
+    assert_eq!(healthy.0, 200, "{healthy:?}");
     assert_eq!(consumer.wait().code(), Some(0));
     assert!(world.dir().join("done").exists(), "it did not wait:\n{}", consumer.log());
     assert_eq!(world.ledger().len(), 1, "it took another");

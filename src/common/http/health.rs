@@ -74,6 +74,13 @@ impl Health {
         self.state().threads.push(watched);
     }
 
+    /// The program is about to end, which may take as long as its jobs do: it is not ready any more, and its threads
+    /// are not watched, because they end one after the other. A probe that killed it now would kill the jobs.
+    pub fn stops(&self) {
+        self.state().threads.clear();
+        self.set("running", Fact::NotReady("about to end; what is under way is waited for".to_owned()));
+    }
+
     /// Looks at the beats. The page does so once a second and before each answer.
     pub(super) fn look(&self, now: Instant) {
         let mut state = self.state();
@@ -176,6 +183,18 @@ mod tests {
         bench.check(1, &["timer: has not come round for 4 s"]);
         bench.beat.touch(DateTime::UNIX_EPOCH + TimeDelta::days(1));
         bench.check(1, &[]);
+    }
+
+    #[test]
+    fn a_program_that_is_about_to_end_is_healthy_and_not_ready_for_as_long_as_it_takes() {
+        let mut bench = Bench::new();
+        bench.health.stops();
+        for _ in 0..3 {
+            bench.now += Duration::from_secs(2);
+            bench.health.look(bench.now);
+        }
+        assert_eq!(bench.health.stalled(), NONE);
+        assert_eq!(bench.health.missing(), ["running: about to end; what is under way is waited for"]);
     }
 
     #[test]

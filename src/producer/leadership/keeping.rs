@@ -61,12 +61,15 @@ impl Leadership {
                 acts.push(Act::Kept(keep.cursors));
                 Ok(COMMIT_EVERY)
             }
+            // Newer ones come every few milliseconds, and are no reason to ask at once.
             (Err(error), _) => {
+                self.next_commit = Some(now.mono + AFTER_FAILURE);
                 self.keep.get_or_insert(keep);
                 Err(error)
             }
             // The group gathers: the membership is about to tell who leads now.
             (_, Some(ErrorCode::RebalanceInProgress)) => {
+                self.next_commit = Some(now.mono + AFTER_FAILURE);
                 self.keep.get_or_insert(keep);
                 Ok(AFTER_FAILURE)
             }

@@ -26,9 +26,10 @@ impl Mandate {
         Self { epoch: Arc::default(), standing, losses: Arc::default(), limit: session_timeout * 2 / 3 }
     }
 
-    /// From now on the term of this number writes; 0: nobody.
-    pub fn grant(&self, epoch: u64) {
-        self.losses.store(self.standing.losses(), Ordering::Release);
+    /// From now on the term of this number writes; 0: nobody. It does so as long as the membership is not lost more often
+    /// than it was when the term began: asked now, that would be too late.
+    pub fn grant(&self, epoch: u64, losses: u64) {
+        self.losses.store(losses, Ordering::Release);
         self.epoch.store(epoch, Ordering::Release);
     }
 
@@ -37,9 +38,10 @@ impl Mandate {
         epoch == 0 || self.epoch.load(Ordering::Acquire) != epoch
     }
 
-    /// Whether there is a term of ours at all, and it may write.
-    pub fn is_held(&self, now: Instant) -> bool {
-        self.holds(self.epoch.load(Ordering::Acquire), now)
+    /// The term of ours that may write, if there is one.
+    pub fn held(&self, now: Instant) -> Option<u64> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        self.holds(epoch, now).then_some(epoch)
     }
 
     /// Whether the term may write.
@@ -60,12 +62,25 @@ mod tests {
         let standing = Standing::new(now);
         let mandate = Mandate::new(standing.clone(), Duration::from_secs(6));
         standing.tell(Some(now));
-        mandate.grant(1);
+        mandate.grant(1, standing.losses());
         assert!(mandate.holds(1, now));
         standing.tell(None);
         standing.tell(Some(now));
         assert!(!mandate.holds(1, now) && !mandate.is_over(1), "nobody has said yet that the term is over");
-        mandate.grant(2);
+        mandate.grant(2, standing.losses());
         assert!(mandate.holds(2, now));
+    }
+
+    #[test]
+    fn a_membership_that_is_lost_before_the_leave_is_granted_is_no_proof_either() {
+        let now = Instant::now();
+        let standing = Standing::new(now);
+        let mandate = Mandate::new(standing.clone(), Duration::from_secs(6));
+        standing.tell(Some(now));
+        let losses = standing.losses();
+        standing.tell(None);
+        standing.tell(Some(now));
+        mandate.grant(1, losses);
+        assert_eq!(mandate.held(now), None);
     }
 }

@@ -1,13 +1,16 @@
 //! Taking over: the cursors, judged and committed in our own name, and then what is published already. Cluster by
 //! cluster, so that one whose topic is not there, or has no leader, holds up no other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::cursor::{self, Found, Judged, judge};
-use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, Failure, LOOK_AGAIN, Leadership, Now, Stage, Start};
+use super::{
+    AFTER_FAILURE, Act, CALL, COMMIT_EVERY, Failure, LOOK_AGAIN, Leadership, Now, Published, Stage, Start,
+};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
 use crate::common::topics;
@@ -28,11 +31,11 @@ impl Leadership {
         acts: &mut Vec<Act>,
     ) -> Result<Duration, Failure> {
         if self.is_to_be_compared(now) && self.clock_is_off(client, now, acts)? {
-            // Whether our start was a reboot is asked again when our clock is well.
-            self.first |= self.alone;
             self.end();
             return Ok(LOOK_AGAIN);
         }
+        // What is lost after this says nothing good of the term that is about to begin.
+        let losses = self.options.standing.losses();
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
         let judged = self.judge(client, &all, now)?;
         if let Some(ahead) = ahead(&judged) {
@@ -52,7 +55,7 @@ impl Leadership {
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
-        acts.push(Act::Begin { epoch: self.epoch });
+        acts.push(Act::Begin { epoch: self.epoch, losses });
         Ok(Duration::ZERO)
     }
 
@@ -171,19 +174,28 @@ fn is_used(client: &mut dyn Client, topic: &str, by: Instant) -> Result<bool, Br
     Ok(false)
 }
 
-/// The runs that a topic holds since an instant, and some from before it.
+/// The runs that a topic holds since an instant, and some from before it; and the latest instant that one of them may be
+/// due at: what is published has the time of its writer, who publishes nothing that is not due (but for a reboot's), or
+/// the broker's.
 fn published_since(
     client: &mut dyn Client,
     topic: &str,
     cursor: DateTime<Utc>,
-) -> Result<HashSet<RunId>, BrokerError> {
+) -> Result<Published, BrokerError> {
+    let state = client.topic(topic, Instant::now() + CALL)?;
+    let topic_id = state.map_or(Uuid::nil(), |state| state.id);
     let mut scan = Scan::new(topic);
     scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
-    let mut published = HashSet::new();
-    scan.read(client, |_, record| {
+    let mut runs = HashMap::new();
+    let mut last_ms = cursor.timestamp_millis();
+    scan.read(client, |partition, record| {
         let run: Option<RunId> =
             record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
-        published.extend(run);
+        if let Some(run) = run {
+            runs.entry(run).or_insert((partition, record.offset));
+        }
+        last_ms = last_ms.max(record.timestamp_ms);
     })?;
-    Ok(published)
+    let until = DateTime::from_timestamp_millis(last_ms.saturating_add(MARGIN_MS));
+    Ok(Published { topic_id, runs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
 }

@@ -10,7 +10,7 @@ use super::{Act, Leadership, Now, Options, REST, skew};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{Broker, Client, Committed, ErrorCode, Position, TopicPartition};
 use crate::common::clock::{Clock, ManualClock};
-use crate::common::membership::{self, Change, Member};
+use crate::common::membership::{self, Change, Member, Standing};
 use crate::common::topics::{self, LEADER, RUNS};
 
 /// A producer on a host whose clock is off, and the broker, whose clock is right.
@@ -86,7 +86,14 @@ fn fresh() -> (Leadership, Member) {
         session_timeout: Duration::from_secs(6),
     };
     let clusters = vec!["c".parse().unwrap()];
-    (Leadership::new(Options { clusters, window: Duration::from_secs(3600) }), Member::new(options))
+    (
+        Leadership::new(Options {
+            clusters,
+            window: Duration::from_secs(3600),
+            standing: Standing::new(Instant::now()),
+        }),
+        Member::new(options),
+    )
 }
 
 fn soon(clock: &ManualClock) -> Instant {
@@ -235,6 +242,7 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     host.leadership = Leadership::new(Options {
         clusters: vec!["absent".parse().unwrap(), "c".parse().unwrap()],
         window: Duration::from_secs(3600),
+        standing: Standing::new(Instant::now()),
     });
     let lanes = |acts: &[Act]| -> Vec<usize> {
         acts.iter()
@@ -288,6 +296,47 @@ fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
         Some(second + TimeDelta::seconds(1)),
         "a run of its own, not before the cursor"
     );
+}
+
+#[test]
+fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let cursor = host.clock.now() + TimeDelta::seconds(40);
+    host.leadership.keep(super::Keep { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let acts = host.step();
+    assert!(acts.iter().any(|act| matches!(act, Act::ClockBehind(_))), "{acts:?}");
+    // Meanwhile another producer joins, as is usual when all of them are started at once.
+    let Some(holder) = host.leadership.holder.clone() else { panic!("it has a holder") };
+    let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
+    let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
+    host.leadership.changed(&Change::Assigned { holder, partitions, alone: false });
+    assert!(host.leadership.alone, "nobody has led since");
+}
+
+#[test]
+fn a_commit_that_fails_is_not_made_again_with_every_newer_cursor() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    host.step();
+    let commits = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&commits);
+    host.broker.faults().decide(Box::new(move |_, call| {
+        let is_commit = call == Call::Commit;
+        counted.fetch_add(usize::from(is_commit), std::sync::atomic::Ordering::Relaxed);
+        is_commit.then_some(Fate::NotSent)
+    }));
+    for _ in 0..500 {
+        host.clock.turn(Duration::from_millis(2));
+        let cursors = vec![Some(host.clock.now())];
+        host.leadership.keep(super::Keep { epoch: 1, cursors, reads: BTreeMap::new() });
+        host.step();
+    }
+    let commits = commits.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((3..=6).contains(&commits), "{commits} in a second");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What leadership is told, and what it says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::Skew;
 use crate::common::broker::BrokerError;
+use crate::common::membership::Standing;
 use crate::common::words::{ClusterName, RunId};
 
 /// What leadership is about.
@@ -16,6 +18,8 @@ pub struct Options {
     pub clusters: Vec<ClusterName>,
     /// Where a cursor is lost, ticks that were due longer ago than this are given up.
     pub window: Duration,
+    /// Our membership.
+    pub standing: Standing,
 }
 
 /// The instant of a step, by both clocks.
@@ -46,9 +50,20 @@ pub struct Start {
     /// The instant of a reboot whose jobs are owed a tick.
     pub reboot: Option<DateTime<Utc>>,
     /// What is published already of what is owed.
-    pub published: HashSet<RunId>,
+    pub published: Published,
     /// Nobody knows what was published before the cursor: it was lost.
     pub is_gap: bool,
+}
+
+/// What a cluster's topic holds already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The topic's id.
+    pub topic_id: Uuid,
+    /// The runs, each with the partition and the offset where it stands first.
+    pub runs: HashMap<RunId, (i32, i64)>,
+    /// None of them is due later, by the clocks of those who published them.
+    pub until: DateTime<Utc>,
 }
 
 /// How long a producer whose clock is off stays out of the group before it tries again.
@@ -61,6 +76,8 @@ pub enum Act {
     Begin {
         /// The term.
         epoch: u64,
+        /// How often our membership had been lost before the broker confirmed that we lead.
+        losses: u64,
     },
     /// A cluster's ticks are ours from here on.
     Lane {

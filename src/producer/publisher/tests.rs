@@ -1,15 +1,24 @@
 //! The real thread on a clock that the test turns, with a cluster in memory.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::DateTime;
+use crossbeam_channel::bounded;
 
 use super::*;
+use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::Broker;
 use crate::common::broker::memory::MemoryBroker;
-use crate::common::clock::ManualClock;
+use crate::common::clock::{Clock, ManualClock};
+use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
+use crate::common::words::ClusterName;
 use crate::producer::job::sample;
+use crate::producer::leadership::Mandate;
 use crate::producer::measures::Measures;
+use crate::producer::setup;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,7 +49,7 @@ fn a_batch_waits_for_the_proof_of_our_membership_and_is_left_only_when_its_term_
         revision: Arc::from("r"),
     };
     // The batch of a term that is over, and one of the present term while our membership is not proven.
-    mandate.grant(2);
+    mandate.grant(2, standing.losses());
     batches.send(batch(1)).unwrap();
     batches.send(batch(2)).unwrap();
     while !batches.is_empty() {

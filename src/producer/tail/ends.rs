@@ -43,7 +43,8 @@ struct Beat {
 #[derive(Debug)]
 pub struct Ends {
     partitions: BTreeMap<i32, End>,
-    leads: bool,
+    /// The term in which this producer leads.
+    leads: Option<u64>,
     from: Instant,
     delay: Duration,
 }
@@ -51,7 +52,7 @@ pub struct Ends {
 impl Ends {
     /// Of no partition yet.
     pub fn new(now: Instant) -> Self {
-        Self { partitions: BTreeMap::new(), leads: false, from: now, delay: Duration::ZERO }
+        Self { partitions: BTreeMap::new(), leads: None, from: now, delay: Duration::ZERO }
     }
 
     /// Follows a partition from an offset on.
@@ -71,8 +72,9 @@ impl Ends {
         self.from = now;
     }
 
-    /// This producer leads, or does not.
-    pub fn lead(&mut self, leads: bool, now: Instant) {
+    /// This producer leads in a term, or does not. What an earlier term has seen proves nothing for another one: somebody
+    /// else may have led in between.
+    pub fn lead(&mut self, leads: Option<u64>, now: Instant) {
         if leads == self.leads {
             return;
         }
@@ -87,7 +89,7 @@ impl Ends {
     pub fn due(&self, now: Instant, every: Duration) -> Vec<(i32, u64)> {
         let is_due = |end: &End| {
             let wait = if end.failed { AGAIN.min(every) } else { every };
-            self.leads && end.tried.is_none_or(|tried| now.saturating_duration_since(tried) >= wait)
+            self.leads.is_some() && end.tried.is_none_or(|tried| now.saturating_duration_since(tried) >= wait)
         };
         self.partitions.iter().filter(|(_, end)| is_due(end)).map(|(p, end)| (*p, end.number + 1)).collect()
     }
@@ -129,7 +131,7 @@ impl Ends {
     /// a partition is out of sight.
     pub fn check(&mut self, now: Instant, every: Duration) -> bool {
         let from = self.from;
-        for end in self.partitions.values_mut().filter(|_| self.leads) {
+        for end in self.partitions.values_mut().filter(|_| self.leads.is_some()) {
             let known = end.seen.map_or(from, |seen| seen.max(from));
             end.out_of_sight |= now.saturating_duration_since(known) > every * 2;
             if end.out_of_sight {
@@ -197,16 +199,14 @@ mod tests {
         let at = |secs: u64| zero + Duration::from_secs(secs);
         let mut ends = Ends::new(zero);
         (0..2).for_each(|partition| ends.follow(partition, 0, zero));
-        ends.lead(true, zero);
+        ends.lead(Some(1), zero);
         for (secs, step) in steps {
             match *step {
                 Sent(partition, offset) => ends.beat(partition, Some(offset), at(*secs)),
                 Failed(partition) => ends.beat(partition, None, at(*secs)),
                 Read(partition, next) => ends.read_to(partition, next, at(*secs)),
-                Resigned => {
-                    ends.lead(false, at(*secs));
-                    ends.lead(true, at(*secs));
-                }
+                // Another term, between which nothing was asked.
+                Resigned => ends.lead(Some(2), at(*secs)),
             }
             ends.check(at(*secs), EVERY);
         }
@@ -245,7 +245,7 @@ mod tests {
         let mut ends = Ends::new(zero);
         ends.follow(0, 0, zero);
         assert_eq!(ends.due(zero, EVERY), []);
-        ends.lead(true, zero);
+        ends.lead(Some(1), zero);
         assert_eq!(ends.due(zero, EVERY), [(0, 1)]);
         ends.beat(0, Some(3), zero);
         assert_eq!((ends.due(at(9), EVERY), ends.due(at(10), EVERY)), (vec![], vec![(0, 2)]));

@@ -84,8 +84,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Where reading begins: where the last leader said that whoever follows it must, or else two leases before the
-    /// last record, by the broker's clock alone.
+    /// Where reading begins: where the last leader said that whoever follows it must, or else with all there is: nobody
+    /// can say how long ago an attempt was claimed whose consumer has died since, if no producer led meanwhile.
     fn begin(
         &self,
         client: &mut dyn Client,
@@ -95,21 +95,10 @@ impl Tail {
         let all: Vec<TopicPartition> = state.partitions.iter().map(|p| of(p.partition)).collect();
         let committed = client.committed(&self.options.group, &all, by)?;
         let mut begins = BTreeMap::new();
-        for ((from, committed), state) in all.iter().zip(committed).zip(&state.partitions) {
+        for (from, committed) in all.iter().zip(committed) {
             let start = client.offset(from, Position::Start, by)?;
             let end = client.offset(from, Position::End, by)?;
-            let begin = match committed {
-                Some(committed) => committed.offset.clamp(start, end),
-                None if start == end => end,
-                None => match last_time(client, from, state.leader, end, by)? {
-                    Some(last_ms) => {
-                        let ago_ms = i64::try_from(self.options.lease.as_millis()).unwrap_or(i64::MAX);
-                        let since = Position::Since(last_ms.saturating_sub(ago_ms.saturating_mul(2)));
-                        client.offset(from, since, by)?.min(end)
-                    }
-                    None => start,
-                },
-            };
+            let begin = committed.map_or(start, |committed| committed.offset.clamp(start, end));
             begins.insert(from.partition, begin);
         }
         Ok(begins)
@@ -207,19 +196,4 @@ impl Tail {
             }
         }
     }
-}
-
-/// The time of the last record below `end`; `None` where there is no record at its offset.
-fn last_time(
-    client: &mut dyn Client,
-    from: &TopicPartition,
-    leader: Option<NodeId>,
-    end: i64,
-    by: Deadline,
-) -> Result<Option<i64>, BrokerError> {
-    let leaderless = || BrokerError::NotSent(format!("{}/{} has no leader", from.topic, from.partition));
-    let want = Want { from: from.clone(), offset: end - 1, max_bytes: 1 };
-    let fetched = client.fetch(leader.ok_or_else(leaderless)?, &[want], Duration::ZERO, by)?;
-    let fetched = fetched.into_iter().next().transpose()?;
-    Ok(fetched.and_then(|fetched| fetched.records.last().map(|record| record.timestamp_ms)))
 }

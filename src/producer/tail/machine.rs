@@ -1,12 +1,13 @@
 //! The state machine: what a step does, and in which order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ends::{BEATS_PER_LEASE, Ends};
 use super::follow::Arrived;
 use super::leases::Leases;
+use super::missing::Missing;
 use super::past::{Past, Search};
 use super::peers::{self, News, Peers};
 use super::round::Round;
@@ -22,6 +23,10 @@ const STEP: Duration = Duration::from_secs(2);
 
 /// What is over is remembered for so many leases.
 const REMEMBERED: u32 = 4;
+
+/// Of jobs whose runs may not overlap it is remembered at least for this long: whoever begins to lead finds runs in the
+/// clusters' topics, as far back as the cursor lies, and must know which of them are over.
+pub const OVER_REMEMBERED: Duration = Duration::from_secs(60 * 60);
 
 /// What a tail is to do.
 #[derive(Debug, Clone)]
@@ -56,6 +61,14 @@ pub enum Act {
     Unfinished(Unfinished),
     /// Those of before have all been told, of these jobs.
     HistoryRead(Followed),
+    /// In our term of this number all was read that had been written before it began, and what is not finished was told
+    /// before this. Said once a term, and again when other jobs are followed.
+    ReadToEnd {
+        /// The term.
+        term: u64,
+        /// Runs of the overlapping jobs that are known to be over.
+        over: Arc<HashSet<RunId>>,
+    },
     /// An attempt was declared lost: what followed and the event are confirmed.
     Lost(ClusterName, Then),
     /// A call failed, for this reason; it is made again.
@@ -82,6 +95,10 @@ pub struct Tail {
     pub(super) history: Option<Past>,
     /// All was read once: what is new is told at once.
     has_told: bool,
+    /// The term in which it was said that all was read.
+    said_in: Option<u64>,
+    /// Runs whose messages may have been deleted unread.
+    pub(super) missing: Option<Missing>,
     peers: Peers,
     /// When to say again which job file we have, while we stand by.
     say_file_at: Instant,
@@ -109,6 +126,8 @@ impl Tail {
         Self {
             history: (!runs.is_idle()).then(Past::default),
             has_told: runs.is_idle(),
+            said_in: None,
+            missing: None,
             peers: Peers::new(options.name.clone(), options.group.clone()),
             say_file_at: now,
             runs,
@@ -133,6 +152,7 @@ impl Tail {
     pub fn follow(&mut self, overlapping: Followed) {
         self.runs.follow(overlapping);
         self.history = Some(Past::until_now(&self.ends));
+        self.said_in = None;
     }
 
     /// Another job file is in force.
@@ -145,12 +165,13 @@ impl Tail {
         self.peers.differing_count()
     }
 
-    /// Makes the next step. `now` is read anew for each step, after the last one has returned.
-    pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: bool) -> Vec<Act> {
+    /// Makes the next step. `now` is read anew for each step, after the last one has returned. `leads` is the term in which
+    /// this producer leads.
+    pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: Option<u64>) -> Vec<Act> {
         let mut acts = Vec::new();
         self.ends.lead(leads, now.mono);
-        if !leads {
-            (self.round, self.search) = (Round::Idle, None);
+        if leads.is_none() {
+            (self.round, self.search, self.missing, self.said_in) = (Round::Idle, None, None, None);
         }
         let behind = |(_, fetched): &Arrived| fetched.as_ref().is_ok_and(|f| f.next_offset < f.end_offset);
         self.is_behind = self.arrived.iter().any(behind) || self.history.is_some();
@@ -161,15 +182,20 @@ impl Tail {
             (false, true) => log::info!("the end of cron-runs is in sight again, and leases start anew"),
             _ => {}
         }
-        self.compare_files(leads, now.mono);
+        self.compare_files(leads.is_some(), now.mono);
         if self.forget_at <= now.mono {
             self.forget_at = now.mono + self.options.lease;
             self.leases.forget_settled(now.mono, self.options.lease * REMEMBERED);
             if self.history.is_none() {
-                self.runs.forget(now.mono, self.options.lease * REMEMBERED);
+                self.runs.forget(now.mono, OVER_REMEMBERED.max(self.options.lease * REMEMBERED));
             }
         }
-        self.go_on(client, now, leads, &mut acts);
+        self.go_on(client, now, leads.is_some(), &mut acts);
+        if leads != self.said_in && leads.is_some() && self.history.is_none() && self.ends.seen().is_some() {
+            self.said_in = leads;
+            let over = self.runs.over();
+            acts.extend(leads.map(|term| Act::ReadToEnd { term, over }));
+        }
         acts
     }
 
@@ -208,6 +234,8 @@ impl Tail {
             self.say_beats(client, now, by, acts);
             let looked_back = self.look_back(client, now, by);
             note("looking back in cron-runs", looked_back, acts);
+            let looked_for = self.look_for_missing(client, now, by, acts);
+            note("what was deleted unread", looked_for, acts);
             let decided = self.decide(client, now, by, acts);
             if note("what has become of attempts", decided, acts) == Some(true) {
                 return;
@@ -231,7 +259,7 @@ impl Tail {
             Some(events) => {
                 for event in events {
                     self.runs.take(&event, now.mono);
-                    self.runs.deleted(&event, now.mono);
+                    self.runs.deleted(&event);
                 }
             }
             None => {
@@ -254,9 +282,7 @@ impl Tail {
             let unfinished = self.runs.take(event, now.mono);
             acts.extend(unfinished.filter(|_| self.has_told).map(Act::Unfinished));
         }
-        for Unfinished { job, run, .. } in self.runs.deleted(event, now.mono) {
-            acts.push(Act::Over { job: Some(job), run });
-        }
+        self.runs.deleted(event);
         match event {
             Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
                 acts.push(Act::Over { job: Some(job.clone()), run: attempt.run });

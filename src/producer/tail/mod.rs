@@ -13,6 +13,9 @@
 //! 4. what follows is written and confirmed, the next attempt or a letter, and then `lost`. A leader that dies in between
 //!    leaves a copy, and its successor writes the same again.
 //!
+//! Whoever begins to lead reads to the end anew before it says that it knows which runs are not finished, and asks what
+//! became of messages that were deleted unread ([`missing`]).
+//!
 //! What does not come out as lost is looked at again, later each time. [`past`] settles what the part of `cron-runs` that
 //! was read cannot tell.
 //!
@@ -27,6 +30,7 @@ pub mod leases;
 mod lost;
 mod machine;
 pub mod measures;
+mod missing;
 pub mod past;
 pub mod peers;
 mod round;
@@ -36,4 +40,4 @@ pub mod thread;
 pub mod unfinished;
 pub mod verdict;
 
-pub use machine::{Act, Options, Tail};
+pub use machine::{Act, OVER_REMEMBERED, Options, Tail};

@@ -1,6 +1,6 @@
 //! The thread `runs-tail`: steps the tail of `cron-runs`, and tells the timer which runs are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +38,14 @@ pub enum Told {
     Unfinished(Unfinished),
     /// All runs of these jobs that were not finished have been told: only now is it known which jobs have none.
     HistoryRead(Followed),
+    /// In our term of this number all was read that had been written before it began, and what is not finished was told:
+    /// only now may overlaps be decided.
+    ReadToEnd {
+        /// The term.
+        term: u64,
+        /// Runs of the overlapping jobs that are known to be over.
+        over: Arc<HashSet<RunId>>,
+    },
     /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
     /// read. Told every ten seconds while this producer leads.
     ReadFrom(BTreeMap<i32, i64>),
@@ -59,9 +67,9 @@ pub struct Around {
     pub client: Box<dyn Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Whether this producer leads. Asked before each step, which may take two seconds: `false` must come that long
-    /// before another producer may lead.
-    pub leads: Box<dyn Fn() -> bool + Send>,
+    /// The term in which this producer leads. Asked before each step, which may take two seconds: that it does not must
+    /// come that long before another producer may lead.
+    pub leads: Box<dyn Fn() -> Option<u64> + Send>,
     /// What it counts.
     pub measures: TailMeasures,
     /// When it last came round.
@@ -129,6 +137,7 @@ impl Tailing {
                     Act::Over { job, run } => news.push(Told::Over { job, run }),
                     Act::Unfinished(run) => news.push(Told::Unfinished(run)),
                     Act::HistoryRead(of) => news.push(Told::HistoryRead(of)),
+                    Act::ReadToEnd { term, over } => news.push(Told::ReadToEnd { term, over }),
                     Act::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
                     Act::Failed(reason) => {
                         self.around.measures.failed(reason);
@@ -136,7 +145,7 @@ impl Tailing {
                     }
                 }
             }
-            if leads && self.say_where_at <= now.mono {
+            if leads.is_some() && self.say_where_at <= now.mono {
                 self.say_where_at = now.mono + SAY_WHERE;
                 news.push(Told::ReadFrom(self.tail.must_be_read_from()));
             }

@@ -4,14 +4,14 @@
 //! partitions of `cron-runs` and are read in either order. Of a job that allowed overlaps when the run was published there
 //! is no `published`: such a run is known from its first claim on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use crate::common::topics;
-use crate::common::words::{AttemptRef, ClusterName, Event, JobName, Place, RunId, Then};
+use crate::common::words::{AttemptRef, ClusterName, Event, JobName, RunId, Then};
 
 /// The jobs whose runs are followed, with their clusters: names are unique within one job file, and others may stand on
 /// the same Kafka.
@@ -33,15 +33,18 @@ pub struct Unfinished {
 pub struct Runs {
     jobs: Followed,
     open: HashMap<RunId, Open>,
-    /// Runs that were over before they were read to be published, and when that was read.
+    /// Runs that are over, and when that was read: it may be read before they are known to have begun.
     over: HashMap<RunId, Instant>,
+    /// Topics of which messages were deleted that nobody had claimed.
+    doubtful: BTreeSet<String>,
 }
 
 #[derive(Debug)]
 struct Open {
     run: Unfinished,
-    /// Where its first message lies; `None` where it was not read to be published.
-    place: Option<Place>,
+    cluster: ClusterName,
+    /// It was read to be published; otherwise only a claim, or an end that another attempt follows.
+    is_published: bool,
     /// The furthest that is known of its attempts; none where nobody has claimed it yet.
     last: Option<(u32, Sign)>,
 }
@@ -54,10 +57,20 @@ enum Sign {
     Retried,
 }
 
+/// A run whose next message somebody is to claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its job.
+    pub job: JobName,
+    /// The run.
+    pub run: RunId,
+    last: Option<(u32, Sign)>,
+}
+
 impl Runs {
     /// Of these jobs.
     pub fn new(jobs: Followed) -> Self {
-        Self { jobs, open: HashMap::new(), over: HashMap::new() }
+        Self { jobs, ..Self::default() }
     }
 
     /// Whether there is no job to follow the runs of.
@@ -83,24 +96,26 @@ impl Runs {
     /// is not known to be over.
     pub fn take(&mut self, event: &Event, now: Instant) -> Option<Unfinished> {
         match event {
-            Event::Published { run, job, cluster, scheduled_at, place, .. } if self.follows(job, cluster) => {
+            Event::Published { run, job, cluster, scheduled_at, .. } if self.follows(job, cluster) => {
                 let unfinished =
                     Unfinished { job: job.clone(), run: *run, scheduled_at: Some(*scheduled_at) };
-                let (news, open) = self.open_of(unfinished)?;
-                open.place = Some(place.clone());
+                let (news, open) = self.open_of(unfinished, cluster)?;
+                open.is_published = true;
                 news
             }
-            Event::Claimed { attempt, job, place, .. }
-                if topics::cluster_of(&place.topic).is_some_and(|cluster| self.follows(job, &cluster)) =>
-            {
-                self.sign(*attempt, Sign::Claimed, job, None)
+            Event::Claimed { attempt, job, place, .. } => {
+                let cluster =
+                    topics::cluster_of(&place.topic).filter(|cluster| self.follows(job, cluster))?;
+                self.sign(*attempt, Sign::Claimed, (job, &cluster), None)
             }
             Event::Finished { attempt, job, cluster, scheduled_at, then, .. }
                 if self.follows(job, cluster) =>
             {
                 match then {
                     Then::Done | Then::Dead => self.end(attempt.run, now),
-                    Then::Retried => return self.sign(*attempt, Sign::Retried, job, Some(*scheduled_at)),
+                    Then::Retried => {
+                        return self.sign(*attempt, Sign::Retried, (job, cluster), Some(*scheduled_at));
+                    }
                 }
                 None
             }
@@ -111,7 +126,7 @@ impl Runs {
             Event::Lost { attempt, job: Some(job), cluster, scheduled_at, .. }
                 if self.follows(job, cluster) =>
             {
-                self.sign(*attempt, Sign::Retried, job, *scheduled_at)
+                self.sign(*attempt, Sign::Retried, (job, cluster), *scheduled_at)
             }
             _ => None,
         }
@@ -121,28 +136,31 @@ impl Runs {
         &mut self,
         attempt: AttemptRef,
         sign: Sign,
-        job: &JobName,
+        (job, cluster): (&JobName, &ClusterName),
         scheduled_at: Option<DateTime<Utc>>,
     ) -> Option<Unfinished> {
-        let (news, open) = self.open_of(Unfinished { job: job.clone(), run: attempt.run, scheduled_at })?;
+        let unfinished = Unfinished { job: job.clone(), run: attempt.run, scheduled_at };
+        let (news, open) = self.open_of(unfinished, cluster)?;
         open.last = open.last.max(Some((attempt.attempt, sign)));
         news
     }
 
     /// What is known of a run that is not over, and the run itself where it was not known.
-    fn open_of(&mut self, run: Unfinished) -> Option<(Option<Unfinished>, &mut Open)> {
+    fn open_of(&mut self, run: Unfinished, cluster: &ClusterName) -> Option<(Option<Unfinished>, &mut Open)> {
         if self.over.contains_key(&run.run) {
             return None;
         }
         let news = (!self.open.contains_key(&run.run)).then(|| run.clone());
-        Some((news, self.open.entry(run.run).or_insert(Open { run, place: None, last: None })))
+        let (id, cluster) = (run.run, cluster.clone());
+        let begins = || Open { run, cluster, is_published: false, last: None };
+        Some((news, self.open.entry(id).or_insert_with(begins)))
     }
 
     /// All of `cron-runs` was read, and these runs have attempts under way. A run that was only read to be claimed, and is
     /// not among them, has not begun: the claim did not count.
     pub fn all_was_read(&mut self, under_way: &HashSet<RunId>) {
         let is_certain = |open: &Open| {
-            open.place.is_some()
+            open.is_published
                 || under_way.contains(&open.run.run)
                 || open.last.is_none_or(|(_, sign)| sign == Sign::Retried)
         };
@@ -155,19 +173,43 @@ impl Runs {
         self.over.insert(run, now);
     }
 
-    /// The runs whose first message was deleted before anybody claimed it: nobody waits for them.
-    pub fn deleted(&mut self, event: &Event, now: Instant) -> Vec<Unfinished> {
-        let Event::DeletedUnread { place, next_offset, .. } = event else { return Vec::new() };
-        let is_gone = |open: &&Open| {
-            let is_place = |of: &Place| {
-                (of.topic_id, of.partition) == (place.topic_id, place.partition)
-                    && (place.offset..*next_offset).contains(&of.offset)
-            };
-            open.place.as_ref().is_some_and(is_place) && open.last.is_none()
+    /// Takes word of messages that were deleted before anybody had claimed them, or cut off: some runs may have been among
+    /// them, and nobody is to wait for those.
+    pub fn deleted(&mut self, event: &Event) {
+        if let Event::DeletedUnread { place, .. } | Event::Truncated { place, .. } = event {
+            self.doubtful.insert(place.topic.clone());
+        }
+    }
+
+    /// A topic of which messages were deleted unread, taken off the list.
+    pub fn take_doubtful(&mut self) -> Option<String> {
+        self.doubtful.pop_first()
+    }
+
+    /// Puts a topic on that list.
+    pub fn doubt(&mut self, topic: String) {
+        self.doubtful.insert(topic);
+    }
+
+    /// The runs whose next message somebody is to claim in a topic.
+    pub fn waiting_in(&self, topic: &str) -> Vec<Waiting> {
+        let is_there = |open: &&Open| match open.last {
+            None => topics::first(&open.cluster) == topic,
+            Some((_, Sign::Retried)) => topics::retry(&open.cluster) == topic,
+            Some((_, Sign::Claimed)) => false,
         };
-        let gone: Vec<Unfinished> = self.open.values().filter(is_gone).map(|open| open.run.clone()).collect();
-        gone.iter().for_each(|unfinished| self.end(unfinished.run, now));
-        gone
+        let waiting = |open: &Open| Waiting { job: open.run.job.clone(), run: open.run.run, last: open.last };
+        self.open.values().filter(is_there).map(waiting).collect()
+    }
+
+    /// Whether nothing was heard of the run since.
+    pub fn still_waits(&self, waiting: &Waiting) -> bool {
+        self.open.get(&waiting.run).is_some_and(|open| open.last == waiting.last)
+    }
+
+    /// Those that are known to be over.
+    pub fn over(&self) -> Arc<HashSet<RunId>> {
+        Arc::new(self.over.keys().copied().collect())
     }
 
     /// All that are not finished, in the order of their instants.
@@ -186,7 +228,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::words::AttemptRef;
+    use crate::common::words::{AttemptRef, Place};
     use uuid::Uuid;
 
     fn place(offset: i64) -> Place {
@@ -231,10 +273,6 @@ mod tests {
         Event::Claimed { attempt, job: "j".parse().unwrap(), place: place(0), consumer, lease_ms: 1, at }
     }
 
-    fn deleted(from: i64, next_offset: i64) -> Event {
-        Event::DeletedUnread { place: place(from), next_offset, at: DateTime::UNIX_EPOCH }
-    }
-
     fn jobs(names: &[&str]) -> Followed {
         Arc::new(names.iter().map(|name| (name.parse().unwrap(), "c".parse().unwrap())).collect())
     }
@@ -244,7 +282,6 @@ mod tests {
         let mut runs = Runs::new(jobs(&["j"]));
         for event in events {
             runs.take(event, now);
-            runs.deleted(event, now);
         }
         assert_eq!(open(&runs), expected, "{events:?}");
     }
@@ -263,9 +300,23 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_deleted_unread_is_not_waited_for() {
-        check(&[published("j", 1), published("j", 5), deleted(0, 5)], &[5]);
-        check(&[published("j", 1), claimed(1), deleted(0, 5)], &[1]);
+    fn a_run_waits_where_its_next_message_is_until_it_is_claimed() {
+        let mut runs = Runs::new(jobs(&["j"]));
+        let mut check = |event: Event, first: usize, retry: usize| {
+            runs.take(&event, Instant::now());
+            assert_eq!(
+                (runs.waiting_in("c").len(), runs.waiting_in("c-retry").len()),
+                (first, retry),
+                "{event:?}"
+            );
+        };
+        check(published("j", 1), 1, 0);
+        check(claimed(1), 0, 0);
+        check(lost(1, Then::Retried), 0, 0);
+        check(lost_of(Some("j"), 1, Then::Retried), 0, 1);
+        check(claimed_as(1, 2), 0, 0);
+        check(published("j", 2), 1, 0);
+        check(lost(2, Then::Dead), 0, 0);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The real thread on a clock that the test turns.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::*;
 use crate::common::bounds::TICK_BATCHES;
@@ -12,7 +13,7 @@ use crate::common::metrics::{Beats, Metrics};
 use crate::common::words::{ClusterName, Event, JobName};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{Job, sample};
-use crate::producer::leadership::Start;
+use crate::producer::leadership::{Published, Start};
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 use crate::producer::tail::unfinished::Unfinished;
@@ -77,7 +78,7 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
         beat: beat.clone(),
     };
     let timer = Timer::start(Timing::new(counted, file, "me".to_owned()), lines, around).unwrap();
-    lead.send(Arc::new(Act::Begin { epoch: 1 })).unwrap();
+    lead.send(Arc::new(Act::Begin { epoch: 1, losses: 0 })).unwrap();
     for number in 0..schedules.len() {
         lead.send(Arc::new(start(1, number, now))).unwrap();
     }
@@ -101,7 +102,12 @@ fn bench(now: &str, zone: chrono_tz::Tz, schedules: &[&str]) -> Bench {
 }
 
 fn start(epoch: u64, cluster: usize, cursor: &str) -> Act {
-    let start = Start { cursor: at(cursor), reboot: None, published: HashSet::new(), is_gap: false };
+    let start = Start {
+        cursor: at(cursor),
+        reboot: None,
+        published: Published { topic_id: Uuid::nil(), runs: HashMap::new(), until: at(cursor) },
+        is_gap: false,
+    };
     Act::Lane { epoch, cluster, start }
 }
 
@@ -270,7 +276,7 @@ fn the_cursor_says_what_is_on_record_and_a_later_term_begins_where_it_is_told() 
     bench.settle();
     bench.confirm(0);
     assert_eq!(bench.ticks_until("2026-03-01T10:00:20Z", 0).len(), 0);
-    bench.lead.send(Arc::new(Act::Begin { epoch: 2 })).unwrap();
+    bench.lead.send(Arc::new(Act::Begin { epoch: 2, losses: bench.standing.losses() })).unwrap();
     bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:10Z"))).unwrap();
     bench.await_lead();
     let ticks = bench.ticks_until("2026-03-01T10:00:25Z", 0);
@@ -285,7 +291,7 @@ fn batches_of_an_earlier_term_that_are_still_in_the_way_end_nothing() {
         assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
     }
     bench.lead.send(Arc::new(Act::End)).unwrap();
-    bench.lead.send(Arc::new(Act::Begin { epoch: 2 })).unwrap();
+    bench.lead.send(Arc::new(Act::Begin { epoch: 2, losses: bench.standing.losses() })).unwrap();
     bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:00Z"))).unwrap();
     bench.await_lead();
     bench.settle();

@@ -2,9 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::common::words::{ClusterName, Event, JobName, MissedReason, RunId};
+use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
 use crate::producer::lane::Missed;
 use crate::producer::timetable::Tick;
+
+/// A run stands in its topic.
+pub(super) fn published(tick: &Tick, place: Place, at: DateTime<Utc>) -> Event {
+    let Tick { job, at: scheduled_at } = tick;
+    let (run, scheduled_at) = (RunId::of(&job.name, *scheduled_at), *scheduled_at);
+    Event::Published { run, job: job.name.clone(), cluster: job.cluster.clone(), scheduled_at, place, at }
+}
 
 /// A tick waits for the end of a run.
 pub(super) fn queued(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Event {

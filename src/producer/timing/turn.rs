@@ -1,16 +1,18 @@
 //! A cluster in a term of ours: its lane, and what stands beside it – the ticks of a reboot, ticks that waited for the run
 //! before them, facts for `cron-runs`.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::events;
-use crate::common::bounds::TICK_BATCHES;
-use crate::common::words::{ClusterName, Event, JobName, MissedReason, RunId};
+use crate::common::bounds::{TICK_BATCHES, TICKS_PER_BATCH};
+use crate::common::topics;
+use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::lane::{Kind, Lane, Missed};
+use crate::producer::leadership::Published;
 use crate::producer::overlap::Queued;
 use crate::producer::timetable::Tick;
 
@@ -18,13 +20,14 @@ use crate::producer::timetable::Tick;
 #[derive(Debug)]
 pub(super) struct Turn {
     pub lane: Lane,
-    /// What was published already of what is owed, up to the instant of the take-over.
-    published: HashSet<RunId>,
-    published_until: DateTime<Utc>,
+    /// What was published already of what is owed, up to an instant that may lie ahead of our clock.
+    published: Published,
+    /// Ticks that cannot be decided yet.
+    held_back: VecDeque<Queued>,
     /// What stands beside the lane: to be handed over, and handed over and not confirmed.
     asides: VecDeque<Aside>,
     asides_under_way: VecDeque<Aside>,
-    /// Ticks that wait for the run before them, or were released and are not confirmed.
+    /// Ticks that are held back, or wait for the run before them, or were released and are not confirmed.
     waiting: BTreeSet<(DateTime<Utc>, JobName)>,
     /// Batches that were handed over and are not confirmed.
     under_way: usize,
@@ -40,12 +43,12 @@ struct Aside {
 }
 
 impl Turn {
-    /// One that begins at `now` and finds `published` in its topic.
-    pub fn new(lane: Lane, published: HashSet<RunId>, now: DateTime<Utc>) -> Self {
+    /// One that finds something published in its topic.
+    pub fn new(lane: Lane, published: Published) -> Self {
         Self {
             lane,
             published,
-            published_until: now,
+            held_back: VecDeque::new(),
             asides: VecDeque::new(),
             asides_under_way: VecDeque::new(),
             waiting: BTreeSet::new(),
@@ -55,7 +58,7 @@ impl Turn {
 
     /// Whether another batch may be handed over.
     pub fn has_room(&self) -> bool {
-        self.under_way < TICK_BATCHES
+        self.under_way < TICK_BATCHES && self.held_back.len() < TICKS_PER_BATCH
     }
 
     /// Whether something is handed over and not confirmed.
@@ -97,9 +100,36 @@ impl Turn {
         }
     }
 
+    /// A tick cannot be decided yet.
+    pub fn hold_back(&mut self, tick: Tick, revision: &Arc<str>) {
+        self.waits(&tick);
+        self.held_back.push_back(Queued { tick, revision: Arc::clone(revision) });
+    }
+
+    /// The ticks that were held back, of one job file.
+    pub fn take_held_back(&mut self) -> Option<(Vec<Tick>, Arc<str>)> {
+        let revision = Arc::clone(&self.held_back.front()?.revision);
+        let others = self.held_back.iter().position(|held| held.revision != revision);
+        let these = self.held_back.drain(..others.unwrap_or(self.held_back.len()));
+        Some((these.map(|held| held.tick).collect(), revision))
+    }
+
+    /// What of the held-back ticks was decided, of those from `from` on.
+    pub fn decided(&mut self, ticks: Vec<Tick>, events: Vec<Event>, revision: Arc<str>, from: DateTime<Utc>) {
+        if !ticks.is_empty() || !events.is_empty() {
+            let holds = from - TimeDelta::milliseconds(1);
+            self.asides.push_back(Aside { ticks, events, revision, holds });
+        }
+    }
+
     /// A tick waits for the run before it.
     pub fn waits(&mut self, tick: &Tick) {
         self.waiting.insert((tick.at, tick.job.name.clone()));
+    }
+
+    /// A tick waits no more: its fate is on record, or is about to be.
+    pub fn waits_no_more(&mut self, tick: &Tick) {
+        self.waiting.remove(&(tick.at, tick.job.name.clone()));
     }
 
     /// A tick waits no more: it is to be published.
@@ -107,6 +137,15 @@ impl Turn {
         let Queued { tick, revision } = queued;
         let holds = tick.at;
         self.asides.push_back(Aside { ticks: vec![tick], events: Vec::new(), revision, holds });
+    }
+
+    /// The ticks held back of jobs that are gone from the file.
+    pub fn take_removed(&mut self, file: &JobsInForce) -> Vec<Tick> {
+        let is_gone = |held: &Queued| !file.jobs.iter().any(|job| job.name == held.tick.job.name);
+        let (gone, left) = std::mem::take(&mut self.held_back).into_iter().partition(is_gone);
+        self.held_back = left;
+        let gone: VecDeque<Queued> = gone;
+        gone.into_iter().map(|held| held.tick).collect()
     }
 
     /// A tick that waited is given up: its job is gone from the file.
@@ -117,15 +156,25 @@ impl Turn {
         events::missed(&missed, cluster, now)
     }
 
-    /// Whether the topic held the tick's run when the term began.
-    pub fn is_published(&self, tick: &Tick) -> bool {
-        !self.published.is_empty() && self.published.contains(&RunId::of(&tick.job.name, tick.at))
+    /// Where the topic held the tick's run when the term began.
+    pub fn published(&self, tick: &Tick) -> Option<Place> {
+        if self.published.runs.is_empty() {
+            return None;
+        }
+        let (partition, offset) = *self.published.runs.get(&RunId::of(&tick.job.name, tick.at))?;
+        let topic = topics::first(&tick.job.cluster);
+        Some(Place { topic, topic_id: self.published.topic_id, partition, offset })
     }
 
-    /// What was published before the term is of no interest once the cursor has passed its beginning.
+    /// Whether something is still known to have been published before the term.
+    pub fn remembers(&self) -> bool {
+        !self.published.runs.is_empty()
+    }
+
+    /// What was published before the term is of no interest once the cursor has passed all of it.
     pub fn forget_published(&mut self, now: DateTime<Utc>) {
-        if self.lane.cursor(now) > self.published_until {
-            self.published = HashSet::new();
+        if self.held_back.is_empty() && self.lane.cursor(now) > self.published.until {
+            self.published.runs = HashMap::new();
         }
     }
 

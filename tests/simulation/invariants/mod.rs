@@ -1,6 +1,7 @@
 //! The oracle: reads every log and every commit after each step, hears of every start, and says which promise is
 //! broken. It knows the wire format and the text beside an offset, and none of the consumer's rules.
 
+mod overlaps;
 mod ticks;
 mod written;
 
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
 use kafka_cron::common::wire;
-use kafka_cron::common::words::{AttemptRef, Place, Then};
+use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
 use kafka_cron::consumer::dispatcher::{Claimed, Counts};
 
+pub use self::overlaps::Overlaps;
 pub use self::ticks::Ticks;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
 
@@ -78,7 +80,12 @@ pub struct Oracle {
     /// When each attempt was heard of, by the monotonic clock.
     heard: BTreeMap<AttemptRef, Vec<Instant>>,
     consumers: BTreeMap<String, Known>,
+    /// The cursor that was looked at last: what has a fate keeps it.
+    cursor: Option<Committed>,
     pub ticks: Ticks,
+    pub overlaps: Overlaps,
+    /// What is read next was written by requests that arrived late.
+    pub late: bool,
     /// Whether producers take part: then attempts of whoever is gone are found.
     pub has_producers: bool,
     pub lease: Duration,
@@ -109,7 +116,10 @@ impl Oracle {
             given_up: BTreeSet::new(),
             lost: BTreeSet::new(),
             heard: BTreeMap::new(),
-            ticks: Ticks::new(),
+            cursor: None,
+            ticks: Ticks::default(),
+            overlaps: Overlaps::default(),
+            late: false,
             has_producers: false,
             lease: Duration::ZERO,
             now: Instant::now(),
@@ -140,6 +150,9 @@ impl Oracle {
     /// Retention has deleted what lies below an offset.
     pub fn deleted(&mut self, of: &TopicPartition, below: i64) {
         if let Some(attempts) = self.attempts.get_mut(of) {
+            let gone = attempts.messages.range(attempts.start..below);
+            let gone = gone.filter_map(|(_, message)| message.name);
+            gone.for_each(|name| self.overlaps.deleted(name));
             attempts.start = attempts.start.max(below);
         }
     }
@@ -197,9 +210,15 @@ impl Oracle {
         events.iter().for_each(|event| self.event(event));
         self.look_at_commits(by);
         self.look_at_cursor(by);
-        if let Some(broken) = self.ticks.broken.take() {
+        self.late = false;
+        if let Some(broken) = self.ticks.broken.take().or_else(|| self.overlaps.broken.take()) {
             self.breaks(|| broken);
         }
+    }
+
+    /// A leader puts on record what becomes of a tick.
+    pub fn decided(&mut self, event: &Event, now: Instant) {
+        self.overlaps.decided(event, now);
     }
 
     /// An attempt's process is started by a consumer.
@@ -249,7 +268,15 @@ impl Oracle {
         let mut unstarted: BTreeMap<&str, u64> = BTreeMap::new();
         for (of, attempts) in &self.attempts {
             for (offset, message) in &attempts.messages {
-                let at = |what: &str| Some(format!("{of:?} offset {offset} {what}"));
+                let at = |what: &str| {
+                    let (committed, told) = (&attempts.committed, &attempts.told_deleted);
+                    let (claims, start) = (attempts.claims.get(offset), attempts.start);
+                    Some(format!(
+                        "{of:?} offset {offset} {what}: {:?}, committed {committed:?}, begins at {start}, told as deleted \
+                         {told:?}, claims {claims:?}",
+                        message.name
+                    ))
+                };
                 if attempts.is_unclaimed(*offset) {
                     return at("is still unclaimed");
                 }
@@ -262,7 +289,9 @@ impl Oracle {
                     return at("was neither claimed nor told as deleted");
                 };
                 if self.has_producers {
-                    if message.name.is_some_and(|name| !self.lost.contains(&name)) {
+                    // Where retention has deleted the first of two copies, the second one is run.
+                    let is_over = |name| self.lost.contains(name) || self.finished.contains_key(name);
+                    if message.name.as_ref().is_some_and(|name| !is_over(name)) {
                         return at("was claimed, and neither started nor found to be lost");
                     }
                     continue;

@@ -1,24 +1,36 @@
 //! Ticks: each has a fate on record before a cursor passes it, and only whoever leads says one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::words::{Attempt, JobName, RunId};
 
 use crate::jobs;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Tick {
     job: JobName,
     at: DateTime<Utc>,
     published: bool,
     missed: bool,
+    skipped: bool,
+    /// Its job is in every file.
+    is_owed: bool,
 }
 
-/// All ticks of the job file, and what is on record of them.
-#[derive(Debug)]
+impl Tick {
+    fn has_fate(&self) -> bool {
+        self.published || self.missed || self.skipped
+    }
+}
+
+/// All ticks of the job files, and what is on record of them.
+#[derive(Debug, Clone, Default)]
 pub struct Ticks {
     ticks: Vec<Tick>,
+    /// The instants at which the job of reboots is published.
+    reboots: BTreeSet<DateTime<Utc>>,
     by_run: HashMap<RunId, usize>,
     /// The first cursor that was committed: what lies before is nobody's.
     first: Option<DateTime<Utc>>,
@@ -29,19 +41,37 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Those of the job file.
-    pub fn new() -> Self {
+    /// Those of the job files, computed once for all runs.
+    pub fn of_files() -> Self {
+        static TICKS: OnceLock<Ticks> = OnceLock::new();
+        TICKS.get_or_init(Self::new).clone()
+    }
+
+    fn new() -> Self {
         let mut ticks = Vec::new();
-        for job in jobs::file().jobs {
+        let (both, others) = jobs::all();
+        let owed = both.into_iter().map(|job| (job, true));
+        let mut named = BTreeSet::new();
+        for (job, is_owed) in owed.chain(others.into_iter().map(|job| (job, false))) {
+            if !named.insert(job.name.clone()) {
+                continue;
+            }
             let mut at = jobs::begin() - TimeDelta::seconds(1);
             while let Some(next) = job.next(at).filter(|next| *next < jobs::end()) {
-                ticks.push(Tick { job: job.name.clone(), at: next, published: false, missed: false });
+                ticks.push(Tick {
+                    job: job.name.clone(),
+                    at: next,
+                    published: false,
+                    missed: false,
+                    skipped: false,
+                    is_owed,
+                });
                 at = next;
             }
         }
         let by_run =
             ticks.iter().enumerate().map(|(number, tick)| (RunId::of(&tick.job, tick.at), number)).collect();
-        Self { ticks, by_run, first: None, leader: None, broken: None }
+        Self { ticks, reboots: BTreeSet::new(), by_run, first: None, leader: None, broken: None }
     }
 
     fn breaks(&mut self, what: impl FnOnce() -> String) {
@@ -75,6 +105,9 @@ impl Ticks {
                     self.breaks(|| what);
                 }
             }
+            _ if run.job.as_str() == jobs::REBOOT && run.id == RunId::of(&run.job, run.scheduled_at) => {
+                self.reboots.insert(run.scheduled_at);
+            }
             _ => self.breaks(|| format!("{attempt:?} is published, and is no tick of the job file")),
         }
     }
@@ -91,9 +124,22 @@ impl Ticks {
         }
     }
 
-    /// A cursor is committed.
-    pub fn cursor(&mut self, offset: i64) {
+    /// A tick is on record as skipped.
+    pub fn skipped(&mut self, job: &JobName, at: DateTime<Utc>) {
+        match self.by_run.get(&RunId::of(job, at)) {
+            Some(number) => self.ticks[*number].skipped = true,
+            None => self.breaks(|| format!("{job} at {at} is skipped, and is no tick of a job file")),
+        }
+    }
+
+    /// A cursor is committed, and beside it the instant of a reboot.
+    pub fn cursor(&mut self, offset: i64, metadata: &str) {
         let cursor = DateTime::from_timestamp_millis(offset).unwrap();
+        let reboot = metadata.strip_prefix("1;").and_then(|text| text.parse().ok());
+        let reboot = reboot.and_then(DateTime::from_timestamp_millis);
+        if let Some(reboot) = reboot.filter(|at| *at < cursor && !self.reboots.contains(at)) {
+            self.breaks(|| format!("the cursor {cursor} is ahead of the tick of the reboot at {reboot}"));
+        }
         self.first.get_or_insert(cursor);
         if let Some(tick) = self.without_fate(cursor) {
             self.breaks(|| format!("the cursor {cursor} is ahead of {tick}"));
@@ -103,7 +149,7 @@ impl Ticks {
     /// A tick up to an instant that has no fate on record.
     fn without_fate(&self, until: DateTime<Utc>) -> Option<String> {
         let first = self.first?;
-        let is_open = |tick: &&Tick| first < tick.at && tick.at <= until && !tick.published && !tick.missed;
+        let is_open = |tick: &&Tick| tick.is_owed && first < tick.at && tick.at <= until && !tick.has_fate();
         self.ticks.iter().find(is_open).map(|tick| format!("the tick of {} at {}", tick.job, tick.at))
     }
 
@@ -113,6 +159,11 @@ impl Ticks {
             return Some("no cursor was ever committed".to_owned());
         }
         Some(format!("{} has no fate on record", self.without_fate(jobs::end())?))
+    }
+
+    /// How many reboots were published, and how many ticks skipped.
+    pub fn others(&self) -> (usize, usize) {
+        (self.reboots.len(), self.ticks.iter().filter(|tick| tick.skipped && !tick.published).count())
     }
 
     /// How many were published, and how many missed.

@@ -16,8 +16,11 @@ impl Oracle {
         let attempts = self.attempts.get_mut(of).unwrap();
         let message = match wire::decode_attempt(value) {
             Ok(attempt) => {
-                if self.has_producers && of.topic == CLUSTER {
-                    self.ticks.published(&attempt);
+                if self.has_producers {
+                    if of.topic == CLUSTER {
+                        self.ticks.published(&attempt);
+                    }
+                    self.overlaps.attempt(&attempt, self.late);
                 }
                 let name = AttemptRef { run: attempt.run.id, attempt: attempt.attempt };
                 let first = *attempts.first.entry(name).or_insert(offset);
@@ -47,6 +50,7 @@ impl Oracle {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
+        self.overlaps.event(event, self.now);
         match event {
             Event::Claimed { attempt, place, consumer, at, .. } => {
                 self.heard.entry(*attempt).or_default().push(self.now);
@@ -71,6 +75,7 @@ impl Oracle {
                 }
             }
             Event::Missed { job, from, to, count, .. } => self.ticks.missed(job, (*from, *to), *count),
+            Event::Skipped { job, scheduled_at, .. } => self.ticks.skipped(job, *scheduled_at),
             Event::Lost { attempt, then, .. } => self.lost(*attempt, *then),
             Event::DeletedUnread { place, next_offset, .. } => {
                 let attempts = self.attempts.get_mut(&of(place)).unwrap();
@@ -106,8 +111,11 @@ impl Oracle {
     pub(super) fn look_at_cursor(&mut self, by: Instant) {
         if self.has_producers {
             let answers = self.client.committed("cron-leader", &[partition(CLUSTER, 0)], by).unwrap();
-            if let Some(Some(cursor)) = answers.first() {
-                self.ticks.cursor(cursor.offset);
+            if let Some(Some(cursor)) = answers.first()
+                && self.cursor.as_ref() != Some(cursor)
+            {
+                self.cursor = Some(cursor.clone());
+                self.ticks.cursor(cursor.offset, &cursor.metadata);
             }
         }
     }

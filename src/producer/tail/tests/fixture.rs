@@ -38,6 +38,7 @@ pub(super) struct Producer {
     pub(super) tail: Tail,
     client: Box<dyn Client>,
     pub(super) leads: bool,
+    pub(super) term: u64,
     pub(super) acts: Vec<Act>,
 }
 
@@ -85,7 +86,7 @@ impl World {
     pub(super) fn producer(&self, name: &str, leads: bool) -> Producer {
         let options = options(name, &[]);
         let tail = Tail::new(options, self.clock.monotonic());
-        Producer { tail, client: self.broker.client(name), leads, acts: Vec::new() }
+        Producer { tail, client: self.broker.client(name), leads, term: 1, acts: Vec::new() }
     }
 
     pub(super) fn faults(&self) -> Faults {
@@ -112,13 +113,19 @@ impl World {
 
     pub(super) fn step(&self, producer: &mut Producer) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
-        let acts = producer.tail.step(producer.client.as_mut(), now, producer.leads);
-        producer.acts.extend(acts);
+        let acts = producer.tail.step(producer.client.as_mut(), now, producer.leads.then_some(producer.term));
+        // Who asks for no runs is told that all was read, too; most tests are not about that.
+        let is_asked = |act: &Act| !matches!(act, Act::ReadToEnd { .. }) || !producer.tail.runs.is_idle();
+        producer.acts.extend(acts.into_iter().filter(is_asked));
     }
 
     fn write(&mut self, to: TopicPartition, value: Bytes) -> i64 {
+        self.write_as(to, None, value)
+    }
+
+    fn write_as(&mut self, to: TopicPartition, key: Option<Bytes>, value: Bytes) -> i64 {
         let timestamp_ms = self.clock.now().timestamp_millis();
-        let records = vec![Record { key: None, value: Some(value), timestamp_ms }];
+        let records = vec![Record { key, value: Some(value), timestamp_ms }];
         let written = self.client.produce(&[ProduceBatch { to, records }], self.soon()).remove(0);
         written.unwrap().base_offset
     }
@@ -139,7 +146,8 @@ impl World {
             revision: String::new(),
         };
         let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left: retries, not_before: None };
-        let offset = self.write(of("c", 0), wire::encode(&attempt));
+        let key = Some(attempt.run.id.to_string().into());
+        let offset = self.write_as(of("c", 0), key, wire::encode(&attempt));
         let topic_id = self.client.topic("c", self.soon()).unwrap().unwrap().id;
         Place { topic: "c".to_owned(), topic_id, partition: 0, offset }
     }
@@ -161,6 +169,23 @@ impl World {
             at: self.clock.now(),
         };
         self.say("j", &event);
+    }
+
+    /// Writes the second attempt of a run to the retry topic.
+    pub(super) fn retry(&mut self, run: u128) -> Place {
+        let (key, timestamp_ms) =
+            (Some(name(run).run.to_string().into()), self.clock.now().timestamp_millis());
+        let to = of("c-retry", 0);
+        let records = vec![Record { key, value: None, timestamp_ms }];
+        let written = self.client.produce(&[ProduceBatch { to, records }], self.soon()).remove(0);
+        let topic_id = self.client.topic("c-retry", self.soon()).unwrap().unwrap().id;
+        Place { topic: "c-retry".to_owned(), topic_id, partition: 0, offset: written.unwrap().base_offset }
+    }
+
+    /// Says that messages were deleted before they were read.
+    pub(super) fn deleted_unread(&mut self, place: &Place, next_offset: i64) {
+        let event = Event::DeletedUnread { place: place.clone(), next_offset, at: self.clock.now() };
+        self.say(&place.topic.clone(), &event);
     }
 
     pub(super) fn claim(&mut self, run: u128, place: &Place, consumer: &str) {

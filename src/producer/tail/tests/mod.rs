@@ -2,6 +2,7 @@
 
 mod deciding;
 mod fixture;
+mod knowing;
 mod leading;
 mod starting;
 mod thread;

@@ -35,7 +35,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
     let around = Around {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
-        leads: Box::new(move || asked.load(Ordering::Relaxed)),
+        leads: Box::new(move || asked.load(Ordering::Relaxed).then_some(1)),
         measures: TailMeasures::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
@@ -63,7 +63,7 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     let around = Around {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
-        leads: Box::new(|| false),
+        leads: Box::new(|| None),
         measures: TailMeasures::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };

@@ -8,6 +8,7 @@ use kafka_cron::common::{clock, topics};
 use kafka_cron::consumer::dispatcher::Now;
 use kafka_cron::producer::leadership::{self, Act};
 use kafka_cron::producer::tail;
+use kafka_cron::producer::tail::thread::{Ask, Told};
 
 use super::{Producer, Thread};
 use crate::world::World;
@@ -89,7 +90,13 @@ impl Producer {
     }
 
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
-        let leads = self.mandate.holds(self.timing.epoch(), now.mono);
+        let leads = self.mandate.held(now.mono);
+        while let Some(ask) = self.coming.next_ask() {
+            match ask {
+                Ask::Follow(overlapping) => self.tail.follow(overlapping),
+                Ask::InForce(revision) => self.tail.in_force(revision),
+            }
+        }
         let at = clock::Now { wall: now.wall, mono: now.mono };
         let mut pause = if self.tail.is_behind() {
             Duration::from_millis(5)
@@ -104,10 +111,19 @@ impl Producer {
                     world.weather().counts.add("declared lost", 1);
                 }
                 tail::Act::Failed(_) => pause = Duration::from_millis(200),
-                _ => {}
+                tail::Act::Over { job, run } => self.news.push_back(Told::Over { job, run }),
+                tail::Act::Unfinished(run) => self.news.push_back(Told::Unfinished(run)),
+                tail::Act::HistoryRead(of) => self.news.push_back(Told::HistoryRead(of)),
+                tail::Act::ReadToEnd { term, over } => {
+                    world.weather().counts.add("read to the end in a term", 1);
+                    self.news.push_back(Told::ReadToEnd { term, over });
+                }
             }
         }
-        if leads {
+        if !self.news.is_empty() {
+            self.wake(Thread::Timer, now.mono);
+        }
+        if leads.is_some() {
             self.reads = self.tail.must_be_read_from();
         }
         pause

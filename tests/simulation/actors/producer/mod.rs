@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member, Standing};
 use kafka_cron::common::metrics::Metrics;
-use kafka_cron::common::outgoing::Writer;
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::consumer::dispatcher::Now;
 use kafka_cron::producer::leadership::{self, Act, Keep, Leadership, Mandate};
 use kafka_cron::producer::measures::Measures;
-use kafka_cron::producer::publisher::{Batch, Confirmed};
+use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};
+use kafka_cron::producer::tail::thread::Told;
 use kafka_cron::producer::tail::{self, Tail};
 use kafka_cron::producer::timing::Timing;
+use kafka_cron::producer::timing::coming::Coming;
 
-use self::timing::Going;
 use super::Actor;
-use crate::bugs::Bug;
+use crate::bugs::{Bug, plant};
 use crate::jobs;
 use crate::world::{SESSION, World, cluster};
 
@@ -66,10 +66,17 @@ pub struct Producer {
     keep: Option<Keep>,
     batches: VecDeque<Batch>,
     confirmed: VecDeque<Confirmed>,
+    /// What the tail tells.
+    news: VecDeque<Told>,
+    /// Which of the job files this is, when the next one is noticed, and what waits to come in force.
+    file: usize,
+    notices_at: Option<Instant>,
+    coming: Coming,
 
-    writer: Writer,
+    publishing: Publishing,
+    /// The term of the batch that is being written.
+    writing: Option<u64>,
     publishes: Box<dyn Client>,
-    going: Option<Going>,
     rest: Duration,
 
     tail: Tail,
@@ -93,16 +100,20 @@ impl Producer {
         let leadership = Leadership::new(leadership::Options {
             clusters: vec![cluster()],
             window: Duration::from_secs(24 * 60 * 60),
+            standing: standing.clone(),
         });
         let measures = Measures::new(&Metrics::new()).of(&cluster());
+        let file = jobs::file(world.file, &name);
         let options = tail::Options {
             name: name.clone(),
             group: kafka_cron::common::topics::LEADER.to_owned(),
             clusters: vec![cluster()],
             lease: world.lease,
-            overlapping: Arc::default(),
-            revision: jobs::file().revision,
+            overlapping: Timing::overlapping(&file),
+            revision: Arc::clone(&file.revision),
         };
+        let publishing = Publishing::new(cluster(), 0, measures.clone());
+        let timing = Timing::new(vec![(cluster(), measures)], file, name.clone());
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
             soonest: now,
@@ -118,16 +129,23 @@ impl Producer {
             assigned: None,
             reads: BTreeMap::new(),
             kept: None,
-            timing: Timing::new(vec![(cluster(), measures)], jobs::file(), name.clone()),
+            writing: None,
+            publishing,
+            coming: Coming::new(&timing),
+            timing,
+            news: VecDeque::new(),
+            file: world.file,
+            notices_at: None,
             keep: None,
             batches: VecDeque::new(),
             confirmed: VecDeque::new(),
-            writer: Writer::default(),
             publishes: world.client(&format!("{name}-publish")),
-            going: None,
             rest: Duration::ZERO,
             tail: Tail::new(options, now),
-            tails_client: world.client(&format!("{name}-tail")),
+            tails_client: plant(
+                world.patient_client(&format!("{name}-tail")),
+                bug.filter(|bug| bug.is_tails()),
+            ),
             leaves_by: None,
             is_over: false,
             bug,

@@ -1,26 +1,21 @@
-//! The threads `timer` and `publish-CLUSTER`: what is due, and how it comes on record. The timer's state machine is the
-//! shipped one. The publisher writes as the program's does, with the shipped writer and mandate.
+//! The threads `timer` and `publish-CLUSTER`: what is due, and how it comes on record. The state machines are the shipped
+//! ones.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kafka_cron::common::outgoing::Outgoing;
-use kafka_cron::common::words::{Attempt, Event};
-use kafka_cron::common::{topics, wire};
+use kafka_cron::common::clock;
+use kafka_cron::common::membership::Standing;
 use kafka_cron::consumer::dispatcher::Now;
-use kafka_cron::producer::leadership::{Act, Start};
-use kafka_cron::producer::publisher::{Batch, Confirmed};
+use kafka_cron::producer::leadership::{Act, Mandate, Start};
+use kafka_cron::producer::publisher::{Batch, Confirmed, Progress};
+use kafka_cron::producer::tail::thread::Told;
 
 use super::leading::by_both;
 use super::{Producer, Thread};
 use crate::bugs::Bug;
-use crate::world::{CLUSTER, World};
-
-/// A batch that is being written.
-pub(super) struct Going {
-    batch: Batch,
-    left: Vec<Outgoing>,
-}
+use crate::jobs;
+use crate::world::{SESSION, World};
 
 /// The longest wait of the timer.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -34,6 +29,10 @@ impl Producer {
             }
             self.finish(world, now);
             return LONGEST_WAIT;
+        }
+        self.look_at_file(world, now);
+        while let Some(told) = self.news.pop_front() {
+            self.timing.told(&told);
         }
         // One message of one channel, whichever.
         let first = world.random.chance(500);
@@ -63,13 +62,16 @@ impl Producer {
 
     fn led(&mut self, act: Act, now: Now) {
         match act {
-            Act::Begin { epoch } => {
+            Act::Begin { epoch, losses } => {
                 self.timing.begin(epoch);
-                self.mandate.grant(epoch);
+                self.mandate.grant(epoch, losses);
+                if self.bug == Some(Bug::DecidesBeforeTheEnd) {
+                    self.timing.told(&Told::ReadToEnd { term: epoch, over: Arc::default() });
+                }
             }
             Act::Lane { epoch, cluster, start } => self.start(epoch, cluster, start, now),
             Act::End => {
-                self.mandate.grant(0);
+                self.mandate.grant(0, 0);
                 self.timing.end();
                 self.keep = None;
             }
@@ -88,6 +90,9 @@ impl Producer {
         }
         while let Some((cluster, batch)) = self.timing.next_batch(now.wall) {
             let (ticks, events) = (batch.ticks.len(), batch.events.len());
+            for event in &batch.events {
+                world.oracle.decided(event, now.mono);
+            }
             world.say(&self.name, || format!("timer: {ticks} ticks and {events} events are due"));
             if self.bug == Some(Bug::ConfirmsTooEarly) {
                 let Batch { epoch, kind, .. } = batch;
@@ -111,55 +116,76 @@ impl Producer {
         self.is_over = true;
     }
 
-    pub(super) fn publish(&mut self, world: &mut World, now: Now) -> Duration {
-        if self.going.is_none() {
-            let Some(batch) = self.batches.pop_front() else { return LONGEST_WAIT };
-            let events = batch.events.iter().filter_map(of_event);
-            let left = batch.ticks.iter().map(|tick| message(tick, &batch.revision)).chain(events).collect();
-            self.going = Some(Going { batch, left });
-            self.rest = Duration::from_millis(50);
+    /// Notices that there is another job file, and brings it in force when the unfinished runs of its jobs are known.
+    fn look_at_file(&mut self, world: &mut World, now: Now) {
+        if self.file != world.file && self.notices_at.is_none() {
+            self.notices_at = Some(now.mono + world.random.span(100, 2_000));
         }
-        let Some(Going { batch, left }) = self.going.take() else { return LONGEST_WAIT };
-        if !self.mandate.is_over(batch.epoch) && !self.mandate.holds(batch.epoch, now.mono) {
-            self.going = Some(Going { batch, left });
-            return Duration::from_millis(100);
+        if self.notices_at.take_if(|at| *at <= now.mono).is_some() {
+            self.file = world.file;
+            let file = jobs::file(self.file, &self.name);
+            self.coming.take(file, &self.timing);
         }
-        if self.mandate.is_over(batch.epoch) {
-            world.say(&self.name, || format!("publish: {} records are left", left.len()));
-            world.weather().counts.add("batch left to the next leader", 1);
-            return Duration::ZERO;
+        if let Some(revision) = self.coming.bring_in_force(&mut self.timing, now.wall) {
+            world.say(&self.name, || format!("timer: {revision} is in force"));
+            world.weather().counts.add("job file swapped", 1);
         }
-        world.oracle.ticks.writes(&self.name);
-        let by = now.mono + Duration::from_secs(3);
-        let timestamp_ms = now.wall.timestamp_millis();
-        let unwritten = self.writer.write(self.publishes.as_mut(), left, timestamp_ms, by);
-        let left: Vec<Outgoing> = unwritten.into_iter().flat_map(|unwritten| unwritten.records).collect();
-        world.say(&self.name, || format!("publish: {} records are not confirmed", left.len()));
-        if left.is_empty() {
-            let Batch { epoch, kind, .. } = batch;
-            if self.bug != Some(Bug::ConfirmsTooEarly) {
-                self.confirmed.push_back(Confirmed { epoch, kind, cluster: 0, refused: Vec::new() });
-            }
-            self.wake(Thread::Timer, now.mono);
-            return Duration::ZERO;
-        }
-        self.going = Some(Going { batch, left });
-        let rest = self.rest;
-        self.rest = (rest * 2).min(Duration::from_secs(2));
-        rest
     }
-}
 
-fn message(tick: &kafka_cron::producer::timetable::Tick, revision: &str) -> Outgoing {
-    let run = tick.job.run(tick.at, revision);
-    let attempts_left = run.retry.retries;
-    let key = run.id.to_string().into();
-    let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left, not_before: None };
-    Outgoing { topic: Arc::from(CLUSTER), key, value: wire::encode(&attempt) }
-}
+    pub(super) fn publish(&mut self, world: &mut World, now: Now) -> Duration {
+        let at = clock::Now { wall: now.wall, mono: now.mono };
+        let mandate = self.mandate_of_publisher(now.mono);
+        if self.publishes_for(&mandate, now.mono) {
+            world.oracle.ticks.writes(&self.name);
+        }
+        match self.publishing.step(self.publishes.as_mut(), &mandate, at) {
+            Progress::Idle => {
+                let Some(batch) = self.batches.pop_front() else { return LONGEST_WAIT };
+                self.writing = Some(batch.epoch);
+                self.publishing.take(batch);
+                self.rest = Duration::from_millis(50);
+                Duration::ZERO
+            }
+            Progress::Waits => Duration::from_millis(100),
+            Progress::GoesOn => Duration::ZERO,
+            Progress::Failed(error) => {
+                world.say(&self.name, || format!("publish: {error}"));
+                let rest = self.rest;
+                self.rest = (rest * 2).min(Duration::from_secs(2));
+                rest
+            }
+            Progress::Done(confirmed) => {
+                self.writing = None;
+                if self.bug != Some(Bug::ConfirmsTooEarly) {
+                    self.confirmed.push_back(confirmed);
+                }
+                self.wake(Thread::Timer, now.mono);
+                Duration::ZERO
+            }
+            Progress::Abandoned => {
+                self.writing = None;
+                world.say(&self.name, || "publish: a batch is left".to_owned());
+                world.weather().counts.add("batch left to the next leader", 1);
+                Duration::ZERO
+            }
+        }
+    }
 
-fn of_event(event: &Event) -> Option<Outgoing> {
-    let Event::Missed { job, .. } = event else { return None };
-    let key = job.as_str().to_owned().into();
-    Some(Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(event) })
+    /// The publisher's, or one that always holds.
+    fn mandate_of_publisher(&self, now: Instant) -> Mandate {
+        match (self.bug, self.writing) {
+            (Some(Bug::WritesWithoutMandate), Some(epoch)) => {
+                let standing = Standing::new(now);
+                standing.set(Some(now));
+                let mandate = Mandate::new(standing, SESSION);
+                mandate.grant(epoch, 0);
+                mandate
+            }
+            _ => self.mandate.clone(),
+        }
+    }
+
+    fn publishes_for(&self, mandate: &Mandate, now: Instant) -> bool {
+        self.writing.is_some_and(|epoch| mandate.holds(epoch, now))
+    }
 }

@@ -1,0 +1,195 @@
+//! The threads `publish-CLUSTER`: each steps the publishing of one cluster, and tells the timer what is confirmed. One a
+//! cluster, on a connection of its own, so that a topic that cannot be written holds up no other.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::publishing::{Progress, Publishing};
+use super::{Batch, Confirmed};
+use crate::common::bounds::TICK_BATCHES;
+use crate::common::broker::{BrokerError, Client};
+use crate::common::clock::{Clock, Now};
+use crate::common::http::{Fact, Health};
+use crate::common::metrics::Beat;
+use crate::common::thread::{Joined, spawn};
+use crate::common::words::ClusterName;
+use crate::producer::leadership::Mandate;
+use crate::producer::measures::ClusterMeasures;
+use crate::producer::setup;
+
+/// What a publisher is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// The cluster's number in the timer's list.
+    pub number: usize,
+    /// How the cluster's topics are created.
+    pub topics: setup::Options,
+}
+
+/// Around a publisher: what it talks to.
+pub struct Around {
+    /// A connection of its own.
+    pub client: Box<dyn Client>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The leave to write, asked for before each write.
+    pub mandate: Mandate,
+    /// To the timer. It has room for all the batches that can be under way, so a publisher never waits here.
+    pub confirmed: Sender<Confirmed>,
+    /// What it counts.
+    pub measures: ClusterMeasures,
+    /// Told whether Kafka takes our writes.
+    pub health: Health,
+    /// When it last came round.
+    pub beat: Beat,
+}
+
+/// The handle. It ends when the sender of its batches is gone and all are written; dropping it ends it although
+/// Kafka is away.
+#[derive(Debug)]
+pub struct Publisher {
+    _give_up: Sender<()>,
+    thread: Joined,
+}
+
+impl Publisher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(options: Options, around: Around) -> io::Result<(Self, Sender<Batch>)> {
+        let (batches, queue) = bounded(TICK_BATCHES);
+        let (give_up, given_up) = bounded(0);
+        let thread = spawn(&format!("publish-{}", options.cluster), move || {
+            let Options { cluster, number, topics } = options;
+            let publishing = Publishing::new(cluster.clone(), number, around.measures.clone());
+            Thread { cluster, topics, around, publishing, given_up, is_away: false }.run(&queue);
+        })?;
+        Ok((Self { _give_up: give_up, thread }, batches))
+    }
+
+    /// Whether all is written and the thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Thread {
+    cluster: ClusterName,
+    topics: setup::Options,
+    around: Around,
+    publishing: Publishing,
+    given_up: Receiver<()>,
+    is_away: bool,
+}
+
+/// Waits between attempts to reach Kafka.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+impl Thread {
+    fn run(&mut self, queue: &Receiver<Batch>) {
+        if !self.set_up() {
+            return;
+        }
+        loop {
+            self.around.beat.touch(self.around.clock.now());
+            select! {
+                recv(queue) -> batch => {
+                    let Ok(batch) = batch else { return };
+                    self.publishing.take(batch);
+                    if !self.publish() {
+                        return;
+                    }
+                }
+                recv(self.around.clock.alarm(Duration::from_secs(1))) -> _ => {
+                    let now = self.now();
+                    self.publishing.look_ahead(self.around.client.as_mut(), now);
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() }
+    }
+
+    /// Creates the cluster's topics, however long it takes to reach Kafka.
+    fn set_up(&mut self) -> bool {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match setup::ensure(self.around.client.as_mut(), &self.cluster, self.topics) {
+                Ok(()) => {
+                    self.reached();
+                    return true;
+                }
+                Err(error) => self.failed("cannot see to the topics", &error),
+            }
+            if !self.pause(&mut wait) {
+                return false;
+            }
+        }
+    }
+
+    /// Steps until the batch is done, or abandoned. `false`: we end, and Kafka is away.
+    fn publish(&mut self) -> bool {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let now = self.now();
+            let progress = self.publishing.step(self.around.client.as_mut(), &self.around.mandate, now);
+            match progress {
+                Progress::Idle | Progress::Abandoned => return true,
+                Progress::Done(confirmed) => {
+                    self.reached();
+                    if self.around.confirmed.send(confirmed).is_err() {
+                        log::debug!("the timer has ended; nobody asks what is confirmed");
+                    }
+                    return true;
+                }
+                Progress::GoesOn => {
+                    self.reached();
+                    continue;
+                }
+                Progress::Failed(error) => self.failed("ticks wait to be published", &error),
+                Progress::Waits => {}
+            }
+            if !self.pause(&mut wait) {
+                let (cluster, left) = (&self.cluster, self.publishing.left());
+                log::warn!("{cluster}: {left} ticks are due and could not be published before the end");
+                return false;
+            }
+        }
+    }
+
+    fn reached(&mut self) {
+        if std::mem::take(&mut self.is_away) {
+            log::info!("{}: Kafka takes our writes again", self.cluster);
+        }
+        self.around.health.set(self.cluster.as_str(), Fact::Ready);
+    }
+
+    /// An outage is one thing to be told, not a thousand.
+    fn failed(&mut self, what: &str, error: &BrokerError) {
+        if !std::mem::replace(&mut self.is_away, true) {
+            log::warn!("{}: {what}: {error}; trying again", self.cluster);
+        }
+        let why = Fact::NotReady(format!("{what}: {error}"));
+        self.around.health.set(self.cluster.as_str(), why);
+    }
+
+    /// Waits before the next try. `false` when it was told to give up.
+    fn pause(&self, wait: &mut Duration) -> bool {
+        self.around.beat.touch(self.around.clock.now());
+        let goes_on = select! {
+            recv(self.given_up) -> _ => false,
+            recv(self.around.clock.alarm(*wait)) -> _ => true,
+        };
+        *wait = (*wait * 2).min(LONGEST_WAIT);
+        goes_on
+    }
+}

@@ -1,0 +1,89 @@
+//! What becomes of ticks that are due, where it is known which runs are not finished.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::turn::Turn;
+use super::{Cluster, Timing, events};
+use crate::common::words::{Event, JobName, RunId};
+use crate::producer::job;
+use crate::producer::measures::ClusterMeasures;
+use crate::producer::overlap::{Overlap, Verdict};
+use crate::producer::tail::OVER_REMEMBERED;
+use crate::producer::timetable::Tick;
+
+/// Decides the ticks of one cluster.
+pub(super) struct Deciding<'a> {
+    overlap: &'a mut Overlap,
+    unfinished: &'a BTreeMap<RunId, JobName>,
+    over: &'a HashSet<RunId>,
+    measures: &'a ClusterMeasures,
+    pub turn: &'a mut Turn,
+    now: DateTime<Utc>,
+    /// To be published.
+    pub due: Vec<Tick>,
+    /// To be put on record.
+    pub events: Vec<Event>,
+}
+
+impl Timing {
+    /// For a cluster that is ours.
+    pub(super) fn deciding(&mut self, number: usize, now: DateTime<Utc>) -> Option<Deciding<'_>> {
+        let Self { overlap, unfinished, over, clusters, .. } = self;
+        let Cluster { measures, turn, .. } = clusters.get_mut(number)?;
+        let (turn, due, events) = (turn.as_mut()?, Vec::new(), Vec::new());
+        Some(Deciding { overlap, unfinished, over, measures, turn, now, due, events })
+    }
+
+    /// Decides what was held back until it was known which runs are not finished.
+    pub(super) fn decide_held_back(&mut self, number: usize, now: DateTime<Utc>) {
+        let Some(mut deciding) = self.deciding(number, now) else { return };
+        while let Some((ticks, revision)) = deciding.turn.take_held_back() {
+            let from = ticks.iter().map(|tick| tick.at).min().unwrap_or(now);
+            ticks.into_iter().for_each(|tick| deciding.decide(tick, &revision));
+            let (due, events) = (std::mem::take(&mut deciding.due), std::mem::take(&mut deciding.events));
+            deciding.turn.decided(due, events, revision, from);
+        }
+    }
+}
+
+impl Deciding<'_> {
+    /// Decides a tick of a job file.
+    pub fn decide(&mut self, tick: Tick, revision: &Arc<str>) {
+        if let Some(place) = self.turn.published(&tick) {
+            if tick.job.overlap != job::Overlap::Allow {
+                self.found(&tick, place);
+            }
+            return self.turn.waits_no_more(&tick);
+        }
+        match self.overlap.decide(&tick, revision) {
+            Verdict::Publish => self.due.push(tick),
+            Verdict::Queue { blocked_by } => {
+                self.turn.waits(&tick);
+                self.events.push(events::queued(&tick, blocked_by, self.now));
+            }
+            Verdict::Skip { blocked_by } => {
+                self.measures.skipped();
+                self.events.push(events::skipped(&tick, blocked_by, self.now));
+                self.turn.waits_no_more(&tick);
+            }
+        }
+    }
+
+    /// A run of before stands in the topic. Whoever published it may have died before that was on record.
+    fn found(&mut self, tick: &Tick, place: crate::common::words::Place) {
+        let run = RunId::of(&tick.job.name, tick.at);
+        let is_known = self.unfinished.contains_key(&run);
+        // Of what was over long ago nothing is remembered.
+        let is_old = tick.at < self.now - TimeDelta::from_std(OVER_REMEMBERED).unwrap_or(TimeDelta::MAX);
+        if self.over.contains(&run) || (is_old && !is_known) {
+            return;
+        }
+        self.overlap.published(&tick.job.name, run);
+        if !is_known && !place.topic_id.is_nil() {
+            self.events.push(events::published(tick, place, self.now));
+        }
+    }
+}
