@@ -13,9 +13,9 @@ use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::words::{
     Attempt, ClusterName, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId,
 };
-use kafka_cron::consumer::dispatcher::Claimed;
+use kafka_cron::consumer::claiming::dispatcher::Claimed;
 use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::reports::Report;
+use kafka_cron::consumer::results::reports::Report;
 use kafka_cron::producer;
 
 const JOBS: usize = 10_000;

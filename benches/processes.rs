@@ -17,10 +17,10 @@ use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::thread::spawn;
 use kafka_cron::common::wire::decode_attempt;
 use kafka_cron::common::words::{Attempt, Place};
-use kafka_cron::consumer::dispatcher::Claimed;
+use kafka_cron::consumer::claiming::dispatcher::Claimed;
 use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::process::Output;
-use kafka_cron::consumer::worker::{Lines, Options, Workers};
+use kafka_cron::consumer::running::process::Output;
+use kafka_cron::consumer::running::worker::{Lines, Options, Workers};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -35,7 +35,7 @@ const RESIDENT: usize = 64 * 1024 * 1024;
 type Row<'a> = (&'a str, &'a dyn Fn() -> Result<Duration, Failure>);
 
 fn main() -> Result<(), Failure> {
-    kafka_cron::consumer::process::guard::main_if_asked();
+    kafka_cron::consumer::running::process::guard::main_if_asked();
     compare(&[
         ("a shell that becomes a program, started bare", &|| bare(sh)),
         ("the program without the shell", &|| bare(|| Command::new("/bin/true"))),
@@ -113,7 +113,7 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let (to_dispatch, idle) = bounded(THREADS);
     let (tell, told) = bounded(THREADS * 2);
     let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
-    let guard = PathBuf::from(kafka_cron::consumer::process::guard::THIS_PROGRAM);
+    let guard = PathBuf::from(kafka_cron::consumer::running::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = Options { workers: THREADS, output: Output::Tail, guard };
     let workers = Workers::start(options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;

@@ -14,12 +14,14 @@ use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::words::ClusterName;
 use kafka_cron::common::{identity, logging, signals, topics};
-use kafka_cron::consumer::dispatch::{Dispatch, Lines, MEMBER, Observe};
+use kafka_cron::consumer::claiming::dispatch::{Dispatch, Lines, MEMBER, Observe};
+use kafka_cron::consumer::claiming::dispatcher;
+use kafka_cron::consumer::fetching::poll::Poll;
 use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::poll::Poll;
-use kafka_cron::consumer::reporter::Reporter;
-use kafka_cron::consumer::worker::Workers;
-use kafka_cron::consumer::{dispatcher, process, reporter, worker};
+use kafka_cron::consumer::results::reporter;
+use kafka_cron::consumer::results::reporter::Reporter;
+use kafka_cron::consumer::running::worker::Workers;
+use kafka_cron::consumer::running::{process, worker};
 
 /// Takes attempts from one topic and runs their commands: each at most once, as many at a time as there are workers.
 ///

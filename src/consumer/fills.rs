@@ -1,6 +1,6 @@
 //! How full the channels around dispatch are, for whoever looks from outside.
 
-use super::dispatch::Lines;
+use super::claiming::dispatch::Lines;
 use super::measures::Measures;
 use crate::common::metrics::Fill;
 

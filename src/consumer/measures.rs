@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::dispatcher::Claimed;
-use super::reports::Report;
+use super::claiming::dispatcher::Claimed;
+use super::results::reports::Report;
 use crate::common::metrics::{DURATION_SECONDS, Fill, JobLabels, LATENESS_SECONDS, Metrics};
 use crate::common::words::{Outcome, Then};
 

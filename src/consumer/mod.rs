@@ -1,33 +1,14 @@
-//! Topic → claim → process → report: the programs that run the jobs.
+//! Topic → claim → process → report: the programs that run the jobs. A room for each step of an attempt's way, and in
+//! each the thread, the state machine that it steps, and the rules that are pure:
 //!
-//! The way of an attempt, and who stands where on it (threads in italics, state machines that they step behind them,
-//! rules that are pure at the end):
-//!
-//! 1. **Read**: *[`poll`]* and its *[`fetcher`]s*; [`reading`] tells an attempt from what is none.
-//! 2. **Claim**: *[`dispatch`]*, which steps the [`dispatcher`]; [`loading`] asks where a partition goes on and
-//!    [`position`] what an offset that makes no sense means; [`partition`] holds what is not due, [`duplicates`] drops
-//!    copies, [`claims`] and [`answers`] say what an answer to a commit allows, [`pace`] when to wait for company;
-//!    [`letters`] writes away what cannot be read.
-//! 3. **Run**: *[`worker`]*, which starts and watches a [`process`].
-//! 4. **Report**: *[`reporter`]*, which steps [`reporting`]; [`reports`] says what follows from an end.
+//! 1. [`fetching`]: messages are taken from the topic, and attempts told from what is none.
+//! 2. [`claiming`]: an attempt is made ours, or held, or dropped, or refused.
+//! 3. [`running`]: a claimed attempt is started, watched and ended.
+//! 4. [`results`]: what became of it is passed on, and put on record.
 
-pub mod answers;
-pub mod claims;
-pub mod dispatch;
-pub mod dispatcher;
-pub mod duplicates;
-pub mod fetcher;
+pub mod claiming;
+pub mod fetching;
 mod fills;
-pub mod letters;
-pub mod loading;
 pub mod measures;
-pub mod pace;
-pub mod partition;
-pub mod poll;
-pub mod position;
-pub mod process;
-pub mod reading;
-pub mod reporter;
-pub mod reporting;
-pub mod reports;
-pub mod worker;
+pub mod results;
+pub mod running;

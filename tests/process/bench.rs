@@ -9,12 +9,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::words::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
-use kafka_cron::consumer::dispatcher::Claimed;
+use kafka_cron::consumer::claiming::dispatcher::Claimed;
 use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::process::Output;
-use kafka_cron::consumer::reporter::Tell;
-use kafka_cron::consumer::reports::Report;
-use kafka_cron::consumer::worker::{Lines, Options, Workers};
+use kafka_cron::consumer::results::reporter::Tell;
+use kafka_cron::consumer::results::reports::Report;
+use kafka_cron::consumer::running::process::Output;
+use kafka_cron::consumer::running::worker::{Lines, Options, Workers};
 use uuid::Uuid;
 
 use crate::support::unique;

@@ -5,7 +5,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use kafka_cron::common::words::Outcome::{CouldNotStart, Succeeded};
-use kafka_cron::consumer::worker::Options;
+use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::bench::{Bench, LONG, attempt, lives, options, pid_in, system_clock};

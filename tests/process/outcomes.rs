@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::words::Outcome::{self, CouldNotStart, Expired, Failed, Signalled, Succeeded};
-use kafka_cron::consumer::process::Output;
-use kafka_cron::consumer::worker::Options;
+use kafka_cron::consumer::running::process::Output;
+use kafka_cron::consumer::running::worker::Options;
 
 use crate::bench::{Bench, Cracked, LONG, attempt, check, options, run, system_clock, with};
 use crate::support::wait_until;
@@ -55,7 +55,7 @@ fn the_environment_is_what_the_page_says_and_nothing_else() {
     // The shell's own: POSIX has it keep PWD.
     let mut found: Vec<&str> = report.output_tail.lines().filter(|line| !line.starts_with("PWD=")).collect();
     found.sort_unstable();
-    let me = kafka_cron::consumer::process::user::own();
+    let me = kafka_cron::consumer::running::process::user::own();
     let lang = std::env::var("LANG").unwrap_or_else(|_| "C.UTF-8".to_owned());
     let mut expected = [
         "CRON_ATTEMPT=1".to_owned(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kafka_cron::common::words::Outcome::{Failed, Signalled, Succeeded};
 use kafka_cron::common::words::{Outcome, Run};
-use kafka_cron::consumer::process::probe;
+use kafka_cron::consumer::running::process::probe;
 
 use crate::bench::{run, with};
 

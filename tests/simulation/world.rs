@@ -10,7 +10,7 @@ use kafka_cron::common::broker::{Broker, Client, TopicPartition};
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::topics::TopicSpec;
 use kafka_cron::common::words::ClusterName;
-use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::consumer::claiming::dispatcher::Now;
 
 use crate::faults::Weather;
 use crate::invariants::Oracle;

@@ -7,7 +7,7 @@ mod publisher;
 
 use std::time::Instant;
 
-use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::consumer::claiming::dispatcher::Now;
 
 pub use consumer::{Consumer, Seat};
 pub use producer::Producer;

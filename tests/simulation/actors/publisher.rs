@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use kafka_cron::common::broker::{Client, ProduceBatch, Record, partition_for};
 use kafka_cron::common::wire;
 use kafka_cron::common::words::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
-use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::consumer::claiming::dispatcher::Now;
 use uuid::Uuid;
 
 use super::Actor;

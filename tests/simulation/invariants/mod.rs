@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
 use kafka_cron::common::wire;
 use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
-use kafka_cron::consumer::dispatcher::{Claimed, Counts};
+use kafka_cron::consumer::claiming::dispatcher::{Claimed, Counts};
 
 pub use self::overlaps::Overlaps;
 pub use self::ticks::Ticks;

@@ -1,11 +1,11 @@
-//! The thread `dispatch`: drives the [`Dispatcher`](kafka_cron::consumer::dispatcher::Dispatcher) as the program's does.
+//! The thread `dispatch`: drives the [`Dispatcher`](kafka_cron::consumer::claiming::dispatcher::Dispatcher) as the program's does.
 
 use std::time::Duration;
 
 use kafka_cron::common::membership::Change;
-use kafka_cron::consumer::dispatcher::{Act, Claimed, Now};
-use kafka_cron::consumer::position::{LogEnds, resume};
-use kafka_cron::consumer::reporting::{Tell, started};
+use kafka_cron::consumer::claiming::dispatcher::{Act, Claimed, Now};
+use kafka_cron::consumer::claiming::position::{LogEnds, resume};
+use kafka_cron::consumer::results::reporting::{Tell, started};
 
 use super::{Consumer, Thread, Track, what};
 use crate::bugs::Bug;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member};
-use kafka_cron::consumer::dispatcher::{Claimed, Dispatcher, Now, Options};
-use kafka_cron::consumer::reading::Read;
-use kafka_cron::consumer::reporting::{self, Reporting, Tell};
+use kafka_cron::consumer::claiming::dispatcher::{Claimed, Dispatcher, Now, Options};
+use kafka_cron::consumer::fetching::reading::Read;
+use kafka_cron::consumer::results::reporting::{self, Reporting, Tell};
 
 use super::Actor;
 use crate::bugs::{Bug, plant};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kafka_cron::common::bounds;
 use kafka_cron::common::broker::{BrokerError, ErrorCode, Want};
-use kafka_cron::consumer::dispatcher::Now;
-use kafka_cron::consumer::reading::read_all;
+use kafka_cron::consumer::claiming::dispatcher::Now;
+use kafka_cron::consumer::fetching::reading::read_all;
 
 use super::{Chunk, Consumer, Thread};
 use crate::world::{World, cluster, partition};

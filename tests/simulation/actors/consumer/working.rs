@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kafka_cron::common::words::Outcome;
-use kafka_cron::consumer::dispatcher::Now;
-use kafka_cron::consumer::reporting::{self, Tell};
-use kafka_cron::consumer::reports::Report;
+use kafka_cron::consumer::claiming::dispatcher::Now;
+use kafka_cron::consumer::results::reporting::{self, Tell};
+use kafka_cron::consumer::results::reports::Report;
 
 use super::{Busy, Consumer, Thread, what};
 use crate::world::World;

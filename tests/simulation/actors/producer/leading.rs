@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_cron::common::broker::{Commit, TopicPartition};
 use kafka_cron::common::membership::Change;
 use kafka_cron::common::{clock, topics};
-use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::consumer::claiming::dispatcher::Now;
 use kafka_cron::producer::leadership::{self, Act};
 use kafka_cron::producer::tail;
 use kafka_cron::producer::tail::thread::{Ask, Told};

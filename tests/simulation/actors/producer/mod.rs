@@ -11,7 +11,7 @@ use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member, Standing};
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::topics::LEADER;
-use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::consumer::claiming::dispatcher::Now;
 use kafka_cron::producer::leadership::{self, Act, Keep, Leadership, Mandate};
 use kafka_cron::producer::measures::Measures;
 use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_cron::common::clock;
 use kafka_cron::common::membership::Standing;
 use kafka_cron::common::topics::first;
-use kafka_cron::consumer::dispatcher::Now;
+use kafka_cron::consumer::claiming::dispatcher::Now;
 use kafka_cron::producer::leadership::{Act, Mandate, Start};
 use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
 use kafka_cron::producer::tail::thread::Told;

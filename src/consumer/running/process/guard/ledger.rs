@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use rustix::process::Pid;
 
-use crate::consumer::process::mark::Mark;
+use crate::consumer::running::process::mark::Mark;
 
 /// One line on the pipe. Far shorter than `PIPE_BUF`, so that lines of several threads do not mix (pipe(7)).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::reading::Unreadable;
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, ProduceBatch, Record, TopicPartition};
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadRecord, Original};
 use crate::common::words::{ClusterName, Place};
+use crate::consumer::fetching::reading::Unreadable;
 
 /// The letter for a message that could not be read, with its bytes as they were.
 pub fn unread(consumer: &str, place: Place, unreadable: &Unreadable, at: DateTime<Utc>) -> DeadLetter {

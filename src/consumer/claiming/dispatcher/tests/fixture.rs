@@ -17,7 +17,7 @@ use crate::common::holes;
 use crate::common::topics::TopicSpec;
 use crate::common::wire::{self, DeadLetter, DeadRecord};
 use crate::common::words::{Attempt, ClusterName, Event, JobName, Limits, RetryPolicy, Run, RunId};
-use crate::consumer::dispatcher::Now;
+use crate::consumer::claiming::dispatcher::Now;
 
 pub(super) const TOPIC: &str = "c";
 pub(super) const LEASE: Duration = Duration::from_secs(60);

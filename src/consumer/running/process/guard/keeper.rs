@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::ledger::{Ledger, Line};
 use super::program::{ARGUMENT, READY};
-use crate::consumer::process::mark::Mark;
+use crate::consumer::running::process::mark::Mark;
 
 /// How long a new guard may take until it is ready. It takes milliseconds.
 const START: Duration = Duration::from_secs(5);

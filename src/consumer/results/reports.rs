@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::dispatcher::Claimed;
 use crate::common::outgoing::Outgoing;
 use crate::common::passing::Ended;
 use crate::common::words::{AttemptRef, Event, Outcome, Then};
 use crate::common::{topics, wire};
+use crate::consumer::claiming::dispatcher::Claimed;
 
 /// An attempt that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::fetcher::{Chunk, Fetcher, Options, Track};
-use super::measures::Measures;
 use crate::common::bounds;
 use crate::common::broker::{Broker, Client, NodeId};
 use crate::common::clock::Clock;
 use crate::common::metrics::{Beat, Beats};
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::ClusterName;
+use crate::consumer::measures::Measures;
 
 /// What is to be read from now on; nothing else is.
 pub type Plan = Vec<Arc<Track>>;

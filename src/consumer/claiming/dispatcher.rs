@@ -23,13 +23,13 @@ use self::unread::Unread;
 use super::claims::Pending;
 use super::loading::{self, Loaded, OnRecord};
 use super::partition::{Partition, Taken};
-use super::reading::Read;
 use crate::common::broker::{
     BrokerError, Client, Holder, ProduceBatch, Record, TopicPartition, partition_for,
 };
 use crate::common::membership::Change;
 use crate::common::words::{Event, Place};
 use crate::common::{bounds, topics, wire};
+use crate::consumer::fetching::reading::Read;
 
 const CALL: Duration = Duration::from_secs(2);
 /// How long partitions rest whose position could not be had, while those of others could.

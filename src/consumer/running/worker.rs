@@ -9,14 +9,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
 
-use super::dispatcher::Claimed;
-use super::measures::Measures;
 use super::process::{self, Ended, Host, Output};
-use super::reporter::Tell;
-use super::reports::Report;
 use crate::common::clock::Clock;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::Outcome;
+use crate::consumer::claiming::dispatcher::Claimed;
+use crate::consumer::measures::Measures;
+use crate::consumer::results::reporter::Tell;
+use crate::consumer::results::reports::Report;
 
 /// What workers are to do.
 #[derive(Debug, Clone)]

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::dispatcher::Now;
-use super::fills::RESULTS;
-use super::measures::Measures;
-use super::pace::Pace;
 use super::reporting::{Act, Reporting};
 use crate::common::broker::Client;
 use crate::common::clock::Clock;
 use crate::common::metrics::{Beat, Fill};
 use crate::common::thread::{Joined, spawn};
+use crate::consumer::claiming::dispatcher::Now;
+use crate::consumer::claiming::pace::Pace;
+use crate::consumer::fills::RESULTS;
+use crate::consumer::measures::Measures;
 
 pub use super::reporting::{Options, Tell, started};
 

@@ -8,12 +8,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::dispatcher::{Claimed, Now};
 use super::reports::Report;
 use crate::common::broker::Client;
 use crate::common::outgoing::{Outgoing, Unwritten, Writer};
 use crate::common::words::{AttemptRef, Event, RunningAttempt};
 use crate::common::{topics, wire};
+use crate::consumer::claiming::dispatcher::{Claimed, Now};
 
 /// What is told to the reporter.
 #[derive(Debug)]

@@ -9,18 +9,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Failure, Now, Options};
-use super::fetcher::{Chunk, Track, What};
-use super::fills::Fills;
-use super::measures::Measures;
 use super::pace::Pace;
-use super::poll::{Plan, Poll};
-use super::reporter::{self, Tell};
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::Clock;
 use crate::common::http::{Fact, Health};
 use crate::common::membership::{Change, Membership};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
+use crate::consumer::fetching::fetcher::{Chunk, Track, What};
+use crate::consumer::fetching::poll::{Plan, Poll};
+use crate::consumer::fills::Fills;
+use crate::consumer::measures::Measures;
+use crate::consumer::results::reporter::{self, Tell};
 
 /// What dispatch listens to and talks to.
 pub struct Lines {

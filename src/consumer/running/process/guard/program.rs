@@ -7,7 +7,7 @@ use rustix::process::{Signal, setsid};
 
 use super::ledger::Ledger;
 use crate::common::exit::Exit;
-use crate::consumer::process::{census, probe};
+use crate::consumer::running::process::{census, probe};
 
 /// The program that runs, also after its file was replaced by a newer one.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::measures::Measures;
 use super::reading::{Read, read_all};
 use crate::common::bounds;
 use crate::common::broker::{BrokerError, ErrorCode, Fetched, Log, NodeId, TopicPartition, Want};
@@ -17,6 +16,7 @@ use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::ClusterName;
+use crate::consumer::measures::Measures;
 
 /// What was read from a partition under a generation.
 #[derive(Debug)]

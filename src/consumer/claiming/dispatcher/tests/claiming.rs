@@ -6,7 +6,7 @@ use super::consumer::Consumer;
 use super::fixture::{LEASE, World};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
-use crate::consumer::dispatcher::{self, Failure};
+use crate::consumer::claiming::dispatcher::{self, Failure};
 
 /// A consumer that holds what was published and has claimed nothing yet.
 fn ready(world: &mut World, runs: &[u128]) -> Consumer {

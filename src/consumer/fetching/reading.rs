@@ -1,9 +1,9 @@
 //! Records as attempts: what a record asks for, or why it can never be run here.
 
-use super::partition::Held;
 use crate::common::broker::{Fetched, FetchedRecord, Undecodable};
 use crate::common::wire::{self, DeadReason, WireError};
 use crate::common::words::ClusterName;
+use crate::consumer::claiming::partition::Held;
 
 /// A record as it goes from a poll thread to dispatch.
 #[derive(Debug, Clone, PartialEq, Eq)]

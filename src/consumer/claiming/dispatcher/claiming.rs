@@ -11,9 +11,9 @@ use crate::common::broker::{
 };
 use crate::common::words::{AttemptRef, Event, Place};
 use crate::common::{topics, wire};
-use crate::consumer::answers::{Answer, to_partition};
-use crate::consumer::claims::{Decided, Pending, in_time};
-use crate::consumer::partition::Held;
+use crate::consumer::claiming::answers::{Answer, to_partition};
+use crate::consumer::claiming::claims::{Decided, Pending, in_time};
+use crate::consumer::claiming::partition::Held;
 
 /// A claim that was granted and whose attempt has not been started yet.
 #[derive(Debug)]

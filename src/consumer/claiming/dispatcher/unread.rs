@@ -8,8 +8,8 @@ use super::{Act, CALL, Dispatcher, Now};
 use crate::common::broker::{BrokerError, Client};
 use crate::common::words::Event;
 use crate::common::{bounds, words::Place};
-use crate::consumer::letters;
-use crate::consumer::reading::Unreadable;
+use crate::consumer::claiming::letters;
+use crate::consumer::fetching::reading::Unreadable;
 
 /// Letters that are written in one step, one round trip each. Claims wait for them meanwhile.
 const LETTERS_PER_STEP: usize = 16;

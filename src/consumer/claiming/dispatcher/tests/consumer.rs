@@ -9,8 +9,8 @@ use crate::common::clock::Clock;
 use crate::common::membership::{self, Change, Member};
 use crate::common::wire::DeadReason;
 use crate::common::words::{ClusterName, Event};
-use crate::consumer::dispatcher::{Act, Dispatcher, Failure, Options};
-use crate::consumer::reading::read_all;
+use crate::consumer::claiming::dispatcher::{Act, Dispatcher, Failure, Options};
+use crate::consumer::fetching::reading::read_all;
 
 /// A consumer without its threads.
 pub(super) struct Consumer {
