@@ -145,6 +145,7 @@ impl Timing {
         for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
             turn.lane.swap(&self.file, at);
+            turn.take_published_again();
             let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
             removed.extend(turn.take_removed(&self.file));
@@ -244,6 +245,7 @@ impl Timing {
         let epoch = self.epoch;
         let knows = self.knows_unfinished();
         if knows {
+            self.take_published(number, now);
             self.decide_held_back(number, now);
         }
         let cluster = &mut self.clusters[number];

@@ -84,4 +84,7 @@ pub fn file(number: usize, producer: &str) -> JobsInForce {
 }
 
 /// Schedules are parsed once for all runs.
-static TABLE: OnceLock<([Arc<Job>; 7], [[Arc<Job>; 2]; 2])> = OnceLock::new();
+static TABLE: OnceLock<Table> = OnceLock::new();
+
+/// The jobs of both files, and those of each.
+type Table = ([Arc<Job>; 7], [[Arc<Job>; 2]; 2]);

@@ -1,7 +1,7 @@
 //! Taking over: the cursors, judged and committed in our own name, and then what is published already. Cluster by
 //! cluster, so that one whose topic is not there, or has no leader, holds up no other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
-use crate::common::topics;
-use crate::common::words::RunId;
+use crate::common::words::{Attempt, JobName, RunId};
+use crate::common::{topics, wire};
 
 /// How far before a cursor the topics are read for what is published: clocks of hosts differ.
 const MARGIN_MS: i64 = 60_000;
@@ -187,15 +187,22 @@ fn published_since(
     let mut scan = Scan::new(topic);
     scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
     let mut runs = HashMap::new();
+    let mut of_jobs: HashMap<JobName, BTreeSet<DateTime<Utc>>> = HashMap::new();
     let mut last_ms = cursor.timestamp_millis();
     scan.read(client, |partition, record| {
         let run: Option<RunId> =
             record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
         if let Some(run) = run {
             runs.entry(run).or_insert((partition, record.offset));
+            let attempt = record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok());
+            if let Some(Attempt { run, .. }) = attempt
+                && run.scheduled_at > cursor
+            {
+                of_jobs.entry(run.job.clone()).or_default().insert(run.scheduled_at);
+            }
         }
         last_ms = last_ms.max(record.timestamp_ms);
     })?;
     let until = DateTime::from_timestamp_millis(last_ms.saturating_add(MARGIN_MS));
-    Ok(Published { topic_id, runs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
+    Ok(Published { topic_id, runs, of_jobs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
 }

@@ -1,6 +1,6 @@
 //! What leadership is told, and what it says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Skew;
 use crate::common::broker::BrokerError;
 use crate::common::membership::Standing;
-use crate::common::words::{ClusterName, RunId};
+use crate::common::words::{ClusterName, JobName, RunId};
 
 /// What leadership is about.
 #[derive(Debug, Clone)]
@@ -62,6 +62,8 @@ pub struct Published {
     pub topic_id: Uuid,
     /// The runs, each with the partition and the offset where it stands first.
     pub runs: HashMap<RunId, (i32, i64)>,
+    /// The instants of those that are owed, by job.
+    pub of_jobs: HashMap<JobName, BTreeSet<DateTime<Utc>>>,
     /// None of them is due later, by the clocks of those who published them.
     pub until: DateTime<Utc>,
 }

@@ -105,7 +105,12 @@ fn start(epoch: u64, cluster: usize, cursor: &str) -> Act {
     let start = Start {
         cursor: at(cursor),
         reboot: None,
-        published: Published { topic_id: Uuid::nil(), runs: HashMap::new(), until: at(cursor) },
+        published: Published {
+            topic_id: Uuid::nil(),
+            runs: HashMap::new(),
+            of_jobs: HashMap::new(),
+            until: at(cursor),
+        },
         is_gap: false,
     };
     Act::Lane { epoch, cluster, start }

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::turn::Turn;
 use super::{Cluster, Timing, events};
-use crate::common::words::{Event, JobName, RunId};
+use crate::common::bounds::TICKS_PER_BATCH;
+use crate::common::words::{Event, JobName, Place, RunId};
 use crate::producer::job;
 use crate::producer::measures::ClusterMeasures;
 use crate::producer::overlap::{Overlap, Verdict};
@@ -37,6 +38,21 @@ impl Timing {
         Some(Deciding { overlap, unfinished, over, measures, turn, now, due, events })
     }
 
+    /// What stood in the topic when the term began, and is not over, blocks its job before anything is decided: the
+    /// present goes first, and the run may be of a tick of the past. Whoever published it may have died before that was on
+    /// record.
+    pub(super) fn take_published(&mut self, number: usize, now: DateTime<Utc>) {
+        let file = self.file.clone();
+        let Some(mut deciding) = self.deciding(number, now) else { return };
+        let overlapping = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
+        let all = deciding.turn.take_published(overlapping);
+        for some in all.chunks(TICKS_PER_BATCH) {
+            some.iter().for_each(|(tick, place)| deciding.found(tick, place.clone()));
+            let (events, revision) = (std::mem::take(&mut deciding.events), Arc::clone(&file.revision));
+            deciding.turn.decided(Vec::new(), events, revision, some[0].0.at);
+        }
+    }
+
     /// Decides what was held back until it was known which runs are not finished.
     pub(super) fn decide_held_back(&mut self, number: usize, now: DateTime<Utc>) {
         let Some(mut deciding) = self.deciding(number, now) else { return };
@@ -52,10 +68,7 @@ impl Timing {
 impl Deciding<'_> {
     /// Decides a tick of a job file.
     pub fn decide(&mut self, tick: Tick, revision: &Arc<str>) {
-        if let Some(place) = self.turn.published(&tick) {
-            if tick.job.overlap != job::Overlap::Allow {
-                self.found(&tick, place);
-            }
+        if self.turn.published(&tick).is_some() {
             return self.turn.waits_no_more(&tick);
         }
         match self.overlap.decide(&tick, revision) {
@@ -72,8 +85,8 @@ impl Deciding<'_> {
         }
     }
 
-    /// A run of before stands in the topic. Whoever published it may have died before that was on record.
-    fn found(&mut self, tick: &Tick, place: crate::common::words::Place) {
+    /// A run of before stands in the topic.
+    fn found(&mut self, tick: &Tick, place: Place) {
         let run = RunId::of(&tick.job.name, tick.at);
         let is_known = self.unfinished.contains_key(&run);
         // Of what was over long ago nothing is remembered.

@@ -51,13 +51,15 @@ fn read_to_end(timing: &mut Timing, over: &[RunId]) {
 
 /// Nothing is published.
 fn nothing(until: DateTime<Utc>) -> Published {
-    Published { topic_id: Uuid::from_u128(1), runs: HashMap::new(), until }
+    Published { topic_id: Uuid::from_u128(1), runs: HashMap::new(), of_jobs: HashMap::new(), until }
 }
 
-/// These runs are published.
-fn these(runs: &[RunId], until: DateTime<Utc>) -> Published {
-    let runs = (0..).zip(runs).map(|(offset, run)| (*run, (0, offset))).collect();
-    Published { runs, ..nothing(until) }
+/// The runs of a job at these instants are published.
+fn these(job: &Arc<Job>, seconds: &[i64], until: DateTime<Utc>) -> Published {
+    let run = |second: &i64| RunId::of(&job.name, at(*second));
+    let runs = (0..).zip(seconds).map(|(offset, second)| (run(second), (0, offset))).collect();
+    let of_jobs = [(job.name.clone(), seconds.iter().map(|second| at(*second)).collect())].into();
+    Published { runs, of_jobs, ..nothing(until) }
 }
 
 fn start(timing: &mut Timing, number: usize) {
@@ -110,11 +112,10 @@ fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
 fn what_is_published_already_confirms_nothing_that_is_under_way() {
     let one = job("one", "c", job::Overlap::Allow);
     let mut timing = timing(&["c"], &[&one]);
-    let published = [RunId::of(&one.name, at(2))];
     timing.start(
         1,
         0,
-        Start { cursor: at(0), reboot: None, published: these(&published, at(2)), is_gap: false },
+        Start { cursor: at(0), reboot: None, published: these(&one, &[2], at(2)), is_gap: false },
         at(2),
     );
     work(&mut timing, 0); // the job file is on record
@@ -216,9 +217,9 @@ fn a_cluster_that_has_not_begun_keeps_no_other_cursor_from_being_kept() {
 fn what_is_published_ahead_of_our_clock_is_not_published_again() {
     let one = job("one", "c", job::Overlap::Allow);
     let mut timing = timing(&["c"], &[&one]);
-    let published = [RunId::of(&one.name, at(9)), RunId::of(&one.name, at(10))];
     // The leader before us had a clock that was ahead of ours, and has moved the cursor by it.
-    let start = Start { cursor: at(8), reboot: None, published: these(&published, at(12)), is_gap: false };
+    let start =
+        Start { cursor: at(8), reboot: None, published: these(&one, &[9, 10], at(12)), is_gap: false };
     timing.start(1, 0, start, at(0));
     drop(self::published(&mut timing, 0));
     for second in 1..=10 {
@@ -270,7 +271,7 @@ fn ticks_that_were_held_back_are_decided_in_their_order() {
 fn check_found(tell: impl Fn(&mut Timing, &Arc<Job>), expected: bool) {
     let skips = job("skips", "c", job::Overlap::Skip);
     let mut timing = timing(&["c"], &[&skips]);
-    let found = these(&[RunId::of(&skips.name, at(1))], at(1));
+    let found = these(&skips, &[1], at(1));
     timing.start(1, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
     tell(&mut timing, &skips);
     assert_eq!(published(&mut timing, 2).len(), usize::from(expected));
@@ -308,7 +309,7 @@ fn a_run_that_stands_in_the_topic_blocks_its_job_unless_it_is_over() {
 fn a_run_that_stands_in_the_topic_and_on_no_record_is_put_on_record() {
     let skips = job("skips", "c", job::Overlap::Skip);
     let mut timing = timing(&["c"], &[&skips]);
-    let found = these(&[RunId::of(&skips.name, at(1))], at(1));
+    let found = these(&skips, &[1], at(1));
     timing.start(1, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
     read(&mut timing);
     drop(work(&mut timing, 0)); // the job file
@@ -317,6 +318,38 @@ fn a_run_that_stands_in_the_topic_and_on_no_record_is_put_on_record() {
         matches!(&batch.events[..], [Event::Published { scheduled_at, place, .. }] if *scheduled_at == at(1) && place.topic == "c"),
         "{batch:?}"
     );
+}
+
+/// With these runs in the topic, and ticks owed since second 0: is one published at second `now`?
+fn check_blocked_by(found: &[i64], now: i64, expected: bool) {
+    let skips = job("skips", "c", job::Overlap::Skip);
+    let mut timing = timing(&["c"], &[&skips]);
+    let published = these(&skips, found, at(now));
+    timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(now));
+    read(&mut timing);
+    assert_eq!(!self::published(&mut timing, now).is_empty(), expected, "{found:?} at {now}");
+}
+
+#[test]
+fn a_run_that_stands_in_the_topic_blocks_ticks_that_are_decided_before_its_own() {
+    check_blocked_by(&[], 3, true);
+    check_blocked_by(&[3], 3, false);
+    // The present goes first, and the run is of the past.
+    check_blocked_by(&[3], 200, false);
+    check_blocked_by(&[], 200, true);
+}
+
+#[test]
+fn a_run_that_stands_in_the_topic_blocks_a_job_that_is_exclusive_in_the_next_file() {
+    let (allows, skips) = (job("one", "c", job::Overlap::Allow), job("one", "c", job::Overlap::Skip));
+    let mut timing = timing(&["c"], &[&allows]);
+    let found = these(&allows, &[1], at(60));
+    timing.start(1, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
+    read(&mut timing);
+    assert_eq!(published(&mut timing, 1), [""; 0]);
+    timing.swap(JobsInForce { jobs: vec![skips], revision: Arc::from("s") }, at(1));
+    read(&mut timing);
+    assert_eq!(published(&mut timing, 2), [""; 0]);
 }
 
 #[test]

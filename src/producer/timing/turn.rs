@@ -11,6 +11,7 @@ use crate::common::bounds::{TICK_BATCHES, TICKS_PER_BATCH};
 use crate::common::topics;
 use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
 use crate::producer::in_force::JobsInForce;
+use crate::producer::job::Job;
 use crate::producer::lane::{Kind, Lane, Missed};
 use crate::producer::leadership::Published;
 use crate::producer::overlap::Queued;
@@ -22,6 +23,8 @@ pub(super) struct Turn {
     pub lane: Lane,
     /// What was published already of what is owed, up to an instant that may lie ahead of our clock.
     published: Published,
+    /// The runs among them of the file's jobs whose runs may not overlap have been taken.
+    has_taken: bool,
     /// Ticks that cannot be decided yet.
     held_back: VecDeque<Queued>,
     /// What stands beside the lane: to be handed over, and handed over and not confirmed.
@@ -48,6 +51,7 @@ impl Turn {
         Self {
             lane,
             published,
+            has_taken: false,
             held_back: VecDeque::new(),
             asides: VecDeque::new(),
             asides_under_way: VecDeque::new(),
@@ -166,6 +170,28 @@ impl Turn {
         Some(Place { topic, topic_id: self.published.topic_id, partition, offset })
     }
 
+    /// Where the owed runs of these jobs stood in the topic when the term began, each once, in the order of their instants.
+    pub fn take_published<'a>(&mut self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<(Tick, Place)> {
+        if std::mem::replace(&mut self.has_taken, true) || self.published.of_jobs.is_empty() {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for job in jobs {
+            for at in self.published.of_jobs.remove(&job.name).unwrap_or_default() {
+                let tick = Tick { job: Arc::clone(job), at };
+                let place = self.published(&tick);
+                all.extend(place.map(|place| (tick, place)));
+            }
+        }
+        all.sort_by_key(|(tick, _)| tick.at);
+        all
+    }
+
+    /// There is another job file, in which runs of other jobs may not overlap.
+    pub fn take_published_again(&mut self) {
+        self.has_taken = false;
+    }
+
     /// Whether something is still known to have been published before the term.
     pub fn remembers(&self) -> bool {
         !self.published.runs.is_empty()
@@ -174,7 +200,7 @@ impl Turn {
     /// What was published before the term is of no interest once the cursor has passed all of it.
     pub fn forget_published(&mut self, now: DateTime<Utc>) {
         if self.held_back.is_empty() && self.lane.cursor(now) > self.published.until {
-            self.published.runs = HashMap::new();
+            (self.published.runs, self.published.of_jobs) = (HashMap::new(), HashMap::new());
         }
     }
 
