@@ -7,7 +7,8 @@
 #   burst [1 1000 5000]   N jobs due in one second, each a static no-op that records when its main began: lateness
 #                         against that of two threads that start the same N in such a second
 #   drain [50000]         a backlog of N such runs, drained by one consumer, against as many threads as it has workers
-#   publish [300000]      N jobs due in one second: ticks a second until the broker has confirmed the last
+#   publish [300000]      N jobs due in one second: ticks a second until the broker has confirmed the last, against Kafka's
+#                         own producer with as many records of that size
 #   catchup [100000]      N ticks of the past that a producer finds when it starts, and a job that is due each second
 #   idle                  CPU and memory of both programs with a hundred jobs that are not due, for half a minute
 #   timer                 a million jobs due in one second, in the timetable alone (cargo bench --bench timetable)
@@ -26,6 +27,8 @@ source scripts/lib/needs.sh
 source scripts/lib/process.sh
 # shellcheck source=scripts/lib/measure.sh
 source scripts/lib/measure.sh
+# shellcheck source=scripts/lib/bench-publish.sh
+source scripts/lib/bench-publish.sh
 
 die() { code=$1; shift; printf 'bench: %s\n' "$*" >&2; exit "$code"; }
 usage() { sed -n '5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
@@ -225,60 +228,6 @@ drain() {
     floor=$(printf '%s\n' "${floors[@]}" | median) system=$(printf '%s\n' "${systems[@]}" | median)
     echo "  floor $floor (${floors[*]}), consumer $system (${systems[*]}), ratio $(ratio "$system" "$floor")"
 }
-published() { [[ $(metric "$1" 'cron_ticks_published_total') -ge $2 ]]; }
-
-publish() {
-    local count=$1 port producer n cpu began
-    local rates=()
-    echo "publish: $count ticks due in one second, $repeat times; $partitions partitions, ticks a second until all are confirmed"
-    for ((n = 1; n <= repeat; n++)); do
-        new_cluster
-        jobs "$count" "$cluster" $(($(date +%s) + 20)) /bin/true >"$work/jobs"
-        port=$(free_port)
-        cpu=$(cpu_of "$broker") began=$(date +%s.%N)
-        producer "$port"; producer=$pid
-        await "$count ticks" published "$port" "$count"
-        # The last batch's line says how long after the second it was confirmed.
-        rates+=("$(awk -v n="$count" '/: published .* runs, the first due/ { ms = $(NF - 2) } END { printf "%.0f", n / ms * 1000 }' "$work/producer.log")")
-        echo "  round $n: broker $(since "$cpu" "$(cpu_of "$broker")"), producer $(since 0 "$(cpu_of "$producer")") CPU-s; job file read and checked after $(after "$began" ' jobs, revision'), leading after $(after "$began" 'leading, term'); producer at most $(peak_mib "$producer") MiB"
-        stop "$producer"
-    done
-    echo "  $(printf '%s\n' "${rates[@]}" | median) (${rates[*]})"
-}
-
-# after BEGAN TEXT: how long after an instant the producer logged a text first.
-after() {
-    local at
-    at=$(awk -v text="$2" 'index($0, text) { print $1; exit }' "$work/producer.log")
-    awk -v began="$1" -v said="$(date -d "$at" +%s.%N)" 'BEGIN { printf "%.0f ms", (said - began) * 1000 }'
-}
-
-# A producer of a group without cursors, whose topic has a record, has a past: the windows of its jobs.
-catchup() {
-    local count=$1 port producer n cpu began half=$(($1 / 2))
-    local times=()
-    echo "catchup: $((half * 2)) ticks of the past, $repeat times; $partitions partitions, seconds until all are confirmed; lateness of a job that is due each second meanwhile"
-    for ((n = 1; n <= repeat; n++)); do
-        new_cluster
-        jobs 1 "$cluster" $(($(date +%s) + 5)) /bin/true >"$work/jobs"
-        port=$(free_port)
-        producer "$port" --group "$cluster-before"; producer=$pid
-        await "a record" published "$port" 1
-        stop "$producer"
-        printf '* * * * * * %s [name=%s catchup=%s] /bin/true\n' \
-            "$cluster" "one catchup_window=${half}s" all "$cluster" "two catchup_window=${half}s" all "$cluster" present none >"$work/jobs"
-        cpu=$(cpu_of "$broker")
-        producer "$port" --group "$cluster-after"; producer=$pid
-        await "the lead" says producer "$cluster: leading from"
-        began=$(date +%s.%N)
-        await "$((half * 2)) ticks" published "$port" $((half * 2))
-        times+=("$(awk -v began="$began" -v now="$(date +%s.%N)" 'BEGIN { printf "%.1f", now - began }')")
-        echo "  round $n: present $(awk '/published present due/ { ms = $(NF - 2); sum += ms; n++; if (ms > max) max = ms } END { printf "%d times, mean %.0f ms, at most %d ms late", n, n ? sum / n : 0, max }' "$work/producer.log"); broker $(since "$cpu" "$(cpu_of "$broker")"), producer $(since 0 "$(cpu_of "$producer")") CPU-s; producer at most $(peak_mib "$producer") MiB"
-        stop "$producer"
-    done
-    echo "  $(printf '%s\n' "${times[@]}" | median) (${times[*]})"
-}
-
 idle() {
     local producer consumer seconds=30
     new_cluster
