@@ -120,7 +120,7 @@ impl Timing {
         let horizon = (now - LATE).max(start.cursor);
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
         log::info!("{}: leading from {}", cluster.name, start.cursor);
-        let mut turn = Turn::new(lane, start.published);
+        let mut turn = Turn::new(lane, start.published, now);
         let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
         let facts = facts.chain([events::revision(&cluster.name, file, leader, start.cursor, now)]).collect();
         turn.aside(&self.file, Vec::new(), facts, start.cursor);

@@ -68,7 +68,7 @@ impl Timing {
 impl Deciding<'_> {
     /// Decides a tick of a job file.
     pub fn decide(&mut self, tick: Tick, revision: &Arc<str>) {
-        if self.turn.published(&tick).is_some() {
+        if self.turn.published(&tick).is_some() || self.is_known(&tick) {
             return self.turn.waits_no_more(&tick);
         }
         match self.overlap.decide(&tick, revision) {
@@ -83,6 +83,14 @@ impl Deciding<'_> {
                 self.turn.waits_no_more(&tick);
             }
         }
+    }
+
+    /// Whether `cron-runs` knows the run of a tick: it was published, and retention may have deleted it since. Were it
+    /// published again, it would be run again, and nobody would say a second time that it is over.
+    fn is_known(&self, tick: &Tick) -> bool {
+        let run = RunId::of(&tick.job.name, tick.at);
+        tick.job.overlap != job::Overlap::Allow
+            && (self.over.contains(&run) || self.unfinished.contains_key(&run))
     }
 
     /// A run of before stands in the topic.

@@ -12,6 +12,7 @@ use crate::producer::job::Job;
 use crate::producer::lane::Kind;
 use crate::producer::leadership::Published;
 use crate::producer::measures::Measures;
+use crate::producer::schedule::Schedule;
 use crate::producer::tail::thread::Ask;
 use crate::producer::tail::unfinished::Unfinished;
 use crate::producer::timetable::Tick;
@@ -337,6 +338,46 @@ fn a_run_that_stands_in_the_topic_blocks_ticks_that_are_decided_before_its_own()
     // The present goes first, and the run is of the past.
     check_blocked_by(&[3], 200, false);
     check_blocked_by(&[], 200, true);
+}
+
+/// A term that owes the tick of second 0, whose run is known from `cron-runs` and deleted from the topic, and the present
+/// one of second 60, which goes first. What is published, with this word of the run before the first of them is decided and
+/// after it?
+fn check_deleted(early: &[Told], late: &[Told], expected: &[DateTime<Utc>]) {
+    let catch_up = job::CatchUp { policy: job::CatchUpPolicy::All, ..job::CatchUp::default() };
+    let each_minute = Arc::new(Job {
+        catch_up,
+        schedule: Arc::new(Schedule::parse("0 * * * * *", chrono_tz::Tz::UTC).unwrap()),
+        ..Job::clone(&job("skips", "c", job::Overlap::Skip))
+    });
+    let mut timing = timing(&["c"], &[&each_minute]);
+    let start = Start { cursor: at(-1), reboot: None, published: nothing(at(-1)), is_gap: false };
+    timing.start(1, 0, start, at(100));
+    read(&mut timing);
+    early.iter().for_each(|told| timing.told(told));
+    let mut all = Vec::new();
+    let mut told = late.iter();
+    while let Some(batch) = work(&mut timing, 100) {
+        for tick in &batch.ticks {
+            all.push(tick.at);
+            over(&mut timing, &each_minute, tick.at.timestamp() - at(0).timestamp());
+        }
+        told.by_ref().for_each(|told| timing.told(told));
+    }
+    assert_eq!(all, expected, "{early:?} {late:?}");
+}
+
+#[test]
+fn a_run_that_is_known_and_deleted_from_the_topic_is_not_published_again() {
+    let job: JobName = "skips".parse().unwrap();
+    let run = RunId::of(&job, at(0));
+    let unfinished = Told::Unfinished(Unfinished { job: job.clone(), run, scheduled_at: Some(at(0)) });
+    let over = Told::Over { job: Some(job), run };
+    let read = Told::ReadToEnd { term: 1, over: Arc::new([run].into()) };
+    check_deleted(&[], &[], &[at(60), at(0)]);
+    check_deleted(&[read], &[], &[at(60)]);
+    check_deleted(std::slice::from_ref(&unfinished), &[], &[]);
+    check_deleted(&[unfinished], &[over], &[at(60)]);
 }
 
 #[test]

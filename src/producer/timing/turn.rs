@@ -12,7 +12,7 @@ use crate::common::topics;
 use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::Job;
-use crate::producer::lane::{Kind, Lane, Missed};
+use crate::producer::lane::{Kind, LATE, Lane, Missed};
 use crate::producer::leadership::Published;
 use crate::producer::overlap::Queued;
 use crate::producer::timetable::Tick;
@@ -23,6 +23,8 @@ pub(super) struct Turn {
     pub lane: Lane,
     /// What was published already of what is owed, up to an instant that may lie ahead of our clock.
     published: Published,
+    /// The cursor has not passed all of that.
+    remembers: bool,
     /// The runs among them of the file's jobs whose runs may not overlap have been taken.
     has_taken: bool,
     /// Ticks that cannot be decided yet.
@@ -46,11 +48,14 @@ struct Aside {
 }
 
 impl Turn {
-    /// One that finds something published in its topic.
-    pub fn new(lane: Lane, published: Published) -> Self {
+    /// One that begins at `now` and finds something published in its topic. What was published, too, and is deleted there,
+    /// is not due later than what is, or than a leader may have thought that it is by then.
+    pub fn new(lane: Lane, published: Published, now: DateTime<Utc>) -> Self {
+        let until = published.until.max(now + LATE);
         Self {
             lane,
-            published,
+            published: Published { until, ..published },
+            remembers: true,
             has_taken: false,
             held_back: VecDeque::new(),
             asides: VecDeque::new(),
@@ -192,14 +197,15 @@ impl Turn {
         self.has_taken = false;
     }
 
-    /// Whether something is still known to have been published before the term.
+    /// Whether ticks are owed whose runs may have been published before the term.
     pub fn remembers(&self) -> bool {
-        !self.published.runs.is_empty()
+        self.remembers
     }
 
     /// What was published before the term is of no interest once the cursor has passed all of it.
     pub fn forget_published(&mut self, now: DateTime<Utc>) {
-        if self.held_back.is_empty() && self.lane.cursor(now) > self.published.until {
+        if self.remembers && self.held_back.is_empty() && self.lane.cursor(now) > self.published.until {
+            self.remembers = false;
             (self.published.runs, self.published.of_jobs) = (HashMap::new(), HashMap::new());
         }
     }
