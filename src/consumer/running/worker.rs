@@ -112,7 +112,6 @@ impl Worker {
             let _nobody_listens = self.lines.idle.send(());
             let Ok(claimed) = self.lines.jobs.recv() else { return };
             self.measures.workers_busy.inc();
-            self.measures.taken(&claimed, self.clock.now());
             self.report(*claimed);
             self.measures.workers_busy.dec();
         }
@@ -138,11 +137,13 @@ impl Worker {
     }
 
     fn attempt(&self, claimed: &Claimed, started_at: &mut Option<DateTime<Utc>>) -> Ended {
+        // Here and no earlier: what was waiting for a worker may have become too late by that.
+        let now = self.clock.now();
+        self.measures.taken(claimed, now);
         if process::running::is_closed(&self.cancelled) {
             return without_output(Outcome::Cancelled);
         }
-        // Here and no earlier: what was waiting for a worker may have become too late by that.
-        if claimed.attempt.run.is_expired(self.clock.now()) {
+        if claimed.attempt.run.is_expired(now) {
             return without_output(Outcome::Expired);
         }
         let started = process::start(&self.host, &claimed.attempt);
