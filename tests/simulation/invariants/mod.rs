@@ -42,6 +42,8 @@ struct Attempts {
     as_written: Option<Committed>,
     /// Who has written that it claims an offset, and when by its own clock.
     claims: BTreeMap<i64, Vec<(String, DateTime<Utc>)>>,
+    /// When each offset was committed past, by the monotonic clock.
+    passed: BTreeMap<i64, Instant>,
     letters: BTreeSet<i64>,
     /// From and to of what is told as deleted unread.
     told_deleted: Vec<(i64, i64)>,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use kafka_cron::common::broker::TopicPartition;
 use kafka_cron::common::holes;
 use kafka_cron::common::wire::{self, DeadRecord};
-use kafka_cron::common::words::{AttemptRef, Event, Then};
+use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
 
 use super::{Message, Oracle, of};
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
@@ -76,7 +76,7 @@ impl Oracle {
             }
             Event::Missed { job, from, to, count, .. } => self.ticks.missed(job, (*from, *to), *count),
             Event::Skipped { job, scheduled_at, .. } => self.ticks.skipped(job, *scheduled_at),
-            Event::Lost { attempt, then, .. } => self.lost(*attempt, *then),
+            Event::Lost { attempt, place, then, .. } => self.lost(*attempt, place, *then),
             Event::DeletedUnread { place, next_offset, .. } => {
                 let attempts = self.attempts.get_mut(&of(place)).unwrap();
                 attempts.told_deleted.push((place.offset, *next_offset));
@@ -86,7 +86,7 @@ impl Oracle {
     }
 
     /// An attempt is declared lost: nothing was heard of it for a lease, and what follows stands there.
-    fn lost(&mut self, attempt: AttemptRef, then: Then) {
+    fn lost(&mut self, attempt: AttemptRef, place: &Place, then: Then) {
         self.lost.insert(attempt);
         let next = AttemptRef { attempt: attempt.attempt + 1, ..attempt };
         let stands = match then {
@@ -97,7 +97,11 @@ impl Oracle {
             self.breaks(|| format!("{attempt:?} is lost ({then:?}) before it was passed on"));
         }
         // The silence lies before the last sign where that came late: it may not have been read any more.
-        let signs = self.heard.get(&attempt).cloned().unwrap_or_default();
+        // But whoever saw that its message was committed past has read what was written before that: the claim among it.
+        let passed = self.attempts[&of(place)].passed.get(&place.offset).copied();
+        let mut signs = self.heard.get(&attempt).cloned().unwrap_or_default();
+        let known = signs.iter().filter(|sign| passed.is_some_and(|passed| **sign <= passed)).count();
+        signs.drain(..known.saturating_sub(1));
         let ends = signs.iter().skip(1).chain([&self.now]);
         let lately = |end: &Instant| self.now.saturating_duration_since(*end) < self.lease * 2;
         let silent = signs.iter().zip(ends).any(|(from, to)| lately(to) && *to - *from >= self.lease);
@@ -163,10 +167,19 @@ impl Oracle {
                 || **offset < attempts.start;
             passed && !reason
         });
+        let passed = attempts.messages.keys().copied();
+        let passed: Vec<i64> =
+            passed.filter(|offset| unclaimed_before(offset) && !attempts.is_unclaimed(*offset)).collect();
         if let Some((offset, _)) = lost {
             let what =
                 format!("{of:?}: offset {offset} is committed past without a claim or a letter on record");
-            self.breaks(|| what);
+            return self.breaks(|| what);
         }
+        let now = self.now;
+        self.attempts
+            .entry(of.clone())
+            .or_default()
+            .passed
+            .extend(passed.into_iter().map(|offset| (offset, now)));
     }
 }
