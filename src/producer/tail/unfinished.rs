@@ -226,7 +226,7 @@ impl Runs {
     /// Whether nothing was heard of the run since, where these have attempts under way.
     pub fn still_waits(&self, waiting: &Waiting, under_way: &HashSet<RunId>) -> bool {
         let is_same = self.open.get(&waiting.run).is_some_and(|open| open.last == waiting.last);
-        is_same && !under_way.contains(&waiting.run)
+        is_same && !(waiting.is_claimed() && under_way.contains(&waiting.run))
     }
 
     /// Those that are known to be over.
@@ -355,6 +355,19 @@ mod tests {
                 expected,
                 "{event:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_attempt_under_way_keeps_a_claimed_run_from_being_missing_and_not_one_that_is_to_be_tried_again() {
+        let mut runs = Runs::new(jobs(&["j"]));
+        let all = HashSet::from([RunId(Uuid::from_u128(1))]);
+        for (event, topic, expected) in
+            [(claimed(1), "c", false), (lost_of(Some("j"), 1, Then::Retried), "c-retry", true)]
+        {
+            runs.take(&event, Instant::now());
+            let waiting = runs.waiting_in(topic, &HashSet::new()).remove(0);
+            assert_eq!(runs.still_waits(&waiting, &all), expected, "{event:?}");
         }
     }
 
