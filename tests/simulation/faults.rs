@@ -38,6 +38,10 @@ pub const KINDS: [&str; 21] = [
     "stall",
 ];
 
+/// What must have been met where there are ambushes.
+pub const KINDS_OF_AMBUSHES: [&str; 5] =
+    ["ambush of a claim", "ambush of a leader", "declared lost", "kill", "read to the end in a term"];
+
 /// What must have been met where producers take part.
 pub const KINDS_OF_ALL: [&str; 14] = [
     "clock of a host jumps",
@@ -64,6 +68,11 @@ pub struct Weather {
     pub calm: bool,
     /// No broker is reached.
     pub away: bool,
+    /// Some commits of claims are lost on purpose; the client whose was.
+    pub ambushes: bool,
+    pub ambushed: Option<String>,
+    /// Until then nobody reads `cron-runs`.
+    pub starved_until: Option<Instant>,
     /// Something may have been written since the oracle looked.
     pub wrote: bool,
     pub counts: Counts,
@@ -91,6 +100,9 @@ impl Weather {
             clock,
             calm: false,
             away: false,
+            ambushes: false,
+            ambushed: None,
+            starved_until: None,
             wrote: false,
             counts: Counts::default(),
         }
@@ -105,6 +117,15 @@ impl Weather {
         if self.away {
             self.counts.add("away", 1);
             return Some(Fate::NotSent);
+        }
+        if client.ends_with("-tail") && self.starved_until.is_some_and(|until| self.clock.monotonic() < until)
+        {
+            return (call == Call::Fetch).then_some(Fate::NotSent);
+        }
+        if self.ambushes && call == Call::Commit && client.ends_with("-dispatch") && self.random.chance(150) {
+            self.counts.add("ambush of a claim", 1);
+            self.ambushed = Some(client.to_owned());
+            return Some(Fate::RequestLost);
         }
         if call == Call::Commit && self.random.chance(self.slow_commit) {
             self.counts.add("slow commit", 1);
@@ -166,6 +187,8 @@ fn doubtful_refusal(call: Call) -> Option<ErrorCode> {
 #[derive(Debug, Clone, Copy)]
 pub enum Order {
     Kill(usize),
+    /// Whoever began the last term.
+    KillLeader,
     Restart(usize),
     Stall(usize, Duration),
     Leave(usize),

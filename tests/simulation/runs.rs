@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::bugs;
-use crate::faults::{KINDS, KINDS_OF_ALL};
+use crate::bugs::{self, Bug};
+use crate::faults::{KINDS, KINDS_OF_ALL, KINDS_OF_AMBUSHES};
 use crate::report::Counts;
 use crate::stage::{Cast, play};
 
@@ -13,6 +13,8 @@ const SEEDS: u64 = 2_000;
 const SEEDS_OF_A_LONG_TEST: u64 = 20_000;
 /// Seeds of an ordinary test with producers, which are ten times as long.
 const SEEDS_OF_ALL: u64 = 100;
+/// Seeds of an ordinary test with ambushes.
+const SEEDS_OF_AMBUSHES: u64 = 20;
 /// Seeds within which each planted bug must be found.
 const SEEDS_FOR_A_BUG: u64 = 500;
 
@@ -62,6 +64,11 @@ fn promises_hold_whatever_goes_wrong() {
 #[test]
 fn promises_of_ticks_hold_whatever_goes_wrong() {
     check_many(Cast::All, SEEDS_OF_ALL, SEEDS_OF_ALL * 10, &KINDS_OF_ALL);
+}
+
+#[test]
+fn promises_hold_in_ambushes() {
+    check_many(Cast::Ambushed, SEEDS_OF_AMBUSHES, SEEDS_OF_AMBUSHES * 20, &KINDS_OF_AMBUSHES);
 }
 
 fn check_many(cast: Cast, seeds: u64, seeds_of_a_long_test: u64, kinds: &[&'static str]) {
@@ -115,7 +122,11 @@ fn every_planted_bug_is_found() {
     let unknown = bugs::UNKNOWN.into_iter().filter(|_| only.is_some());
     for (bug, said, known) in bugs::ALL.into_iter().chain(unknown).filter(|(bug, ..)| is_wanted(bug)) {
         let from = number("KAFKA_CRON_SEEDS_FROM").unwrap_or(known);
-        let cast = if bug.is_producers() { Cast::All } else { Cast::Consumers };
+        let cast = match bug {
+            Bug::OffsetAfterTheLog | Bug::DecidesBeforeTheEnd => Cast::Ambushed,
+            bug if bug.is_producers() => Cast::All,
+            _ => Cast::Consumers,
+        };
         let fits = |seed| play(cast, seed, Some(bug), false).broken.filter(|(what, _)| what.contains(said));
         let found = (from..from + SEEDS_FOR_A_BUG).find_map(|seed| Some((seed, fits(seed)?.0)));
         let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found in {SEEDS_FOR_A_BUG} seeds"));

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::consumer::claiming::dispatcher::Now;
 
 use crate::actors::{Actor, Consumer, Producer, Publisher, Seat};
+use crate::ambush::{self, Ambush};
 use crate::bugs::Bug;
 use crate::faults::{Chaos, Order};
 use crate::invariants::Ticks;
@@ -48,6 +49,8 @@ pub enum Cast {
     Consumers,
     /// Consumers and producers.
     All,
+    /// The same, and faults that strike where it matters.
+    Ambushed,
 }
 
 impl Place {
@@ -84,6 +87,7 @@ struct Stage {
     calm_from: Option<Instant>,
     highest: DateTime<Utc>,
     chaos: Chaos,
+    ambush: Option<Ambush>,
     /// How many in a thousand writes of a process are its last.
     crashes: u64,
     calm_until: Option<Instant>,
@@ -102,7 +106,7 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
     let (started, finished) = world.oracle.totals();
     counts.add("attempts started", started as u64);
     counts.add("attempts finished", finished as u64);
-    if cast == Cast::All {
+    if cast != Cast::Consumers {
         let (published, missed) = world.oracle.ticks.totals();
         counts.add("ticks published", published as u64);
         counts.add("ticks missed", missed as u64);
@@ -118,7 +122,7 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
 impl Stage {
     fn new(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Self {
         let mut world = World::new(seed, traced);
-        let all = cast == Cast::All;
+        let all = cast != Cast::Consumers;
         if all {
             world.lease = Duration::from_secs(if world.random.chance(500) { 7 } else { 12 });
             world.oracle.has_producers = true;
@@ -147,9 +151,21 @@ impl Stage {
         let calm_from = all.then(|| world.began + Duration::from_secs(30 + world.random.below(90)));
         let highest = world.now().wall;
         let chaos = Chaos::new(&mut world, places.len());
+        let ambush = (cast == Cast::Ambushed).then(|| Ambush::new(&mut world));
         let crashes = if world.random.chance(500) { 0 } else { world.random.below(60) };
         let next_look = world.began;
-        Self { world, places, publisher, calm_from, highest, chaos, crashes, calm_until: None, next_look }
+        Self {
+            world,
+            places,
+            publisher,
+            calm_from,
+            highest,
+            chaos,
+            ambush,
+            crashes,
+            calm_until: None,
+            next_look,
+        }
     }
 
     /// Makes one step of somebody. `false` when all is accounted for, or never will be.
@@ -169,12 +185,14 @@ impl Stage {
                 Some(_) => {}
             }
         }
+        let strikes = self.strike(now.mono);
         let publishes = self.publisher.as_ref().map(Publisher::wakes);
         let outsiders: &[Option<Instant>] = &[publishes.or(self.calm_from), Some(self.chaos.wakes())];
         let outsiders = if self.calm_until.is_none() { outsiders } else { &[] };
         let wakes = self.places.iter().map(Place::wakes).chain(outsiders.iter().copied());
         let mut due = Vec::with_capacity(self.places.len() + 2);
         let mut next = if self.calm_until.is_some() { self.next_look } else { now.mono + LOOK };
+        next = next.min(strikes.unwrap_or(next));
         for (number, wakes) in wakes.enumerate() {
             match wakes {
                 Some(at) if at <= now.mono => due.push(number),
@@ -190,6 +208,14 @@ impl Stage {
         self.step_one(chosen);
         let wrote = self.world.weather().wrote;
         self.world.observe();
+        let ambushed = self.world.weather().ambushed.take();
+        if ambushed.is_some() && self.calm_until.is_none() {
+            let topic = |place: &Place| place.seat.as_ref().map(|seat| seat.topic);
+            let topics: Vec<&str> = self.places.iter().map_while(topic).collect();
+            let lease = self.world.lease;
+            let orders = ambush::of_claim(&mut self.world.random, lease, chosen, &topics);
+            orders.into_iter().for_each(|order| self.carry_out(order));
+        }
         // Between two writes of a process lies what it must not forget: there it dies more often than anywhere else.
         if wrote
             && chosen < self.places.len()
@@ -202,6 +228,16 @@ impl Stage {
         let takes = Duration::from_micros(self.world.random.below(3_000));
         self.world.clock.turn(takes);
         true
+    }
+
+    /// Has the ambush strike if it is due, and returns when it is due next.
+    fn strike(&mut self, now: Instant) -> Option<Instant> {
+        let ambush = self.ambush.as_mut().filter(|_| self.calm_until.is_none())?;
+        let seats = self.places.iter().filter(|place| place.seat.is_some()).count();
+        let orders = ambush.strike(&mut self.world, now, (seats, self.places.len()));
+        let wakes = ambush.wakes();
+        orders.into_iter().for_each(|order| self.carry_out(order));
+        wakes
     }
 
     fn step_one(&mut self, chosen: usize) {
@@ -234,11 +270,24 @@ impl Stage {
 
     fn carry_out(&mut self, order: Order) {
         let now = self.world.now();
+        let order = match order {
+            Order::KillLeader => {
+                let leader = self.world.oracle.ticks.leader();
+                let leads =
+                    |place: &Place| place.actor.as_ref().is_some_and(|actor| Some(actor.name()) == leader);
+                let Some(seat) = self.places.iter().position(leads) else { return };
+                Order::Kill(seat)
+            }
+            order => order,
+        };
         let (Order::Kill(seat)
         | Order::Restart(seat)
         | Order::Stall(seat, _)
         | Order::Leave(seat)
-        | Order::Clock(seat, _)) = order;
+        | Order::Clock(seat, _)) = order
+        else {
+            return;
+        };
         let place = &mut self.places[seat];
         let kind = match (order, &mut place.actor) {
             (Order::Kill(_), Some(actor)) => {

@@ -86,15 +86,26 @@ impl Tail {
     }
 
     fn doubtful(&mut self) -> Option<Missing> {
+        // Whether a claim counted is known when each attempt under way must have given a sign of life.
+        let sees = self.ends.seen().map(|(from, seen)| seen.saturating_duration_since(from));
+        let is_sure = sees.is_some_and(|sees| sees >= self.options.lease);
+        if is_sure {
+            self.runs.doubt_again();
+        }
         let topic = self.runs.take_doubtful()?;
-        let runs = self.runs.waiting_in(&topic);
+        let mut runs = self.runs.waiting_in(&topic, &self.leases.runs());
+        if !is_sure && runs.iter().any(Waiting::is_claimed) {
+            runs.retain(|waiting| !waiting.is_claimed());
+            self.runs.doubt_later(topic.clone());
+        }
         let stage = Stage::Looking { topic_id: Uuid::nil(), parts: Vec::new() };
         (!runs.is_empty()).then_some(Missing { topic, runs, stage })
     }
 
     fn are_missing(&mut self, topic: &str, runs: Vec<Waiting>, now: Now, acts: &mut Vec<Act>) {
+        let under_way = self.leases.runs();
         for waiting in runs {
-            if !self.runs.still_waits(&waiting) {
+            if !self.runs.still_waits(&waiting, &under_way) {
                 continue;
             }
             let Waiting { job, run, .. } = waiting;

@@ -37,6 +37,7 @@ pub struct Runs {
     over: HashMap<RunId, Instant>,
     /// Topics of which messages were deleted that nobody had claimed.
     doubtful: BTreeSet<String>,
+    doubtful_later: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,13 @@ pub struct Waiting {
     /// The run.
     pub run: RunId,
     last: Option<(u32, Sign)>,
+}
+
+impl Waiting {
+    /// The last that was heard of it is a claim.
+    pub fn is_claimed(&self) -> bool {
+        matches!(self.last, Some((_, Sign::Claimed)))
+    }
 }
 
 impl Runs {
@@ -191,20 +199,34 @@ impl Runs {
         self.doubtful.insert(topic);
     }
 
-    /// The runs whose next message somebody is to claim in a topic.
-    pub fn waiting_in(&self, topic: &str) -> Vec<Waiting> {
+    /// The runs whose next message somebody is to claim in a topic, where these runs have attempts under way. A claim of
+    /// another one did not count: its message is to be claimed again.
+    pub fn waiting_in(&self, topic: &str, under_way: &HashSet<RunId>) -> Vec<Waiting> {
         let is_there = |open: &&Open| match open.last {
             None => topics::first(&open.cluster) == topic,
             Some((_, Sign::Retried)) => topics::retry(&open.cluster) == topic,
-            Some((_, Sign::Claimed)) => false,
+            Some((_, Sign::Claimed)) if under_way.contains(&open.run.run) => false,
+            Some((1, Sign::Claimed)) => topics::first(&open.cluster) == topic,
+            Some((_, Sign::Claimed)) => topics::retry(&open.cluster) == topic,
         };
         let waiting = |open: &Open| Waiting { job: open.run.job.clone(), run: open.run.run, last: open.last };
         self.open.values().filter(is_there).map(waiting).collect()
     }
 
-    /// Whether nothing was heard of the run since.
-    pub fn still_waits(&self, waiting: &Waiting) -> bool {
-        self.open.get(&waiting.run).is_some_and(|open| open.last == waiting.last)
+    /// Puts a topic on that list once more when all that is under way is known to be.
+    pub fn doubt_later(&mut self, topic: String) {
+        self.doubtful_later.insert(topic);
+    }
+
+    /// All that is under way is known to be.
+    pub fn doubt_again(&mut self) {
+        self.doubtful.append(&mut self.doubtful_later);
+    }
+
+    /// Whether nothing was heard of the run since, where these have attempts under way.
+    pub fn still_waits(&self, waiting: &Waiting, under_way: &HashSet<RunId>) -> bool {
+        let is_same = self.open.get(&waiting.run).is_some_and(|open| open.last == waiting.last);
+        is_same && !(waiting.is_claimed() && under_way.contains(&waiting.run))
     }
 
     /// Those that are known to be over.
@@ -302,10 +324,11 @@ mod tests {
     #[test]
     fn a_run_waits_where_its_next_message_is_until_it_is_claimed() {
         let mut runs = Runs::new(jobs(&["j"]));
+        let all = HashSet::from([1, 2].map(|run| RunId(Uuid::from_u128(run))));
         let mut check = |event: Event, first: usize, retry: usize| {
             runs.take(&event, Instant::now());
             assert_eq!(
-                (runs.waiting_in("c").len(), runs.waiting_in("c-retry").len()),
+                (runs.waiting_in("c", &all).len(), runs.waiting_in("c-retry", &all).len()),
                 (first, retry),
                 "{event:?}"
             );
@@ -317,6 +340,35 @@ mod tests {
         check(claimed_as(1, 2), 0, 0);
         check(published("j", 2), 1, 0);
         check(lost(2, Then::Dead), 0, 0);
+    }
+
+    #[test]
+    fn a_run_whose_claim_did_not_count_waits_where_it_was_claimed() {
+        let mut runs = Runs::new(jobs(&["j"]));
+        let none = HashSet::new();
+        for (event, expected) in
+            [(claimed(1), (1, 0)), (claimed_as(1, 2), (0, 1)), (lost(1, Then::Dead), (0, 0))]
+        {
+            runs.take(&event, Instant::now());
+            assert_eq!(
+                (runs.waiting_in("c", &none).len(), runs.waiting_in("c-retry", &none).len()),
+                expected,
+                "{event:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attempt_under_way_keeps_a_claimed_run_from_being_missing_and_not_one_that_is_to_be_tried_again() {
+        let mut runs = Runs::new(jobs(&["j"]));
+        let all = HashSet::from([RunId(Uuid::from_u128(1))]);
+        for (event, topic, expected) in
+            [(claimed(1), "c", false), (lost_of(Some("j"), 1, Then::Retried), "c-retry", true)]
+        {
+            runs.take(&event, Instant::now());
+            let waiting = runs.waiting_in(topic, &HashSet::new()).remove(0);
+            assert_eq!(runs.still_waits(&waiting, &all), expected, "{event:?}");
+        }
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl Ticks {
         self.leader = Some(producer.to_owned());
     }
 
+    /// Who began the last term.
+    pub fn leader(&self) -> Option<&str> {
+        self.leader.as_deref()
+    }
+
     /// A producer is about to write fates.
     pub fn writes(&mut self, producer: &str) {
         if self.leader.as_deref() != Some(producer) {

@@ -1,0 +1,58 @@
+//! Faults that are not left to chance: they strike where the order of two steps matters and chance comes by too seldom.
+
+use std::time::{Duration, Instant};
+
+use crate::faults::Order;
+use crate::world::{Random, World};
+
+/// How often a lead is ambushed.
+const EVERY: Duration = Duration::from_secs(16);
+/// How long nobody reads `cron-runs` then, and nothing is run: longer than it takes another producer to lead.
+const STARVED: Duration = Duration::from_secs(12);
+
+/// Lays ambushes, in each seed of one kind: whoever does not see the end of `cron-runs` finds nothing to be lost.
+pub struct Ambush {
+    /// `None` where they are of claims.
+    next: Option<Instant>,
+    /// When the leader of before dies.
+    kills_at: Option<Instant>,
+}
+
+impl Ambush {
+    pub fn new(world: &mut World) -> Self {
+        let of_claims = world.random.chance(500);
+        world.weather().ambushes = of_claims;
+        Self { next: (!of_claims).then(|| world.began + EVERY), kills_at: None }
+    }
+
+    /// When the next one is due.
+    pub fn wakes(&self) -> Option<Instant> {
+        self.kills_at.or(self.next)
+    }
+
+    /// The leader goes on publishing while nobody reads what it says of that and nothing comes to its end, and dies.
+    /// Whoever leads next must not decide by what it knows. `seats` are the places of consumers, of so many places.
+    pub fn strike(&mut self, world: &mut World, now: Instant, (seats, places): (usize, usize)) -> Vec<Order> {
+        if self.kills_at.take_if(|at| *at <= now).is_some() {
+            return vec![Order::KillLeader];
+        }
+        if self.kills_at.is_some() || self.next.is_none_or(|next| now < next) {
+            return Vec::new();
+        }
+        self.next = Some(now + EVERY);
+        self.kills_at = Some(now + world.random.span(2_000, 5_000));
+        world.weather().starved_until = Some(now + STARVED);
+        world.weather().counts.add("ambush of a leader", 1);
+        let restarts = (0..places).map(Order::Restart);
+        restarts.chain((0..seats).map(|seat| Order::Stall(seat, STARVED))).collect()
+    }
+}
+
+/// A consumer dies between its claim and the commit, and for about a lease nobody reads the topic: the next claim
+/// comes when the leader is about to find the attempt lost. `of` is the topic of each seat.
+pub fn of_claim(random: &mut Random, lease: Duration, killed: usize, of: &[&str]) -> Vec<Order> {
+    let rest = lease + random.span(0, 3_000);
+    let all = (0..of.len()).filter(|seat| of[*seat] == of[killed]);
+    let stalls = all.map(|seat| Order::Stall(seat, rest));
+    [Order::Kill(killed), Order::Restart(killed)].into_iter().chain(stalls).collect()
+}
