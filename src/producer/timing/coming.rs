@@ -41,21 +41,16 @@ impl Coming {
 
     /// Brings the file in force if all is known, and says which it is.
     pub fn bring_in_force(&mut self, timing: &mut Timing, at: DateTime<Utc>) -> Option<Arc<str>> {
-        let swapped = self.file.take_if(|file| timing.knows_runs_of(file)).map(|file| {
-            let revision = Arc::clone(&file.revision);
-            log::info!("revision {revision} of the job file is in force: {} jobs", file.jobs.len());
-            self.asks.clear();
-            self.asks.push_back(Ask::InForce(Arc::clone(&revision)));
-            timing.swap(file, at);
-            revision
-        });
+        let file = self.file.take_if(|file| timing.knows_runs_of(file))?;
+        let (revision, owed) = (Arc::clone(&file.revision), Timing::overlapping(&file));
+        log::info!("revision {revision} of the job file is in force: {} jobs", file.jobs.len());
+        self.asks = VecDeque::from([Ask::InForce(Arc::clone(&revision))]);
+        timing.swap(file, at);
         // Another file was on its way, and was replaced by this one when its jobs were followed already.
-        let owed = Timing::overlapping(&timing.file);
-        let is_followed = |(job, cluster)| self.followed.get(job) == Some(cluster);
-        if self.file.is_none() && !owed.iter().all(is_followed) && !self.asks_to_follow() {
+        if !owed.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster)) {
             self.asks.push_back(Ask::Follow(owed));
         }
-        swapped
+        Some(revision)
     }
 
     /// Whether something is to be asked or told.
@@ -75,9 +70,5 @@ impl Coming {
     /// There was no place for it.
     pub fn put_back(&mut self, ask: Ask) {
         self.asks.push_front(ask);
-    }
-
-    fn asks_to_follow(&self) -> bool {
-        self.asks.iter().any(|ask| matches!(ask, Ask::Follow(_)))
     }
 }

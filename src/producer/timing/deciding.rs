@@ -42,6 +42,10 @@ impl Timing {
     /// present goes first, and the run may be of a tick of the past. Whoever published it may have died before that was on
     /// record.
     pub(super) fn take_published(&mut self, number: usize, now: DateTime<Utc>) {
+        let is_owed = |cluster: &Cluster| cluster.turn.as_ref().is_some_and(Turn::owes_published);
+        if !self.clusters.get(number).is_some_and(is_owed) {
+            return;
+        }
         let file = self.file.clone();
         let Some(mut deciding) = self.deciding(number, now) else { return };
         let overlapping = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);

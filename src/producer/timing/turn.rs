@@ -175,11 +175,14 @@ impl Turn {
         Some(Place { topic, topic_id: self.published.topic_id, partition, offset })
     }
 
+    /// Whether there is something to be [taken](Self::take_published). Cheap: asked for each batch.
+    pub fn owes_published(&self) -> bool {
+        !self.has_taken && !self.published.of_jobs.is_empty()
+    }
+
     /// Where the owed runs of these jobs stood in the topic when the term began, each once, in the order of their instants.
     pub fn take_published<'a>(&mut self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<(Tick, Place)> {
-        if std::mem::replace(&mut self.has_taken, true) || self.published.of_jobs.is_empty() {
-            return Vec::new();
-        }
+        self.has_taken = true;
         let mut all = Vec::new();
         for job in jobs {
             for at in self.published.of_jobs.remove(&job.name).unwrap_or_default() {
