@@ -47,7 +47,7 @@ pub enum Bug {
 
 /// All of them, what is said when one is found, and from which seed on it is looked for: the search begins near one that
 /// is known to find it, for seeds with producers are long.
-pub const ALL: [(Bug, &str, u64); 10] = [
+pub const ALL: [(Bug, &str, u64); 11] = [
     (Bug::CommitBeforeClaimed, "without a claim", 0),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 0),
     (Bug::KeepsItsMemberId, "claims are undone", 0),
@@ -55,13 +55,11 @@ pub const ALL: [(Bug, &str, u64); 10] = [
     (Bug::ForgetsDuplicates, "and again by", 0),
     (Bug::KeepsItsOffsets, "and again by", 0),
     (Bug::ConfirmsTooEarly, "is ahead of the tick", 0),
+    (Bug::OffsetAfterTheLog, "although it was heard of", 0),
     (Bug::LeasesByTimeStamps, "although it was heard of", 143),
     (Bug::WritesWithoutMandate, "writes fates although", 673),
     (Bug::DecidesBeforeTheEnd, "is published beside", 71),
 ];
-
-/// Those for which no seed is known yet: looked for only by name (`KAFKA_CRON_BUG`).
-pub const UNKNOWN: [(Bug, &str, u64); 1] = [(Bug::OffsetAfterTheLog, "although it was heard of", 0)];
 
 impl Bug {
     /// Whether it is one of the reporter's, as opposed to dispatch's.
@@ -95,7 +93,6 @@ pub struct Misled {
     remembered: BTreeMap<TopicPartition, Committed>,
     /// Offsets of consumers were asked for last.
     has_asked: bool,
-    fetches: u64,
     stamps: Stamps,
 }
 
@@ -123,7 +120,6 @@ pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
             unwritten: Vec::new(),
             remembered: BTreeMap::new(),
             has_asked: false,
-            fetches: 0,
             stamps: Stamps::default(),
         }),
         None => inner,
@@ -160,18 +156,10 @@ impl Log for Misled {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
-        self.fetches += 1;
-        let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
-        for (want, answer) in of_runs {
-            let Ok(fetched) = answer else { continue };
-            match self.bug {
-                // Whoever thinks that it has read the log reads it seldom.
-                Bug::OffsetAfterTheLog if !self.fetches.is_multiple_of(2) => {
-                    fetched.records.clear();
-                    (fetched.next_offset, fetched.end_offset) = (want.offset, want.offset);
-                }
-                Bug::LeasesByTimeStamps => fetched.records.retain(|record| self.stamps.is_recent(record)),
-                _ => {}
+        if self.bug == Bug::LeasesByTimeStamps {
+            let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
+            for fetched in of_runs.filter_map(|(_, answer)| answer.as_mut().ok()) {
+                fetched.records.retain(|record| self.stamps.is_recent(record));
             }
         }
         Ok(answers)
