@@ -6,7 +6,8 @@
 #   scripts/simulate.sh --seed N        (one of them again, with its last steps where it breaks a promise)
 #
 # `all` is consumers and producers, `consumers` consumers alone; a seed means another run in each. By default both are
-# played, with a tenth of the seeds for `all`, whose runs are ten times as long.
+# played, with a tenth of the seeds for `all`, whose runs are ten times as long. Of these, a tenth again is played with ambushes:
+# faults that strike where the order of two steps matters.
 #
 # Exit codes: 0 every promise held; 1 one did not; 2 usage; 4 something is missing here; otherwise cargo's.
 set -euo pipefail
@@ -30,7 +31,7 @@ while (($#)); do
 done
 need cargo
 
-built=$(cargo test --release --locked --test simulation --no-run 2>&1 | tee /dev/stderr | tail -1)
+built=$(cargo test --profile simulation --locked --test simulation --no-run 2>&1 | tee /dev/stderr | tail -1)
 program=${built##*(}
 program=${program%)*}
 [[ -x $program ]] || { echo "cargo has not said which program it built" >&2; exit 4; }
@@ -71,8 +72,9 @@ if [[ $cast != all ]]; then
     play consumers promises_hold_whatever_goes_wrong "$seeds" || status=1
 fi
 if [[ $cast != consumers ]]; then
-    ((cast_seeds = seeds)) || true
+    cast_seeds=$seeds
     [[ $cast == all ]] || cast_seeds=$(((seeds + 9) / 10))
     play all promises_of_ticks_hold_whatever_goes_wrong "$cast_seeds" || status=1
+    play ambushes promises_hold_in_ambushes $(((cast_seeds + 9) / 10)) || status=1
 fi
 exit "$status"
