@@ -18,9 +18,9 @@ pub(super) struct MemoryClient {
     pub(super) name: String,
     /// Counts fetches, so that each begins with another partition.
     turn: usize,
-    /// A join and a sync that were not answered yet, where nobody waits.
-    pub(super) joining: Option<(JoinRequest, Ticket)>,
-    pub(super) syncing: Option<(Holder, Ticket)>,
+    /// A join and a sync that were not answered yet, where nobody waits, and until when their callers would.
+    pub(super) joining: Option<(JoinRequest, Ticket, Deadline)>,
+    pub(super) syncing: Option<(Holder, Ticket, Deadline)>,
 }
 
 pub(super) fn refused<T>(code: ErrorCode) -> Result<T, BrokerError> {

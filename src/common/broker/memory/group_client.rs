@@ -1,5 +1,7 @@
 //! The group side of the port in memory: what waits for other members waits here.
 
+use std::time::Duration;
+
 use super::client::{MemoryClient, refused};
 use super::faults::Call;
 use super::group::{Later, Ticket};
@@ -22,6 +24,11 @@ impl MemoryClient {
         })
     }
 
+    /// Whether a call takes up the answer that an earlier one did not wait for.
+    fn resumes(&self, until: Deadline) -> bool {
+        self.shared.resumes() && self.shared.after(Duration::ZERO) < until
+    }
+
     fn await_join(
         &mut self,
         asked: JoinRequest,
@@ -32,7 +39,7 @@ impl MemoryClient {
             Some(Later::Joined(answer)) => answer.map_err(BrokerError::Refused),
             Some(Later::Synced(_)) => out_of_turn(),
             None => {
-                self.joining = Some((asked, ticket));
+                self.joining = Some((asked, ticket, by));
                 Err(BrokerError::NoAnswer("Join: the group is gathering".to_owned()))
             }
         }
@@ -48,7 +55,7 @@ impl MemoryClient {
             Some(Later::Synced(answer)) => answer.map_err(BrokerError::Refused),
             Some(Later::Joined(_)) => out_of_turn(),
             None => {
-                self.syncing = Some((holder.clone(), ticket));
+                self.syncing = Some((holder.clone(), ticket, by));
                 Err(BrokerError::NoAnswer("Sync: the leader has not shared out yet".to_owned()))
             }
         }
@@ -57,10 +64,12 @@ impl MemoryClient {
 
 impl Group for MemoryClient {
     fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
-        if let Some((asked, ticket)) =
-            self.joining.take_if(|(asked, _)| self.shared.resumes() && asked == request)
+        // Whoever has waited in vain asks anew: another request of the same member may have taken the place of this one.
+        if let Some((asked, ticket, until)) = self.joining.take()
+            && self.resumes(until)
+            && asked == *request
         {
-            return self.await_join(asked, ticket, by);
+            return self.await_join(asked, ticket, until);
         }
         let mut step = self.ask_to_join(request, by)?;
         if let Joining::Promised(member_id) = step {
@@ -80,9 +89,11 @@ impl Group for MemoryClient {
         assignment: &[(String, Vec<Owned>)],
         by: Deadline,
     ) -> Result<Vec<Owned>, BrokerError> {
-        if let Some((_, ticket)) = self.syncing.take_if(|(asked, _)| self.shared.resumes() && asked == holder)
+        if let Some((asked, ticket, until)) = self.syncing.take()
+            && self.resumes(until)
+            && asked == *holder
         {
-            return self.await_share(holder, ticket, by);
+            return self.await_share(holder, ticket, until);
         }
         let (asked, protocol, assignment) = (holder.clone(), protocol.to_owned(), assignment.to_vec());
         let ticket = self.shared.call((&self.name, Call::Sync), by, refused, move |cluster, at| {
