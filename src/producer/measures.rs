@@ -5,6 +5,7 @@ use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
+use crate::common::bounds::ENCODED_BATCHES;
 use crate::common::metrics::{Fill, LATENESS_SECONDS, Metrics};
 use crate::common::words::ClusterName;
 
@@ -19,6 +20,7 @@ pub struct Measures {
     under_way: IntGaugeVec,
     catch_up: IntGaugeVec,
     stages: HistogramVec,
+    metrics: Metrics,
 }
 
 impl Measures {
@@ -62,6 +64,7 @@ impl Measures {
                 &["topic", "stage"],
                 LATENESS_SECONDS,
             ),
+            metrics: metrics.clone(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Measures {
             failures: self.failures.clone(),
             missed: self.missed.clone(),
             skipped: self.skipped.with_label_values(&[cluster]),
+            encoded: self.metrics.channel(&format!("records-{cluster}"), ENCODED_BATCHES),
             cluster: cluster.to_owned(),
         }
     }
@@ -161,6 +165,8 @@ pub struct ClusterMeasures {
     pub under_way: IntGauge,
     /// Ticks of the past that are still to be taken.
     pub catch_up: IntGauge,
+    /// Batches of which the records are made, waiting to be written.
+    pub encoded: Fill,
     published: IntCounter,
     lateness: Histogram,
     failures: IntCounterVec,

@@ -102,6 +102,7 @@ impl Thread {
         }
         loop {
             self.around.beat.touch(self.around.clock.now());
+            self.around.measures.encoded.is(queue.len());
             select! {
                 recv(queue) -> batch => {
                     let Ok(batch) = batch else { return };
