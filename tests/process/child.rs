@@ -24,6 +24,13 @@ pub fn command_of(binary: &Path, test: &str, part: &str) -> Command {
     command
 }
 
+/// Copies a program, by one of its own: of what we have open for writing, a child that another test forks at that moment
+/// has a copy, and until it is gone the system runs no such file (`ETXTBSY`, execve(2)).
+pub fn copy(program: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(program).arg(to).status().unwrap();
+    assert!(copied.success(), "{}", to.display());
+}
+
 /// Has a child run the test, and fails if it does.
 pub fn succeeds(command: &mut Command) {
     let output = command.spawn().unwrap().wait_with_output().unwrap();

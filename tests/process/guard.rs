@@ -128,7 +128,7 @@ fn a_guard_that_dies_is_replaced_at_once_and_told_what_runs() {
 fn nothing_is_started_that_nobody_guards() {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("consumer");
-    std::fs::copy(env!("CARGO_BIN_EXE_consumer"), &program).unwrap();
+    child::copy(Path::new(env!("CARGO_BIN_EXE_consumer")), &program);
     let bench = Bench::with(Options { guard: program.clone(), ..options(1) }, &system_clock());
     assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
     let guard = bench.workers.guard_pid().unwrap();

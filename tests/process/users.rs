@@ -92,7 +92,7 @@ fn without_the_right_nothing_is_started() {
     // The binaries lie where others may not look, so nobody gets copies.
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     let mine = directory.path().join("test");
-    std::fs::copy(std::env::current_exe().unwrap(), &mine).unwrap();
+    child::copy(&std::env::current_exe().unwrap(), &mine);
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let again = child::command_of(&mine, "users::without_the_right_nothing_is_started", "nobody");
     child::succeeds({ again }.uid(NOBODY).gid(NOBODY));
