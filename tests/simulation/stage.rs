@@ -174,11 +174,14 @@ impl Stage {
         if self.calm_until.is_some() && now.mono >= self.next_look {
             self.next_look = now.mono + LOOK;
             self.fill_places();
-            let open = self.world.oracle.unaccounted();
-            let has_producers = self.world.oracle.has_producers;
-            match open.or_else(|| has_producers.then(|| self.world.oracle.ticks.unaccounted())?) {
+            let oracle = &self.world.oracle;
+            let open = oracle.unaccounted();
+            let open = open.or_else(|| oracle.has_producers.then(|| oracle.ticks.unaccounted())?);
+            let overdue = self.calm_until.and_then(|until| oracle.overdue(until - CALM, now.mono));
+            let is_late = overdue.is_some() || self.calm_until.is_some_and(|until| now.mono >= until);
+            match overdue.or(open) {
                 None => return false,
-                Some(what) if self.calm_until.is_some_and(|until| now.mono >= until) => {
+                Some(what) if is_late => {
                     self.world.oracle.broken = Some(what);
                     return false;
                 }

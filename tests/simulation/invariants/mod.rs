@@ -1,6 +1,7 @@
 //! The oracle: reads every log and every commit after each step, hears of every start, and says which promise is
 //! broken. It knows the wire format and the text beside an offset, and none of the consumer's rules.
 
+mod fates;
 mod overlaps;
 mod ticks;
 mod written;
@@ -263,60 +264,6 @@ impl Oracle {
                 });
             }
         }
-    }
-
-    /// Something that was published and has no fate yet, or whose fate breaks a promise.
-    pub fn unaccounted(&self) -> Option<String> {
-        let mut unstarted: BTreeMap<&str, u64> = BTreeMap::new();
-        for (of, attempts) in &self.attempts {
-            for (offset, message) in &attempts.messages {
-                let at = |what: &str| {
-                    let (committed, told) = (&attempts.committed, &attempts.told_deleted);
-                    let (claims, start) = (attempts.claims.get(offset), attempts.start);
-                    Some(format!(
-                        "{of:?} offset {offset} {what}: {:?}, committed {committed:?}, begins at {start}, told as deleted \
-                         {told:?}, claims {claims:?}",
-                        message.name
-                    ))
-                };
-                if attempts.is_unclaimed(*offset) {
-                    return at("is still unclaimed");
-                }
-                let is_started = self.places.contains(&(of.clone(), *offset));
-                let told = attempts.told_deleted.iter().any(|(from, to)| (*from..*to).contains(offset));
-                if attempts.is_copy(message) || attempts.letters.contains(offset) || is_started || told {
-                    continue;
-                }
-                let Some(claims) = attempts.claims.get(offset) else {
-                    return at("was neither claimed nor told as deleted");
-                };
-                if self.has_producers {
-                    // Where retention has deleted the first of two copies, the second one is run.
-                    let is_over = |name| self.lost.contains(name) || self.finished.contains_key(name);
-                    if message.name.as_ref().is_some_and(|name| !is_over(name)) {
-                        return at("was claimed, and neither started nor found to be lost");
-                    }
-                    continue;
-                }
-                let is_over = |by: &str| self.consumers.get(by).is_some_and(|known| known.gone || known.left);
-                if !claims.iter().any(|(by, _)| is_over(by)) {
-                    *unstarted.entry(&claims[0].0).or_default() += 1;
-                }
-            }
-        }
-        for (consumer, count) in unstarted {
-            let counts = self.consumers.get(consumer).map(|known| known.counts).unwrap_or_default();
-            if count > counts.refused + counts.too_late {
-                return Some(format!("{consumer}: {count} claims were never started, {counts:?}"));
-            }
-        }
-        let gone = |by: &String| self.consumers.get(by).is_some_and(|known| known.gone);
-        let is_over = |attempt: &AttemptRef, by: &String| {
-            let excused = if self.has_producers { self.lost.contains(attempt) } else { gone(by) };
-            self.finished.contains_key(attempt) || excused
-        };
-        let unfinished = self.started.iter().find(|(attempt, (_, by))| !is_over(attempt, by));
-        unfinished.map(|(attempt, (_, by))| format!("{attempt:?} was started by {by} and is not finished"))
     }
 
     /// How many attempts were started, finished, and lost with their consumer.
