@@ -20,7 +20,7 @@ run: ## all of it on this machine, until Ctrl-C (scripts/run.sh)
 experiments: ## questions about Kafka, asked and checked (docs/experiments/)
 	@scripts/experiments/run.sh
 
-drill: ## each symptom, and which alert tells of it; half an hour (scripts/drill.sh)
+drill: ## each symptom, and which alert tells of it; 20 to 25 minutes (scripts/drill.sh)
 	@scripts/drill.sh
 
 fmt: ## format the code

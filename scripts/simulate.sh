@@ -31,7 +31,7 @@ while (($#)); do
 done
 need cargo
 
-built=$(cargo test --profile simulation --locked --test simulation --no-run 2>&1 | tee /dev/stderr | tail -1)
+built=$(cargo test --profile simulation --locked --test simulation --no-run 2>&1 | tee >(cat >&2) | tail -1)
 program=${built##*(}
 program=${program%)*}
 [[ -x $program ]] || { echo "cargo has not said which program it built" >&2; exit 4; }

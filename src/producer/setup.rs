@@ -61,7 +61,7 @@ fn compare(client: &mut dyn Client, spec: &TopicSpec) -> Result<(), BrokerError>
         if i32::try_from(have).is_ok_and(|have| have < want) {
             log::warn!(
                 "topic {} has {have} partitions instead of {want} (kafka-topics.sh --alter --topic {} --partitions \
-                 {want} adds some; read about duplicates in docs/PROTOCOL.md first)",
+                 {want} adds some; what that means is told under Scaling in docs/OPERATIONS.md)",
                 spec.name,
                 spec.name
             );
