@@ -10,6 +10,10 @@ pub const TICKS_PER_BATCH: usize = 2_000;
 /// it busy. The timer does not take more from the timetable until one is confirmed.
 pub const TICK_BATCHES: usize = 2;
 
+/// Ticks of a cluster that are due and cannot be decided yet, because it is not known which runs are not finished. Some
+/// 200 bytes each; when there are so many, nothing more of the cluster is published until it is known.
+pub const TICKS_HELD_BACK: usize = 100_000;
+
 /// Batches whose records are made and wait to be written, besides the one that is being written.
 pub const ENCODED_BATCHES: usize = 1;
 

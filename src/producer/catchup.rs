@@ -1,14 +1,17 @@
 //! Which ticks are still published that were due while nobody published.
 //!
 //! The reason of a missed tick names what would have to be otherwise for it to be run: first the job's `deadline`, past
-//! which no consumer would start it, then its `catchup`, then its `catchup_window`.
+//! which no consumer would start it, then its `catchup`, then its `catchup_window`. But one that was found to be only a
+//! little [late](LATE) is published whatever these two say.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::job::{CatchUpPolicy, Job};
-use crate::common::words::MissedReason;
+use super::lane::LATE;
+use crate::common::words::{JobName, MissedReason};
 
 /// A tick that was due while nobody published, as the rule sees it.
 #[derive(Debug, Clone, Copy)]
@@ -21,12 +24,27 @@ pub struct LateTick {
     pub now: DateTime<Utc>,
 }
 
+impl LateTick {
+    fn is_young(self) -> bool {
+        self.found - self.at < LATE
+    }
+}
+
+/// Whether a tick that is not missed is left to a later one: `last` asks only for a job's last tick, and these jobs are
+/// due again later in the same outage, under another job file.
+pub fn comes_later(job: &Job, tick: LateTick, due_again: &HashSet<JobName>) -> bool {
+    job.catch_up.policy == CatchUpPolicy::Last && !tick.is_young() && due_again.contains(&job.name)
+}
+
 /// Why the tick is missed; `None` when it is published. `is_last` says whether it is the job's last among those found;
 /// it is asked only where that matters.
 pub fn missed(job: &Job, tick: LateTick, is_last: impl FnOnce() -> bool) -> Option<MissedReason> {
     let late_by = |now: DateTime<Utc>| (now - tick.at).to_std().unwrap_or_default();
     if job.limits.deadline_ms.is_some_and(|deadline| late_by(tick.now) > Duration::from_millis(deadline)) {
         return Some(MissedReason::Deadline);
+    }
+    if tick.is_young() {
+        return None;
     }
     let asked_for = match job.catch_up.policy {
         CatchUpPolicy::All => true,
@@ -71,12 +89,21 @@ mod tests {
     fn the_policy_says_which_late_ticks_are_published() {
         use CatchUpPolicy::{All, Last, None as Nothing};
         let not_asked_for = Some(MissedReason::NotCaughtUp);
-        check((Last, None), (10, true), None);
-        check((Last, None), (10, false), not_asked_for);
-        check((All, None), (10, true), None);
-        check((All, None), (10, false), None);
-        check((Nothing, None), (10, true), not_asked_for);
-        check((Nothing, None), (0, true), not_asked_for);
+        check((Last, None), (60, true), None);
+        check((Last, None), (60, false), not_asked_for);
+        check((All, None), (60, true), None);
+        check((All, None), (60, false), None);
+        check((Nothing, None), (60, true), not_asked_for);
+    }
+
+    #[test]
+    fn what_is_late_by_less_than_a_minute_is_published_whatever_the_policy_says() {
+        use CatchUpPolicy::{Last, None as Nothing};
+        for late in [0, 59] {
+            check((Nothing, None), (late, true), None);
+            check((Last, None), (late, false), None);
+        }
+        check((Nothing, Some(58)), (59, true), Some(MissedReason::Deadline));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use self::under_way::UnderWay;
 use super::in_force::JobsInForce;
 use crate::common::words::ClusterName;
 
-/// The present that is later than this has become past. Longer than a failover and a rolling restart of Kafka take, so
+/// Ticks of the present that are later than this have become past. Longer than a failover and a rolling restart of Kafka take, so
 /// that neither makes the ticks of a job with `catchup=none` missed that were merely published late.
 pub const LATE: TimeDelta = TimeDelta::seconds(60);
 
@@ -48,11 +48,13 @@ pub struct Lane {
     under_way: UnderWay,
     /// The furthest that was ever told, for it never goes back.
     cursor: DateTime<Utc>,
+    /// When some of the present last became past.
+    last_cut: Option<DateTime<Utc>>,
 }
 
 impl Lane {
-    /// Ticks after `cursor` are owed. Those up to `now` are the past, judged by the jobs' catch-up; the rest is the
-    /// present.
+    /// Ticks after `cursor` are owed. Those that are later than [`LATE`] are the past, judged by the jobs' catch-up; the
+    /// rest is the present.
     pub fn new(file: &JobsInForce, cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         let mut lane = Self {
             cluster: cluster.clone(),
@@ -60,8 +62,9 @@ impl Lane {
             pasts: VecDeque::new(),
             under_way: UnderWay::default(),
             cursor,
+            last_cut: None,
         };
-        lane.pasts.extend(lane.present.cut(now));
+        lane.pasts.extend(lane.present.cut((now - LATE).max(cursor), now));
         lane
     }
 
@@ -70,7 +73,9 @@ impl Lane {
     /// and that may be at once, where a long past is still being counted.
     pub fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<Portion> {
         if self.present.next().is_some_and(|at| at < now - LATE) {
-            self.pasts.extend(self.present.cut(now));
+            // One that falls behind again at once will not make up for it: then all of it becomes past.
+            let again = self.last_cut.is_some_and(|last| now < last + LATE);
+            self.cut(if again { now } else { now - LATE }, now);
         }
         let portion = match self.present.take(now, limit) {
             None => self.pasts.front_mut()?.take(now, limit),
@@ -81,6 +86,12 @@ impl Lane {
         }
         self.under_way.add(portion.as_ref()?);
         portion
+    }
+
+    /// The present up to an instant becomes past.
+    fn cut(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
+        self.last_cut = Some(now);
+        self.pasts.extend(self.present.cut(until, now));
     }
 
     /// How many ticks of the past are still to be handed out to be published, as far as they have been counted: each call

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use self::turn::Turn;
 
 use super::in_force::JobsInForce;
 use super::job;
-use super::lane::{LATE, Lane, Portion};
+use super::lane::{Lane, Portion};
 use super::leadership::{Keep, Start};
 use super::measures::ClusterMeasures;
 use super::overlap::Overlap;
@@ -117,16 +117,14 @@ impl Timing {
     pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
         let (file, leader) = (self.file.revision.to_string(), self.name.clone());
         let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
-        let horizon = (now - LATE).max(start.cursor);
-        let lane = Lane::new(&self.file, &cluster.name, start.cursor, horizon);
+        let lane = Lane::new(&self.file, &cluster.name, start.cursor, now);
         log::info!("{}: leading from {}", cluster.name, start.cursor);
         let mut turn = Turn::new(lane, start.published, now);
         let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
         let facts = facts.chain([events::revision(&cluster.name, file, leader, start.cursor, now)]).collect();
         turn.aside(&self.file, Vec::new(), facts, start.cursor);
         if let Some(at) = start.reboot {
-            let jobs = self.file.of(&cluster.name).into_iter().filter(|job| job.schedule.is_reboot());
-            turn.aside(&self.file, jobs.map(|job| Tick { job, at }).collect(), Vec::new(), at);
+            turn.reboot(&self.file, &cluster.name, at);
         }
         cluster.turn = Some(turn);
     }
@@ -149,12 +147,12 @@ impl Timing {
             let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
             removed.extend(turn.take_removed(&self.file));
+            let oldest = removed.iter().map(|tick| tick.at - TimeDelta::milliseconds(1)).min();
             let removed = removed.iter().map(|tick| turn.give_up(tick, &cluster.name, at));
-            let removed: Vec<Event> = removed.collect();
+            let mut facts: Vec<Event> = removed.collect();
             let (file, leader) = (self.file.revision.to_string(), self.name.clone());
-            let facts =
-                removed.into_iter().chain([events::revision(&cluster.name, file, leader, at, at)]).collect();
-            turn.aside(&self.file, Vec::new(), facts, at);
+            facts.push(events::revision(&cluster.name, file, leader, at, at));
+            turn.aside(&self.file, Vec::new(), facts, oldest.unwrap_or(at).min(at));
         }
         self.count_jobs();
     }
@@ -174,7 +172,8 @@ impl Timing {
             }
             Told::Over { job, run } => {
                 self.unfinished.remove(run);
-                if self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(Turn::remembers) {
+                let is_followed = job.as_ref().is_none_or(|job| self.followed.contains_key(job));
+                if (is_followed || !self.has_history) && self.asks_what_is_over() {
                     self.over.insert(*run);
                 }
                 self.over_and_released(job.as_ref(), *run);
@@ -189,6 +188,12 @@ impl Timing {
             }
             Told::ReadFrom(reads) => self.reads.clone_from(reads),
         }
+    }
+
+    /// Whether a cluster finds runs of before, or has yet to look for them.
+    fn asks_what_is_over(&self) -> bool {
+        self.epoch > 0
+            && self.clusters.iter().any(|cluster| cluster.turn.as_ref().is_none_or(Turn::remembers))
     }
 
     /// A run is over: the tick that waited for it is published now.
@@ -217,8 +222,14 @@ impl Timing {
     pub fn next_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
         let batch = self.first_batch(now);
         for Cluster { measures, turn, .. } in &mut self.clusters {
-            let left = turn.as_mut().map_or(0, |turn| turn.lane.left_to_catch_up(now));
+            let left = turn.as_mut().map_or(0, |turn| {
+                turn.forget_published(now);
+                turn.lane.left_to_catch_up(now)
+            });
             measures.catch_up.set(i64::try_from(left).unwrap_or(i64::MAX));
+        }
+        if !self.over.is_empty() && !self.asks_what_is_over() {
+            self.over = HashSet::new();
         }
         batch
     }
@@ -272,7 +283,6 @@ impl Timing {
         events.append(&mut deciding.events);
         let cluster = &mut self.clusters[number];
         let turn = cluster.turn.as_mut()?;
-        turn.forget_published(now);
         if due.is_empty() && events.is_empty() {
             turn.lane.nothing_left(kind);
             return Some(None);

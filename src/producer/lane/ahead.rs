@@ -4,12 +4,13 @@
 //! that passes between the count and the turn makes a difference: that tick is counted and then missed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use crate::common::words::JobName;
 use crate::producer::catchup::{self, LateTick};
-use crate::producer::job::{CatchUpPolicy, Job};
+use crate::producer::job::Job;
 use crate::producer::timetable::Timetable;
 
 /// A count under way.
@@ -50,10 +51,8 @@ impl Ahead {
                 catchup::missed(job, tick, || next().is_none_or(|at| at > judged.until)).is_some()
             });
             if !is_missed {
-                let comes_later = |job: &Job| {
-                    job.catch_up.policy == CatchUpPolicy::Last && judged.due_again.contains(&job.name)
-                };
-                self.counted += due.jobs.iter().filter(|job| !comes_later(job)).count() as u64;
+                let is_published = |job: &&Arc<Job>| !catchup::comes_later(job, tick, judged.due_again);
+                self.counted += due.jobs.iter().filter(is_published).count() as u64;
             }
             let all = due.jobs.len();
             self.timetable.pass(all);

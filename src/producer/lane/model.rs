@@ -46,6 +46,7 @@ struct Model {
     boundary: DateTime<Utc>,
     cursor: DateTime<Utc>,
     outages: usize,
+    last_cut: DateTime<Utc>,
     /// The latest that it ever was, and the earliest since each outage: between them, a deadline may have been judged
     /// either way.
     latest_now: DateTime<Utc>,
@@ -64,11 +65,13 @@ impl Model {
             boundary: cursor,
             cursor,
             outages: 0,
+            last_cut: now,
             latest_now: now,
             earliest_now: BTreeMap::new(),
         };
         model.owe(file);
-        model.cut(now);
+        model.cut((now - LATE).max(cursor), now);
+        model.last_cut = DateTime::UNIX_EPOCH - LATE;
         model
     }
 
@@ -84,14 +87,15 @@ impl Model {
         }
     }
 
-    fn cut(&mut self, now: DateTime<Utc>) {
+    fn cut(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
         self.outages += 1;
-        for (_, owed) in self.ticks.range_mut(..=(now, last_name())) {
+        self.last_cut = now;
+        for (_, owed) in self.ticks.range_mut(..=(until, last_name())) {
             if owed.state == State::Waiting && owed.past.is_none() {
                 owed.past = Some((now, self.outages));
             }
         }
-        self.boundary = self.boundary.max(now);
+        self.boundary = self.boundary.max(until);
         self.earliest_now.insert(self.outages, now);
     }
 
@@ -124,7 +128,8 @@ impl Model {
         }
         let oldest = self.waiting(Kind::Present, at(END)).first().map(|(at, _)| *at);
         if oldest.is_some_and(|at| at < now - LATE) {
-            self.cut(now);
+            let again = now < self.last_cut + LATE;
+            self.cut(if again { now } else { now - LATE }, now);
         }
     }
 
@@ -190,6 +195,9 @@ impl Model {
             if certainly || possibly && given == Some(MissedReason::Deadline) {
                 return Some(MissedReason::Deadline);
             }
+        }
+        if found - key.0 < LATE {
+            return None;
         }
         let too_old = (seconds(found) > owed.job.catch_up.window).then_some(MissedReason::Window);
         let later = self

@@ -11,7 +11,7 @@ use super::present::Stretch;
 use super::tally::Tally;
 use crate::common::words::{JobName, MissedReason};
 use crate::producer::catchup::{self, LateTick};
-use crate::producer::job::CatchUpPolicy;
+use crate::producer::job::Job;
 use crate::producer::timetable::{Due, Tick};
 
 /// How many instants of groups are looked at in one go: some ten milliseconds' worth, so that the present does not
@@ -99,7 +99,7 @@ impl Past {
             return true;
         }
         let taken = due.jobs.len().min(room);
-        publish(due, taken, &self.due_again, portion);
+        publish(due, taken, |job| catchup::comes_later(job, tick, &self.due_again), portion);
         timetable.pass(taken);
         self.published += taken;
         if self.published >= self.missed.len().max(TICKS_A_SLICE) {
@@ -110,11 +110,11 @@ impl Past {
     }
 }
 
-/// The first `count` of the ticks that are due; but `last` asks only for a job's last tick, and that may come later.
-fn publish(due: Due<'_>, count: usize, due_again: &HashSet<JobName>, portion: &mut Portion) {
+/// The first `count` of the ticks that are due, but for those whose jobs ask for one that comes later.
+fn publish(due: Due<'_>, count: usize, comes_later: impl Fn(&Job) -> bool, portion: &mut Portion) {
     for job in &due.jobs[..count] {
         let job = Arc::clone(job);
-        if job.catch_up.policy == CatchUpPolicy::Last && due_again.contains(&job.name) {
+        if comes_later(&job) {
             let reason = MissedReason::NotCaughtUp;
             portion.missed.push(Missed { job, from: due.at, to: due.at, count: 1, reason });
         } else {

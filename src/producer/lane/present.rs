@@ -58,24 +58,25 @@ impl Present {
         self.drop_finished();
     }
 
-    /// Cuts off what is due up to `now`: it becomes past. The oldest first; those without ticks are left out.
-    pub(super) fn cut(&mut self, now: DateTime<Utc>) -> Vec<Past> {
+    /// Cuts off what is due up to `end`: it becomes past, as was `found` at that instant. The oldest first; those without
+    /// ticks are left out.
+    pub(super) fn cut(&mut self, end: DateTime<Utc>, found: DateTime<Utc>) -> Vec<Past> {
         let mut stretches = Vec::new();
         while let Some((stretch, until)) = self.closed.pop_front() {
-            if until > now {
-                let rest = stretch.after(now);
-                stretches.push((stretch, now));
+            if until > end {
+                let rest = stretch.after(end);
+                stretches.push((stretch, end));
                 self.closed.push_front((rest, until));
                 break;
             }
             stretches.push((stretch, until));
         }
-        if self.closed.is_empty() && self.open.from < now {
-            let rest = self.open.after(now);
-            stretches.push((std::mem::replace(&mut self.open, rest), now));
+        if self.closed.is_empty() && self.open.from < end {
+            let rest = self.open.after(end);
+            stretches.push((std::mem::replace(&mut self.open, rest), end));
         }
         self.drop_finished();
-        into_pasts(stretches, now)
+        into_pasts(stretches, found)
     }
 
     /// The instant of the oldest tick that was not handed out.

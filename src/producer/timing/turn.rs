@@ -7,11 +7,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::events;
-use crate::common::bounds::{TICK_BATCHES, TICKS_PER_BATCH};
+use crate::common::bounds::{TICK_BATCHES, TICKS_HELD_BACK, TICKS_PER_BATCH};
 use crate::common::topics;
 use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
 use crate::producer::in_force::JobsInForce;
-use crate::producer::job::Job;
+use crate::producer::job::{Job, Overlap};
 use crate::producer::lane::{Kind, LATE, Lane, Missed};
 use crate::producer::leadership::Published;
 use crate::producer::overlap::Queued;
@@ -67,7 +67,7 @@ impl Turn {
 
     /// Whether another batch may be handed over.
     pub fn has_room(&self) -> bool {
-        self.under_way < TICK_BATCHES && self.held_back.len() < TICKS_PER_BATCH
+        self.under_way < TICK_BATCHES && self.held_back.len() < TICKS_HELD_BACK
     }
 
     /// Whether something is handed over and not confirmed.
@@ -80,6 +80,15 @@ impl Turn {
         if !ticks.is_empty() || !events.is_empty() {
             self.asides.push_back(Aside { ticks, events, revision: Arc::clone(&file.revision), holds });
         }
+    }
+
+    /// The ticks of a reboot that are not published yet. Those of jobs whose runs may not overlap are decided like others.
+    pub fn reboot(&mut self, file: &JobsInForce, cluster: &ClusterName, at: DateTime<Utc>) {
+        let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
+        let ticks = jobs.map(|job| Tick { job, at }).filter(|tick| self.published(tick).is_none());
+        let (free, others): (Vec<_>, Vec<_>) = ticks.partition(|tick| tick.job.overlap == Overlap::Allow);
+        self.aside(file, free, Vec::new(), at);
+        others.into_iter().for_each(|tick| self.hold_back(tick, &file.revision));
     }
 
     /// What stands beside the lane goes first. It counts as handed over.
@@ -115,11 +124,12 @@ impl Turn {
         self.held_back.push_back(Queued { tick, revision: Arc::clone(revision) });
     }
 
-    /// The ticks that were held back, of one job file.
+    /// The next ticks that were held back, of one job file and no more than a batch.
     pub fn take_held_back(&mut self) -> Option<(Vec<Tick>, Arc<str>)> {
         let revision = Arc::clone(&self.held_back.front()?.revision);
         let others = self.held_back.iter().position(|held| held.revision != revision);
-        let these = self.held_back.drain(..others.unwrap_or(self.held_back.len()));
+        let count = others.unwrap_or(self.held_back.len()).min(TICKS_PER_BATCH);
+        let these = self.held_back.drain(..count);
         Some((these.map(|held| held.tick).collect(), revision))
     }
 
@@ -205,9 +215,12 @@ impl Turn {
         self.remembers
     }
 
-    /// What was published before the term is of no interest once the cursor has passed all of it.
+    /// What was published before the term is of no interest once it has been taken and the cursor has passed all of it.
     pub fn forget_published(&mut self, now: DateTime<Utc>) {
-        if self.remembers && self.held_back.is_empty() && self.lane.cursor(now) > self.published.until {
+        if !self.remembers || !self.held_back.is_empty() || self.owes_published() {
+            return;
+        }
+        if self.lane.cursor(now) > self.published.until {
             self.remembers = false;
             (self.published.runs, self.published.of_jobs) = (HashMap::new(), HashMap::new());
         }

@@ -34,9 +34,9 @@ fn file<const N: usize>(revision: &str, jobs: [Job; N]) -> JobsInForce {
     JobsInForce { jobs: jobs.map(Arc::new).to_vec(), revision: revision.into() }
 }
 
-/// A lane whose cursor and present are given in seconds.
-fn lane(file: &JobsInForce, cursor: i64, now: i64) -> Lane {
-    Lane::new(file, &sample("any", "@hourly").cluster, at(cursor), at(now))
+/// A lane whose cursor and the end of whose past are given in seconds.
+fn lane(file: &JobsInForce, cursor: i64, past: i64) -> Lane {
+    Lane::new(file, &sample("any", "@hourly").cluster, at(cursor), at(past) + LATE)
 }
 
 /// What a portion says, briefly: `kind revision: job@second.. | job@from-to*count reason..`. The order of jobs at one
@@ -153,7 +153,8 @@ fn the_past_is_judged_by_each_jobs_catch_up() {
 
 #[test]
 fn what_is_too_old_is_missed_with_the_reason() {
-    let window = |policy| CatchUp { policy, window: Duration::from_secs(20) };
+    // Found a minute after the last of them.
+    let window = |policy| CatchUp { policy, window: Duration::from_secs(20 + 60) };
     let deadline = |job: &Job| crate::common::words::Limits { deadline_ms: Some(10_000), ..job.limits };
     let jobs = [
         Job { catch_up: window(CatchUpPolicy::All), ..sample("window", "@every 10s") },
@@ -192,8 +193,35 @@ fn a_present_that_falls_behind_becomes_past() {
         &["Present one: a@10 a@20 a@30", "Present one: a@40 a@50 a@60", "Present one: a@70"],
     );
     let mut too_late = lane(&jobs(), 0, 0);
-    check(&mut too_late, 11 + late, 3, &["Past one: a@70 | a@10-60*6 not_caught_up"]);
-    check(&mut too_late, 80, 3, &["Present one: a@80"]);
+    check(
+        &mut too_late,
+        21 + late,
+        3,
+        &[
+            "Present one: a@30 a@40 a@50",
+            "Present one: a@60 a@70 a@80",
+            "Past one: a@20 | a@10-10*1 not_caught_up",
+        ],
+    );
+    check(&mut too_late, 90, 3, &["Present one: a@90"]);
+}
+
+#[test]
+fn a_present_that_falls_behind_again_at_once_becomes_past_and_what_is_not_late_is_published() {
+    let late = LATE.num_seconds();
+    let jobs = [job("none", "@every 10s", CatchUpPolicy::None), all("all", "@every 10s")];
+    let mut lane = lane(&file("one", jobs), 0, 0);
+    check_next(&mut lane, 11 + late, 2, "Present one: all@20 none@20");
+    check(
+        &mut lane,
+        41 + late,
+        99,
+        &[
+            "Past one: all@10 | none@10-10*1 not_caught_up",
+            "Past one: all@30 all@40 all@50 none@50 all@60 none@60 all@70 none@70 all@80 none@80 all@90 none@90 all@100 \
+             none@100 | none@30-40*2 not_caught_up",
+        ],
+    );
 }
 
 #[test]
@@ -202,25 +230,30 @@ fn jobs_that_were_handed_out_before_the_outage_do_not_count_into_it() {
     assert_eq!(lane.take(at(60), 1).as_ref().map(shown), Some("Present one: a@60".to_owned()));
     check(
         &mut lane,
-        190,
+        250,
         2,
         &[
+            "Present one: a@240 b@240",
+            "Present one: c@240",
             "Past one: a@180 b@180",
             "Past one: c@180 | b@60-60*1 not_caught_up",
             "Past one: | c@60-60*1 not_caught_up a@120-120*1 not_caught_up",
             "Past one: | b@120-120*1 not_caught_up c@120-120*1 not_caught_up",
         ],
     );
-    check_cursor(&mut lane, 190, before(60));
+    check_cursor(&mut lane, 250, before(60));
     lane.confirmed(Kind::Present);
     lane.confirmed(Kind::Past);
-    check_cursor(&mut lane, 190, before(60));
+    check_cursor(&mut lane, 250, before(60));
     lane.confirmed(Kind::Past);
-    check_cursor(&mut lane, 190, before(60));
+    check_cursor(&mut lane, 250, before(60));
     lane.confirmed(Kind::Past);
-    check_cursor(&mut lane, 190, before(120));
+    check_cursor(&mut lane, 250, before(120));
     lane.confirmed(Kind::Past);
-    check_cursor(&mut lane, 190, at(190));
+    check_cursor(&mut lane, 250, before(240));
+    lane.confirmed(Kind::Present);
+    lane.confirmed(Kind::Present);
+    check_cursor(&mut lane, 250, at(250));
 }
 
 #[test]
@@ -249,19 +282,26 @@ fn a_second_outage_waits_for_the_first_and_is_judged_alone() {
     check_next(&mut lane, 160, 2, "Present one: all@160 last@160");
     check(
         &mut lane,
-        290,
+        350,
         9,
         &[
+            "Present one: all@320 last@320",
             "Past one: all@80 all@120 last@120 | last@40-80*2 not_caught_up",
             "Past one: all@200 all@240 all@280 last@280 | last@200-240*2 not_caught_up",
         ],
     );
     let [present, past] = [Kind::Present, Kind::Past];
-    let steps = [(past, before(40)), (past, before(160)), (present, before(200)), (past, at(290))];
-    check_cursor(&mut lane, 290, before(40));
+    let steps = [
+        (past, before(40)),
+        (past, before(160)),
+        (present, before(200)),
+        (past, before(320)),
+        (present, at(350)),
+    ];
+    check_cursor(&mut lane, 350, before(40));
     for (kind, cursor) in steps {
         lane.confirmed(kind);
-        check_cursor(&mut lane, 290, cursor);
+        check_cursor(&mut lane, 350, cursor);
     }
 }
 

@@ -19,9 +19,14 @@ fn a_swap_may_lie_ahead() {
     check(&mut lane, 20, 9, &["Present one: a@20"]);
     check(&mut lane, 30, 9, &["Present two: b@30"]);
     // Even across an outage that ends before it.
-    lane.swap(&file("three", [last("c", "@every 10s")]), at(120));
-    check(&mut lane, 110, 9, &["Past two: b@110 | b@40-100*7 not_caught_up"]);
-    check(&mut lane, 130, 9, &["Present two: b@120", "Present three: c@130"]);
+    lane.swap(&file("three", [last("c", "@every 10s")]), at(220));
+    check(
+        &mut lane,
+        210,
+        9,
+        &["Present two: b@160 b@170 b@180 b@190 b@200 b@210", "Past two: b@150 | b@40-140*11 not_caught_up"],
+    );
+    check(&mut lane, 230, 9, &["Present two: b@220", "Present three: c@230"]);
 }
 
 #[test]

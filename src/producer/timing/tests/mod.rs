@@ -1,6 +1,7 @@
 //! Terms, overlaps and cursors, without a thread.
 
 mod overlaps;
+mod reboots;
 
 use std::collections::HashMap;
 use std::sync::Arc;

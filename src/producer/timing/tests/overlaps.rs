@@ -1,6 +1,7 @@
 //! Jobs whose runs may not overlap: what is known when a tick of theirs is decided.
 
 use super::*;
+use crate::producer::lane::LATE;
 
 #[test]
 fn overlaps_are_not_decided_before_it_is_known_what_is_unfinished() {
@@ -208,8 +209,38 @@ fn ticks_that_are_held_back_of_a_job_that_is_removed_are_missed() {
     let mut timing = timing(&["c"], &[&skips]);
     start(&mut timing, 0);
     assert_eq!(published(&mut timing, 1), [""; 0]);
-    timing.swap(JobsInForce { jobs: vec![allows], revision: Arc::from("s") }, at(1));
-    let batch = work(&mut timing, 1).unwrap();
+    timing.swap(JobsInForce { jobs: vec![allows], revision: Arc::from("s") }, at(5));
+    assert!(cursor(&mut timing, 5) < at(1), "nothing is on record yet");
+    let (cluster, batch) = timing.next_batch(at(5)).unwrap();
     assert!(matches!(&batch.events[..], [Event::Missed { .. }, Event::Revision { .. }]), "{batch:?}");
-    assert_eq!(cursor(&mut timing, 1), at(1));
+    assert!(cursor(&mut timing, 5) < at(1));
+    timing.confirmed(Confirmed { epoch: 1, kind: batch.kind, refused: Vec::new(), cluster });
+    assert!(cursor(&mut timing, 5) >= at(1));
+}
+
+#[test]
+fn runs_that_are_over_are_remembered_only_while_it_is_asked_which_are() {
+    let (skips, daily) = (job("skips", "c", job::Overlap::Skip), job("daily", "d", job::Overlap::Allow));
+    let daily = Arc::new(Job {
+        schedule: Arc::new(Schedule::parse("@daily", chrono_tz::UTC).unwrap()),
+        ..Job::clone(&daily)
+    });
+    let mut timing = timing(&["c", "d"], &[&skips, &daily]);
+    read(&mut timing);
+    over(&mut timing, &skips, -1);
+    assert_eq!(timing.over.len(), 1, "no cluster has begun");
+    over(&mut timing, &daily, -1);
+    assert_eq!(timing.over.len(), 1, "of a job whose runs may overlap nobody asks");
+    start(&mut timing, 0);
+    start(&mut timing, 1);
+    drop(published(&mut timing, 1));
+    over(&mut timing, &skips, 1);
+    assert_eq!(timing.over.len(), 2);
+    // What was published before is passed a minute later, also where nothing is due for hours.
+    for second in [LATE.num_seconds(), LATE.num_seconds() + 1] {
+        drop(published(&mut timing, second));
+    }
+    assert!(timing.over.is_empty());
+    over(&mut timing, &skips, 2);
+    assert!(timing.over.is_empty());
 }
