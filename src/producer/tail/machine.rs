@@ -11,7 +11,7 @@ use super::missing::Missing;
 use super::past::{Past, Search};
 use super::peers::{self, News, Peers};
 use super::round::Round;
-use super::unfinished::{Followed, Runs, Unfinished};
+use super::unfinished::{Followed, Runs, Said, Unfinished};
 use crate::common::broker::{BrokerError, Client, Deadline};
 use crate::common::clock::Now;
 use crate::common::outgoing::Writer;
@@ -258,7 +258,8 @@ impl Tail {
         match past.read(client, &self.ends, &self.options.clusters, by)? {
             Some(events) => {
                 for event in events {
-                    self.runs.take(&event, now.mono);
+                    // What is not finished is told when all is read.
+                    drop(self.runs.take(&event, now.mono));
                     self.runs.deleted(&event);
                 }
             }
@@ -275,19 +276,24 @@ impl Tail {
     /// Takes an event that was read from a partition and offset of `cron-runs`.
     pub(super) fn take_event(&mut self, event: &Event, at: (i32, i64), now: Now, acts: &mut Vec<Act>) {
         // One that was declared lost may end all the same, and another attempt of its run be under way.
-        let is_late = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
+        let was_over = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
         self.peers.take(event, now.mono);
-        if !is_late {
-            let unfinished = self.runs.take(event, now.mono);
-            acts.extend(unfinished.filter(|_| self.has_told).map(Act::Unfinished));
-        }
+        let is_late = match self.runs.take(event, now.mono) {
+            Said::Unfinished(run) => {
+                acts.extend(self.has_told.then_some(Act::Unfinished(run)));
+                was_over
+            }
+            Said::Over => false,
+            Said::LateEnd => true,
+            Said::Nothing => was_over,
+        };
         self.runs.deleted(event);
         match event {
             Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
                 acts.push(Act::Over { job: Some(job.clone()), run: attempt.run });
             }
-            Event::Lost { attempt, job, then: Then::Done | Then::Dead, .. } => {
+            Event::Lost { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
                 acts.push(Act::Over { job: job.clone(), run: attempt.run });
             }
             _ => {}

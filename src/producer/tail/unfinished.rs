@@ -33,8 +33,8 @@ pub struct Unfinished {
 pub struct Runs {
     jobs: Followed,
     open: HashMap<RunId, Open>,
-    /// Runs that are over, and when that was read: it may be read before they are known to have begun.
-    over: HashMap<RunId, Instant>,
+    /// Runs that are over: that may be read before they are known to have begun.
+    over: HashMap<RunId, Over>,
     /// Topics of which messages were deleted that nobody had claimed.
     doubtful: BTreeSet<String>,
     doubtful_later: BTreeSet<String>,
@@ -48,6 +48,28 @@ struct Open {
     is_published: bool,
     /// The furthest that is known of its attempts; none where nobody has claimed it yet.
     last: Option<(u32, Sign)>,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    /// When that was read.
+    read: Instant,
+    /// With the end of this attempt. That one was lost before, or the run was put back, where more is read of another one.
+    attempt: u32,
+}
+
+/// What an event has said of the runs that are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing, or nothing new.
+    Nothing,
+    /// One is not finished.
+    Unfinished(Unfinished),
+    /// That of the event is over.
+    Over,
+    /// An attempt has ended that was lost before: the one that follows says what becomes of the run.
+    LateEnd,
 }
 
 /// What is known of an attempt, in this order.
@@ -100,43 +122,44 @@ impl Runs {
         self.jobs.get(job) == Some(cluster)
     }
 
-    /// Takes an event that was read at `now`. Returns the run that it shows to be unfinished, where that is news and it
-    /// is not known to be over.
-    pub fn take(&mut self, event: &Event, now: Instant) -> Option<Unfinished> {
+    /// Whether a run is known that is not over.
+    fn has_open(&self, run: RunId, cluster: &ClusterName) -> bool {
+        self.open.get(&run).is_some_and(|open| open.cluster == *cluster)
+    }
+
+    /// Takes an event that was read at `now`.
+    pub fn take(&mut self, event: &Event, now: Instant) -> Said {
         match event {
             Event::Published { run, job, cluster, scheduled_at, .. } if self.follows(job, cluster) => {
-                let unfinished =
-                    Unfinished { job: job.clone(), run: *run, scheduled_at: Some(*scheduled_at) };
-                let (news, open) = self.open_of(unfinished, cluster)?;
+                let run = Unfinished { job: job.clone(), run: *run, scheduled_at: Some(*scheduled_at) };
+                let Some((news, open)) = self.open_of(run, cluster, None) else { return Said::Nothing };
                 open.is_published = true;
                 news
             }
-            Event::Claimed { attempt, job, place, .. } => {
-                let cluster =
-                    topics::cluster_of(&place.topic).filter(|cluster| self.follows(job, cluster))?;
-                self.sign(*attempt, Sign::Claimed, (job, &cluster), None)
-            }
-            Event::Finished { attempt, job, cluster, scheduled_at, then, .. }
-                if self.follows(job, cluster) =>
-            {
-                match then {
-                    Then::Done | Then::Dead => self.end(attempt.run, now),
-                    Then::Retried => {
-                        return self.sign(*attempt, Sign::Retried, (job, cluster), Some(*scheduled_at));
-                    }
+            Event::Claimed { attempt, job, place, .. } => match topics::cluster_of(&place.topic) {
+                Some(cluster) if self.follows(job, &cluster) => {
+                    self.sign(*attempt, Sign::Claimed, (job, &cluster), None)
                 }
-                None
+                _ => Said::Nothing,
+            },
+            Event::Finished { attempt, job, cluster, then: Then::Done | Then::Dead, .. } => {
+                // What is known is known until it is over, also where nobody asks for its job any more.
+                if self.follows(job, cluster) || self.has_open(attempt.run, cluster) {
+                    self.ended(*attempt, now)
+                } else {
+                    Said::Nothing
+                }
             }
-            Event::Lost { attempt, then: Then::Done | Then::Dead, .. } => {
-                self.end(attempt.run, now);
-                None
+            Event::Finished { attempt, job, cluster, scheduled_at, .. } if self.follows(job, cluster) => {
+                self.sign(*attempt, Sign::Retried, (job, cluster), Some(*scheduled_at))
             }
+            Event::Lost { attempt, then: Then::Done | Then::Dead, .. } => self.ended(*attempt, now),
             Event::Lost { attempt, job: Some(job), cluster, scheduled_at, .. }
                 if self.follows(job, cluster) =>
             {
                 self.sign(*attempt, Sign::Retried, (job, cluster), *scheduled_at)
             }
-            _ => None,
+            _ => Said::Nothing,
         }
     }
 
@@ -146,22 +169,47 @@ impl Runs {
         sign: Sign,
         (job, cluster): (&JobName, &ClusterName),
         scheduled_at: Option<DateTime<Utc>>,
-    ) -> Option<Unfinished> {
+    ) -> Said {
         let unfinished = Unfinished { job: job.clone(), run: attempt.run, scheduled_at };
-        let (news, open) = self.open_of(unfinished, cluster)?;
-        open.last = open.last.max(Some((attempt.attempt, sign)));
+        let last = Some((attempt.attempt, sign));
+        let Some((news, open)) = self.open_of(unfinished, cluster, last) else { return Said::Nothing };
+        open.last = open.last.max(last);
         news
     }
 
-    /// What is known of a run that is not over, and the run itself where it was not known.
-    fn open_of(&mut self, run: Unfinished, cluster: &ClusterName) -> Option<(Option<Unfinished>, &mut Open)> {
-        if self.over.contains_key(&run.run) {
-            return None;
+    /// What is known of a run that is not over, and the run itself where it was not known. An attempt that follows the one
+    /// whose end was taken for that of the run shows that it is not over.
+    fn open_of(
+        &mut self,
+        run: Unfinished,
+        cluster: &ClusterName,
+        last: Option<(u32, Sign)>,
+    ) -> Option<(Said, &mut Open)> {
+        if let Some(over) = self.over.get(&run.run) {
+            last.filter(|last| *last > (over.attempt, Sign::Claimed))?;
+            self.over.remove(&run.run);
         }
-        let news = (!self.open.contains_key(&run.run)).then(|| run.clone());
+        let is_new = !self.open.contains_key(&run.run);
+        let news = if is_new { Said::Unfinished(run.clone()) } else { Said::Nothing };
         let (id, cluster) = (run.run, cluster.clone());
         let begins = || Open { run, cluster, is_published: false, last: None };
         Some((news, self.open.entry(id).or_insert_with(begins)))
+    }
+
+    /// An attempt has ended that none follows, unless it was lost before.
+    fn ended(&mut self, attempt: AttemptRef, now: Instant) -> Said {
+        let AttemptRef { run, attempt } = attempt;
+        if let Some(over) = self.over.get_mut(&run) {
+            over.attempt = over.attempt.max(attempt);
+            return Said::Nothing;
+        }
+        let last = self.open.get(&run).and_then(|open| open.last);
+        if last.is_some_and(|last| last > (attempt, Sign::Claimed)) {
+            return Said::LateEnd;
+        }
+        self.open.remove(&run);
+        self.over.insert(run, Over { read: now, attempt });
+        Said::Over
     }
 
     /// All of `cron-runs` was read, and these runs have attempts under way. A run that was only read to be claimed, and is
@@ -175,10 +223,10 @@ impl Runs {
         self.open.retain(|_, open| is_certain(open));
     }
 
-    /// The run is over.
+    /// The run is over, whatever is read of it.
     pub fn end(&mut self, run: RunId, now: Instant) {
         self.open.remove(&run);
-        self.over.insert(run, now);
+        self.over.insert(run, Over { read: now, attempt: u32::MAX });
     }
 
     /// Takes word of messages that were deleted before anybody had claimed them, or cut off: some runs may have been among
@@ -243,7 +291,7 @@ impl Runs {
 
     /// Forgets what was over so long ago that it is not read to be published any more.
     pub fn forget(&mut self, now: Instant, after: Duration) {
-        self.over.retain(|_, heard| now.saturating_duration_since(*heard) < after);
+        self.over.retain(|_, over| now.saturating_duration_since(over.read) < after);
     }
 }
 

@@ -69,6 +69,22 @@ fn each_term_reads_to_the_end_anew() {
 }
 
 #[test]
+fn the_late_end_of_an_attempt_that_was_lost_releases_nobody_however_late_and_whoever_reads_it() {
+    let mut world = World::new();
+    let mut leader = following(&world, true);
+    world.pass(1, &mut [&mut leader]);
+    world.start(1, 1);
+    world.pass(20 * LEASE, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1), "attempt 1 is lost, and 2 waits");
+    world.finish(1, Then::Done);
+    let mut next = following(&world, false);
+    world.pass(5, &mut [&mut leader, &mut next]);
+    assert_eq!(over(&leader.acts), [0; 0]);
+    let is_told = |act: &Act| matches!(act, Act::Unfinished(run) if run.run == name(1).run);
+    assert!(next.acts.iter().any(is_told), "{:?}", next.acts);
+}
+
+#[test]
 fn runs_that_are_over_are_remembered_for_as_long_as_a_term_may_find_them() {
     let mut world = World::new();
     let mut standby = following(&world, false);

@@ -1,7 +1,7 @@
 //! Which runs are not finished, by what was read in whatever order.
 
 use super::*;
-use crate::common::words::{AttemptRef, Place};
+use crate::common::words::{AttemptRef, Outcome, Place};
 use uuid::Uuid;
 
 fn place(offset: i64) -> Place {
@@ -24,8 +24,12 @@ fn lost(run: u128, then: Then) -> Event {
 }
 
 fn lost_of(job: Option<&str>, run: u128, then: Then) -> Event {
+    lost_as((run, 1), job, then)
+}
+
+fn lost_as((run, attempt): (u128, u32), job: Option<&str>, then: Then) -> Event {
     Event::Lost {
-        attempt: AttemptRef { run: RunId(Uuid::from_u128(run)), attempt: 1 },
+        attempt: AttemptRef { run: RunId(Uuid::from_u128(run)), attempt },
         job: job.map(|job| job.parse().unwrap()),
         cluster: "c".parse().unwrap(),
         scheduled_at: None,
@@ -44,6 +48,22 @@ fn claimed_as(run: u128, attempt: u32) -> Event {
     let attempt = AttemptRef { run: RunId(Uuid::from_u128(run)), attempt };
     let (consumer, at) = ("one".to_owned(), DateTime::UNIX_EPOCH);
     Event::Claimed { attempt, job: "j".parse().unwrap(), place: place(0), consumer, lease_ms: 1, at }
+}
+
+fn finished(run: u128, attempt: u32, then: Then) -> Event {
+    Event::Finished {
+        attempt: AttemptRef { run: RunId(Uuid::from_u128(run)), attempt },
+        job: "j".parse().unwrap(),
+        cluster: "c".parse().unwrap(),
+        scheduled_at: DateTime::UNIX_EPOCH,
+        consumer: "one".to_owned(),
+        outcome: Outcome::Succeeded,
+        then,
+        started_at: DateTime::UNIX_EPOCH,
+        ended_at: DateTime::UNIX_EPOCH,
+        output_bytes: 0,
+        output_tail: String::new(),
+    }
 }
 
 fn jobs(names: &[&str]) -> Followed {
@@ -97,8 +117,8 @@ fn a_run_waits_where_its_next_message_is_until_it_is_claimed() {
 fn a_run_whose_claim_did_not_count_waits_where_it_was_claimed() {
     let mut runs = Runs::new(jobs(&["j"]));
     let none = HashSet::new();
-    for (event, expected) in [(claimed(1), (1, 0)), (claimed_as(1, 2), (0, 1)), (lost(1, Then::Dead), (0, 0))]
-    {
+    let lost = lost_as((1, 2), None, Then::Dead);
+    for (event, expected) in [(claimed(1), (1, 0)), (claimed_as(1, 2), (0, 1)), (lost, (0, 0))] {
         runs.take(&event, Instant::now());
         assert_eq!(
             (runs.waiting_in("c", &none).len(), runs.waiting_in("c-retry", &none).len()),
@@ -149,6 +169,37 @@ fn a_claim_that_did_not_count_keeps_no_run_open() {
     check_read(&[claimed(1), retried.clone()], &[1]);
     check_read(&[retried.clone(), claimed(1)], &[1]);
     check_read(&[claimed(1), retried, claimed_as(1, 2)], &[]);
+}
+
+#[test]
+fn the_late_end_of_an_attempt_that_was_lost_does_not_end_its_run() {
+    let retried = || lost_of(Some("j"), 1, Then::Retried);
+    let late = || finished(1, 1, Then::Done);
+    check(&[claimed(1), retried(), late()], &[1]);
+    check(&[claimed(1), retried(), claimed_as(1, 2), late()], &[1]);
+    check(&[claimed(1), retried(), claimed_as(1, 2), late(), finished(1, 2, Then::Dead)], &[]);
+    check(&[claimed(1), retried(), claimed_as(1, 2), finished(1, 2, Then::Done), late()], &[]);
+    // Also where the end is read first, beside what was written long ago.
+    check(&[late(), claimed(1), retried(), claimed_as(1, 2)], &[1]);
+    check(&[late(), claimed(1)], &[]);
+    // And where another leader had taken it for lost when it had ended.
+    check(&[claimed(1), late(), retried()], &[1]);
+    check(&[claimed_as(1, 2), finished(1, 2, Then::Done), retried(), claimed_as(1, 2)], &[]);
+}
+
+#[test]
+fn a_run_that_is_put_back_is_open_again() {
+    check(&[claimed(1), lost(1, Then::Dead), claimed_as(1, 2)], &[1]);
+    check(&[claimed(1), lost(1, Then::Dead), claimed_as(1, 2), finished(1, 2, Then::Done)], &[]);
+}
+
+#[test]
+fn what_is_known_of_a_job_that_is_not_followed_any_more_ends_all_the_same() {
+    let (now, mut runs) = (Instant::now(), Runs::new(jobs(&["j"])));
+    assert!(matches!(runs.take(&published("j", 1), now), Said::Unfinished(_)));
+    runs.follow(jobs(&["other"]));
+    assert_eq!(runs.take(&finished(1, 1, Then::Done), now), Said::Over);
+    assert_eq!(open(&runs), [0; 0]);
 }
 
 #[test]
