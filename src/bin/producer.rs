@@ -223,7 +223,8 @@ const CATCH_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn read_jobs(args: &Args) -> Result<JobFile, Fault> {
     let name = args.jobs.display().to_string();
-    let content = std::fs::read(&args.jobs).map_err(Fault::usage(&name))?;
+    let file = std::fs::File::open(&args.jobs);
+    let content = file.and_then(jobfile::read).map_err(Fault::system(&name))?;
     let jobs = jobfile::parse(&name, &content, args.clusters.as_slice()).map_err(|problems| {
         Fault::new(Exit::Usage, problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::words::ClusterName;
 use crate::producer::job::Job;
-use crate::producer::jobfile::{self, JobFile, MAX_FILE_BYTES};
+use crate::producer::jobfile::{self, JobFile};
 
 /// How many jobs are shown with their next ticks.
 const SHOWN: usize = 5;
@@ -63,7 +63,7 @@ pub(super) fn load(
     screen: &mut Screen,
 ) -> io::Result<Result<JobFile, Exit>> {
     let name = path.display().to_string();
-    let content = match read(path) {
+    let content = match File::open(path).and_then(jobfile::read) {
         Ok(content) => content,
         Err(error) => {
             screen.complain(format_args!("{name} cannot be read: {error}"))?;
@@ -77,14 +77,6 @@ pub(super) fn load(
             Ok(Err(Exit::Usage))
         }
     }
-}
-
-/// The content, or so much of it that it is seen to be too much: the path may be one that never ends.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)?.take(limit).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 fn summary(

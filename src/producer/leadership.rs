@@ -19,6 +19,7 @@ mod tests;
 mod thread;
 mod words;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -68,6 +69,12 @@ pub struct Leadership {
     keep: Option<Keep>,
     next_commit: Option<Instant>,
     reboot: Option<DateTime<Utc>>,
+    /// The instant of a reboot that is ours, until a term begins with it.
+    new_reboot: Option<DateTime<Utc>>,
+    /// When the term began.
+    began: DateTime<Utc>,
+    /// The clusters whose cursors were lost, with those at which they go on.
+    gaps: BTreeMap<usize, DateTime<Utc>>,
     /// How our clock stands to the broker's, as far as that can be known.
     skew: Option<Skew>,
     /// When they are to be compared; `None`: before anything else is done in this term.
@@ -102,6 +109,9 @@ impl Leadership {
             keep: None,
             next_commit: None,
             reboot: None,
+            new_reboot: None,
+            began: DateTime::UNIX_EPOCH,
+            gaps: BTreeMap::new(),
             skew: None,
             compare_at: None,
             look_again: None,
@@ -150,6 +160,7 @@ impl Leadership {
         let led = self.leads();
         // Whether our start was a reboot is asked again.
         self.first |= self.owes_reboot();
+        self.new_reboot = None;
         self.stage = Stage::Standby;
         self.holder = None;
         self.forget();

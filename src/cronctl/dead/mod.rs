@@ -34,7 +34,7 @@ enum Question {
     /// Puts runs back: the next attempt, with a fresh budget of retries, goes to the cluster's retry topic
     ///
     /// A message that could not be read goes back to the topic that it came from, as it was. Putting the same letter
-    /// back twice runs it once. Ends with 1 where there is no such letter.
+    /// back twice runs it once. Ends with 1 where there is no such letter, or nothing in it to put back.
     Replay(replay::Args),
 }
 

@@ -56,6 +56,7 @@ pub(super) fn run(
     }
     let mut writer = Writer::default();
     let mut put_back = 0;
+    let mut exit = Exit::Done;
     for letter in chosen {
         if letter.replayed {
             screen.say(format_args!("offset {}: has been put back before", letter.offset))?;
@@ -65,6 +66,7 @@ pub(super) fn run(
             Some(back) => back,
             None => {
                 screen.complain(format_args!("offset {}: holds no message to put back", letter.offset))?;
+                exit = Exit::Found;
                 continue;
             }
         };
@@ -86,7 +88,7 @@ pub(super) fn run(
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// The newest letter of a run, the letter of an offset, or all runs.
@@ -145,6 +147,51 @@ fn write(client: Kafka<'_>, writer: &mut Writer, what: Back, clock: &dyn Clock) 
         Back::Original(to, Original { key, value }) => {
             let batch = ProduceBatch { to, records: vec![Record { key, value, timestamp_ms }] };
             client.produce(&[batch], soon()).into_iter().try_for_each(|answer| answer.map(drop))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::common::broker::Broker;
+    use crate::common::broker::memory::MemoryBroker;
+    use crate::common::clock::ManualClock;
+    use crate::common::wire::{DeadLetter, DeadReason};
+    use crate::common::words::Place;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_letter_that_holds_nothing_to_put_back_is_no_success() {
+        let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+        let mut client = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>).client("test");
+        let place = Place { topic: "c".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
+        let letter = DeadLetter {
+            reason: DeadReason::Deleted,
+            detail: "its message is gone".to_owned(),
+            place,
+            last_offset: 4,
+            attempt: None,
+            outcome: None,
+            output_tail: String::new(),
+            original: None,
+            consumer: "p".to_owned(),
+            at: clock.now(),
+        };
+        let letters = [Letter { offset: 7, letter, replayed: false }];
+        for (offset, expected) in [("7", Exit::Found), ("8", Exit::Found)] {
+            let line = Line::parse_from(["replay", "--cluster", "c", "--offset", offset]);
+            let mut screen = Screen::new(std::io::sink(), std::io::sink());
+            let exit = run(&line.args, &letters, client.as_mut(), clock.as_ref(), &mut screen).unwrap();
+            assert_eq!(exit, expected, "offset {offset}");
         }
     }
 }

@@ -12,7 +12,7 @@ use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
 use super::book::{Book, Fate, Found, Marks, Period, TickNo};
 use super::reign::Reign;
 use super::report::{Interval, Item, List, Report, Ticks};
-use crate::common::words::{Attempt, ClusterName, Event, RunId, RunningAttempt};
+use crate::common::words::{Attempt, ClusterName, Event, JobName, MissedReason, RunId, RunningAttempt};
 
 /// What is known after some of the records.
 pub struct Audit<'a> {
@@ -130,6 +130,9 @@ impl<'a> Audit<'a> {
             }
             Event::Missed { job, cluster, from, to, count, reason, .. } => {
                 let elsewhere = *to < self.period.since || *from > self.period.until;
+                if !elsewhere && *job == JobName::any() {
+                    return self.cursor_was_lost(cluster, *from, *to, *reason);
+                }
                 if elsewhere || self.book.cluster_of(job) != Some(cluster) {
                     return;
                 }
@@ -148,6 +151,22 @@ impl<'a> Audit<'a> {
                 tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }
             _ => {}
+        }
+    }
+
+    /// Nobody knows any more which ticks of a cluster were published: whatever has no other fate was missed.
+    fn cursor_was_lost(
+        &mut self,
+        cluster: &ClusterName,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        reason: MissedReason,
+    ) {
+        for ticks in self.book.of_cluster(cluster, from, to) {
+            let missed = self.book.marks[ticks].iter_mut().filter(|marks| !marks.has(Marks::PUBLISHED));
+            let count = missed.map(|marks| marks.add(Marks::MISSED)).count();
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            *self.report.missed_by_reason.entry(reason.word()).or_default() += count;
         }
     }
 

@@ -203,6 +203,17 @@ impl Book {
         page.first + low..page.first + high
     }
 
+    /// The ticks of each job of a cluster from one instant to another, both included.
+    pub fn of_cluster(
+        &self,
+        cluster: &ClusterName,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Vec<std::ops::Range<TickNo>> {
+        let pages = self.pages.iter().filter(|page| page.job.cluster == *cluster);
+        pages.map(|page| self.between(&page.job.name, from, to)).collect()
+    }
+
     /// The job of a tick, and its instant.
     pub fn tick(&self, number: TickNo) -> (&Arc<Job>, DateTime<Utc>) {
         // Of pages without ticks, the last that begins there is the one that has it.

@@ -308,6 +308,24 @@ fn skipped_and_missed_ticks_are_accounted_for() {
 }
 
 #[test]
+fn where_a_cursor_was_lost_what_has_no_other_fate_was_missed() {
+    let lost = |world: &mut World| {
+        ["12:01:40", "12:02:00"].iter().for_each(|tick| world.forget("often", at(tick)));
+        let (from, to) = (DateTime::UNIX_EPOCH, at("12:02:00"));
+        let (job, cluster, reason) = (JobName::any(), cluster("b"), MissedReason::NoCursor);
+        world.events.push((to, Event::Missed { job, cluster, from, to, count: 0, reason, at: to }));
+    };
+    let report = check(lost, [0; 6]);
+    assert!(report.ok);
+    assert_eq!((report.ticks.missed, report.missed_by_reason["no_cursor"]), (2, 2));
+    let other = |world: &mut World| {
+        lost(world);
+        world.forget("minutely", at("12:01:00"));
+    };
+    assert!(!check(other, [1, 0, 0, 0, 0, 0]).ok, "nothing is said of the other cluster");
+}
+
+#[test]
 fn an_interval_stands_for_as_many_ticks_as_it_says() {
     let missed = |count: u64, still_there: &'static [&str]| {
         move |world: &mut World| {

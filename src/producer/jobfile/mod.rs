@@ -25,6 +25,7 @@ mod values;
 mod zones;
 
 use std::fmt;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -43,6 +44,17 @@ pub use self::zones::{ZoneError, zone};
 
 /// The largest file: a million jobs with long lines. Whoever reads one need not read further.
 pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
+
+/// The content of a job file, or so much of it that it is seen to be too much: the path may be one that never ends.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(file: impl Read) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
 
 /// The name space of revisions. Fixed, so that one content has one revision wherever it is read.
 const REVISIONS: Uuid = uuid!("0d8e1c52-7c0b-5b1e-9a54-2f6e8f5b7a10");

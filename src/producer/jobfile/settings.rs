@@ -198,6 +198,7 @@ mod tests {
     fn a_wrong_value_is_named_with_what_would_be_right() {
         check_wrong(&[("name", "")], &["option `name`: `` is not a job name (1 to 128"]);
         check_wrong(&[("name", "a b")], &["none of them white space"]);
+        check_wrong(&[("name", "*")], &["option `name`: `*` stands for all jobs of a cluster"]);
         for value in ["", "-1", "+1", "3x", "1001", "99999999999"] {
             check_wrong(&[("retries", value)], &["is not a number of retries (0 to 1000)"]);
         }

@@ -28,6 +28,9 @@ pub const MAX_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_USER_BYTES: usize = 32;
 
 pub(super) fn name(value: &str) -> Result<JobName, String> {
+    if value == JobName::any().as_str() {
+        return Err(format!("option `name`: {} stands for all jobs of a cluster", quoted(value)));
+    }
     JobName::new(value).map_err(|_| {
         let rule = "1 to 128 characters, none of them white space or control";
         format!("option `name`: {} is not a job name ({rule})", quoted(value))

@@ -24,25 +24,28 @@ pub(super) struct Judged {
     pub cursor: DateTime<Utc>,
     /// A reboot whose jobs are still owed their tick.
     pub reboot: Option<DateTime<Utc>>,
-    /// The cursor was lost.
+    /// The cursor was lost, and that is not on record yet.
     pub is_gap: bool,
     /// How far the cursor lies ahead of our clock, where that is too far.
     pub ahead: Duration,
 }
 
-/// Judges what was found. No cursor and an unused topic is a first start: nothing is owed from before. No cursor and a
-/// topic that was used means that it expired (offsets do, seven days after their group is empty) or was deleted.
-pub(super) fn judge(found: Found<'_>, window: Duration, now: DateTime<Utc>) -> Judged {
+/// Judges what was found by a term that began at an instant. No cursor and an unused topic is a first start: nothing is
+/// owed from before the term. No cursor and a topic that was used means that it expired (offsets do, seven days after their
+/// group is empty) or was deleted.
+pub(super) fn judge(found: Found<'_>, window: Duration, began: DateTime<Utc>, now: DateTime<Utc>) -> Judged {
     let begin = |cursor, is_gap| Judged { cursor, reboot: None, is_gap, ahead: Duration::ZERO };
     let known = found.committed.and_then(|c| Some((DateTime::from_timestamp_millis(c.offset)?, c)));
     let Some((cursor, committed)) = known else {
         let window = TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX);
         let lost = now.checked_sub_signed(window).unwrap_or(DateTime::UNIX_EPOCH);
-        return if found.is_used { begin(second(lost), true) } else { begin(second(now), false) };
+        return if found.is_used { begin(second(lost), true) } else { begin(second(began), false) };
     };
     let ahead = (cursor - now).to_std().unwrap_or_default();
-    let reboot = reboot(&committed.metadata).filter(|at| *at >= cursor);
-    Judged { reboot, ahead: if ahead > AHEAD { ahead } else { Duration::ZERO }, ..begin(cursor, false) }
+    let ahead = if ahead > AHEAD { ahead } else { Duration::ZERO };
+    // Both are done when the cursor has passed them.
+    let [reboot, gap] = read(&committed.metadata).map(|at| at.filter(|at| *at >= cursor));
+    Judged { reboot, ahead, ..begin(cursor, gap.is_some()) }
 }
 
 /// The whole second that an instant is in.
@@ -56,13 +59,17 @@ pub(super) fn second_from(at: DateTime<Utc>) -> DateTime<Utc> {
     if second == at { at } else { second.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(at) }
 }
 
-/// The text beside a cursor: `1;` and the milliseconds of the last reboot, where there was one.
-pub(super) fn metadata(reboot: Option<DateTime<Utc>>) -> String {
-    format!("1;{}", reboot.map_or_else(String::new, |at| at.timestamp_millis().to_string()))
+/// The text beside a cursor: `1;` and the milliseconds of the last reboot, where there was one; and where the cursor before
+/// it was lost, `;` and those of the one at which it goes on.
+pub(super) fn metadata(reboot: Option<DateTime<Utc>>, gap: Option<DateTime<Utc>>) -> String {
+    let millis = |at: DateTime<Utc>| at.timestamp_millis().to_string();
+    let gap = gap.map_or_else(String::new, |at| format!(";{}", millis(at)));
+    format!("1;{}{gap}", reboot.map_or_else(String::new, millis))
 }
 
-fn reboot(metadata: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(metadata.strip_prefix("1;")?.parse().ok()?)
+fn read(metadata: &str) -> [Option<DateTime<Utc>>; 2] {
+    let mut fields = metadata.strip_prefix("1;").unwrap_or_default().split(';');
+    [(); 2].map(|()| DateTime::from_timestamp_millis(fields.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -82,21 +89,36 @@ mod tests {
     ) {
         let committed = committed.map(|(cursor, reboot)| Committed {
             offset: at(cursor).timestamp_millis(),
-            metadata: metadata(reboot.map(at)),
+            metadata: metadata(reboot.map(at), None),
         });
         let found = Found { committed: committed.as_ref(), is_used };
-        let judged = judge(found, DAY, at("2026-11-24T12:00:00.700Z"));
+        let judged = judge(found, DAY, at("2026-11-24T11:59:50.100Z"), at("2026-11-24T12:00:00.700Z"));
         let ahead = Duration::from_millis(ahead);
         assert_eq!(judged, Judged { cursor: at(cursor), reboot: reboot.map(at), is_gap, ahead });
     }
 
     #[test]
     fn a_cursor_counts_and_a_lost_one_is_told_from_a_first_start() {
-        check(None, false, ("2026-11-24T12:00:00Z", None, false, 0));
+        check(None, false, ("2026-11-24T11:59:50Z", None, false, 0));
         check(None, true, ("2026-11-23T12:00:00Z", None, true, 0));
         let eleven = "2026-11-24T11:00:00Z";
         check(Some((eleven, None)), true, (eleven, None, false, 0));
         check(Some((eleven, None)), false, (eleven, None, false, 0));
+    }
+
+    #[test]
+    fn that_a_cursor_was_lost_is_not_forgotten_before_it_is_on_record() {
+        let (now, lost) = (at("2026-11-24T12:00:00Z"), at("2026-11-23T12:00:00Z"));
+        let judged = |cursor: DateTime<Utc>, reboot| {
+            let metadata = metadata(reboot, Some(lost));
+            let committed = Committed { offset: cursor.timestamp_millis(), metadata };
+            judge(Found { committed: Some(&committed), is_used: true }, DAY, now, now)
+        };
+        for reboot in [None, Some(now)] {
+            let of = judged(lost, reboot);
+            assert_eq!((of.cursor, of.reboot, of.is_gap), (lost, reboot, true));
+            assert!(!judged(lost + TimeDelta::milliseconds(1), reboot).is_gap);
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Leadership {
     /// The commit of a cluster's cursor.
     pub(super) fn commit_of(&self, number: usize, cursor: DateTime<Utc>) -> Commit {
         let offset = cursor.timestamp_millis().max(0);
-        Commit { of: self.cursor_of(number), offset, metadata: cursor::metadata(self.reboot) }
+        let gap = self.gaps.get(&number).copied().filter(|gap| *gap >= cursor);
+        Commit { of: self.cursor_of(number), offset, metadata: cursor::metadata(self.reboot, gap) }
     }
 
     /// Commits the newest cursors, at most once a while.

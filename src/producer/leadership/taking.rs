@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::cursor::{self, Found, Judged, judge};
@@ -37,26 +37,42 @@ impl Leadership {
         // What is lost after this says nothing good of the term that is about to begin.
         let losses = self.options.standing.losses();
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
+        self.began = now.wall;
         let judged = self.judge(client, &all, now)?;
         if let Some(ahead) = ahead(&judged) {
             acts.push(Act::ClockBehind(ahead));
             return Ok(Duration::from_secs(1));
         }
-        let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
-        // Not before a cursor, which may lie in this very second: what a cursor has passed is done.
-        let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
-        let reboot = cursors.fold(cursor::second(now.wall), DateTime::max);
-        self.reboot = undone.or_else(|| self.alone.then_some(reboot));
+        self.reboot = self.reboot_of(&judged, now);
         let ours = self.claim(client, judged, now).map_err(Failure::to_commit)?;
         if ours.is_empty() {
             return Ok(AFTER_FAILURE); // no topic is there yet
         }
         self.stage = Stage::Leading;
+        self.new_reboot = None;
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
         acts.push(Act::Begin { epoch: self.epoch, losses });
         Ok(Duration::ZERO)
+    }
+
+    /// The reboot whose jobs are owed their ticks: ours, or one before that is not done.
+    fn reboot_of(&mut self, judged: &[(usize, Judged)], now: Now) -> Option<DateTime<Utc>> {
+        let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
+        if !self.alone {
+            return undone;
+        }
+        let before = undone.filter(|at| Some(*at) != self.new_reboot);
+        if let (Some(before), None) = (before, self.new_reboot) {
+            log::warn!(
+                "what the start at {before} owed its @reboot jobs and did not publish is left to this one"
+            );
+        }
+        // Not before a cursor, which may lie in this very second: what a cursor has passed is done. And a second of its own.
+        let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
+        let others = cursors.chain(before.map(|at| at + TimeDelta::seconds(1)));
+        Some(*self.new_reboot.get_or_insert(others.fold(cursor::second(now.wall), DateTime::max)))
     }
 
     /// Takes over the clusters that could not be taken over before.
@@ -101,7 +117,7 @@ impl Leadership {
             match is_used {
                 Ok(is_used) => {
                     let found = Found { committed: committed.as_ref(), is_used };
-                    all.push((*number, judge(found, self.options.window, now.wall)));
+                    all.push((*number, judge(found, self.options.window, self.began, now.wall)));
                 }
                 Err(error) => log::warn!("{}: whether it was used before: {error}", of.topic),
             }
@@ -112,11 +128,18 @@ impl Leadership {
     /// Commits cursors in our name, and returns those that the broker has taken: it knows no cursor of a topic that does
     /// not exist.
     fn claim(
-        &self,
+        &mut self,
         client: &mut dyn Client,
         judged: Vec<(usize, Judged)>,
         now: Now,
     ) -> Result<Vec<(usize, Judged)>, BrokerError> {
+        for (number, judged) in &judged {
+            // Known before it is on record, and to whoever leads next.
+            match judged.is_gap {
+                true => self.gaps.insert(*number, judged.cursor),
+                false => self.gaps.remove(number),
+            };
+        }
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
         let commits: Vec<_> =
             judged.iter().map(|(number, judged)| self.commit_of(*number, judged.cursor)).collect();

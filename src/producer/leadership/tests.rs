@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Act, Leadership, Now, Options, REST, skew};
+use super::{Act, Leadership, Now, Options, REST, Start, skew};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
-use crate::common::broker::{Broker, Client, Committed, ErrorCode, Position, TopicPartition};
+use crate::common::broker::{
+    Broker, Client, Committed, ErrorCode, Position, ProduceBatch, Record, TopicPartition,
+};
 use crate::common::clock::{Clock, ManualClock};
 use crate::common::membership::{self, Change, Member, Standing};
 use crate::common::topics::{self, LEADER, RUNS};
@@ -256,6 +258,7 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     acts.extend(host.step());
     assert!(leads(&acts), "{acts:?}");
     assert_eq!(lanes(&acts), [1]);
+    let began = host.clock.now();
     let at = host.clock.now() - TimeDelta::seconds(5);
     let keep = |cursors| super::Keep { epoch: 1, cursors, reads: BTreeMap::new() };
     host.leadership.keep(keep(vec![None, Some(at)]));
@@ -265,8 +268,60 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
         // Some of them are there already.
         drop(host.client.create_topic(&spec, soon(&host.clock)));
     }
-    host.clock.turn(Duration::from_secs(1));
-    assert_eq!(lanes(&host.step()), [0], "and it begins when its topic is there");
+    host.clock.turn(Duration::from_secs(2));
+    let acts = host.step();
+    assert_eq!(lanes(&acts), [0], "and it begins when its topic is there");
+    let start = start_of(&acts).unwrap();
+    assert_eq!(
+        (start.cursor, start.reboot),
+        (began, Some(began)),
+        "where the term began: it misses no reboot"
+    );
+}
+
+fn start_of(acts: &[Act]) -> Option<&Start> {
+    acts.iter().find_map(|act| match act {
+        Act::Lane { start, .. } => Some(start),
+        _ => None,
+    })
+}
+
+/// What a cluster begins with when its producer has been started again.
+fn start_again(host: &mut Host) -> Start {
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let acts: Vec<Act> = (0..5).flat_map(|_| host.step()).collect();
+    start_of(&acts).unwrap_or_else(|| panic!("{acts:?}")).clone()
+}
+
+#[test]
+fn a_reboot_before_the_last_one_is_done_is_one_of_its_own() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.step();
+    let first = start_of(&host.step()).unwrap().reboot.unwrap();
+    // Something holds the cursor back, and the tick of the reboot may be published or not.
+    let second = start_again(&mut host).reboot.unwrap();
+    assert_eq!(second, first + TimeDelta::seconds(1), "in the same second");
+    host.clock.turn(Duration::from_millis(1_100));
+    assert_eq!(start_again(&mut host).reboot, Some(first + TimeDelta::seconds(2)));
+}
+
+#[test]
+fn that_a_cursor_was_lost_is_told_by_the_next_leader_where_this_one_could_not() {
+    let mut host = Host::new(TimeDelta::zero());
+    let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+    host.client.produce(&[ProduceBatch { to: of, records: vec![record] }], soon(&host.clock));
+    host.step();
+    let first = start_of(&host.step()).unwrap().clone();
+    assert!(first.is_gap);
+    host.clock.turn(Duration::from_millis(500));
+    let second = start_again(&mut host);
+    assert_eq!((second.is_gap, second.cursor), (true, first.cursor));
+    let cursors = vec![Some(host.clock.now())];
+    host.leadership.keep(super::Keep { epoch: 1, cursors, reads: BTreeMap::new() });
+    host.step();
+    assert!(!start_again(&mut host).is_gap, "the cursor has moved: it is on record");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A look at the job file: what is there, and whether it is another one than before.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Options;
 use super::rhythm::{Rhythm, Stamp, Step};
-use crate::producer::jobfile::{self, JobFile, MAX_FILE_BYTES, Problem};
+use crate::producer::jobfile::{self, JobFile, Problem};
 
 /// What has been found where something was to be found.
 #[derive(Debug)]
@@ -108,14 +108,9 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     })
 }
 
-/// The content, or so much of it that it is seen to be too much.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Should it have become a pipe since it was looked at, nobody waits for its other end.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let mut content = Vec::new();
-    file.take(limit).read_to_end(&mut content)?;
-    Ok(content)
+    jobfile::read(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
 }
 
 #[cfg(test)]
