@@ -17,14 +17,15 @@ use crate::world::{BEGIN, cluster};
 type Row = (&'static str, &'static str, CatchUpPolicy, u32, Overlap);
 
 /// In both files, and the same: a swap must not disturb them.
-const JOBS: [Row; 7] = [
+const JOBS: [Row; 8] = [
     ("all", "*/6 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Allow),
     ("last", "*/10 0-3 8 * * *", CatchUpPolicy::Last, 2, Overlap::Allow),
     ("none", "*/15 0-3 8 * * *", CatchUpPolicy::None, 0, Overlap::Allow),
     ("secondly", "* 1 8 * * *", CatchUpPolicy::Last, 0, Overlap::Allow),
     ("skips", "*/4 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Skip),
     ("queues", "*/7 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Queue),
-    (REBOOT, "@reboot", CatchUpPolicy::Last, 0, Overlap::Allow),
+    (REBOOTS[0], "@reboot", CatchUpPolicy::Last, 0, Overlap::Allow),
+    (REBOOTS[1], "@reboot", CatchUpPolicy::Last, 1, Overlap::Skip),
 ];
 
 /// In one of the files, or different in them.
@@ -39,8 +40,8 @@ const OTHERS: [[Row; 2]; 2] = [
     ],
 ];
 
-/// The job that is run once a reboot.
-pub const REBOOT: &str = "reboot";
+/// The jobs that are run once a reboot; the second one's runs may not overlap.
+pub const REBOOTS: [&str; 2] = ["reboot", "agent"];
 
 /// When runs begin.
 pub fn begin() -> DateTime<Utc> {
@@ -87,4 +88,4 @@ pub fn file(number: usize, producer: &str) -> JobsInForce {
 static TABLE: OnceLock<Table> = OnceLock::new();
 
 /// The jobs of both files, and those of each.
-type Table = ([Arc<Job>; 7], [[Arc<Job>; 2]; 2]);
+type Table = ([Arc<Job>; 8], [[Arc<Job>; 2]; 2]);

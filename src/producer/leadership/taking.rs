@@ -72,7 +72,8 @@ impl Leadership {
         // Not before a cursor, which may lie in this very second: what a cursor has passed is done. And a second of its own.
         let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
         let others = cursors.chain(before.map(|at| at + TimeDelta::seconds(1)));
-        Some(*self.new_reboot.get_or_insert(others.fold(cursor::second(now.wall), DateTime::max)))
+        let at = others.fold(self.new_reboot.unwrap_or(cursor::second(now.wall)), DateTime::max);
+        Some(*self.new_reboot.insert(at))
     }
 
     /// Takes over the clusters that could not be taken over before.

@@ -171,7 +171,8 @@ impl Tail {
         let mut acts = Vec::new();
         self.ends.lead(leads, now.mono);
         if leads.is_none() {
-            (self.round, self.search, self.missing, self.said_in) = (Round::Idle, None, None, None);
+            (self.round, self.search, self.said_in) = (Round::Idle, None, None);
+            self.miss_later();
         }
         let behind = |(_, fetched): &Arrived| fetched.as_ref().is_ok_and(|f| f.next_offset < f.end_offset);
         self.is_behind = self.arrived.iter().any(behind) || self.history.is_some();

@@ -85,6 +85,13 @@ impl Tail {
         Ok(())
     }
 
+    /// What was looked for is looked for anew when this producer leads again.
+    pub(super) fn miss_later(&mut self) {
+        if let Some(missing) = self.missing.take() {
+            self.runs.doubt(missing.topic);
+        }
+    }
+
     fn doubtful(&mut self) -> Option<Missing> {
         // Whether a claim counted is known when each attempt under way must have given a sign of life.
         let sees = self.ends.seen().map(|(from, seen)| seen.saturating_duration_since(from));

@@ -32,7 +32,7 @@ pub struct Overlaps {
 }
 
 fn is_exclusive(job: &JobName) -> bool {
-    matches!(job.as_str(), "skips" | "queues")
+    matches!(job.as_str(), "skips" | "queues" | "agent")
 }
 
 impl Overlaps {

@@ -29,8 +29,8 @@ impl Tick {
 #[derive(Debug, Clone, Default)]
 pub struct Ticks {
     ticks: Vec<Tick>,
-    /// The instants at which the job of reboots is published.
-    reboots: BTreeSet<DateTime<Utc>>,
+    /// The fates of ticks of reboots: published or skipped.
+    reboots: BTreeSet<(String, DateTime<Utc>)>,
     by_run: HashMap<RunId, usize>,
     /// The first cursor that was committed: what lies before is nobody's.
     first: Option<DateTime<Utc>>,
@@ -110,8 +110,8 @@ impl Ticks {
                     self.breaks(|| what);
                 }
             }
-            _ if run.job.as_str() == jobs::REBOOT && run.id == RunId::of(&run.job, run.scheduled_at) => {
-                self.reboots.insert(run.scheduled_at);
+            _ if is_reboot(&run.job) && run.id == RunId::of(&run.job, run.scheduled_at) => {
+                self.reboots.insert((run.job.to_string(), run.scheduled_at));
             }
             _ => self.breaks(|| format!("{attempt:?} is published, and is no tick of the job file")),
         }
@@ -133,6 +133,7 @@ impl Ticks {
     pub fn skipped(&mut self, job: &JobName, at: DateTime<Utc>) {
         match self.by_run.get(&RunId::of(job, at)) {
             Some(number) => self.ticks[*number].skipped = true,
+            None if is_reboot(job) => drop(self.reboots.insert((job.to_string(), at))),
             None => self.breaks(|| format!("{job} at {at} is skipped, and is no tick of a job file")),
         }
     }
@@ -140,10 +141,15 @@ impl Ticks {
     /// A cursor is committed, and beside it the instant of a reboot.
     pub fn cursor(&mut self, offset: i64, metadata: &str) {
         let cursor = DateTime::from_timestamp_millis(offset).unwrap();
-        let reboot = metadata.strip_prefix("1;").and_then(|text| text.parse().ok());
-        let reboot = reboot.and_then(DateTime::from_timestamp_millis);
-        if let Some(reboot) = reboot.filter(|at| *at < cursor && !self.reboots.contains(at)) {
-            self.breaks(|| format!("the cursor {cursor} is ahead of the tick of the reboot at {reboot}"));
+        let reboot = metadata.split(';').nth(1).and_then(|text| text.parse().ok());
+        let reboot = reboot.and_then(DateTime::from_timestamp_millis).filter(|at| *at < cursor);
+        let has_fate = |job: &&str, at| self.reboots.contains(&((*job).to_owned(), at));
+        if let Some(at) = reboot
+            && let Some(job) = jobs::REBOOTS.iter().find(|job| !has_fate(job, at))
+        {
+            self.breaks(|| {
+                format!("the cursor {cursor} is ahead of the tick of {job} of the reboot at {at}")
+            });
         }
         self.first.get_or_insert(cursor);
         if let Some(tick) = self.without_fate(cursor) {
@@ -176,4 +182,8 @@ impl Ticks {
         let missed = |tick: &&Tick| tick.missed && !tick.published;
         (self.ticks.iter().filter(|tick| tick.published).count(), self.ticks.iter().filter(missed).count())
     }
+}
+
+fn is_reboot(job: &JobName) -> bool {
+    jobs::REBOOTS.contains(&job.as_str())
 }

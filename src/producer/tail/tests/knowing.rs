@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::fixture::{self, LEASE, Producer, World, name, of};
 use crate::common::broker::memory::{Call, Fate};
-use crate::common::words::{RunId, Then};
+use crate::common::words::{Place, RunId, Then};
 use crate::producer::tail::{Act, Tail};
 
 /// A producer that follows the runs of job `j`.
@@ -130,6 +130,27 @@ fn a_retry_that_was_deleted_unread_is_waited_for_by_nobody() {
     world.deleted_unread(&kept, 0);
     world.pass(5, &mut [&mut leader]);
     assert_eq!(over(&leader.acts), [0; 0], "it does not lead");
+    leader.leads = true;
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(over(&leader.acts), [1]);
+}
+
+#[test]
+fn a_run_that_was_deleted_unread_is_looked_for_again_by_a_leader_that_was_unsure_of_itself_meanwhile() {
+    let mut world = World::new();
+    let mut leader = following(&world, true);
+    let place = world.publish(1, 1);
+    world.note(1, &place);
+    world.finish(1, Then::Retried);
+    world.pass(5, &mut [&mut leader]);
+    world.deleted_unread(&Place { topic: "c-retry".to_owned(), ..place }, 1);
+    let looks = (0..100).any(|_| {
+        world.step(&mut leader);
+        leader.tail.missing.is_some()
+    });
+    assert!(looks);
+    leader.leads = false;
+    world.step(&mut leader);
     leader.leads = true;
     world.pass(5, &mut [&mut leader]);
     assert_eq!(over(&leader.acts), [1]);
