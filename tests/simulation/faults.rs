@@ -14,7 +14,7 @@ use crate::report::Counts;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, Random, World, partition};
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "answer lost",
     "applied but refused",
     "away",
@@ -36,6 +36,7 @@ pub const KINDS: [&str; 21] = [
     "retention below the offset",
     "slow commit",
     "stall",
+    "what was read got lost",
 ];
 
 /// What must have been met where there are ambushes.

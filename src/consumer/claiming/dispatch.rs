@@ -188,9 +188,9 @@ impl Dispatching {
             return;
         }
         match what {
-            What::Records { records, next, end } => {
+            What::Records { records, span, end } => {
                 self.ends.insert(track.of.partition, end);
-                self.dispatcher.read(track.generation, track.of.partition, records, next);
+                self.dispatcher.read(track.generation, track.of.partition, records, span);
             }
             What::OutOfRange => self.dispatcher.lost_position(track.generation, track.of.partition),
         }

@@ -12,6 +12,7 @@ mod unread;
 mod words;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -99,11 +100,20 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what was read from a partition under a generation; `next` is where reading goes on. It must have been read
-    /// by the newest [`Act::Read`]: what an older one brings may lie behind a gap.
-    pub fn read(&mut self, generation: i32, partition: i32, records: Vec<(i64, Read)>, next: i64) {
+    /// Takes what was read from a partition under a generation; `span` is from where was read, and where reading goes on. It
+    /// must have been read by the newest [`Act::Read`]: what an older one brings may lie behind a gap. Whatever lies behind
+    /// one is not taken, and the position looked up anew: what is not known here must not be committed past.
+    pub fn read(&mut self, generation: i32, partition: i32, records: Vec<(i64, Read)>, span: Range<i64>) {
         let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
         let Some(held) = self.partitions.get_mut(&partition).filter(|_| current) else { return };
+        if span.start > held.next_read() {
+            log::warn!(
+                "partition {partition}: offsets {} to {} are missing in what was read",
+                held.next_read(),
+                span.start
+            );
+            return self.lost_position(generation, partition);
+        }
         for (offset, read) in records {
             match read {
                 Read::Attempt(message) => {
@@ -118,7 +128,7 @@ impl Dispatcher {
                 }
             }
         }
-        held.read_to(next);
+        held.read_to(span.end);
     }
 
     /// Has a partition's position looked up anew: its leader says that our offset is out of range. A claim that is

@@ -3,6 +3,7 @@
 //! A fetcher that meets an error ends; `poll` looks up who leads now and starts another.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -30,12 +31,12 @@ pub struct Chunk {
 /// What came from a partition.
 #[derive(Debug)]
 pub enum What {
-    /// Records in order, where reading goes on, and where the log ends.
+    /// Records in order, and where the log ends.
     Records {
         /// By offset.
         records: Vec<(i64, Read)>,
-        /// Where reading goes on.
-        next: i64,
+        /// From where was read, and where reading goes on.
+        span: Range<i64>,
         /// The offset after the last record that may be read.
         end: i64,
     },
@@ -51,7 +52,7 @@ pub struct Track {
     pub of: TopicPartition,
     /// The generation under which it is read.
     pub generation: i32,
-    /// The next offset to read.
+    /// The next offset to read: dispatch has, or is about to have, all before it.
     pub next: AtomicI64,
     /// Whether dispatch has room for more.
     pub open: AtomicBool,
@@ -147,9 +148,9 @@ fn turn(
         log::warn!("reading from broker {}: {error}", options.leader);
     })?;
     options.measures.fetches.inc();
-    for (track, answer) in open.into_iter().zip(answers) {
+    for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
         let what = match answer {
-            Ok(fetched) => records(track, fetched, &options.cluster),
+            Ok(fetched) => records(want.offset, fetched, &options.cluster),
             Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                 track.open.store(false, Ordering::Release);
                 What::OutOfRange
@@ -160,17 +161,25 @@ fn turn(
                 return Err(error);
             }
         };
+        let next = match &what {
+            What::Records { span, .. } => Some(span.end),
+            What::OutOfRange => None,
+        };
         let chunk = Chunk { track: Arc::clone(track), what };
         select! {
             send(to, chunk) -> sent => if sent.is_err() { return Ok(false) },
             recv(stopped) -> _ => return Ok(false),
         }
+        // Not before it is on its way: another fetcher may go on here.
+        next.into_iter().for_each(|next| track.next.store(next, Ordering::Release));
     }
     Ok(true)
 }
 
-fn records(track: &Track, fetched: Fetched, cluster: &ClusterName) -> What {
-    let (next, end) = (fetched.next_offset, fetched.end_offset);
-    track.next.store(next, Ordering::Release);
-    What::Records { records: read_all(fetched, cluster), next, end }
+fn records(from: i64, fetched: Fetched, cluster: &ClusterName) -> What {
+    let (span, end) = (from..fetched.next_offset, fetched.end_offset);
+    What::Records { records: read_all(fetched, cluster), span, end }
 }
+
+#[cfg(test)]
+mod tests;

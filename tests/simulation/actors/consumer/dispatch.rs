@@ -60,8 +60,8 @@ impl Consumer {
         } else if let Some(chunk) = self.chunks.pop_front() {
             if chunk.plan == self.plan {
                 match chunk.what {
-                    Some((records, next)) => {
-                        self.dispatcher.read(self.generation, chunk.partition, records, next);
+                    Some((records, span)) => {
+                        self.dispatcher.read(self.generation, chunk.partition, records, span);
                     }
                     None => self.dispatcher.lost_position(self.generation, chunk.partition),
                 }

@@ -43,7 +43,7 @@ enum Thread {
 struct Chunk {
     plan: u64,
     partition: i32,
-    what: Option<(Vec<(i64, Read)>, i64)>,
+    what: Option<(Vec<(i64, Read)>, std::ops::Range<i64>)>,
 }
 
 struct Track {

@@ -57,8 +57,13 @@ impl Consumer {
             let what = match answer {
                 Ok(fetched) if fetched.next_offset == track.next => continue,
                 Ok(fetched) => {
-                    track.next = fetched.next_offset;
-                    Some((read_all(fetched, &cluster()), track.next))
+                    let span = track.next..fetched.next_offset;
+                    track.next = span.end;
+                    if !world.weather().calm && world.random.chance(3) {
+                        world.weather().counts.add("what was read got lost", 1);
+                        continue;
+                    }
+                    Some((read_all(fetched, &cluster()), span))
                 }
                 Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                     track.is_open = false;

@@ -100,6 +100,12 @@ impl Consumer {
         }
     }
 
+    /// Some of what is planned to be read gets lost.
+    pub(super) fn skip(&mut self, partition: i32, count: i64) {
+        let planned = self.plan.iter_mut().find(|(of, _)| **of == partition);
+        *planned.expect("it is to be read").1 += count;
+    }
+
     /// Reads what there is, as planned.
     pub(super) fn poll(&mut self, world: &World) {
         let generation = self.holder.as_ref().unwrap().generation;
@@ -108,9 +114,10 @@ impl Consumer {
             let fetched = self.client.fetch(1, &[want], Duration::ZERO, world.soon()).unwrap().remove(0);
             match fetched {
                 Ok(fetched) => {
+                    let span = *next..fetched.next_offset;
                     *next = fetched.next_offset;
                     let records = read_all(fetched, &ClusterName::new(TOPIC).unwrap());
-                    self.dispatcher.read(generation, *partition, records, *next);
+                    self.dispatcher.read(generation, *partition, records, span);
                 }
                 Err(BrokerError::Refused(_)) => self.dispatcher.lost_position(generation, *partition),
                 Err(error) => panic!("{error}"),

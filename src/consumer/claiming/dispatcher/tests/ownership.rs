@@ -30,7 +30,7 @@ fn what_was_read_under_an_older_generation_is_not_taken() {
     let before = consumer.holder.clone().unwrap().generation;
     consumer.next_generation_by_leaving(&world);
     consumer.step(&world, 0);
-    consumer.dispatcher.read(before, 0, Vec::new(), 5);
+    consumer.dispatcher.read(before, 0, Vec::new(), 0..5);
     consumer.dispatcher.lost_position(before, 0);
     assert!(!consumer.dispatcher.is_busy());
     world.publish(0, 1);

@@ -26,6 +26,19 @@ fn a_partition_without_a_leader_holds_up_no_other() {
 }
 
 #[test]
+fn what_was_not_read_is_not_committed_past() {
+    let mut world = World::new();
+    for run in 1..=3 {
+        world.publish(0, run);
+    }
+    let mut consumer = Consumer::join(&world);
+    consumer.step(&world, 0);
+    consumer.skip(0, 2);
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3], Some((3, vec![]))));
+}
+
+#[test]
 fn a_new_plan_does_not_skip_what_is_still_to_be_read_again() {
     let mut world = World::new();
     let mut first = Consumer::join(&world);

@@ -1,0 +1,47 @@
+//! What a fetcher leaves behind for the next one.
+
+use std::time::Instant;
+
+use super::*;
+use crate::common::broker::memory::MemoryBroker;
+use crate::common::broker::{Broker, ProduceBatch, Record};
+use crate::common::clock::SystemClock;
+use crate::common::metrics::Metrics;
+use crate::common::topics::TopicSpec;
+
+#[test]
+fn what_was_not_handed_over_is_read_again() {
+    let broker = MemoryBroker::new(Arc::new(SystemClock));
+    let by = Instant::now() + Duration::from_secs(5);
+    let mut client = broker.client("test");
+    let spec = TopicSpec { name: "c".to_owned(), partitions: 1, replication_factor: 1, settings: Vec::new() };
+    client.create_topic(&spec, by).unwrap();
+    let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+    let batch = ProduceBatch { to: of.clone(), records: vec![record] };
+    client.produce(&[batch], by).remove(0).unwrap();
+
+    let track = Arc::new(Track { of, generation: 1, next: AtomicI64::new(0), open: AtomicBool::new(true) });
+    let options = Options {
+        leader: 1,
+        tracks: vec![Arc::clone(&track)],
+        cluster: "c".parse().unwrap(),
+        measures: Measures::new(&Metrics::new(), "c"),
+    };
+    let (to, read) = bounded(0);
+    let (stop, stopped) = bounded(0);
+    let stops = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(stop);
+    });
+    // Nobody takes it before the fetcher has to make room for another one.
+    assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(false));
+    stops.join().unwrap();
+    assert_eq!(track.next.load(Ordering::Acquire), 0);
+
+    let (_stop, stopped) = bounded(0);
+    let taken = std::thread::spawn(move || read.recv().unwrap());
+    assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(true));
+    let What::Records { records, span, .. } = taken.join().unwrap().what else { panic!("records") };
+    assert_eq!((records.len(), span, track.next.load(Ordering::Acquire)), (1, 0..1, 1));
+}
