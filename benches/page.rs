@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use kafka_cron::common::metrics::{Beats, Metrics};
+use kafka_cron::common::passing::Fit;
 use kafka_cron::common::words::{
     Attempt, ClusterName, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId,
 };
@@ -89,5 +90,6 @@ fn report(number: usize, outcome: Outcome) -> Report {
     let place = Place { topic: "cluster-a".to_owned(), topic_id, partition: 0, offset: 0 };
     let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH };
     let (started_at, ended_at) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
-    Report { claimed, outcome, started_at, ended_at, output_bytes: 0, output_tail: String::new() }
+    let (output_tail, fit, is_terse) = (String::new(), Fit::Whole, false);
+    Report { claimed, outcome, started_at, ended_at, output_bytes: 0, output_tail, fit, is_terse }
 }

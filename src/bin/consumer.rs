@@ -105,7 +105,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let (idle, became_idle) = bounded(workers);
     let (jobs, taken) = bounded(workers);
     let options = reporter::Options { consumer: consumer.clone(), lease: args.lease, workers };
-    let (reporter, tell) = Reporter::start(
+    let (reporter, report) = Reporter::start(
         options,
         client("reporter"),
         Arc::clone(&clock),
@@ -115,7 +115,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     .map_err(thread("the reporter's thread"))?;
     let guard = process::guard::THIS_PROGRAM.into();
     let options = worker::Options { workers, output: args.output.clone(), guard };
-    let lines = worker::Lines { jobs: taken, idle, tell: tell.clone() };
+    let lines = worker::Lines { jobs: taken, idle, tell: report.tell.clone() };
     let mut workers = Workers::start(options, &clock, &lines, &measures).map_err(thread("the workers"))?;
     let options = membership::Options {
         group: group.clone(),
@@ -137,7 +137,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     .map_err(thread("the poll thread"))?;
     let options =
         dispatcher::Options { cluster, topic: args.topic.clone(), group, consumer, lease: args.lease };
-    let lines = Lines { changes, chunks, idle: became_idle, jobs, tell, poll, membership };
+    let lines = Lines { changes, chunks, idle: became_idle, jobs, report, poll, membership };
     let dispatch = Dispatch::start(
         options,
         client("dispatch"),
@@ -154,6 +154,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     health.stops();
     log::info!("nothing more is taken; running jobs are waited for");
     drop(dispatch);
+    reporter.take_all();
     let until = args.drain.map(|drain| clock.monotonic() + drain);
     if !wait_until(&signals, clock.as_ref(), until, || workers.is_over()) {
         log::warn!("running jobs are ended");

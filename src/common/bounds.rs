@@ -34,7 +34,8 @@ pub const DUPLICATE_WINDOW: i64 = 10_000;
 /// Bytes of messages that a consumer holds for a partition before it pauses fetching from it.
 pub const HELD_BYTES_PER_PARTITION: usize = 8 * 1024 * 1024;
 
-/// Messages that are ready but wait for a worker, a partition, before fetching from it pauses. Enough to feed any
+/// Messages that are ready but wait for a worker, a partition, before fetching from it pauses; those that wait for their
+/// instant have the bound of bytes alone, for others behind them may be due sooner. Enough to feed any
 /// number of workers over one fetch's round trip.
 pub const READY_PER_PARTITION: usize = 2_000;
 
@@ -46,6 +47,9 @@ pub const FETCH_PARTITION_BYTES: i32 = 1024 * 1024;
 
 /// Bytes asked of a broker in one fetch.
 pub const FETCH_BYTES: i32 = 8 * 1024 * 1024;
+
+/// Bytes of the words for what is wrong with a message.
+pub const DETAIL_BYTES: usize = 500;
 
 /// How long a fetch waits at the broker when there is nothing to read.
 pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);

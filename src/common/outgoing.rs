@@ -157,7 +157,7 @@ impl Writer {
         {
             return Ok(*known);
         }
-        let missing = || BrokerError::NotSent(format!("topic {topic} does not exist yet"));
+        let missing = || BrokerError::Refused(ErrorCode::UnknownTopicOrPartition);
         let state = client.topic(topic, by)?.ok_or_else(missing)?;
         let partitions = i32::try_from(state.partitions.len()).unwrap_or(1);
         let known = Topic { id: state.id, partitions, believed_until: by.checked_add(BELIEVED) };

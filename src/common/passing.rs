@@ -8,6 +8,32 @@ use super::wire::{self, DeadLetter, DeadReason, DeadRecord};
 use super::words::{Attempt, AttemptRef, Outcome, Place, Then};
 use super::{backoff, topics};
 
+/// What is left out of what an attempt is passed on as, because a topic takes no record of that size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Fit {
+    /// Nothing.
+    #[default]
+    Whole,
+    /// The next attempt is a little larger than this one was, and too large: it is a letter instead.
+    Letter,
+    /// The letter tells nothing of the output.
+    WithoutOutput,
+    /// Nor what was to be run: only where that lies.
+    Bare,
+}
+
+impl Fit {
+    /// The next smaller one.
+    pub fn smaller(self) -> Option<Self> {
+        match self {
+            Self::Whole => Some(Self::Letter),
+            Self::Letter => Some(Self::WithoutOutput),
+            Self::WithoutOutput => Some(Self::Bare),
+            Self::Bare => None,
+        }
+    }
+}
+
 /// An attempt that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended<'a> {
@@ -21,6 +47,8 @@ pub struct Ended<'a> {
     pub at: DateTime<Utc>,
     /// The end of what it wrote; empty where it wrote nothing or nobody knows.
     pub output_tail: &'a str,
+    /// What of it fits.
+    pub fit: Fit,
 }
 
 impl Ended<'_> {
@@ -33,8 +61,8 @@ impl Ended<'_> {
     pub fn then(&self) -> Then {
         match (self.outcome.wants_retry(), self.attempt.attempts_left) {
             (false, _) => Then::Done,
-            (true, 0) => Then::Dead,
-            (true, _) => Then::Retried,
+            (true, left) if left > 0 && self.fit == Fit::Whole => Then::Retried,
+            (true, _) => Then::Dead,
         }
     }
 
@@ -67,14 +95,28 @@ impl Ended<'_> {
     }
 
     fn letter(&self, by: &str) -> DeadLetter {
+        let (attempt, outcome) = (self.attempt.attempt, self.outcome);
+        let mut detail = match self.attempt.attempts_left {
+            0 => format!("attempt {attempt} was the last: {outcome}"),
+            _ => format!(
+                "attempt {attempt} was the last, for the next one is too large for its topic: {outcome}"
+            ),
+        };
+        if self.fit == Fit::Bare {
+            detail.push_str(" (too large to be kept in the letter)");
+        }
         DeadLetter {
             reason: DeadReason::AttemptsExhausted,
-            detail: format!("attempt {} was the last: {}", self.attempt.attempt, self.outcome),
+            detail,
             place: self.place.clone(),
             last_offset: self.place.offset,
-            attempt: Some(self.attempt.clone()),
+            attempt: (self.fit < Fit::Bare).then(|| self.attempt.clone()),
             outcome: Some(self.outcome.clone()),
-            output_tail: self.output_tail.to_owned(),
+            output_tail: if self.fit < Fit::WithoutOutput {
+                self.output_tail.to_owned()
+            } else {
+                String::new()
+            },
             original: None,
             consumer: by.to_owned(),
             at: self.at,

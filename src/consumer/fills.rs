@@ -24,7 +24,7 @@ impl Fills {
             fetched: channel("fetched", lines.chunks.capacity()),
             idle: channel("idle", lines.idle.capacity()),
             attempts: channel("attempts", lines.jobs.capacity()),
-            results: channel(RESULTS, lines.tell.capacity()),
+            results: channel(RESULTS, lines.report.tell.capacity()),
             plans: channel("plans", lines.poll.plans.capacity()),
         }
     }
@@ -35,7 +35,7 @@ impl Fills {
         self.fetched.is(lines.chunks.len());
         self.idle.is(lines.idle.len());
         self.attempts.is(lines.jobs.len());
-        self.results.is(lines.tell.len());
+        self.results.is(lines.report.tell.len());
         self.plans.is(lines.poll.plans.len());
     }
 }

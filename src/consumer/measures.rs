@@ -241,7 +241,8 @@ mod tests {
     fn report(job: &str, left: u32, outcome: Outcome) -> Report {
         let (started_at, ended_at) = (at(1), at(2) + TimeDelta::milliseconds(500));
         let claimed = claimed(job, left, 0);
-        Report { claimed, outcome, started_at, ended_at, output_bytes: 0, output_tail: String::new() }
+        let (output_tail, fit, is_terse) = (String::new(), crate::common::passing::Fit::Whole, false);
+        Report { claimed, outcome, started_at, ended_at, output_bytes: 0, output_tail, fit, is_terse }
     }
 
     /// The lines of the page that begin so.

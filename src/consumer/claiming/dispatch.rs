@@ -1,6 +1,6 @@
 //! The thread `dispatch`: feeds the [`Dispatcher`] with what arrives and carries out what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -16,6 +16,7 @@ use crate::common::http::{Fact, Health};
 use crate::common::membership::{Change, Membership};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
+use crate::common::words::Event;
 use crate::consumer::fetching::fetcher::{Chunk, Track, What};
 use crate::consumer::fetching::poll::{Plan, Poll};
 use crate::consumer::fills::Fills;
@@ -32,8 +33,8 @@ pub struct Lines {
     pub idle: Receiver<()>,
     /// To the workers: as many places as workers, and never more under way than are free, so it never blocks.
     pub jobs: Sender<Box<Claimed>>,
-    /// To the reporter. Full only while Kafka is away, and then nothing can be claimed anyway.
-    pub tell: Sender<Tell>,
+    /// To the reporter. Full while something cannot be written.
+    pub report: reporter::Lines,
     /// The poll threads.
     pub poll: Poll,
     /// Our membership. It ends with this thread, so that a job that is waited for keeps no partition from others.
@@ -99,6 +100,7 @@ impl Dispatch {
                 free: 0,
                 pace,
                 rest: Duration::ZERO,
+                notes: VecDeque::new(),
             };
             dispatching.run(&stopped);
         })?;
@@ -131,6 +133,8 @@ struct Dispatching {
     pace: Pace,
     /// How long to wait after a failure; none after a success.
     rest: Duration,
+    /// To be told to the reporter.
+    notes: VecDeque<Event>,
 }
 
 /// How long dispatch waits after a failed call, doubled with each one that follows.
@@ -155,7 +159,10 @@ impl Dispatching {
             }
             self.free += self.lines.idle.try_iter().count();
             self.observe.beat.touch(self.clock.now());
-            self.step();
+            // Nothing more is claimed while what was met cannot be told.
+            if self.tell() {
+                self.step();
+            }
             self.set_gates();
             self.measure();
         }
@@ -229,12 +236,7 @@ impl Dispatching {
                     failed = true;
                 }
                 Act::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
-                Act::Note(event) => {
-                    let note = Tell::Note(self.topic.clone(), event);
-                    if self.lines.tell.send(note).is_err() {
-                        log::debug!("the reporter has ended; an event is not written");
-                    }
-                }
+                Act::Note(event) => self.notes.push_back(event),
             }
         }
         self.rest = if failed { (self.rest * 2).clamp(FIRST_REST, LONGEST_REST) } else { Duration::ZERO };
@@ -248,12 +250,27 @@ impl Dispatching {
 
     fn hand_over(&mut self, claimed: Box<Claimed>) {
         self.free = self.free.saturating_sub(1);
-        let sent = self.lines.tell.send(reporter::started(&claimed)).is_ok();
+        let sent = self.lines.report.started.send(reporter::started(&claimed)).is_ok();
         if !sent || self.lines.jobs.send(claimed).is_err() {
             log::error!(
                 "an attempt was claimed and there is no worker left to run it; its lease will end it"
             );
         }
+    }
+
+    /// Tells what is to be told. `false` while there is no room for it.
+    fn tell(&mut self) -> bool {
+        while let Some(event) = self.notes.pop_front() {
+            match self.lines.report.tell.try_send(Tell::Note(self.topic.clone(), event)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Tell::Note(_, event))) => {
+                    self.notes.push_front(event);
+                    return false;
+                }
+                Err(_) => log::debug!("the reporter has ended; an event is not written"),
+            }
+        }
+        true
     }
 
     fn read_from(&mut self, offsets: &[(i32, i64)]) {
@@ -292,6 +309,9 @@ impl Dispatching {
 
     /// At least once a second, because the wall clock may jump; not at once after a failure.
     fn wait(&self) -> Duration {
+        if !self.notes.is_empty() {
+            return FIRST_REST;
+        }
         if self.dispatcher.is_busy() || !self.rest.is_zero() {
             return self.rest;
         }
@@ -312,6 +332,10 @@ impl Dispatching {
         let until = self.clock.monotonic() + LAST_ANSWER;
         while self.dispatcher.has_pending() && self.clock.monotonic() < until {
             self.step();
+        }
+        while !self.tell() && self.clock.monotonic() < until {
+            // Whichever it is, there may be room by then.
+            let _rung = self.clock.alarm(FIRST_REST).recv();
         }
     }
 }

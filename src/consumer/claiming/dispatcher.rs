@@ -254,8 +254,8 @@ impl Dispatcher {
 
     /// Whether reading this partition should pause: it holds as much as it may.
     pub fn is_full(&self, partition: i32) -> bool {
-        let (messages, bytes) = self.partitions.get(&partition).map_or((0, 0), Partition::load);
-        messages >= bounds::READY_PER_PARTITION
+        let (ready, bytes) = self.partitions.get(&partition).map_or((0, 0), Partition::load);
+        ready >= bounds::READY_PER_PARTITION
             || bytes >= bounds::HELD_BYTES_PER_PARTITION
             || self.unread.is_full()
     }

@@ -228,9 +228,9 @@ impl Partition {
         self.dirty
     }
 
-    /// Messages and bytes that are held.
+    /// Messages that are ready, and the bytes of all that are held.
     pub fn load(&self) -> (usize, usize) {
-        (self.held.len(), self.held_bytes)
+        (self.held.len() - self.waiting.len(), self.held_bytes)
     }
 
     /// Messages that nobody has claimed, read or not, where the log ends at `end`.

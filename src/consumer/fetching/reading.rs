@@ -1,5 +1,6 @@
 //! Records as attempts: what a record asks for, or why it can never be run here.
 
+use crate::common::bounds;
 use crate::common::broker::{Fetched, FetchedRecord, Undecodable};
 use crate::common::wire::{self, DeadReason, WireError};
 use crate::common::words::ClusterName;
@@ -66,12 +67,23 @@ pub fn read(record: FetchedRecord, cluster: &ClusterName) -> Read {
             let theirs = &attempt.run.cluster;
             (DeadReason::WrongCluster, format!("the message is for cluster {theirs}, and this is {cluster}"))
         }
-        Some(Err(error @ WireError::UnknownVersion(_))) => (DeadReason::UnknownVersion, error.to_string()),
-        Some(Err(error @ WireError::Malformed(_))) => (DeadReason::Malformed, error.to_string()),
+        Some(Err(error @ WireError::UnknownVersion(_))) => (DeadReason::UnknownVersion, brief(&error)),
+        Some(Err(error @ WireError::Malformed(_))) => (DeadReason::Malformed, brief(&error)),
         None => (DeadReason::Malformed, "malformed message: no value".to_owned()),
     };
     let last_offset = record.offset;
     Read::Unreadable(Unreadable { last_offset, reason, detail, record: Some(record) })
+}
+
+/// What is wrong, cut to a length that fits everywhere: the words may quote all of the message.
+fn brief(error: &WireError) -> String {
+    let mut words = error.to_string();
+    let end = (0..=bounds::DETAIL_BYTES).rev().find(|end| words.is_char_boundary(*end)).unwrap_or_default();
+    if words.len() > end {
+        words.truncate(end);
+        words.push('…');
+    }
+    words
 }
 
 #[cfg(test)]
@@ -108,6 +120,19 @@ mod tests {
         check(Some(r#"{"v":"1"}"#), Err(DeadReason::Malformed));
         check(Some(""), Err(DeadReason::Malformed));
         check(None, Err(DeadReason::Malformed));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_briefly_however_much_of_the_message_it_quotes() {
+        for text in ["\u{7f}".repeat(200_000), "ä".repeat(200_000)] {
+            let value = Some(Bytes::from(format!("\"{text}\"")));
+            let record = FetchedRecord { offset: 3, timestamp_ms: 5, key: None, value };
+            let Read::Unreadable(unreadable) = read(record, &ClusterName::new("a").unwrap()) else {
+                panic!()
+            };
+            let length = unreadable.detail.len();
+            assert!((400..600).contains(&length), "{length}: {}", unreadable.detail);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -14,6 +15,7 @@ use crate::common::broker::Client;
 use crate::common::clock::Clock;
 use crate::common::metrics::{Beat, Fill};
 use crate::common::thread::{Joined, spawn};
+use crate::common::words::RunningAttempt;
 use crate::consumer::claiming::dispatcher::Now;
 use crate::consumer::claiming::pace::Pace;
 use crate::consumer::fills::RESULTS;
@@ -26,7 +28,18 @@ pub use super::reporting::{Options, Tell, started};
 #[derive(Debug)]
 pub struct Reporter {
     _give_up: Sender<()>,
+    takes_all: Arc<AtomicBool>,
     thread: Joined,
+}
+
+/// What is told to the reporter.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    /// Ends of attempts, and what else is to be told. While something cannot be written it is full, and whoever has
+    /// something to say waits.
+    pub tell: Sender<Tell>,
+    /// Attempts that are handed to workers. It is emptied whatever waits: what runs must be said to be alive.
+    pub started: Sender<RunningAttempt>,
 }
 
 impl Reporter {
@@ -40,20 +53,42 @@ impl Reporter {
         clock: Arc<dyn Clock>,
         measures: Measures,
         beat: Beat,
-    ) -> io::Result<(Self, Sender<Tell>)> {
-        // A start and an end for each worker.
+    ) -> io::Result<(Self, Lines)> {
+        // An end that waits and one that is written for each worker.
         let room = options.workers * 2 + 2;
         let (tell, told) = bounded(room);
+        // Between two looks no more are started than there is room for their ends, and as many again that run.
+        let (started, starts) = bounded(room * 2);
         let waiting = measures.channel(RESULTS, room);
         let (give_up, given_up) = bounded(0);
         let pace = Pace::new(options.workers / 2);
+        let takes_all = Arc::new(AtomicBool::new(false));
+        let all = Arc::clone(&takes_all);
         let thread = spawn("reporter", move || {
             let reporting = Reporting::new(options, clock.monotonic());
             let rest = Duration::ZERO;
-            let writing = Writing { reporting, client, clock, given_up, measures, waiting, pace, rest };
+            let takes_all = all;
+            let writing = Writing {
+                reporting,
+                client,
+                clock,
+                given_up,
+                takes_all,
+                starts,
+                measures,
+                waiting,
+                pace,
+                rest,
+            };
             writing.run(&told, &beat);
         })?;
-        Ok((Self { _give_up: give_up, thread }, tell))
+        Ok((Self { _give_up: give_up, takes_all, thread }, Lines { tell, started }))
+    }
+
+    /// From now on all that is told is taken, also while something cannot be written: nothing more is claimed, and no
+    /// worker is to wait with its last word for ever.
+    pub fn take_all(&self) {
+        self.takes_all.store(true, Ordering::Release);
     }
 
     /// Whether all is written and the thread has ended.
@@ -71,6 +106,8 @@ struct Writing {
     client: Box<dyn Client>,
     clock: Arc<dyn Clock>,
     given_up: Receiver<()>,
+    takes_all: Arc<AtomicBool>,
+    starts: Receiver<RunningAttempt>,
     measures: Measures,
     waiting: Fill,
     pace: Pace,
@@ -89,14 +126,18 @@ impl Writing {
     /// Waits for what there is to do. `false` when that is nothing any more, or there is no waiting any longer.
     fn listen(&mut self, told: &Receiver<Tell>) -> bool {
         self.waiting.is(told.len());
+        self.take_starts();
         if self.reporting.is_busy() {
+            if self.takes_all.load(Ordering::Acquire) {
+                told.try_iter().for_each(|tell| self.take(tell));
+            }
             return self.rest.is_zero() || self.rest_a_while();
         }
         let wait = self.reporting.next_alive().saturating_duration_since(self.clock.monotonic());
         select! {
             recv(told) -> tell => {
                 let Ok(tell) = tell else { return false };
-                self.reporting.take(tell);
+                self.take(tell);
                 self.gather(told);
             }
             recv(self.clock.alarm(wait.min(Duration::from_secs(1)))) -> _ => {}
@@ -104,17 +145,27 @@ impl Writing {
         true
     }
 
+    fn take_starts(&mut self) {
+        self.starts.try_iter().for_each(|running| self.reporting.started(running));
+    }
+
+    /// An end comes after its start.
+    fn take(&mut self, tell: Tell) {
+        self.take_starts();
+        self.reporting.take(tell);
+    }
+
     /// Takes what goes in the same round trips: everything that waits, and what comes in the moment that the pace gives.
     fn gather(&mut self, told: &Receiver<Tell>) {
         loop {
-            told.try_iter().for_each(|tell| self.reporting.take(tell));
+            told.try_iter().for_each(|tell| self.take(tell));
             let wait = self.pace.wait(self.reporting.waiting(), self.clock.monotonic());
             if wait.is_zero() {
                 return;
             }
             select! {
                 recv(told) -> tell => match tell {
-                    Ok(tell) => self.reporting.take(tell),
+                    Ok(tell) => self.take(tell),
                     Err(_) => return,
                 },
                 recv(self.clock.alarm(wait)) -> _ => {}
@@ -160,9 +211,10 @@ impl Writing {
                 }
                 self.rest = (self.rest * 2).clamp(FIRST_REST, LONGEST_REST);
             }
+            _ if self.reporting.is_busy() => {}
             _ => {
                 if !self.rest.is_zero() {
-                    log::info!("Kafka is back: what waited is written");
+                    log::info!("what waited is written");
                 }
                 self.rest = Duration::ZERO;
             }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::reports::Report;
-use crate::common::broker::Client;
+use crate::common::broker::{Client, ErrorCode};
 use crate::common::outgoing::{Outgoing, Unwritten, Writer};
 use crate::common::words::{AttemptRef, Event, RunningAttempt};
 use crate::common::{topics, wire};
@@ -18,8 +18,6 @@ use crate::consumer::claiming::dispatcher::{Claimed, Now};
 /// What is told to the reporter.
 #[derive(Debug)]
 pub enum Tell {
-    /// An attempt was handed to a worker.
-    Started(AttemptRef, RunningAttempt),
     /// An attempt has ended.
     Ended(Box<Report>),
     /// Something else to be written to `cron-runs`, under the key.
@@ -46,10 +44,10 @@ pub enum Act {
     Failed(&'static str),
 }
 
-/// An attempt that was handed to a worker, for [`Tell::Started`].
-pub fn started(claimed: &Claimed) -> Tell {
+/// An attempt that was handed to a worker, for [`Reporting::started`].
+pub fn started(claimed: &Claimed) -> RunningAttempt {
     let attempt = AttemptRef { run: claimed.attempt.run.id, attempt: claimed.attempt.attempt };
-    Tell::Started(attempt, RunningAttempt { attempt, place: claimed.place.clone() })
+    RunningAttempt { attempt, place: claimed.place.clone() }
 }
 
 const CALL: Duration = Duration::from_secs(2);
@@ -83,10 +81,14 @@ impl Reporting {
         }
     }
 
+    /// An attempt was handed to a worker. It is said to be alive from now on, whatever else waits.
+    pub fn started(&mut self, running: RunningAttempt) {
+        self.running.insert(running.attempt, running);
+    }
+
     /// Takes what was told. While [`Reporting::is_busy`] it should wait outside, so that what waits has a bound.
     pub fn take(&mut self, tell: Tell) {
         match tell {
-            Tell::Started(attempt, running) => drop(self.running.insert(attempt, running)),
             Tell::Ended(report) => {
                 self.passed_on.extend(report.passed_on(&self.options.consumer));
                 self.last.push(report.finished(&self.options.consumer));
@@ -107,10 +109,12 @@ impl Reporting {
             self.say_alive(client, now, &mut acts);
         } else if !self.passed_on.is_empty() {
             let records = std::mem::take(&mut self.passed_on);
-            self.passed_on = unconfirmed(self.write(client, records, now, &mut acts));
+            let unwritten = self.write(client, records, now, &mut acts);
+            self.passed_on = self.unconfirmed(unwritten, Self::pass_on_smaller);
         } else if !self.last.is_empty() {
             let records = std::mem::take(&mut self.last);
-            self.last = unconfirmed(self.write(client, records, now, &mut acts));
+            let unwritten = self.write(client, records, now, &mut acts);
+            self.last = self.unconfirmed(unwritten, Self::say_less);
         }
         if !self.is_busy() {
             for report in std::mem::take(&mut self.ended) {
@@ -168,8 +172,58 @@ impl Reporting {
         acts.extend(unwritten.iter().map(|failure| Act::Failed(failure.error.word())));
         unwritten
     }
-}
 
-fn unconfirmed(unwritten: Vec<Unwritten>) -> Vec<Outgoing> {
-    unwritten.into_iter().flat_map(|failure| failure.records).collect()
+    /// What is to be written again; `smaller` makes something else of what no broker will ever take.
+    fn unconfirmed(
+        &mut self,
+        unwritten: Vec<Unwritten>,
+        smaller: impl Fn(&mut Self, &Outgoing) -> Option<Outgoing>,
+    ) -> Vec<Outgoing> {
+        let mut again = Vec::new();
+        for Unwritten { records, error } in unwritten {
+            if error.code() == Some(ErrorCode::MessageTooLarge) {
+                again.extend(records.iter().filter_map(|record| smaller(self, record)));
+            } else {
+                again.extend(records);
+            }
+        }
+        again
+    }
+
+    /// The end of an attempt that a record tells of.
+    fn ended_of(&mut self, record: &Outgoing) -> Option<&mut Report> {
+        self.ended.iter_mut().find(|report| report.name().run.to_string().as_bytes() == &record.key[..])
+    }
+
+    /// Instead of the next attempt or a letter: a letter, or a smaller one.
+    fn pass_on_smaller(&mut self, record: &Outgoing) -> Option<Outgoing> {
+        let consumer = self.options.consumer.clone();
+        let report = self.ended_of(record)?;
+        let name = report.name();
+        let Some(fit) = report.fit.smaller() else {
+            log::error!("run {}: {} takes not even a bare letter, and there is none", name.run, record.topic);
+            return None;
+        };
+        log::warn!("run {}, attempt {}: too large for {}", name.run, name.attempt, record.topic);
+        report.fit = fit;
+        let (passed_on, finished) = (report.passed_on(&consumer), report.finished(&consumer));
+        self.last
+            .iter_mut()
+            .filter(|last| last.key == finished.key)
+            .for_each(|last| *last = finished.clone());
+        passed_on
+    }
+
+    /// Instead of what is to be told: the same without output.
+    fn say_less(&mut self, record: &Outgoing) -> Option<Outgoing> {
+        let consumer = self.options.consumer.clone();
+        let is_said = self.ended_of(record).filter(|report| !report.is_terse).map(|report| {
+            report.is_terse = true;
+            report.finished(&consumer)
+        });
+        if is_said.is_none() {
+            log::error!("{} takes no event of {} bytes: it is not written", record.topic, record.value.len());
+        }
+        is_said
+    }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::common::outgoing::Outgoing;
-use crate::common::passing::Ended;
+use crate::common::passing::{Ended, Fit};
 use crate::common::words::{AttemptRef, Event, Outcome, Then};
 use crate::common::{topics, wire};
 use crate::consumer::claiming::dispatcher::Claimed;
@@ -23,6 +23,10 @@ pub struct Report {
     pub output_bytes: u64,
     /// The end of what it wrote.
     pub output_tail: String,
+    /// What of it fits into the topic that it is passed on to.
+    pub fit: Fit,
+    /// It does not fit into `cron-runs` with its output.
+    pub is_terse: bool,
 }
 
 impl Report {
@@ -33,6 +37,7 @@ impl Report {
             outcome: &self.outcome,
             at: self.ended_at,
             output_tail: &self.output_tail,
+            fit: self.fit,
         }
     }
 
@@ -89,7 +94,7 @@ impl Report {
             started_at: self.started_at,
             ended_at: self.ended_at,
             output_bytes: self.output_bytes,
-            output_tail: self.output_tail.clone(),
+            output_tail: if self.is_terse { String::new() } else { self.output_tail.clone() },
         };
         Outgoing { topic: topics::RUNS.into(), key: run.id.to_string().into(), value: wire::encode(&event) }
     }
@@ -117,7 +122,8 @@ mod tests {
         let attempt = wire::decode_attempt(text.as_bytes()).unwrap();
         let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: at };
         let output_tail = "oops".to_owned();
-        Report { claimed, outcome, started_at: at, ended_at: at, output_bytes: 4, output_tail }
+        let (fit, is_terse) = (Fit::Whole, false);
+        Report { claimed, outcome, started_at: at, ended_at: at, output_bytes: 4, output_tail, fit, is_terse }
     }
 
     fn check(attempt: u32, left: u32, outcome: Outcome, then: Then, topic: Option<&str>) -> Option<Outgoing> {

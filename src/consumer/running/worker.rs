@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::process::{self, Ended, Host, Output};
 use crate::common::clock::Clock;
+use crate::common::passing::Fit;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::Outcome;
 use crate::consumer::claiming::dispatcher::Claimed;
@@ -129,7 +130,9 @@ impl Worker {
         let ended_at = self.clock.now();
         let Ended { outcome, output_bytes, output_tail } = ended;
         let started_at = started_at.unwrap_or(ended_at);
-        let report = Report { claimed, outcome, started_at, ended_at, output_bytes, output_tail };
+        let (fit, is_terse) = (Fit::Whole, false);
+        let report =
+            Report { claimed, outcome, started_at, ended_at, output_bytes, output_tail, fit, is_terse };
         self.measures.ended(&report);
         if self.lines.tell.send(Tell::Ended(Box::new(report))).is_err() {
             log::error!("the reporter has ended; the lease of an attempt that is over will end it");

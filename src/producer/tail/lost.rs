@@ -11,7 +11,7 @@ use super::round::Suspect;
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, TopicPartition, Want};
 use crate::common::clock::Now;
 use crate::common::outgoing::Outgoing;
-use crate::common::passing::Ended;
+use crate::common::passing::{Ended, Fit};
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
 use crate::common::words::{Attempt, AttemptRef, ClusterName, Event, Outcome, Place, Then};
@@ -19,6 +19,9 @@ use crate::common::words::{Attempt, AttemptRef, ClusterName, Event, Outcome, Pla
 /// A lost attempt and what is to be written for it.
 struct Lost {
     name: AttemptRef,
+    suspect: Suspect,
+    attempt: Option<Attempt>,
+    fit: Fit,
     cluster: ClusterName,
     then: Then,
     /// The next attempt, or a letter.
@@ -44,7 +47,7 @@ impl Tail {
                 continue;
             }
             match message(client, &suspect, by) {
-                Ok(attempt) => all.extend(self.lost(&suspect, attempt, now)),
+                Ok(attempt) => all.extend(self.lost(suspect, attempt, Fit::Whole, now)),
                 Err(error) => {
                     let Place { topic, partition, offset, .. } = &suspect.place;
                     log::warn!("the lost attempt at {topic}/{partition} {offset}: {error}; trying again");
@@ -53,12 +56,23 @@ impl Tail {
                 }
             }
         }
-        let follows = all.iter().map(|lost| lost.follows.clone()).collect();
-        let unwritten = self.write(client, follows, now, by, acts);
-        let (not_yet, passed_on): (Vec<Lost>, Vec<Lost>) =
-            all.into_iter().partition(|lost| unwritten.contains(&lost.follows.key));
+        let (mut not_yet, mut passed_on) = (Vec::new(), Vec::new());
+        while !all.is_empty() {
+            let follows = all.iter().map(|lost| lost.follows.clone()).collect();
+            let (unwritten, too_large) = self.write(client, follows, now, by, acts);
+            let mut smaller = Vec::new();
+            for lost in all {
+                let key = &lost.follows.key;
+                match lost.fit.smaller().filter(|_| too_large.contains(key) && lost.attempt.is_some()) {
+                    Some(fit) => smaller.extend(self.lost(lost.suspect, lost.attempt, fit, now)),
+                    None if unwritten.contains(key) => not_yet.push(lost),
+                    None => passed_on.push(lost),
+                }
+            }
+            all = smaller;
+        }
         let events = passed_on.iter().map(|lost| lost.event.clone()).collect();
-        let unwritten = self.write(client, events, now, by, acts);
+        let (unwritten, _) = self.write(client, events, now, by, acts);
         let (unsaid, done): (Vec<Lost>, Vec<Lost>) =
             passed_on.into_iter().partition(|lost| unwritten.contains(&lost.event.key));
         // What was passed on and not said to be lost is passed on again: a copy, and copies are dropped.
@@ -76,8 +90,8 @@ impl Tail {
             && self.leases.get(&suspect.name).is_some_and(|lease| lease.place == suspect.place)
     }
 
-    fn lost(&mut self, suspect: &Suspect, attempt: Option<Attempt>, now: Now) -> Option<Lost> {
-        let Suspect { name, place, .. } = suspect;
+    fn lost(&mut self, suspect: Suspect, attempt: Option<Attempt>, fit: Fit, now: Now) -> Option<Lost> {
+        let Suspect { name, place, .. } = &suspect;
         let consumer = self.leases.get(name)?.consumer.clone();
         let Some(cluster) = topics::cluster_of(&place.topic) else {
             log::error!("an attempt in {}, which is no cluster's topic, is given up", place.topic);
@@ -91,16 +105,17 @@ impl Tail {
             outcome: &outcome,
             at: now.wall,
             output_tail: "",
+            fit,
         });
         let passed_on = ended.and_then(|ended| Some((ended.then(), ended.passed_on(&self.options.name)?)));
         let (then, follows) =
-            passed_on.unwrap_or_else(|| (Then::Dead, self.letter(suspect, &cluster, &consumer, now)));
-        let run = attempt.map(|attempt| attempt.run);
+            passed_on.unwrap_or_else(|| (Then::Dead, self.letter(&suspect, &cluster, &consumer, now)));
+        let run = attempt.as_ref().map(|attempt| &attempt.run);
         let event = Event::Lost {
             attempt: *name,
-            job: run.as_ref().map(|run| run.job.clone()),
+            job: run.map(|run| run.job.clone()),
             cluster: cluster.clone(),
-            scheduled_at: run.as_ref().map(|run| run.scheduled_at),
+            scheduled_at: run.map(|run| run.scheduled_at),
             consumer: consumer.clone(),
             place: place.clone(),
             then,
@@ -114,7 +129,7 @@ impl Tail {
             "{}: {what}, attempt {number}: lost with consumer {consumer}; what follows is in {to}",
             place.topic
         );
-        Some(Lost { name: *name, cluster, then, follows, event, line })
+        Some(Lost { name: *name, cluster, then, follows, event, line, suspect, attempt, fit })
     }
 
     /// The letter for an attempt whose message is gone: nothing is left that could be tried again.
@@ -139,7 +154,7 @@ impl Tail {
         Outgoing { topic: topics::dead(cluster).into(), key: run.to_string().into(), value }
     }
 
-    /// Writes records, and returns the keys of those that were not confirmed.
+    /// Writes records, and returns the keys of those that were not confirmed, and of those that are too large.
     fn write(
         &mut self,
         client: &mut dyn Client,
@@ -147,14 +162,17 @@ impl Tail {
         now: Now,
         by: Deadline,
         acts: &mut Vec<Act>,
-    ) -> HashSet<Bytes> {
-        let mut left = HashSet::new();
+    ) -> (HashSet<Bytes>, HashSet<Bytes>) {
+        let (mut left, mut too_large) = (HashSet::new(), HashSet::new());
         for unwritten in self.writer.write(client, records, now.wall.timestamp_millis(), by) {
             log::warn!("what follows from lost attempts: {}; trying again", unwritten.error);
             acts.push(Act::Failed(unwritten.error.word()));
+            if unwritten.error.code() == Some(ErrorCode::MessageTooLarge) {
+                too_large.extend(unwritten.records.iter().map(|record| record.key.clone()));
+            }
             left.extend(unwritten.records.into_iter().map(|record| record.key));
         }
-        left
+        (left, too_large)
     }
 }
 

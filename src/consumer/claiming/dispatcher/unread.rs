@@ -82,7 +82,8 @@ impl Dispatcher {
             if let Err(error) = self.write_letter(client, &letter, &place, now) {
                 log::warn!("a letter for {}/{}: {error}; trying again", place.topic, place.partition);
                 self.unread.bytes += letter.bytes();
-                self.unread.letters.push_front(letter);
+                // To the end: the next ones may be luckier.
+                self.unread.letters.push_back(letter);
                 self.unread.rests_until = Some(now.mono + REST);
                 return;
             }

@@ -43,6 +43,7 @@ fn a_message_that_is_not_yet_due_lets_others_pass_and_stays_a_hole() {
     let mut p = partition(0, &[]);
     assert_eq!(p.take(0, message(1, Some(60))), Taken::Held);
     assert_eq!(p.take(1, message(2, None)), Taken::Held);
+    assert_eq!(p.load(), (1, 20), "what waits is no reason to read no further, but for its bytes");
     assert_eq!(p.due(at(0), 9), [1]);
     check_commit(&p, &[1], 2, &[0]);
     assert_eq!(p.claimed(&[1]).len(), 1);

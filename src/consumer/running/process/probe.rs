@@ -83,10 +83,11 @@ fn read(mut from: PipeReader, until: Instant) -> io::Result<Vec<u8>> {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
-        let ready = poll(&mut [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)], left.as_ref())?;
-        if ready == 0 {
-            return Err(io::Error::from(io::ErrorKind::TimedOut));
-        }
+        match poll(&mut [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)], left.as_ref()) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
+            Err(rustix::io::Errno::INTR) => continue,
+            ready => ready?,
+        };
         match from.read(&mut piece)? {
             0 => return Ok(all),
             count => all.extend_from_slice(&piece[..count]),

@@ -262,7 +262,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         if self.status.is_none() {
             census::signal_group(self.group, Signal::KILL);
-            let _reaped = self.child.wait();
+            // One that outlives even that is not waited for: who ends us is to be able to.
+            let until = Instant::now() + KILLED;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(LOOKS.0);
+            }
         }
     }
 }

@@ -47,6 +47,20 @@ fn the_last_attempt_that_is_lost_becomes_a_letter() {
 }
 
 #[test]
+fn a_next_attempt_that_is_too_large_for_its_topic_becomes_a_letter() {
+    let mut world = World::new();
+    world.faults().delete_topic("c-retry");
+    world.create_as("c-retry", 1, vec![("max.message.bytes", "100".to_owned())]);
+    let mut leader = world.producer("p", true);
+    world.start(1, 2);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (0, 1, 1));
+    let letter = world.letters().remove(0);
+    assert_eq!(letter.attempt.unwrap().attempts_left, 2);
+    assert!(leader.acts.contains(&Act::Lost("c".parse().unwrap(), Then::Dead)), "{:?}", leader.acts);
+}
+
+#[test]
 fn signs_of_life_keep_an_attempt_and_its_end_ends_it() {
     let mut world = World::new();
     let mut leader = world.producer("p", true);

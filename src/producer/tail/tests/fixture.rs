@@ -79,6 +79,10 @@ impl World {
             topics::RUNS => vec![("message.timestamp.type", "LogAppendTime".to_owned())],
             _ => Vec::new(),
         };
+        self.create_as(name, partitions, settings);
+    }
+
+    pub(super) fn create_as(&mut self, name: &str, partitions: i32, settings: Vec<(&'static str, String)>) {
         let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
         self.client.create_topic(&spec, self.soon()).unwrap();
     }

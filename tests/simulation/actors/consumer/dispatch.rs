@@ -124,7 +124,7 @@ impl Consumer {
 
     fn hand_over(&mut self, claimed: Claimed, now: Now) {
         self.free = self.free.saturating_sub(1);
-        self.tell(started(&claimed), now);
+        self.starts.push(started(&claimed));
         self.jobs.push_back(claimed);
         for worker in 0..self.workers.len() {
             self.wake(Thread::Worker(worker), now.mono);

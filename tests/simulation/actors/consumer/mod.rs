@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member};
+use kafka_cron::common::words::RunningAttempt;
 use kafka_cron::consumer::claiming::dispatcher::{Claimed, Dispatcher, Now, Options};
 use kafka_cron::consumer::fetching::reading::Read;
 use kafka_cron::consumer::results::reporting::{self, Reporting, Tell};
@@ -94,6 +95,7 @@ pub struct Consumer {
     reporting: Reporting,
     reports_client: Box<dyn Client>,
     tells: VecDeque<Tell>,
+    starts: Vec<RunningAttempt>,
     reporter_rest: Duration,
 }
 
@@ -152,6 +154,7 @@ impl Consumer {
                 seat.bug.filter(|bug| bug.is_reporters()),
             ),
             tells: VecDeque::new(),
+            starts: Vec::new(),
             reporter_rest: Duration::ZERO,
             seat: seat.clone(),
             name,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka_cron::common::passing::Fit;
 use kafka_cron::common::words::Outcome;
 use kafka_cron::consumer::claiming::dispatcher::Now;
 use kafka_cron::consumer::results::reporting::{self, Tell};
@@ -33,6 +34,8 @@ impl Consumer {
                     ended_at: now.wall,
                     output_bytes: 0,
                     output_tail: String::new(),
+                    fit: Fit::Whole,
+                    is_terse: false,
                 };
                 self.tell(Tell::Ended(Box::new(report)), now);
                 self.idle += 1;
@@ -59,6 +62,7 @@ impl Consumer {
     }
 
     pub(super) fn report(&mut self, world: &mut World, now: Now) -> Duration {
+        self.starts.drain(..).for_each(|running| self.reporting.started(running));
         if !self.reporting.is_busy() {
             self.tells.drain(..).for_each(|tell| self.reporting.take(tell));
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
@@ -223,7 +223,13 @@ impl Process {
 }
 
 fn is_ready(fd: &impl AsFd, flags: PollFlags, limit: Duration) -> bool {
-    let limit = Timespec::try_from(limit).ok();
-    let mut fds = [PollFd::new(fd, flags)];
-    poll(&mut fds, limit.as_ref()).is_ok_and(|count| count > 0)
+    let until = Instant::now() + limit;
+    loop {
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+        match poll(&mut [PollFd::new(fd, flags)], left.as_ref()) {
+            // A signal says nothing of the other end.
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.is_ok_and(|count| count > 0),
+        }
+    }
 }
