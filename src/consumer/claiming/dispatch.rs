@@ -1,6 +1,6 @@
 //! The thread `dispatch`: feeds the [`Dispatcher`] with what arrives and carries out what it says.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Failure, Now, Options};
+use super::ends::Ends;
 use super::pace::Pace;
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::Clock;
@@ -84,6 +85,7 @@ impl Dispatch {
             let fills = Fills::new(&observe.measures, &lines);
             // Half of the workers are at work while the others are claimed for.
             let pace = Pace::new(lines.jobs.capacity().unwrap_or(0) / 2);
+            let ends = Ends::new(clock.monotonic());
             let mut dispatching = Dispatching {
                 dispatcher,
                 client,
@@ -93,7 +95,7 @@ impl Dispatch {
                 fills,
                 topic,
                 generation: -1,
-                ends: BTreeMap::new(),
+                ends,
                 counted: Counts::default(),
                 tracks,
                 plan: None,
@@ -122,8 +124,7 @@ struct Dispatching {
     fills: Fills,
     topic: String,
     generation: i32,
-    /// Where the logs of our partitions end, as far as we have been told.
-    ends: BTreeMap<i32, i64>,
+    ends: Ends,
     counted: Counts,
     tracks: Plan,
     /// A plan that `poll` has not taken yet.
@@ -164,6 +165,7 @@ impl Dispatching {
                 self.step();
             }
             self.set_gates();
+            self.ends.look(self.client.as_mut(), &self.tracks, self.clock.monotonic());
             self.measure();
         }
     }
@@ -196,7 +198,7 @@ impl Dispatching {
         }
         match what {
             What::Records { records, span, end } => {
-                self.ends.insert(track.of.partition, end);
+                self.ends.told(track.of.partition, end);
                 self.dispatcher.read(track.generation, track.of.partition, records, span);
             }
             What::OutOfRange => self.dispatcher.lost_position(track.generation, track.of.partition),
@@ -301,9 +303,9 @@ impl Dispatching {
         measures.claims_too_late.inc_by(now.too_late - self.counted.too_late);
         self.counted = now;
         measures.held.set(i64::try_from(self.dispatcher.waiting()).unwrap_or(i64::MAX));
-        for (partition, end) in &self.ends {
+        for (partition, end) in self.ends.iter() {
             let labels = [self.topic.as_str(), &partition.to_string()];
-            measures.lag.with_label_values(&labels).set(self.dispatcher.unclaimed(*partition, *end));
+            measures.lag.with_label_values(&labels).set(self.dispatcher.unclaimed(partition, end));
         }
     }
 

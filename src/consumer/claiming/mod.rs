@@ -9,6 +9,7 @@ pub mod claims;
 pub mod dispatch;
 pub mod dispatcher;
 pub mod duplicates;
+mod ends;
 pub mod letters;
 pub mod loading;
 pub mod pace;

@@ -1,0 +1,95 @@
+//! Where the logs of our partitions end, as far as we have been told: what lag is counted by.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::common::broker::{Log, Position};
+use crate::consumer::fetching::fetcher::Track;
+
+/// How often the end of a partition is looked at that is not read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The ends by partition.
+#[derive(Debug)]
+pub(super) struct Ends {
+    known: BTreeMap<i32, i64>,
+    look_at: Instant,
+    looked: usize,
+}
+
+impl Ends {
+    /// None is known.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { known: BTreeMap::new(), look_at: now, looked: 0 }
+    }
+
+    /// Others are ours from now on.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    /// A fetch told one.
+    pub(super) fn told(&mut self, partition: i32, end: i64) {
+        self.known.insert(partition, end);
+    }
+
+    /// Those that are known.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.known.iter().map(|(partition, end)| (*partition, *end))
+    }
+
+    /// Asks for one that no fetch tells: a partition that is full is not read.
+    pub(super) fn look<L: Log + ?Sized>(&mut self, client: &mut L, tracks: &[Arc<Track>], now: Instant) {
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK;
+        let shut: Vec<&Arc<Track>> =
+            tracks.iter().filter(|track| !track.open.load(Ordering::Acquire)).collect();
+        self.looked = self.looked.wrapping_add(1);
+        let Some(track) = self.looked.checked_rem(shut.len()).map(|which| shut[which]) else { return };
+        match client.offset(&track.of, Position::End, now + LOOK / 2) {
+            Ok(end) => self.told(track.of.partition, end),
+            Err(error) => log::debug!("where {}/{} ends: {error}", track.of.topic, track.of.partition),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicI64};
+
+    use super::*;
+    use crate::common::broker::memory::MemoryBroker;
+    use crate::common::broker::{Broker, ProduceBatch, Record, TopicPartition};
+    use crate::common::clock::SystemClock;
+    use crate::common::topics::TopicSpec;
+
+    #[test]
+    fn the_ends_of_partitions_that_are_not_read_are_asked_for_in_turn() {
+        let mut client = MemoryBroker::new(Arc::new(SystemClock)).client("test");
+        let now = Instant::now();
+        let by = now + Duration::from_secs(5);
+        let (name, settings) = ("c".to_owned(), Vec::new());
+        client.create_topic(&TopicSpec { name, partitions: 3, replication_factor: 1, settings }, by).unwrap();
+        let track = |partition| {
+            let of = TopicPartition { topic: "c".to_owned(), partition };
+            let (next, open) = (AtomicI64::new(0), AtomicBool::new(partition == 0));
+            Arc::new(Track { of, generation: 1, next, open })
+        };
+        let tracks: Vec<_> = (0..3).map(track).collect();
+        for track in &tracks {
+            let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+            let batch = ProduceBatch { to: track.of.clone(), records: vec![record] };
+            client.produce(&[batch], by).remove(0).unwrap();
+        }
+        let mut ends = Ends::new(now);
+        ends.look(client.as_mut(), &tracks, now);
+        ends.look(client.as_mut(), &tracks, now);
+        assert_eq!(ends.iter().count(), 1, "one a second");
+        ends.look(client.as_mut(), &tracks, now + LOOK);
+        assert_eq!(ends.iter().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    }
+}
