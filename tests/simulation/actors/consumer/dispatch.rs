@@ -137,7 +137,7 @@ impl Consumer {
             .iter()
             .map(|(partition, next)| {
                 let next = self.begin(*partition, *next, now);
-                Track { partition: *partition, next, is_open: true }
+                Track { partition: *partition, next, is_open: true, lacks_some: false }
             })
             .collect();
         self.wake(Thread::Fetch, now.mono);

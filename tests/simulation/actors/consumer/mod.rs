@@ -51,6 +51,8 @@ struct Track {
     partition: i32,
     next: i64,
     is_open: bool,
+    /// Some of what was read got lost on the way to dispatch.
+    lacks_some: bool,
 }
 
 struct Busy {

@@ -55,14 +55,17 @@ impl Consumer {
         for (i, answer) in open.into_iter().zip(answers) {
             let track = &mut self.tracks[i];
             let what = match answer {
-                Ok(fetched) if fetched.next_offset == track.next => continue,
+                // Nothing new is told, but where it shows that something is missing.
+                Ok(fetched) if fetched.next_offset == track.next && !track.lacks_some => continue,
                 Ok(fetched) => {
                     let span = track.next..fetched.next_offset;
                     track.next = span.end;
                     if !world.weather().calm && world.random.chance(3) {
                         world.weather().counts.add("what was read got lost", 1);
+                        track.lacks_some = true;
                         continue;
                     }
+                    track.lacks_some = false;
                     Some((read_all(fetched, &cluster()), span))
                 }
                 Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
