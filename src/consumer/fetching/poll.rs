@@ -151,3 +151,6 @@ impl Polling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Leaders that move while there is something to read.
+
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::time::Instant;
+
+use super::super::fetcher::What;
+use super::*;
+use crate::common::broker::memory::MemoryBroker;
+use crate::common::broker::{ProduceBatch, Record, TopicPartition};
+use crate::common::clock::SystemClock;
+use crate::common::metrics::Metrics;
+use crate::common::topics::TopicSpec;
+
+/// Records in each partition, and how often the second one's leader moves meanwhile.
+const RECORDS: i64 = 1_500;
+const MOVES: i32 = 15;
+
+fn of(partition: i32) -> TopicPartition {
+    TopicPartition { topic: "c".to_owned(), partition }
+}
+
+#[test]
+fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_back() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+    let faults = broker.faults();
+    faults.brokers(2);
+    let by = Instant::now() + Duration::from_secs(60);
+    let spec = TopicSpec { name: "c".to_owned(), partitions: 2, replication_factor: 1, settings: Vec::new() };
+    broker.client("test").create_topic(&spec, by).unwrap();
+    faults.lead(&of(0), Some(1));
+    faults.lead(&of(1), Some(2));
+    let metrics = Metrics::new();
+    let (poll, chunks) = Poll::start(
+        Arc::clone(&broker) as Arc<dyn Broker>,
+        clock,
+        "c".parse().unwrap(),
+        Measures::new(&metrics, "c"),
+        Beats::new(&metrics),
+    )
+    .unwrap();
+    let track = |partition| {
+        let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
+        Arc::new(Track { of: of(partition), generation: 1, next, open })
+    };
+    poll.plans.send(vec![track(0), track(1)]).unwrap();
+
+    let writes = Arc::clone(&broker);
+    let writer = std::thread::spawn(move || {
+        let mut client = writes.client("writer");
+        for _ in 0..RECORDS {
+            for partition in 0..2 {
+                let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+                let batch = ProduceBatch { to: of(partition), records: vec![record] };
+                while client.produce(std::slice::from_ref(&batch), by).remove(0).is_err() {}
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let mover = std::thread::spawn(move || {
+        for number in 0..MOVES {
+            std::thread::sleep(Duration::from_millis(200));
+            faults.lead(&of(1), Some(1 + number % 2));
+        }
+    });
+    let mut read = [0; 2];
+    while read != [RECORDS; 2] {
+        let chunk = chunks.recv_timeout(Duration::from_secs(20)).expect("there is more");
+        let What::Records { span, .. } = chunk.what else { panic!("nothing was deleted") };
+        let next = &mut read[usize::try_from(chunk.track.of.partition).unwrap()];
+        assert!(span.start <= *next, "{} to {} of {:?} were left out", next, span.start, chunk.track.of);
+        *next = span.end.max(*next);
+    }
+    writer.join().unwrap();
+    mover.join().unwrap();
+}
