@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crossbeam_channel::after;
+
 use super::*;
 use crate::common::broker::memory::MemoryBroker;
 use crate::common::broker::{Broker, ProduceBatch, Record};
@@ -30,18 +32,19 @@ fn what_was_not_handed_over_is_read_again() {
     };
     let (to, read) = bounded(0);
     let (stop, stopped) = bounded(0);
-    let stops = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
+    let stops = spawn("stops", move || {
+        after(Duration::from_millis(300)).recv().unwrap();
         drop(stop);
     });
     // Nobody takes it before the fetcher has to make room for another one.
     assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(false));
-    stops.join().unwrap();
+    drop(stops);
     assert_eq!(track.next.load(Ordering::Acquire), 0);
 
     let (_stop, stopped) = bounded(0);
-    let taken = std::thread::spawn(move || read.recv().unwrap());
+    let (tell, taken) = bounded(1);
+    let _takes = spawn("takes", move || tell.send(read.recv().unwrap()).unwrap()).unwrap();
     assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(true));
-    let What::Records { records, span, .. } = taken.join().unwrap().what else { panic!("records") };
+    let What::Records { records, span, .. } = taken.recv().unwrap().what else { panic!("records") };
     assert_eq!((records.len(), span, track.next.load(Ordering::Acquire)), (1, 0..1, 1));
 }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Instant;
 
+use crossbeam_channel::after;
+
 use super::super::fetcher::What;
 use super::*;
 use crate::common::broker::memory::MemoryBroker;
@@ -46,7 +48,7 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     poll.plans.send(vec![track(0), track(1)]).unwrap();
 
     let writes = Arc::clone(&broker);
-    let writer = std::thread::spawn(move || {
+    let writer = spawn("writer", move || {
         let mut client = writes.client("writer");
         for _ in 0..RECORDS {
             for partition in 0..2 {
@@ -54,12 +56,12 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
                 let batch = ProduceBatch { to: of(partition), records: vec![record] };
                 while client.produce(std::slice::from_ref(&batch), by).remove(0).is_err() {}
             }
-            std::thread::sleep(Duration::from_millis(2));
+            after(Duration::from_millis(2)).recv().unwrap();
         }
     });
-    let mover = std::thread::spawn(move || {
+    let mover = spawn("mover", move || {
         for number in 0..MOVES {
-            std::thread::sleep(Duration::from_millis(200));
+            after(Duration::from_millis(200)).recv().unwrap();
             faults.lead(&of(1), Some(1 + number % 2));
         }
     });
@@ -71,6 +73,5 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
         assert!(span.start <= *next, "{} to {} of {:?} were left out", next, span.start, chunk.track.of);
         *next = span.end.max(*next);
     }
-    writer.join().unwrap();
-    mover.join().unwrap();
+    drop((writer, mover));
 }

@@ -263,10 +263,8 @@ impl Drop for Running {
         if self.status.is_none() {
             census::signal_group(self.group, Signal::KILL);
             // One that outlives even that is not waited for: who ends us is to be able to.
-            let until = Instant::now() + KILLED;
-            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
-                std::thread::sleep(LOOKS.0);
-            }
+            self.wait_until_gone(Some(Instant::now() + KILLED));
+            let _reaped = self.child.try_wait();
         }
     }
 }

@@ -40,11 +40,14 @@ enum Thread {
     Worker(usize),
 }
 
+/// Records by offset, and from where to where was read.
+type Records = (Vec<(i64, Read)>, std::ops::Range<i64>);
+
 /// What was read by a plan.
 struct Chunk {
     plan: u64,
     partition: i32,
-    what: Option<(Vec<(i64, Read)>, std::ops::Range<i64>)>,
+    what: Option<Records>,
 }
 
 struct Track {
