@@ -1,0 +1,137 @@
+//! Where a term begins: clusters that come later, reboots, cursors that were lost.
+
+use super::*;
+
+fn start_of(acts: &[Act]) -> Option<&Start> {
+    acts.iter().find_map(|act| match act {
+        Act::Lane { start, .. } => Some(start),
+        _ => None,
+    })
+}
+
+/// What a cluster begins with when its producer has been started again.
+fn start_again(host: &mut Host) -> Start {
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let acts: Vec<Act> = (0..5).flat_map(|_| host.step()).collect();
+    start_of(&acts).unwrap_or_else(|| panic!("{acts:?}")).clone()
+}
+
+#[test]
+fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.leadership = Leadership::new(Options {
+        clusters: vec!["absent".parse().unwrap(), "c".parse().unwrap()],
+        window: Duration::from_secs(3600),
+        standing: Standing::new(Instant::now()),
+    });
+    let lanes = |acts: &[Act]| -> Vec<usize> {
+        acts.iter()
+            .filter_map(|act| match act {
+                Act::Lane { cluster, .. } => Some(*cluster),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut acts = host.step();
+    acts.extend(host.step());
+    assert!(leads(&acts), "{acts:?}");
+    assert_eq!(lanes(&acts), [1]);
+    let began = host.clock.now();
+    let at = host.clock.now() - TimeDelta::seconds(5);
+    let keep = |cursors| Keep { epoch: 1, cursors, reads: BTreeMap::new() };
+    host.leadership.keep(keep(vec![None, Some(at)]));
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis(), "its cursor is kept");
+    for spec in topics::all(&["absent".parse().unwrap()], 1, 1) {
+        // Some of them are there already.
+        drop(host.client.create_topic(&spec, soon(&host.clock)));
+    }
+    host.clock.turn(Duration::from_secs(2));
+    let acts = host.step();
+    assert_eq!(lanes(&acts), [0], "and it begins when its topic is there");
+    let start = start_of(&acts).unwrap();
+    assert_eq!(
+        (start.cursor, start.reboot),
+        (began, Some(began)),
+        "where the term began: it misses no reboot"
+    );
+}
+
+#[test]
+fn a_reboot_before_the_last_one_is_done_is_one_of_its_own() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.step();
+    let first = start_of(&host.step()).unwrap().reboot.unwrap();
+    // Something holds the cursor back, and the tick of the reboot may be published or not.
+    let second = start_again(&mut host).reboot.unwrap();
+    assert_eq!(second, first + TimeDelta::seconds(1), "in the same second");
+    host.clock.turn(Duration::from_millis(1_100));
+    assert_eq!(start_again(&mut host).reboot, Some(first + TimeDelta::seconds(2)));
+}
+
+#[test]
+fn that_a_cursor_was_lost_is_told_by_the_next_leader_where_this_one_could_not() {
+    let mut host = Host::new(TimeDelta::zero());
+    let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+    host.client.produce(&[ProduceBatch { to: of, records: vec![record] }], soon(&host.clock));
+    host.step();
+    let first = start_of(&host.step()).unwrap().clone();
+    assert!(first.is_gap);
+    host.clock.turn(Duration::from_millis(500));
+    let second = start_again(&mut host);
+    assert_eq!((second.is_gap, second.cursor), (true, first.cursor));
+    let cursors = vec![Some(host.clock.now())];
+    host.leadership.keep(Keep { epoch: 1, cursors, reads: BTreeMap::new() });
+    host.step();
+    assert!(!start_again(&mut host).is_gap, "the cursor has moved: it is on record");
+}
+
+#[test]
+fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
+    let mut host = Host::new(TimeDelta::zero());
+    let reboot = |host: &mut Host| {
+        let mut acts = host.step();
+        acts.extend(host.step());
+        acts.into_iter().find_map(|act| match act {
+            Act::Lane { start, .. } => start.reboot,
+            _ => None,
+        })
+    };
+    let second = host.clock.now();
+    host.clock.turn(Duration::from_millis(100));
+    assert_eq!(reboot(&mut host), Some(second));
+    host.clock.turn(Duration::from_millis(100));
+    let cursor = host.clock.now();
+    host.leadership.keep(Keep { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    host.clock.turn(Duration::from_millis(100));
+    assert_eq!(
+        reboot(&mut host),
+        Some(second + TimeDelta::seconds(1)),
+        "a run of its own, not before the cursor"
+    );
+}
+
+#[test]
+fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let cursor = host.clock.now() + TimeDelta::seconds(40);
+    host.leadership.keep(Keep { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let acts = host.step();
+    assert!(acts.iter().any(|act| matches!(act, Act::ClockBehind(_))), "{acts:?}");
+    // Meanwhile another producer joins, as is usual when all of them are started at once.
+    let Some(holder) = host.leadership.holder.clone() else { panic!("it has a holder") };
+    let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
+    let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
+    host.leadership.changed(&Change::Assigned { holder, partitions, alone: false });
+    assert!(host.leadership.alone, "nobody has led since");
+}
