@@ -220,7 +220,8 @@ fn published_since(
             runs.entry(run).or_insert((partition, record.offset));
             let attempt = record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok());
             if let Some(Attempt { run, .. }) = attempt
-                && run.scheduled_at > cursor
+                // A reboot may lie at the cursor.
+                && run.scheduled_at >= cursor
             {
                 of_jobs.entry(run.job.clone()).or_default().insert(run.scheduled_at);
             }

@@ -79,7 +79,9 @@ impl Overlaps {
         };
         let is_both = self.ended.contains_key(attempt) && self.lost.contains_key(attempt);
         let Some(known) = self.runs.get_mut(&attempt.run) else { return };
-        known.is_excused |= is_both;
+        // One that ends when it was passed on already, and not yet said to be lost, is as good as lost.
+        let is_late = attempt.attempt < known.last && matches!(then, Then::Done | Then::Dead);
+        known.is_excused |= is_both || is_late;
         if attempt.attempt == known.last && matches!(then, Then::Done | Then::Dead) {
             known.over.get_or_insert(now);
         }

@@ -1,6 +1,9 @@
 //! Where a term begins: clusters that come later, reboots, cursors that were lost.
 
 use super::*;
+use crate::common::wire;
+use crate::common::words::Attempt;
+use crate::producer::job::{self, Job};
 
 fn start_of(acts: &[Act]) -> Option<&Start> {
     acts.iter().find_map(|act| match act {
@@ -134,4 +137,20 @@ fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
     let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
     host.leadership.changed(&Change::Assigned { holder, partitions, alone: false });
     assert!(host.leadership.alone, "nobody has led since");
+}
+
+#[test]
+fn what_is_published_at_the_very_cursor_is_found() {
+    let mut host = Host::new(TimeDelta::zero());
+    let reboot = start_again(&mut host).reboot.unwrap();
+    let job = Job { cluster: "c".parse().unwrap(), ..job::sample("agent", "@reboot") };
+    let run = Arc::new(job.run(reboot, "r"));
+    let key = Some(run.id.to_string().into());
+    let attempt = Attempt { run, attempt: 1, attempts_left: 0, not_before: None };
+    let timestamp_ms = host.clock.now().timestamp_millis();
+    let record = Record { key, value: Some(wire::encode(&attempt)), timestamp_ms };
+    let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
+    let start = start_again(&mut host);
+    assert_eq!((start.cursor, &start.published.of_jobs[&job.name]), (reboot, &[reboot].into()));
 }

@@ -36,7 +36,16 @@ fn overlaps_of_reboots_are_decided_like_others() {
         over(&mut timing, &agent, -500);
         assert_eq!(published(&mut timing, 2).len(), usize::from(is_queued));
     }
-    let mut timing = rebooted(&reboots("agent", job::Overlap::Skip), nothing(at(0)));
+    let agent = reboots("agent", job::Overlap::Skip);
+    let mut timing = rebooted(&agent, nothing(at(0)));
     read(&mut timing);
     assert_eq!(published(&mut timing, 2), ["agent"]);
+    // One that is in its topic, and perhaps on no record, is put there.
+    let mut timing = rebooted(&agent, these(&agent, &[1], at(1)));
+    read(&mut timing);
+    let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut timing, 2)).collect();
+    assert!(batches.iter().all(|batch| batch.ticks.is_empty()));
+    let is_told =
+        |event: &Event| matches!(event, Event::Published { scheduled_at, .. } if *scheduled_at == at(1));
+    assert!(batches.iter().flat_map(|batch| &batch.events).any(is_told), "{batches:?}");
 }
