@@ -55,10 +55,10 @@ pub const ALL: [(Bug, &str, u64); 11] = [
     (Bug::ForgetsDuplicates, "and again by", 0),
     (Bug::KeepsItsOffsets, "and again by", 0),
     (Bug::ConfirmsTooEarly, "is ahead of the tick", 0),
-    (Bug::OffsetAfterTheLog, "although it was heard of", 0),
-    (Bug::LeasesByTimeStamps, "although it was heard of", 143),
-    (Bug::WritesWithoutMandate, "writes fates although", 673),
-    (Bug::DecidesBeforeTheEnd, "is published beside", 71),
+    (Bug::OffsetAfterTheLog, "although it was heard of", 85),
+    (Bug::LeasesByTimeStamps, "although it was heard of", 85),
+    (Bug::WritesWithoutMandate, "writes fates although", 530),
+    (Bug::DecidesBeforeTheEnd, "is published beside", 30),
 ];
 
 impl Bug {

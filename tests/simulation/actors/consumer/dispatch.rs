@@ -136,8 +136,10 @@ impl Consumer {
         self.tracks = offsets
             .iter()
             .map(|(partition, next)| {
-                let next = self.begin(*partition, *next, now);
-                Track { partition: *partition, next, is_open: true, lacks_some: false }
+                let told = *next;
+                let next = self.begin(*partition, told, now);
+                let pretends = (next > told).then_some(told);
+                Track { partition: *partition, next, is_open: true, pretends, lacks_some: false }
             })
             .collect();
         self.wake(Thread::Fetch, now.mono);

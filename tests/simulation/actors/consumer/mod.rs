@@ -54,6 +54,8 @@ struct Track {
     partition: i32,
     next: i64,
     is_open: bool,
+    /// From where it is said to be read first, where a bug reads from elsewhere.
+    pretends: Option<i64>,
     /// Some of what was read got lost on the way to dispatch.
     lacks_some: bool,
 }

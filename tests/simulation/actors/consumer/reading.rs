@@ -58,7 +58,7 @@ impl Consumer {
                 // Nothing new is told, but where it shows that something is missing.
                 Ok(fetched) if fetched.next_offset == track.next && !track.lacks_some => continue,
                 Ok(fetched) => {
-                    let span = track.next..fetched.next_offset;
+                    let span = track.pretends.take().unwrap_or(track.next)..fetched.next_offset;
                     track.next = span.end;
                     if !world.weather().calm && world.random.chance(3) {
                         world.weather().counts.add("what was read got lost", 1);
