@@ -69,8 +69,6 @@ pub struct Leadership {
     keep: Option<Keep>,
     next_commit: Option<Instant>,
     reboot: Option<DateTime<Utc>>,
-    /// The instant of a reboot that is ours, until a term begins with it.
-    new_reboot: Option<DateTime<Utc>>,
     /// When the term began.
     began: DateTime<Utc>,
     /// The clusters whose cursors were lost, with those at which they go on.
@@ -109,7 +107,6 @@ impl Leadership {
             keep: None,
             next_commit: None,
             reboot: None,
-            new_reboot: None,
             began: DateTime::UNIX_EPOCH,
             gaps: BTreeMap::new(),
             skew: None,
@@ -160,7 +157,6 @@ impl Leadership {
         let led = self.leads();
         // Whether our start was a reboot is asked again.
         self.first |= self.owes_reboot();
-        self.new_reboot = None;
         self.stage = Stage::Standby;
         self.holder = None;
         self.forget();

@@ -22,6 +22,9 @@ const MARGIN_MS: i64 = 60_000;
 /// How long a cluster rests that could not be taken over, or read.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+/// Starts within so long of each other are one reboot, as long as its ticks are not done.
+const ONE_REBOOT: TimeDelta = TimeDelta::seconds(60);
+
 impl Leadership {
     /// Reads the cursors, judges each, and commits them in our name: from here on a former leader is refused.
     pub(super) fn take_over(
@@ -49,7 +52,6 @@ impl Leadership {
             return Ok(AFTER_FAILURE); // no topic is there yet
         }
         self.stage = Stage::Leading;
-        self.new_reboot = None;
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
@@ -57,23 +59,21 @@ impl Leadership {
         Ok(Duration::ZERO)
     }
 
-    /// The reboot whose jobs are owed their ticks: ours, or one before that is not done.
-    fn reboot_of(&mut self, judged: &[(usize, Judged)], now: Now) -> Option<DateTime<Utc>> {
+    /// The reboot whose jobs are owed their ticks: ours, or one before that is not done. One a moment ago is ours as well:
+    /// that producer may have been there when this one was started.
+    fn reboot_of(&self, judged: &[(usize, Judged)], now: Now) -> Option<DateTime<Utc>> {
         let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
-        if !self.alone {
+        if !self.alone || undone.is_some_and(|at| now.wall - at < ONE_REBOOT) {
             return undone;
         }
-        let before = undone.filter(|at| Some(*at) != self.new_reboot);
-        if let (Some(before), None) = (before, self.new_reboot) {
+        if let Some(before) = undone {
             log::warn!(
                 "what the start at {before} owed its @reboot jobs and did not publish is left to this one"
             );
         }
-        // Not before a cursor, which may lie in this very second: what a cursor has passed is done. And a second of its own.
+        // Not before a cursor, which may lie in this very second: what a cursor has passed is done.
         let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
-        let others = cursors.chain(before.map(|at| at + TimeDelta::seconds(1)));
-        let at = others.fold(self.new_reboot.unwrap_or(cursor::second(now.wall)), DateTime::max);
-        Some(*self.new_reboot.insert(at))
+        Some(cursors.fold(cursor::second(now.wall), DateTime::max))
     }
 
     /// Takes over the clusters that could not be taken over before.
