@@ -237,7 +237,15 @@ impl OwnBroker {
 
     /// Stops it in its tracks: it still accepts connections (the system does) and says nothing.
     pub fn freeze(&self) {
-        run(Command::new("kill").arg("-STOP").arg(self.pid()));
+        let pid = self.pid();
+        run(Command::new("kill").arg("-STOP").arg(&pid));
+        // On a busy machine each thread may go on for a moment.
+        wait_until("it stands still", Duration::from_secs(10), || {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            let state = |dir: std::fs::DirEntry| std::fs::read_to_string(dir.path().join("stat")).ok();
+            let stands = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"));
+            threads.flatten().filter_map(state).all(stands).then_some(())
+        });
     }
 
     /// Ends [`Self::freeze`].
