@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::AttemptRef;
+use kafka_cron::common::words::{AttemptRef, Place};
 
-use super::Oracle;
+use super::{Oracle, of};
 
 /// How long it may take beside a lease until a lost attempt is found. The leader that sees the whole lease may have to be
 /// found first: the session of the one before ends, the others join, and the new one reads to the ends of the logs.
@@ -62,8 +62,17 @@ impl Oracle {
             let excused = if self.has_producers { self.lost.contains(attempt) } else { gone(by) };
             self.finished.contains_key(attempt) || excused
         };
-        let unfinished = self.started.iter().find(|(attempt, (_, by))| !is_over(attempt, by));
+        let is_owed = |attempt, place, by| !is_over(attempt, by) && !self.is_outlived(attempt, place);
+        let unfinished = self.started.iter().find(|(attempt, (place, by))| is_owed(attempt, place, by));
         unfinished.map(|(attempt, (_, by))| format!("{attempt:?} was started by {by} and is not finished"))
+    }
+
+    /// Retention has deleted the message, and a copy of it stands elsewhere: whoever claims that cannot know, and what is
+    /// known of the attempt is then known of the copy. The documented limit.
+    fn is_outlived(&self, attempt: &AttemptRef, place: &Place) -> bool {
+        let attempts = &self.attempts[&of(place)];
+        let copies = attempts.messages.iter().filter(|(offset, _)| **offset != place.offset);
+        place.offset < attempts.start && copies.into_iter().any(|(_, copy)| copy.name == Some(*attempt))
     }
 
     /// An attempt of which nothing was heard for longer than a leader needs to find it when nothing goes wrong any more.
