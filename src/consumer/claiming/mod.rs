@@ -8,6 +8,7 @@ pub mod answers;
 pub mod claims;
 pub mod dispatch;
 pub mod dispatcher;
+mod dispatching;
 pub mod duplicates;
 mod ends;
 pub mod letters;

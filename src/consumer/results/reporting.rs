@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::reports::Report;
 use crate::common::broker::{Client, ErrorCode};
 use crate::common::outgoing::{Outgoing, Unwritten, Writer};
-use crate::common::words::{AttemptRef, Event, RunningAttempt};
+use crate::common::words::{AttemptRef, Event, RunId, RunningAttempt};
 use crate::common::{topics, wire};
 use crate::consumer::claiming::dispatcher::{Claimed, Now};
 
@@ -192,7 +192,8 @@ impl Reporting {
 
     /// The end of an attempt that a record tells of.
     fn ended_of(&mut self, record: &Outgoing) -> Option<&mut Report> {
-        self.ended.iter_mut().find(|report| report.name().run.to_string().as_bytes() == &record.key[..])
+        let run: RunId = std::str::from_utf8(&record.key).ok()?.parse().ok()?;
+        self.ended.iter_mut().find(|report| report.name().run == run)
     }
 
     /// Instead of the next attempt or a letter: a letter, or a smaller one.

@@ -1,0 +1,307 @@
+//! What the thread `dispatch` does: feeds the [`Dispatcher`] with what arrives and carries out what it says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TrySendError, select};
+
+use super::dispatch::{Lines, MEMBER, Observe};
+use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Failure, Now, Options};
+use super::ends::Ends;
+use super::pace::Pace;
+use crate::common::broker::{Client, TopicPartition};
+use crate::common::clock::Clock;
+use crate::common::http::Fact;
+use crate::common::membership::Change;
+use crate::common::words::Event;
+use crate::consumer::fetching::fetcher::{Chunk, Track, What};
+use crate::consumer::fetching::poll::Plan;
+use crate::consumer::fills::Fills;
+use crate::consumer::results::reporter::{self, Tell};
+
+/// How long a claim that is under way when we stop may still be answered.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+/// The state of the thread, around that of the [`Dispatcher`].
+pub(super) struct Dispatching {
+    dispatcher: Dispatcher,
+    client: Box<dyn Client>,
+    clock: Arc<dyn Clock>,
+    lines: Lines,
+    observe: Observe,
+    fills: Fills,
+    topic: String,
+    generation: i32,
+    ends: Ends,
+    counted: Counts,
+    tracks: Plan,
+    /// A plan that `poll` has not taken yet.
+    plan: Option<Plan>,
+    free: usize,
+    /// Of claims.
+    pace: Pace,
+    /// How long to wait after a failure; none after a success.
+    rest: Duration,
+    /// To be told to the reporter.
+    notes: VecDeque<Event>,
+}
+
+/// How long dispatch waits after a failed call, doubled with each one that follows.
+const FIRST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+impl Dispatching {
+    /// One that has heard of nothing yet.
+    pub(super) fn new(
+        options: Options,
+        client: Box<dyn Client>,
+        clock: Arc<dyn Clock>,
+        lines: Lines,
+        observe: Observe,
+    ) -> Self {
+        Self {
+            topic: options.topic.clone(),
+            dispatcher: Dispatcher::new(options),
+            client,
+            fills: Fills::new(&observe.measures, &lines),
+            generation: -1,
+            ends: Ends::new(clock.monotonic()),
+            clock,
+            counted: Counts::default(),
+            tracks: Vec::new(),
+            plan: None,
+            free: 0,
+            // Half of the workers are at work while the others are claimed for.
+            pace: Pace::new(lines.jobs.capacity().unwrap_or(0) / 2),
+            lines,
+            observe,
+            rest: Duration::ZERO,
+            notes: VecDeque::new(),
+        }
+    }
+
+    /// Until the other end of `stopped` is gone, or there is no going on.
+    pub(super) fn run(&mut self, stopped: &Receiver<()>) {
+        loop {
+            select! {
+                recv(self.lines.changes) -> change => match change {
+                    Ok(change) => if !self.changed(&change) { return },
+                    Err(_) => return,
+                },
+                recv(self.lines.chunks) -> chunk => match chunk {
+                    Ok(chunk) => self.read(chunk),
+                    Err(_) => return,
+                },
+                recv(self.lines.idle) -> _ => self.free += 1,
+                recv(stopped) -> _ => return self.finish(),
+                recv(self.clock.alarm(self.wait())) -> _ => {}
+            }
+            self.free += self.lines.idle.try_iter().count();
+            self.observe.beat.touch(self.clock.now());
+            // Nothing more is claimed while what was met cannot be told.
+            if self.tell() {
+                self.step();
+            }
+            self.set_gates();
+            self.ends.look(self.client.as_mut(), &self.tracks, self.clock.monotonic());
+            self.measure();
+        }
+    }
+
+    /// `false` when there is no going on.
+    fn changed(&mut self, change: &Change) -> bool {
+        if let Change::Assigned { holder, partitions, .. } = change {
+            self.generation = holder.generation;
+            let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
+            log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);
+            self.observe.measures.rebalances.inc();
+            self.observe.health.set(MEMBER, Fact::Ready);
+        } else {
+            self.observe.health.set(MEMBER, Fact::NotReady("no member at present".to_owned()));
+        }
+        self.observe.measures.lag.reset();
+        self.ends.clear();
+        self.dispatcher.changed(change);
+        self.tracks.clear();
+        self.plan = Some(Vec::new());
+        *change != Change::Fenced
+    }
+
+    /// Only what was read by the newest plan counts. A chunk of an older one may lie behind a gap, or be of a log that
+    /// was made anew since, even under the same generation.
+    fn read(&mut self, chunk: Chunk) {
+        let Chunk { track, what } = chunk;
+        if !is_of(&track, &self.tracks) {
+            return;
+        }
+        match what {
+            What::Records { records, span, end } => {
+                self.ends.told(track.of.partition, end);
+                self.dispatcher.read(track.generation, track.of.partition, records, span);
+            }
+            What::OutOfRange => self.dispatcher.lost_position(track.generation, track.of.partition),
+        }
+    }
+
+    fn step(&mut self) {
+        self.step_once();
+        if self.dispatcher.has_granted() {
+            // With the time as it is after the answer.
+            self.pace.went(self.clock.monotonic());
+            self.step_once();
+        }
+    }
+
+    fn step_once(&mut self) {
+        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let mut failed = false;
+        let free = if self.pace.wait(self.free, now.mono).is_zero() { self.free } else { 0 };
+        for act in self.dispatcher.step(self.client.as_mut(), now, free) {
+            match act {
+                Act::Start(claimed) => self.hand_over(claimed),
+                Act::JoinAsNew => {
+                    log::warn!(
+                        "a commit may still be under way; joining under a new member id before the next claim"
+                    );
+                    self.lines.membership.join_as_new();
+                }
+                Act::Read(offsets) => self.read_from(&offsets),
+                Act::Failed(Failure { call, reason }) => {
+                    let measures = &self.observe.measures;
+                    let failures = match call {
+                        Call::Claim => &measures.claim_failures,
+                        Call::Commit => &measures.commit_failures,
+                    };
+                    measures.failed(failures, reason);
+                    failed = true;
+                }
+                Act::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
+                Act::Note(event) => self.notes.push_back(event),
+            }
+        }
+        self.rest = if failed { (self.rest * 2).clamp(FIRST_REST, LONGEST_REST) } else { Duration::ZERO };
+        if let Some(plan) = self.plan.take() {
+            match self.lines.poll.plans.try_send(plan) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+                Err(TrySendError::Full(plan)) => self.plan = Some(plan),
+            }
+        }
+    }
+
+    fn hand_over(&mut self, claimed: Box<Claimed>) {
+        self.free = self.free.saturating_sub(1);
+        let sent = self.lines.report.started.send(reporter::started(&claimed)).is_ok();
+        if !sent || self.lines.jobs.send(claimed).is_err() {
+            log::error!(
+                "an attempt was claimed and there is no worker left to run it; its lease will end it"
+            );
+        }
+    }
+
+    /// Tells what is to be told. `false` while there is no room for it.
+    fn tell(&mut self) -> bool {
+        while let Some(event) = self.notes.pop_front() {
+            match self.lines.report.tell.try_send(Tell::Note(self.topic.clone(), event)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Tell::Note(_, event))) => {
+                    self.notes.push_front(event);
+                    return false;
+                }
+                Err(_) => log::debug!("the reporter has ended; an event is not written"),
+            }
+        }
+        true
+    }
+
+    fn read_from(&mut self, offsets: &[(i32, i64)]) {
+        let track = |(partition, next): &(i32, i64)| {
+            Arc::new(Track {
+                of: TopicPartition { topic: self.topic.clone(), partition: *partition },
+                generation: self.generation,
+                next: AtomicI64::new(*next),
+                open: AtomicBool::new(true),
+            })
+        };
+        self.tracks = offsets.iter().map(track).collect();
+        self.plan = Some(self.tracks.clone());
+    }
+
+    fn set_gates(&self) {
+        for track in &self.tracks {
+            track.open.store(!self.dispatcher.is_full(track.of.partition), Ordering::Release);
+        }
+    }
+
+    fn measure(&mut self) {
+        self.fills.look(&self.lines);
+        let Observe { measures, .. } = &self.observe;
+        let now = self.dispatcher.counts();
+        measures.duplicates.inc_by(now.copies - self.counted.copies);
+        measures.claims_refused.inc_by(now.refused - self.counted.refused);
+        measures.claims_too_late.inc_by(now.too_late - self.counted.too_late);
+        self.counted = now;
+        measures.held.set(i64::try_from(self.dispatcher.waiting()).unwrap_or(i64::MAX));
+        for (partition, end) in self.ends.iter() {
+            let labels = [self.topic.as_str(), &partition.to_string()];
+            measures.lag.with_label_values(&labels).set(self.dispatcher.unclaimed(partition, end));
+        }
+    }
+
+    /// At least once a second, because the wall clock may jump; not at once after a failure.
+    fn wait(&self) -> Duration {
+        if !self.notes.is_empty() {
+            return FIRST_REST;
+        }
+        if self.dispatcher.is_busy() || !self.rest.is_zero() {
+            return self.rest;
+        }
+        if self.plan.is_some() {
+            return FIRST_REST;
+        }
+        let until_due = self.dispatcher.next_due().map(|at| at - self.clock.now());
+        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
+        // Due and no worker free: the worker's message wakes us.
+        let until_due = until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX);
+        let company = self.pace.wait(self.free, self.clock.monotonic());
+        let until_claim = Some(company).filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX);
+        until_due.min(until_claim).min(Duration::from_secs(1))
+    }
+
+    /// A claim that is under way is still ours if its answer comes now.
+    fn finish(&mut self) {
+        let until = self.clock.monotonic() + LAST_ANSWER;
+        while self.dispatcher.has_pending() && self.clock.monotonic() < until {
+            self.step();
+        }
+        while !self.tell() && self.clock.monotonic() < until {
+            // Whichever it is, there may be room by then.
+            let _rung = self.clock.alarm(FIRST_REST).recv();
+        }
+    }
+}
+
+fn is_of(track: &Arc<Track>, plan: &Plan) -> bool {
+    plan.iter().any(|planned| Arc::ptr_eq(planned, track))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
+        let track = || {
+            Arc::new(Track {
+                of: TopicPartition { topic: "t".to_owned(), partition: 0 },
+                generation: 1,
+                next: AtomicI64::new(7),
+                open: AtomicBool::new(true),
+            })
+        };
+        let (older, newest) = (track(), vec![track(), track()]);
+        assert!(newest.iter().all(|track| is_of(track, &newest)));
+        assert!(!is_of(&older, &newest));
+    }
+}
