@@ -7,6 +7,7 @@
 //! [`BrokerError::NoAnswer`] may have been applied, may not have been, and *may still be applied later*: a request
 //! can sit in a socket buffer of a connection that was given up. [`BrokerError::Refused`] is the broker's own word.
 
+mod cure;
 mod error;
 mod group;
 pub mod kafka;

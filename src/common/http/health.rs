@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntGaugeVec;
 
+use super::duty::{Duties, Duty};
 use crate::common::metrics::{Beat, Metrics};
 
 /// What one look at the beats may add to a thread's silence. The page looks once a second; when it comes later than
@@ -24,12 +25,13 @@ pub enum Fact {
 /// What is known about the program. Clones share it.
 ///
 /// *Healthy* (`/healthz`) means that its threads come round: a restart would help where it is not. *Ready*
-/// (`/readyz`) means healthy, and that every fact holds: waiting may help.
+/// (`/readyz`) means healthy, that every fact holds, and that no [`Duty`] has been owed for too long.
 #[derive(Debug, Clone)]
 pub struct Health {
     // A mutex because threads set facts in passing and must not wait for a reader to take them; held for a look-up.
     state: Arc<Mutex<State>>,
     ready: IntGaugeVec,
+    duties: Duties,
 }
 
 #[derive(Debug, Default)]
@@ -52,10 +54,16 @@ struct Watched {
 }
 
 impl Health {
-    /// Healthy and ready: nothing is expected yet. Registers `cron_ready{fact}`.
+    /// Healthy and ready: nothing is expected yet. Registers `cron_ready{fact}` and `cron_failing{duty,reason}`.
     pub fn new(metrics: &Metrics) -> Self {
         let help = "1 while the fact holds without which the program is not ready, else 0.";
-        Self { state: Arc::default(), ready: metrics.gauges("cron_ready", help, &["fact"]) }
+        let ready = metrics.gauges("cron_ready", help, &["fact"]);
+        Self { state: Arc::default(), ready, duties: Duties::new(metrics) }
+    }
+
+    /// The duty of that name, a word or two in small letters: `claims`, `cursors`. Nothing is owed yet.
+    pub fn duty(&self, name: &str) -> Duty {
+        self.duties.duty(name)
     }
 
     /// Sets a fact: one word that names it, and whether it holds. Cheap enough for every turn of a loop.
@@ -78,6 +86,7 @@ impl Health {
     /// are not watched, because they end one after the other. A probe that killed it now would kill the jobs.
     pub fn stops(&self) {
         self.state().threads.clear();
+        self.duties.forget();
         self.set("running", Fact::NotReady("about to end; what is under way is waited for".to_owned()));
     }
 
@@ -88,6 +97,8 @@ impl Health {
         for watched in &mut state.threads {
             watched.look(since.min(LONGEST_LOOK));
         }
+        drop(state);
+        self.duties.look(since.min(LONGEST_LOOK));
     }
 
     /// The threads that do not come round, a line each. Empty: the program is healthy.
@@ -100,6 +111,7 @@ impl Health {
     /// What is missing, a line each. Empty: the program is ready.
     pub(super) fn missing(&self) -> Vec<String> {
         let mut missing = self.stalled();
+        missing.extend(self.duties.overdue());
         missing.extend(self.state().facts.iter().filter_map(|(name, fact)| match fact {
             Fact::Ready => None,
             Fact::NotReady(why) => Some(format!("{name}: {why}")),

@@ -11,12 +11,14 @@
 //! - `connection`: one connection, from its head to its farewell, without ever blocking.
 //! - `page`: the thread `metrics-http`, which polls them all ([`Page`]).
 //! - `health`: the facts behind `/healthz` and `/readyz` ([`Health`]).
+//! - `duty`: what the program must keep doing, and how it says that it cannot ([`Duty`]).
 //!
 //! The answers are HTTP/1.0: a request a connection, which a client sees without a header that says so (and
 //! `tiny_http` prints none). What a scrape every few seconds would save by keeping its connection is a handshake.
 
 mod answer;
 mod connection;
+mod duty;
 mod head;
 mod health;
 mod page;
@@ -24,6 +26,7 @@ mod port;
 #[cfg(test)]
 mod tests;
 
+pub use duty::{Duty, Trouble};
 pub use health::{Fact, Health};
 pub use page::Page;
 pub use port::{BindError, Bound};
