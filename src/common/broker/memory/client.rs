@@ -33,8 +33,8 @@ impl MemoryClient {
     }
 
     fn produce_one(&self, batch: &ProduceBatch, by: Deadline) -> Result<Written, BrokerError> {
-        let batch = batch.clone();
-        self.shared.call((&self.name, Call::Produce), by, refused, move |cluster, at| {
+        let (batch, to) = (batch.clone(), batch.to.topic.clone());
+        self.shared.call((&self.name, Call::Produce, &to), by, refused, move |cluster, at| {
             cluster.produce(&batch, at).map_err(BrokerError::Refused)
         })
     }
@@ -42,8 +42,9 @@ impl MemoryClient {
 
 impl Log for MemoryClient {
     fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
-        let name = name.to_owned();
-        self.shared.call((&self.name, Call::Topic), by, refused, move |cluster, _| Ok(cluster.topic(&name)))
+        let asked = name.to_owned();
+        let call = (self.name.as_str(), Call::Topic, name);
+        self.shared.call(call, by, refused, move |cluster, _| Ok(cluster.topic(&asked)))
     }
 
     /// Each batch has a fate of its own, as if each had a leader of its own.
@@ -62,7 +63,7 @@ impl Log for MemoryClient {
         let (turn, asked) = (self.turn, wants.to_vec());
         let refuse = |code| Ok(wants.iter().map(|_| refused(code)).collect());
         let apply = move |cluster: &mut super::cluster::Cluster, _| cluster.fetch(leader, &asked, turn);
-        let answer = self.shared.call((&self.name, Call::Fetch), by, refuse, apply)?;
+        let answer = self.shared.call((&self.name, Call::Fetch, ""), by, refuse, apply)?;
         if has_anything(wants, &answer) {
             return Ok(answer);
         }
@@ -75,8 +76,8 @@ impl Log for MemoryClient {
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
-        let of = of.clone();
-        self.shared.call((&self.name, Call::Offset), by, refused, move |cluster, _| {
+        let (of, topic) = (of.clone(), of.topic.clone());
+        self.shared.call((&self.name, Call::Offset, &topic), by, refused, move |cluster, _| {
             cluster.offset(&of, at).map_err(BrokerError::Refused)
         })
     }
@@ -92,12 +93,13 @@ fn has_anything(wants: &[Want], answers: &[Result<Fetched, BrokerError>]) -> boo
 
 impl Admin for MemoryClient {
     fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
-        self.shared.call((&self.name, Call::BrokerCount), by, refused, |cluster, _| Ok(cluster.node_count()))
+        let call = (self.name.as_str(), Call::BrokerCount, "");
+        self.shared.call(call, by, refused, |cluster, _| Ok(cluster.node_count()))
     }
 
     fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
-        let topic = topic.clone();
-        self.shared.call((&self.name, Call::CreateTopic), by, refused, move |cluster, _| {
+        let (topic, name) = (topic.clone(), topic.name.clone());
+        self.shared.call((&self.name, Call::CreateTopic, &name), by, refused, move |cluster, _| {
             cluster.create_topic(&topic).map_err(BrokerError::Refused)
         })
     }
@@ -109,9 +111,9 @@ impl Admin for MemoryClient {
         by: Deadline,
     ) -> Result<Vec<(String, String)>, BrokerError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let topic = topic.to_owned();
-        self.shared.call((&self.name, Call::TopicSettings), by, refused, move |cluster, _| {
-            cluster.topic_settings(&topic, &names).map_err(BrokerError::Refused)
+        let asked = topic.to_owned();
+        self.shared.call((&self.name, Call::TopicSettings, topic), by, refused, move |cluster, _| {
+            cluster.topic_settings(&asked, &names).map_err(BrokerError::Refused)
         })
     }
 }

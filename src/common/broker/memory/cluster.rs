@@ -7,6 +7,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::Moment;
+use super::faults::Call;
 use super::group::{Group, Later, Ticket};
 use super::joining::Joining;
 use super::topic::Topic;
@@ -27,16 +28,36 @@ pub(super) struct Cluster {
     topics: BTreeMap<String, Topic>,
     groups: BTreeMap<String, Group>,
     ids: u128,
+    /// What is refused for the time being, by call and by the name of what it is about.
+    refusals: BTreeMap<(Call, String), ErrorCode>,
 }
 
 impl Cluster {
     pub(super) fn new() -> Self {
-        Self { nodes: vec![1], topics: BTreeMap::new(), groups: BTreeMap::new(), ids: 0 }
+        let (topics, groups, refusals) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { nodes: vec![1], topics, groups, ids: 0, refusals }
     }
 
     fn next_id(&mut self) -> u128 {
         self.ids += 1;
         self.ids
+    }
+
+    /// Refuses a kind of call about a topic or group from now on; `None` lifts it.
+    pub(super) fn refuse(&mut self, call: Call, of: &str, code: Option<ErrorCode>) {
+        let key = (call, of.to_owned());
+        match code {
+            Some(code) => self.refusals.insert(key, code),
+            None => self.refusals.remove(&key),
+        };
+    }
+
+    /// Whether a call about a topic or group is refused at present.
+    pub(super) fn refusal(&self, call: Call, of: &str) -> Option<ErrorCode> {
+        if self.refusals.is_empty() {
+            return None;
+        }
+        self.refusals.get(&(call, of.to_owned())).copied()
     }
 
     /// Lets time pass, and says whether anything happened.
@@ -131,7 +152,8 @@ impl Cluster {
         let mut answers: Vec<(usize, Result<Fetched, BrokerError>)> = Vec::with_capacity(wants.len());
         for i in (0..wants.len()).map(|i| (i + turn) % wants.len()) {
             let want = &wants[i];
-            let read = self.led(&want.from).and_then(|(log, leads)| {
+            let refused = self.refusal(Call::Fetch, &want.from.topic).map_or(Ok(()), Err);
+            let read = refused.and_then(|()| self.led(&want.from)).and_then(|(log, leads)| {
                 if leads != leader {
                     return Err(ErrorCode::NotLeader);
                 }
@@ -202,6 +224,8 @@ impl Cluster {
         commits: &[Commit],
         now: Instant,
     ) -> Vec<Option<ErrorCode>> {
+        let refusals: Vec<Option<ErrorCode>> =
+            commits.iter().map(|commit| self.refusal(Call::Commit, &commit.of.topic)).collect();
         let topics = &self.topics;
         let exists = |of: &TopicPartition| {
             topics.get(&of.topic).is_some_and(|topic| topic.partition(of.partition).is_some())
@@ -219,7 +243,10 @@ impl Cluster {
             Ok(group) => (Some(group), None),
             Err(code) => (None, Some(code)),
         };
-        let mut answer = |(commit, known): (&Commit, bool)| {
+        let mut answer = |((commit, known), forbidden): ((&Commit, bool), Option<ErrorCode>)| {
+            if forbidden.is_some() {
+                return forbidden;
+            }
             if !known {
                 return Some(ErrorCode::UnknownTopicOrPartition);
             }
@@ -231,7 +258,7 @@ impl Cluster {
             group.offsets.insert(commit.of.clone(), committed);
             None
         };
-        commits.iter().zip(known).map(&mut answer).collect()
+        commits.iter().zip(known).zip(refusals).map(&mut answer).collect()
     }
 
     pub(super) fn committed(&self, group: &str, of: &[TopicPartition]) -> Vec<Option<Committed>> {

@@ -1,6 +1,6 @@
 //! What goes wrong between a client and a broker, planted by a test; and what operators, retention and elections do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Moment;
@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::common::broker::{ErrorCode, NodeId, TopicPartition};
 
 /// A kind of call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named after the call of the port")]
 pub enum Call {
     BrokerCount,
@@ -59,6 +59,7 @@ pub(super) struct Plan {
     next: VecDeque<(Call, Fate)>,
     decide: Option<Decide>,
     late: VecDeque<LateRequest>,
+    made: BTreeMap<Call, usize>,
 }
 
 impl Plan {
@@ -67,6 +68,7 @@ impl Plan {
     }
 
     pub(super) fn fate(&mut self, client: &str, call: Call) -> Option<Fate> {
+        *self.made.entry(call).or_default() += 1;
         if self.away {
             return Some(Fate::NotSent);
         }
@@ -114,6 +116,23 @@ impl Faults {
     /// Plants a fate for the next call of a kind; several are taken in turn.
     pub fn next(&self, call: Call, fate: Fate) {
         self.plan(|plan| plan.next.push_back((call, fate)));
+    }
+
+    /// Refuses every call of a kind about a topic or group from now on, until [`Faults::allow`]: an access list that
+    /// was changed, a limit that was lowered. Group calls go by the group's name, all others by the topic's; commits by
+    /// either, where a topic's name refuses its partitions alone. What a late request asks is refused as well.
+    pub fn refuse(&self, call: Call, of: &str, code: ErrorCode) {
+        self.cluster(|cluster| cluster.refuse(call, of, Some(code)));
+    }
+
+    /// Ends [`Faults::refuse`].
+    pub fn allow(&self, call: Call, of: &str) {
+        self.cluster(|cluster| cluster.refuse(call, of, None));
+    }
+
+    /// How many calls of a kind clients have made, whatever came of them; of a produce call, how many batches.
+    pub fn made(&self, call: Call) -> usize {
+        self.plan(|plan| plan.made.get(&call).copied().unwrap_or(0))
     }
 
     /// Whether everything that was planted has been met with.

@@ -19,7 +19,8 @@ impl MemoryClient {
     /// Asks to join; a new member asks twice, and each time something may go wrong.
     fn ask_to_join(&self, request: &JoinRequest, by: Deadline) -> Result<Joining, BrokerError> {
         let (request, name) = (request.clone(), self.name.clone());
-        self.shared.call((&self.name, Call::Join), by, refused, move |cluster, at| {
+        let group = request.group.clone();
+        self.shared.call((&self.name, Call::Join, &group), by, refused, move |cluster, at| {
             Ok(cluster.join(&name, &request, at.mono))
         })
     }
@@ -95,23 +96,25 @@ impl Group for MemoryClient {
         {
             return self.await_share(holder, ticket, until);
         }
+        let group = holder.group.clone();
         let (asked, protocol, assignment) = (holder.clone(), protocol.to_owned(), assignment.to_vec());
-        let ticket = self.shared.call((&self.name, Call::Sync), by, refused, move |cluster, at| {
-            cluster.sync(&asked, &protocol, &assignment, at.mono).map_err(BrokerError::Refused)
-        })?;
+        let ticket =
+            self.shared.call((&self.name, Call::Sync, &group), by, refused, move |cluster, at| {
+                cluster.sync(&asked, &protocol, &assignment, at.mono).map_err(BrokerError::Refused)
+            })?;
         self.await_share(holder, ticket, by)
     }
 
     fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
-        let holder = holder.clone();
-        self.shared.call((&self.name, Call::Heartbeat), by, refused, move |cluster, at| {
+        let (holder, group) = (holder.clone(), holder.group.clone());
+        self.shared.call((&self.name, Call::Heartbeat, &group), by, refused, move |cluster, at| {
             cluster.heartbeat(&holder, at.mono).map_err(BrokerError::Refused)
         })
     }
 
     fn leave(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
-        let holder = holder.clone();
-        self.shared.call((&self.name, Call::Leave), by, refused, move |cluster, at| {
+        let (holder, group) = (holder.clone(), holder.group.clone());
+        self.shared.call((&self.name, Call::Leave, &group), by, refused, move |cluster, at| {
             cluster.leave(&holder, at.mono).map_err(BrokerError::Refused)
         })
     }
@@ -126,8 +129,9 @@ impl Group for MemoryClient {
             return Ok(Vec::new());
         }
         let refuse = |code| Ok(vec![Some(code); commits.len()]);
+        let group = holder.group.clone();
         let (holder, commits) = (holder.clone(), commits.to_vec());
-        self.shared.call((&self.name, Call::Commit), by, refuse, move |cluster, at| {
+        self.shared.call((&self.name, Call::Commit, &group), by, refuse, move |cluster, at| {
             Ok(cluster.commit(&holder, &commits, at.mono))
         })
     }
@@ -138,9 +142,9 @@ impl Group for MemoryClient {
         of: &[TopicPartition],
         by: Deadline,
     ) -> Result<Vec<Option<Committed>>, BrokerError> {
-        let (group, of) = (group.to_owned(), of.to_vec());
-        self.shared.call((&self.name, Call::Committed), by, refused, move |cluster, _| {
-            Ok(cluster.committed(&group, &of))
+        let (asked, of) = (group.to_owned(), of.to_vec());
+        self.shared.call((&self.name, Call::Committed, group), by, refused, move |cluster, _| {
+            Ok(cluster.committed(&asked, &of))
         })
     }
 }

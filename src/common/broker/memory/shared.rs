@@ -80,10 +80,10 @@ impl Shared {
         answer
     }
 
-    /// Makes a call, to the end that fate has for it. `refuse` puts a code into the answer.
+    /// Makes a call about a topic or group (`of`), to the end that fate has for it. `refuse` puts a code into the answer.
     pub(super) fn call<T>(
         &self,
-        (client, call): (&str, Call),
+        (client, call, of): (&str, Call, &str),
         by: Deadline,
         refuse: impl FnOnce(crate::common::broker::ErrorCode) -> Result<T, BrokerError>,
         apply: impl FnOnce(&mut Cluster, Moment) -> Result<T, BrokerError> + Send + 'static,
@@ -94,15 +94,25 @@ impl Shared {
             }
             let no_answer = |why: &str| Err(BrokerError::NoAnswer(format!("{call:?}: {why}")));
             match plan.fate(client, call) {
-                None => apply(cluster, at),
+                None => match cluster.refusal(call, of) {
+                    Some(code) => refuse(code),
+                    None => apply(cluster, at),
+                },
                 Some(Fate::NotSent) => Err(BrokerError::NotSent(format!("{call:?}: the broker is away"))),
                 Some(Fate::RequestLost) => no_answer("the request is lost"),
                 Some(Fate::AnswerLost) => {
-                    drop(apply(cluster, at));
+                    if cluster.refusal(call, of).is_none() {
+                        drop(apply(cluster, at));
+                    }
                     no_answer("the answer is lost")
                 }
                 Some(Fate::Late) => {
-                    plan.hold(Box::new(|cluster, at| drop(apply(cluster, at))));
+                    let of = of.to_owned();
+                    plan.hold(Box::new(move |cluster, at| {
+                        if cluster.refusal(call, &of).is_none() {
+                            drop(apply(cluster, at));
+                        }
+                    }));
                     no_answer("the request is late")
                 }
                 Some(Fate::Refused(code)) => refuse(code),

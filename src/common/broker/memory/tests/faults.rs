@@ -112,3 +112,29 @@ fn a_fate_is_decided_by_client_and_call() {
     assert!(other.offset(&of(0), Position::End, soon()).is_err());
     assert_eq!(write(&mut *other, 0), Ok(0));
 }
+
+#[test]
+fn what_is_refused_stays_refused_until_it_is_allowed_and_concerns_nothing_else() {
+    let (broker, mut client) = world();
+    let faults = broker.faults();
+    let denied = ErrorCode::TopicAuthorizationFailed;
+    faults.refuse(Call::Produce, "t", denied);
+    faults.refuse(Call::Commit, "t", denied);
+    for _ in 0..2 {
+        assert_eq!(write(&mut *client, 0), Err(BrokerError::Refused(denied)));
+        assert_eq!(commit(&mut *client, 1), Ok(vec![Some(denied)]));
+    }
+    assert_eq!((faults.made(Call::Produce), faults.made(Call::Commit)), (2, 2));
+    faults.allow(Call::Produce, "t");
+    assert_eq!(write(&mut *client, 0), Ok(0), "no write was applied while writes were refused");
+    faults.allow(Call::Commit, "t");
+    faults.next(Call::Commit, Fate::Late);
+    assert!(commit(&mut *client, 2).is_err());
+    let denied = ErrorCode::GroupAuthorizationFailed;
+    faults.refuse(Call::Commit, "g", denied);
+    assert_eq!(commit(&mut *client, 3), Ok(vec![Some(denied)]));
+    faults.deliver();
+    assert_eq!(committed(&mut *client), None, "a request that is late is refused as well");
+    faults.allow(Call::Commit, "g");
+    assert_eq!(commit(&mut *client, 4), Ok(vec![None]));
+}
