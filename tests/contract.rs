@@ -60,6 +60,7 @@ rows! {
         the_brokers_time_is_given_back_where_the_topic_wants_it,
         a_place_is_found_by_the_time_of_its_record,
         a_record_dated_far_ahead_is_refused,
+        a_compacted_topic_takes_no_record_without_a_key,
         what_does_not_exist_is_told;
     rebalance:
         members_get_what_their_leader_shares_out,

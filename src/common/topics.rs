@@ -1,5 +1,7 @@
 //! The topics and the settings that they are created with.
 
+use bytes::Bytes;
+
 use super::words::{ClusterName, Event};
 
 /// The topic of events.
@@ -29,6 +31,12 @@ pub fn dead(cluster: &ClusterName) -> String {
 /// `None` when the topic is neither.
 pub fn cluster_of(topic: &str) -> Option<ClusterName> {
     ClusterName::new(topic.strip_suffix("-retry").unwrap_or(topic)).ok()
+}
+
+/// The key of a leader's beats on a partition of `cron-runs`. A topic that is compacted by mistake refuses records without
+/// a key; with this one it keeps the newest beat of each.
+pub fn beat_key(leader: &str, partition: i32) -> Bytes {
+    format!("beat/{partition}/{leader}").into()
 }
 
 /// Whether an event is about one of these clusters, or about none in particular. Others may stand on the same Kafka, and

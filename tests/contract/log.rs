@@ -222,6 +222,14 @@ pub fn a_record_dated_far_ahead_is_refused(end: &impl End) {
     assert_eq!(one.values().len(), 1);
 }
 
+pub fn a_compacted_topic_takes_no_record_without_a_key(end: &impl End) {
+    let mut one = One::new(end, &[("cleanup.policy", "compact")]);
+    let refused = Err(BrokerError::Refused(ErrorCode::Other(87)));
+    let keyed = Record { key: Some(Bytes::from_static(b"k")), ..record("v") };
+    assert_eq!(one.write(&[keyed.clone(), record("v")]), refused, "INVALID_RECORD");
+    assert_eq!(one.write(&[keyed]).unwrap().base_offset, 0);
+}
+
 pub fn what_does_not_exist_is_told(end: &impl End) {
     let mut client = end.client();
     let of = TopicPartition { topic: unique("missing"), partition: 0 };

@@ -149,7 +149,8 @@ pub enum Event {
         /// When it was decided.
         at: DateTime<Utc>,
     },
-    /// The leader sees the end of this partition. Written to each partition of `cron-runs`. Key: none.
+    /// The leader sees the end of this partition. Written to each partition of `cron-runs`. Key: `beat/`, partition,
+    /// `/` and leader.
     Beat {
         /// The producer that leads.
         leader: String,

@@ -53,7 +53,8 @@ pub(super) fn measure(
 ) -> Result<Option<TimeDelta>, BrokerError> {
     let timestamp_ms = now.wall.timestamp_millis();
     let beat = Event::Beat { leader: name.to_owned(), number: 0, at: now.wall };
-    let record = Record { key: None, value: Some(wire::encode(&beat)), timestamp_ms };
+    let record =
+        Record { key: Some(topics::beat_key(name, 0)), value: Some(wire::encode(&beat)), timestamp_ms };
     let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
     let answer = client.produce(&[ProduceBatch { to, records: vec![record] }], by).pop();
     let append_time_ms = answer.transpose()?.and_then(|written| written.append_time_ms);

@@ -140,7 +140,8 @@ impl Tail {
         let batch = |(partition, number): &(i32, u64)| {
             let beat = Event::Beat { leader: self.options.name.clone(), number: *number, at: now.wall };
             let timestamp_ms = now.wall.timestamp_millis();
-            let record = Record { key: None, value: Some(wire::encode(&beat)), timestamp_ms };
+            let key = Some(topics::beat_key(&self.options.name, *partition));
+            let record = Record { key, value: Some(wire::encode(&beat)), timestamp_ms };
             ProduceBatch { to: of(*partition), records: vec![record] }
         };
         let batches: Vec<ProduceBatch> = due.iter().map(batch).collect();

@@ -7,7 +7,7 @@
 //! 1. nothing was heard of the attempt for a lease, by our own monotonic clock, in which the leader provably saw the end
 //!    of `cron-runs` ([`ends`]: it writes beats and reads them back; [`leases`]: when each attempt was last heard of);
 //! 2. the committed offset of the attempt's partition is looked up, and has passed the message and does not leave it out
-//!    ([`verdict`]);
+//!    ([`verdict`]); or the message is gone, with its topic or by retention, so that no consumer will claim it again;
 //! 3. *after that* the ends of `cron-runs` are looked up, and all below them is read. Whoever made the offset pass the
 //!    message by a newer claim has written that claim before, so that it is read now, and the lease is not over;
 //! 4. what follows is written and confirmed, the next attempt or a letter, and then `lost`. A leader that dies in between

@@ -30,18 +30,19 @@ pub(super) enum Round {
     /// No lease has run out, as far as was looked.
     #[default]
     Idle,
-    /// These were passed by the committed offset, and are lost if nothing newer is read below `targets`.
+    /// No consumer will claim these again, and they are lost if nothing newer is read below `targets`.
     Reading { suspects: Vec<Suspect>, targets: BTreeMap<i32, i64>, until: Instant },
 }
 
-/// An attempt that was passed by the committed offset and of which nothing was heard for a lease.
+/// An attempt of which nothing was heard for a lease, and whose message no consumer will claim again: the committed offset
+/// has passed it, or it is gone.
 #[derive(Debug)]
 pub(super) struct Suspect {
     pub(super) name: AttemptRef,
     pub(super) place: Place,
     /// Who leads its partition.
     pub(super) leader: Option<NodeId>,
-    /// Its message has been deleted.
+    /// Its message has been deleted, or its topic.
     pub(super) is_deleted: bool,
 }
 
@@ -65,7 +66,7 @@ impl Tail {
             Round::Idle if now.mono < self.next_round => Ok(false),
             Round::Idle => {
                 self.next_round = now.mono + LOOK;
-                self.begin_round(client, now, by, acts)
+                self.begin_round(client, now, by)
             }
             Round::Reading { suspects, targets, .. } if self.ends.has_read(&targets) => {
                 self.pass_on(client, suspects, now, by, acts);
@@ -80,13 +81,7 @@ impl Tail {
         }
     }
 
-    fn begin_round(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        by: Deadline,
-        acts: &mut Vec<Act>,
-    ) -> Result<bool, BrokerError> {
+    fn begin_round(&mut self, client: &mut dyn Client, now: Now, by: Deadline) -> Result<bool, BrokerError> {
         let Some((from, seen)) = self.ends.seen() else { return Ok(false) };
         let over = self.leases.over(from, seen, now.mono);
         let is_sure = |name: &AttemptRef| self.leases.get(name).is_some_and(|lease| lease.is_sure);
@@ -105,7 +100,7 @@ impl Tail {
         if chosen.is_empty() {
             return Ok(false);
         }
-        let asked = self.ask(client, &chosen, now, by, acts);
+        let asked = self.ask(client, &chosen, now, by);
         if asked.is_err() {
             chosen.iter().for_each(|(name, _)| self.leases.ask_again(name, now.mono));
         }
@@ -119,7 +114,6 @@ impl Tail {
         chosen: &[(AttemptRef, Place)],
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Act>,
     ) -> Result<(), BrokerError> {
         let topic = chosen.first().map(|(_, place)| place.topic.as_str()).unwrap_or_default();
         let partitions: BTreeSet<i32> = chosen.iter().map(|(_, place)| place.partition).collect();
@@ -136,22 +130,18 @@ impl Tail {
                 continue;
             };
             let present = Present { topic_id, start: found.start, committed: found.committed.as_ref() };
-            match verdict(place, present) {
-                Verdict::Passed => suspects.push(Suspect {
-                    name: *name,
-                    place: place.clone(),
-                    leader: found.leader,
-                    is_deleted: found.start > place.offset,
-                }),
-                Verdict::Open => self.leases.put_off(name, now.mono),
-                Verdict::Gone => {
-                    let AttemptRef { run, attempt } = name;
-                    log::warn!("{topic}: run {run}, attempt {attempt}: its message is gone unread");
-                    self.leases.settle(*name, now.mono);
-                    self.runs.end(*run, now.mono);
-                    acts.push(Act::Over { job: None, run: *run });
-                }
+            let verdict = verdict(place, present);
+            if verdict == Verdict::Open {
+                self.leases.put_off(name, now.mono);
+                continue;
             }
+            // Where the message is gone no consumer can find it, and nobody knows whether the claim had counted.
+            suspects.push(Suspect {
+                name: *name,
+                place: place.clone(),
+                leader: found.leader,
+                is_deleted: verdict == Verdict::Gone || found.start > place.offset,
+            });
         }
         if suspects.is_empty() {
             return Ok(());

@@ -24,7 +24,8 @@ pub enum Verdict {
     Passed,
     /// The claim did not count, or not yet: the partition's next owner finds the message.
     Open,
-    /// The claim did not count, and nobody will find the message.
+    /// The message is gone: no consumer will find it. Whether the claim had counted is not known where the topic was made
+    /// anew, and it did not count otherwise.
     Gone,
 }
 

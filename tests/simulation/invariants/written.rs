@@ -91,7 +91,11 @@ impl Oracle {
         let next = AttemptRef { attempt: attempt.attempt + 1, ..attempt };
         let stands = match then {
             Then::Retried => self.attempts.values().any(|a| a.first.contains_key(&next)),
-            Then::Done | Then::Dead => true,
+            // A letter about a message that is gone names its place alone.
+            Then::Dead => {
+                self.given_up.contains(&attempt) || self.attempts[&of(place)].letters.contains(&place.offset)
+            }
+            Then::Done => false,
         };
         if !stands {
             self.breaks(|| format!("{attempt:?} is lost ({then:?}) before it was passed on"));

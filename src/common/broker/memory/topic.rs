@@ -25,6 +25,7 @@ const INVALID_TOPIC_EXCEPTION: ErrorCode = ErrorCode::Other(17);
 const INVALID_TIMESTAMP: ErrorCode = ErrorCode::Other(32);
 const INVALID_PARTITIONS: ErrorCode = ErrorCode::Other(37);
 const INVALID_CONFIG: ErrorCode = ErrorCode::Other(40);
+const INVALID_RECORD: ErrorCode = ErrorCode::Other(87);
 
 /// A topic.
 #[derive(Debug)]
@@ -109,6 +110,7 @@ impl Topic {
             (self.setting("message.timestamp.type") == Some("LogAppendTime")).then_some(now_ms);
         let too_large =
             i64::try_from(batch_bytes(records)).unwrap_or(i64::MAX) > self.number("max.message.bytes");
+        let is_compacted = self.setting("cleanup.policy").is_some_and(|policy| policy.contains("compact"));
         let ahead = self.number("message.timestamp.after.max.ms");
         let log = self.partition_mut(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if log.leader.is_none() {
@@ -119,6 +121,9 @@ impl Topic {
         }
         if too_large {
             return Err(ErrorCode::MessageTooLarge);
+        }
+        if is_compacted && records.iter().any(|record| record.key.is_none()) {
+            return Err(INVALID_RECORD);
         }
         Ok(Written { base_offset: log.append(records, append_time_ms), append_time_ms })
     }

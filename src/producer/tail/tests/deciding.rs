@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of, options};
+use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, followed, name, of, options};
 use crate::common::topics;
 use crate::common::wire::DeadReason;
 use crate::common::words::{Event, Outcome, Then};
@@ -184,20 +184,56 @@ fn a_lost_attempt_whose_message_was_deleted_is_a_letter_that_says_so() {
 }
 
 #[test]
-fn a_claim_on_a_topic_that_was_made_anew_is_forgotten() {
+fn a_claimed_attempt_whose_topic_was_made_anew_becomes_a_letter() {
     let mut world = World::new();
     let mut leader = world.producer("p", true);
-    world.start(1, 2);
+    leader.tail = Tail::new(options("p", &["j"]), world.mono());
+    let place = world.start(1, 2);
     world.pass(5, &mut [&mut leader]);
     world.faults().delete_topic("c");
     world.pass(2 * LEASE, &mut [&mut leader]);
     assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 1), "it may only be out of sight");
     world.create("c", 1);
-    let place = world.publish(2, 2);
-    world.commit(&place, 1, &[]);
+    let other = world.publish(2, 2);
+    world.commit(&other, 1, &[]);
     world.pass(20 * LEASE, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
-    assert!(leader.acts.contains(&Act::Over { job: None, run: name(1).run }), "nobody waits for it");
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 1, 1), 0));
+    let letter = world.letters().remove(0);
+    assert_eq!((letter.reason, letter.place), (DeadReason::Deleted, place));
+    assert!(leader.acts.contains(&Act::Over { job: None, run: name(1).run }), "no tick waits for it");
+    // Nor is it told to be unfinished when a job file with other jobs comes into force.
+    leader.acts.clear();
+    leader.tail.follow(followed(&["j", "k"]));
+    world.pass(5, &mut [&mut leader]);
+    assert!(leader.acts.contains(&Act::HistoryRead(followed(&["j", "k"]))));
+    assert!(!leader.acts.iter().any(|act| matches!(act, Act::Unfinished(_))), "{:?}", leader.acts);
+}
+
+#[test]
+fn a_claim_that_did_not_count_and_whose_message_is_gone_becomes_a_letter() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    let place = world.publish(1, 2);
+    world.claim(1, &place, "one");
+    world.pass(5, &mut [&mut leader]);
+    world.faults().delete_records(&of("c", 0), 1);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (0, 1, 1));
+    assert_eq!(world.letters().remove(0).reason, DeadReason::Deleted);
+}
+
+#[test]
+fn a_claimed_message_that_was_cut_off_is_not_taken_for_the_one_that_lies_there_now() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    let place = world.start(1, 2);
+    world.pass(5, &mut [&mut leader]);
+    world.faults().cut(&of("c", 0), place.offset);
+    let other = world.publish(2, 2);
+    assert_eq!(other, place);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (0, 1, 1), "the other run is not tried again");
+    assert_eq!(world.letters().remove(0).reason, DeadReason::Deleted);
 }
 
 #[test]

@@ -130,6 +130,20 @@ fn a_leader_that_dies_before_it_says_lost_is_followed_by_one_that_writes_the_sam
 }
 
 #[test]
+fn nothing_is_said_to_be_lost_before_its_letter_is_confirmed() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    world.start(1, 0);
+    world.pass(5, &mut [&mut leader]);
+    world.faults().lead(&of("c-dead", 0), None);
+    world.pass(3 * LEASE, &mut [&mut leader]);
+    assert_eq!(world.lost(), []);
+    world.faults().lead(&of("c-dead", 0), Some(1));
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(world.fates(), (0, 1, 1));
+}
+
+#[test]
 fn what_could_not_be_written_is_written_later() {
     let mut world = World::new();
     let mut leader = world.producer("p", true);

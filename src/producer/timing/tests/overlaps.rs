@@ -117,6 +117,21 @@ fn a_run_that_stands_in_the_topic_blocks_its_job_unless_it_is_over() {
 }
 
 #[test]
+fn a_run_that_stands_in_the_topic_and_of_which_nothing_is_known_blocks_its_job_only_if_it_is_young() {
+    let check = |due: i64, expected: bool| {
+        let skips = job("skips", "c", job::Overlap::Skip);
+        let mut timing = timing(&["c"], &[&skips]);
+        let found = these(&skips, &[due], at(1));
+        timing.start(1, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
+        read(&mut timing);
+        assert_eq!(!published(&mut timing, 1).is_empty(), expected, "due at {due}");
+    };
+    // What was over longer ago than an hour is not remembered, so nothing would ever say that such a run is over.
+    check(-3700, true);
+    check(-3500, false);
+}
+
+#[test]
 fn a_run_that_stands_in_the_topic_and_on_no_record_is_put_on_record() {
     let skips = job("skips", "c", job::Overlap::Skip);
     let mut timing = timing(&["c"], &[&skips]);
