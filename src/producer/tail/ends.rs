@@ -118,13 +118,24 @@ impl Ends {
         }
     }
 
-    /// Goes on elsewhere: what lies between is gone. Leases start anew.
-    pub fn jump(&mut self, partition: i32, next: i64, now: Instant) {
+    /// Goes on at a later offset: what lies between is gone. Leases start anew.
+    pub fn skip_to(&mut self, partition: i32, next: i64, now: Instant) {
         if let Some(end) = self.partitions.get_mut(&partition) {
-            end.began = if next > end.next { next } else { end.began.min(next) };
-            (end.next, end.awaited, end.seen) = (next, None, None);
+            (end.began, end.next, end.awaited, end.seen) = (next, next, None, None);
         }
         self.from = now;
+    }
+
+    /// Follows another log from these offsets on. What was seen of the one before proves nothing, and leases start anew.
+    pub fn restart(&mut self, begins: &BTreeMap<i32, i64>, now: Instant) {
+        let before = std::mem::take(&mut self.partitions);
+        for (partition, begin) in begins {
+            self.follow(*partition, *begin, now);
+            if let (Some(end), Some(before)) = (self.partitions.get_mut(partition), before.get(partition)) {
+                (end.leader, end.number) = (before.leader, before.number);
+            }
+        }
+        (self.from, self.delay) = (now, Duration::ZERO);
     }
 
     /// Starts the leases anew where a beat is late. To be called before anything is concluded from them. Returns whether

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::Act;
 use super::machine::Tail;
+use super::past::Past;
+use super::round::Round;
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{
     BrokerError, Client, Deadline, ErrorCode, Fetched, NodeId, Position, ProduceBatch, Record,
@@ -25,6 +27,16 @@ pub(super) type Arrived = (i32, Result<Fetched, BrokerError>);
 
 fn of(partition: i32) -> TopicPartition {
     TopicPartition { topic: topics::RUNS.to_owned(), partition }
+}
+
+/// Offsets of partitions of `cron-runs`.
+fn offsets(
+    client: &mut dyn Client,
+    partitions: impl Iterator<Item = i32>,
+    position: Position,
+    by: Deadline,
+) -> Result<BTreeMap<i32, i64>, BrokerError> {
+    partitions.map(|partition| Ok((partition, client.offset(&of(partition), position, by)?))).collect()
 }
 
 impl Tail {
@@ -61,18 +73,19 @@ impl Tail {
         now: Now,
         by: Deadline,
     ) -> Result<(), BrokerError> {
-        let missing = || BrokerError::NotSent(format!("topic {} does not exist yet", topics::RUNS));
+        let missing = || BrokerError::NotSent(format!("topic {} does not exist", topics::RUNS));
         let state = client.topic(topics::RUNS, by)?.ok_or_else(missing)?;
         let is_first = self.ends.partitions().is_empty();
+        if self.topic_id != Some(state.id) && !is_first {
+            self.start_anew(client, &state, now, by)?;
+        }
         let is_new = |partition: &i32| !self.ends.partitions().contains_key(partition);
-        let new: Vec<i32> = state.partitions.iter().map(|p| p.partition).filter(is_new).collect();
+        let new = state.partitions.iter().map(|p| p.partition).filter(is_new);
         let begins = if is_first {
             self.begin(client, &state, by)?
         } else {
             // One that was added meanwhile is read whole.
-            let start =
-                |partition: &i32| Ok((*partition, client.offset(&of(*partition), Position::Start, by)?));
-            new.iter().map(start).collect::<Result<_, BrokerError>>()?
+            offsets(client, new, Position::Start, by)?
         };
         for (partition, begin) in begins {
             self.ends.follow(partition, begin, now.mono);
@@ -80,7 +93,35 @@ impl Tail {
         for partition in state.partitions {
             self.ends.led_by(partition.partition, partition.leader);
         }
-        self.look_up_at = Some(now.mono + LOOK_UP);
+        (self.topic_id, self.look_up_at) = (Some(state.id), Some(now.mono + LOOK_UP));
+        Ok(())
+    }
+
+    /// `cron-runs` is not the log that was read so far: it was cut, or made anew. What it holds now is read from its
+    /// start. Events that were never read may be gone, so no attempt that was known may be declared lost on account of
+    /// them: those that are under way are known again when their consumers say that they are alive.
+    fn start_anew(
+        &mut self,
+        client: &mut dyn Client,
+        state: &TopicState,
+        now: Now,
+        by: Deadline,
+    ) -> Result<(), BrokerError> {
+        let all = || state.partitions.iter().map(|p| p.partition);
+        let begins = offsets(client, all(), Position::Start, by)?;
+        if self.history.is_some() {
+            self.history = Some(Past::until(offsets(client, all(), Position::End, by)?));
+        }
+        let (what, count) = (topics::RUNS, self.leases.len());
+        log::error!(
+            "{what} was cut or made anew: it is read from its start, and what became of {count} attempts under way is \
+             not known until their consumers tell"
+        );
+        self.ends.restart(&begins, now.mono);
+        self.leases.clear();
+        self.miss_later();
+        (self.round, self.search, self.said_in, self.is_another) = (Round::Idle, None, None, false);
+        self.astray.clear();
         Ok(())
     }
 
@@ -98,7 +139,9 @@ impl Tail {
         for (from, committed) in all.iter().zip(committed) {
             let start = client.offset(from, Position::Start, by)?;
             let end = client.offset(from, Position::End, by)?;
-            let begin = committed.map_or(start, |committed| committed.offset.clamp(start, end));
+            // One beyond the end was said of a log that was cut or made anew since.
+            let said = committed.map(|committed| committed.offset).filter(|offset| *offset <= end);
+            let begin = said.map_or(start, |offset| offset.max(start));
             begins.insert(from.partition, begin);
         }
         Ok(begins)
@@ -111,7 +154,7 @@ impl Tail {
         now: Now,
         by: Deadline,
     ) -> Result<(), BrokerError> {
-        while let Some(partition) = self.astray.last().copied() {
+        while let Some(partition) = self.astray.last().copied().filter(|_| !self.is_another) {
             let start = client.offset(&of(partition), Position::Start, by)?;
             let end = client.offset(&of(partition), Position::End, by)?;
             let next = self.ends.partitions().get(&partition).map_or(start, |end| end.next);
@@ -121,12 +164,16 @@ impl Tail {
                     "{gap} were deleted before they were read; attempts under way may have ended there"
                 );
                 self.leases.clear();
-                self.ends.jump(partition, start, now.mono);
-            } else if next > end {
-                log::error!("{}/{partition} ends at {end}, below {next}: it was cut", topics::RUNS);
-                self.ends.jump(partition, end, now.mono);
+                self.ends.skip_to(partition, start, now.mono);
             }
+            self.is_another |= next > end;
             self.astray.pop();
+        }
+        if self.is_another {
+            let missing = || BrokerError::NotSent(format!("topic {} does not exist", topics::RUNS));
+            let state = client.topic(topics::RUNS, by)?.ok_or_else(missing)?;
+            self.start_anew(client, &state, now, by)?;
+            self.topic_id = Some(state.id);
         }
         Ok(())
     }
@@ -147,7 +194,12 @@ impl Tail {
         let batches: Vec<ProduceBatch> = due.iter().map(batch).collect();
         for ((partition, _), written) in due.iter().zip(client.produce(&batches, by)) {
             match written {
-                Ok(written) => self.ends.beat(*partition, Some(written.base_offset), now.mono),
+                Ok(written) => {
+                    // What is appended below what was read shows that this is another log.
+                    let next = self.ends.partitions().get(partition).map_or(0, |end| end.next);
+                    self.is_another |= written.base_offset < next;
+                    self.ends.beat(*partition, Some(written.base_offset), now.mono);
+                }
                 Err(error) => {
                     log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
                     acts.push(Act::Failed(error.word()));

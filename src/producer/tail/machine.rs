@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::ends::{BEATS_PER_LEASE, Ends};
 use super::follow::Arrived;
 use super::leases::Leases;
@@ -83,8 +85,12 @@ pub struct Tail {
     pub(super) leases: Leases,
     /// What the last step's fetches brought, not yet taken.
     pub(super) arrived: Vec<Arrived>,
+    /// The id of the `cron-runs` that is followed.
+    pub(super) topic_id: Option<Uuid>,
     /// Partitions whose log does not have the offset where reading was to go on.
     pub(super) astray: Vec<i32>,
+    /// It was found that the log is not the one that was read so far.
+    pub(super) is_another: bool,
     /// Not before this instant; `None`: at once.
     pub(super) look_up_at: Option<Instant>,
     pub(super) round: Round,
@@ -96,7 +102,7 @@ pub struct Tail {
     /// All was read once: what is new is told at once.
     has_told: bool,
     /// The term in which it was said that all was read.
-    said_in: Option<u64>,
+    pub(super) said_in: Option<u64>,
     /// Runs whose messages may have been deleted unread.
     pub(super) missing: Option<Missing>,
     peers: Peers,
@@ -135,7 +141,9 @@ impl Tail {
             options,
             ends: Ends::new(now),
             arrived: Vec::new(),
+            topic_id: None,
             astray: Vec::new(),
+            is_another: false,
             look_up_at: None,
             round: Round::Idle,
             next_round: now,

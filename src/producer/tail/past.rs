@@ -20,7 +20,11 @@ pub struct Past {
 impl Past {
     /// Of all that was followed so far, too. By default that is left out.
     pub fn until_now(ends: &Ends) -> Self {
-        let until = ends.partitions().iter().map(|(partition, end)| (*partition, end.next)).collect();
+        Self::until(ends.partitions().iter().map(|(partition, end)| (*partition, end.next)).collect())
+    }
+
+    /// Of all below these offsets.
+    pub fn until(until: BTreeMap<i32, i64>) -> Self {
         Self { next: BTreeMap::new(), until }
     }
 
@@ -42,8 +46,7 @@ impl Past {
                 None => client.offset(&from, Position::Start, by)?,
             };
             self.next.insert(*partition, next);
-            // What was cut off the log will not come back.
-            let until = self.until.get(partition).map_or(end.began, |until| (*until).min(end.next));
+            let until = self.until.get(partition).copied().unwrap_or(end.began);
             if next >= until {
                 continue;
             }

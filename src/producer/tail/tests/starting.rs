@@ -141,6 +141,140 @@ fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
     assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
 }
 
+/// Makes `cron-runs` anew, with these partitions.
+fn made_anew(world: &mut World, partitions: i32) {
+    world.faults().delete_topic(topics::RUNS);
+    world.create(topics::RUNS, partitions);
+}
+
+/// Two attempts are under way while `change` is made to `cron-runs`, which also says that the first has ended. The second
+/// shows a sign of life after that, and then none for a lease.
+fn check_another_log(leads: bool, change: impl Fn(&mut World)) {
+    let mut world = World::new();
+    let mut leader = world.producer("p", leads);
+    (100..200).for_each(|run| world.finish(run, Then::Done));
+    let (first, second) = (world.start(1, 2), world.start(2, 2));
+    world.alive(1, &first, "one");
+    world.alive(2, &second, "one");
+    world.pass(5, &mut [&mut leader]);
+    change(&mut world);
+    world.pass(2, &mut [&mut leader]);
+    leader.leads = true;
+    world.alive(2, &second, "one");
+    world.pass(LEASE - 1, &mut [&mut leader]);
+    assert_eq!(world.fates(), (0, 0, 0));
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1), "its consumer has told of it since");
+    assert_eq!(world.retried()[0].run.id, name(2).run);
+    world.pass(20 * LEASE, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((1, 0, 1), 0));
+}
+
+#[test]
+fn what_stands_in_a_log_that_was_made_anew_is_read_before_anything_is_lost() {
+    for leads in [true, false] {
+        check_another_log(leads, |world| {
+            made_anew(world, 2);
+            world.finish(1, Then::Done);
+        });
+        // Longer than the one before, so that no offset is out of range.
+        check_another_log(leads, |world| {
+            made_anew(world, 2);
+            world.finish(1, Then::Done);
+            (300..500).for_each(|run| world.finish(run, Then::Done));
+        });
+        check_another_log(leads, |world| {
+            made_anew(world, 3);
+            world.finish(1, Then::Done);
+            chatter(world);
+        });
+    }
+}
+
+#[test]
+fn an_end_that_was_deleted_with_the_log_before_it_was_read_makes_nothing_lost() {
+    for leads in [true, false] {
+        check_another_log(leads, |world| {
+            world.finish(1, Then::Done);
+            made_anew(world, 2);
+        });
+    }
+}
+
+#[test]
+fn what_was_written_again_to_a_log_that_was_cut_is_read_before_anything_is_lost() {
+    for leads in [true, false] {
+        check_another_log(leads, |world| {
+            (0..2).for_each(|p| world.faults().cut(&of(topics::RUNS, p), 3));
+            world.finish(1, Then::Done);
+        });
+    }
+}
+
+#[test]
+fn a_standby_reads_on_in_a_log_that_was_cut() {
+    let mut world = World::new();
+    let mut standby = world.producer("p", false);
+    chatter(&mut world);
+    world.start(1, 2);
+    world.pass(5, &mut [&mut standby]);
+    (0..2).for_each(|p| world.faults().cut(&of(topics::RUNS, p), 3));
+    world.start(2, 2);
+    world.pass(5, &mut [&mut standby]);
+    assert_eq!(standby.tail.leases.runs(), [name(2).run].into());
+}
+
+#[test]
+fn a_beat_below_what_was_read_shows_that_the_log_was_cut() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    chatter(&mut world);
+    world.start(1, 2);
+    world.pass(5, &mut [&mut leader]);
+    while leader.tail.ends.due(world.mono(), leader.tail.beat_every()).is_empty() {
+        world.clock.turn(std::time::Duration::from_secs(1));
+    }
+    // The end is written below what was read, and with the beat that is due the log is as long as it was.
+    let partition = partition_for(name(1).run.to_string().as_bytes(), 2);
+    let end = leader.tail.ends.partitions()[&partition].next;
+    world.faults().cut(&of(topics::RUNS, partition), end - 2);
+    world.finish(1, Then::Done);
+    world.pass(10 * LEASE, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
+}
+
+#[test]
+fn an_offset_that_the_last_leader_said_of_another_log_counts_for_nothing() {
+    let mut world = World::new();
+    for partition in 0..2 {
+        world.commit_for(topics::LEADER, of(topics::RUNS, partition), 1_000, String::new());
+    }
+    let place = world.start(1, 2);
+    world.start(2, 2);
+    world.finish(2, Then::Done);
+    world.alive(1, &place, "one");
+    let mut leader = world.producer("p", true);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!((began(&leader), world.fates()), (vec![0, 0], (1, 0, 1)));
+}
+
+#[test]
+fn whoever_leads_when_the_log_is_made_anew_says_again_that_all_was_read() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    leader.tail = Tail::new(fixture::options("p", &["j"]), world.mono());
+    world.pass(5, &mut [&mut leader]);
+    leader.acts.clear();
+    made_anew(&mut world, 2);
+    let place = world.publish(1, 0);
+    world.note(1, &place);
+    world.pass(15, &mut [&mut leader]);
+    let position = |wanted: fn(&Act) -> bool| leader.acts.iter().position(wanted);
+    let unfinished = position(|act| matches!(act, Act::Unfinished(_)));
+    let read = position(|act| matches!(act, Act::ReadToEnd { .. }));
+    assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.acts);
+}
+
 /// The runs that are told to be unfinished.
 fn told(acts: &[Act]) -> Vec<u128> {
     let run = |act: &Act| match act {
