@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod duration;
 pub mod exit;
+pub mod glyphs;
 pub mod holes;
 pub mod http;
 pub mod identity;

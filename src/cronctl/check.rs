@@ -46,8 +46,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
         Err(exit) => return Ok(exit),
     };
     for warning in &file.warnings {
-        let jobfile::Problem { file, line, what } = warning;
-        screen.complain(format_args!("{file}:{line}: warning: {what}"))?;
+        screen.complain(warning)?;
     }
     summary(&args.file.display().to_string(), &file, &args.clusters, clock.now(), screen)?;
     Ok(Exit::Done)

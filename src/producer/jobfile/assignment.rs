@@ -103,12 +103,20 @@ impl<'a> Assignment<'a> {
             return Err(format!("`{0}=` has no value (an empty one is `{0}=\"\"`)", self.name));
         }
         let comment = text.contains(" #") || text.contains("\t#");
+        let continued = text.ends_with('\\');
         let warning = comment.then_some("the `#` belongs to the value (a comment has a line of its own)");
+        let warning = warning.or(continued.then_some("a `\\` at the end of a line does not continue it"));
         Ok(Value { text, warning: warning.or_else(|| expansion(text)) })
     }
 }
 
 fn expansion(text: &str) -> Option<&'static str> {
+    let home = |entry: &str| entry == "~" || entry.starts_with("~/");
+    if text.split(':').any(home) {
+        return Some(
+            "`~` is not expanded here (write the directory out; single quotes say that it is meant)",
+        );
+    }
     let name = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '{'));
     let expands = text.split('$').skip(1).any(name);
     expands.then_some(
@@ -206,6 +214,11 @@ mod tests {
         check("\"${HOME}/bin\"", Some("`$` is not expanded"));
         check("'$HOME/bin'", None);
         check("5$", None);
+        check("~/bin:/bin", Some("`~` is not expanded"));
+        check("/bin:~/bin", Some("`~` is not expanded"));
+        check("'~/bin'", None);
+        check("/srv/~x", None);
+        check("b \\", Some("does not continue it"));
         check("b # c", Some("the `#` belongs to the value"));
         check("b#c", None);
     }

@@ -3,6 +3,7 @@
 
 use super::tests::clusters;
 use super::*;
+use crate::common::glyphs::is_obeyed;
 
 /// A file that uses what there is. Mutations of it reach deeper than random bytes do.
 const GOOD: &str = "CRON_TZ=Europe/London # zone\nPATH = \"/usr/bin:/bin\"\nMAILTO=x\n\
@@ -11,10 +12,12 @@ const GOOD: &str = "CRON_TZ=Europe/London # zone\nPATH = \"/usr/bin:/bin\"\nMAIL
     */10 * * * * * cluster-a [name=\"flaky\" user='x' cwd=\"/a ]\" jitter=5s] test $(( $(date +%s) % 3 )) -eq 0\n\
     @every 90s cluster-b [name=poll tz=UTC grace=1s backoff_max=1h overlap=skip] ./poll.sh # often\r\n\
     @reboot cluster-a [catchup=none catchup_window=1h deadline=5m] x\n\
-    @daily cluster-a [ -f x ] && y \\%\n";
+    @daily cluster-a [ -f x ] && y \\%\n\
+    SHELL=/bin/bash\nPATH=~/bin\nTZ=UTC\nUSER=me\n\
+    */90 0 * * 1-5 cluster-a [name=бюро] echo 'größe – “5”' \u{2192} it’s & # \u{200b}\n";
 
 /// Pieces that mean something somewhere.
-const PIECES: [&str; 18] = [
+const PIECES: [&str; 44] = [
     "[",
     "]",
     "=",
@@ -33,6 +36,32 @@ const PIECES: [&str; 18] = [
     "[name=",
     "CRON_TZ=",
     "\t",
+    "\u{a0}",
+    "\u{200b}",
+    "\u{202e}",
+    "\u{2028}",
+    "\u{ad}",
+    "–",
+    "−",
+    "“",
+    "’",
+    "с",
+    "０",
+    "＝",
+    "［",
+    "］",
+    ",",
+    ";",
+    "retries=3",
+    "\\",
+    "\\\n",
+    "&",
+    "SHELL=",
+    "~/",
+    "H",
+    "L",
+    "0~59",
+    "mon#2",
 ];
 
 /// A xorshift generator.
@@ -58,19 +87,20 @@ fn check(content: &[u8]) {
             check_texts(content, &file.warnings);
         }
         Err(problems) => {
-            assert!(!problems.is_empty());
+            assert!(problems.iter().any(|problem| problem.severity == Severity::Error));
             check_texts(content, &problems);
         }
     }
 }
 
 fn check_texts(content: &[u8], texts: &[Problem]) {
-    assert!(texts.len() <= MAX_PROBLEMS + 1);
+    assert!(texts.len() <= 2 * (MAX_PROBLEMS + 1));
+    assert!(texts.is_sorted_by_key(|text| text.line));
     let lines = content.split(|byte| *byte == b'\n').count();
     for text in texts {
         assert!((1..=lines).contains(&text.line), "{text}");
         assert!(
-            text.what.len() < 5_000 && !text.what.contains(|c: char| c.is_control() && c != '\t'),
+            text.what.len() < 5_000 && !text.what.contains(|c: char| is_obeyed(c) && c != '\t'),
             "{text}"
         );
     }
@@ -115,6 +145,26 @@ fn mutations_of_a_good_file_are_read_or_refused() {
             content.push(b' ');
         }
         check(&content);
+    }
+}
+
+/// Every mistaken character at every place of a good line: it is told of by its number, or belongs to a text.
+#[test]
+fn a_mistaken_character_is_told_of_at_every_place_of_a_line() {
+    let line = "0 3-4 * * 1,5 cluster-a [name=x retries=3] /opt/run --all";
+    for c in "\u{a0}\u{200b}\u{feff}\u{202e}\u{ad}\u{2028}\u{3000}".chars() {
+        for (at, _) in line.char_indices().chain([(line.len(), ' ')]) {
+            let content = format!("{}{c}{}\n", &line[..at], &line[at..]);
+            let told = match parse("jobs", content.as_bytes(), &clusters()) {
+                Ok(file) => file.warnings,
+                Err(problems) => problems,
+            };
+            let number = format!("U+{:04X}", u32::from(c));
+            let escaped = format!("\\u{{{:x}}}", u32::from(c));
+            let named =
+                told.iter().any(|problem| problem.what.contains(&number) || problem.what.contains(&escaped));
+            assert!(named || (at == 0 && c == '\u{feff}'), "{content:?}: {told:?}");
+        }
     }
 }
 

@@ -14,14 +14,17 @@ mod fuzz;
 mod header;
 mod interned;
 mod lines;
+mod lookalikes;
 mod options;
 mod reader;
 mod report;
 mod settings;
+mod shell;
 #[cfg(test)]
 mod tests;
 mod useless;
 mod values;
+mod variables;
 mod zones;
 
 use std::fmt;
@@ -86,27 +89,44 @@ pub struct Written {
     pub zone: Tz,
 }
 
-/// Something wrong with a line. Prints as `file:line: what is wrong (what would be right)`.
+/// Something wrong with a line. Prints as `file:line: what is wrong (what would be right)`, a warning as
+/// `file:line: warning: what is odd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file, as it was named.
     pub file: Arc<str>,
     /// 1 for the first line.
     pub line: usize,
+    /// Whether the file can be used all the same.
+    pub severity: Severity,
     /// What is wrong, and what would be right.
     pub what: String,
 }
 
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is not used.
+    Error,
+    /// Legal, and probably not meant.
+    Warning,
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+        let kind = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+        };
+        write!(f, "{}:{}: {kind}{}", self.file, self.line, self.what)
     }
 }
 
 /// Reads a job file; `file` is how problems name it.
 ///
 /// # Errors
-/// Every problem of the file, in the order of its lines; of a file with more than [`MAX_PROBLEMS`] those first ones.
+/// Every problem of the file and every warning, in the order of its lines; of a file with more than [`MAX_PROBLEMS`]
+/// errors those first ones.
 pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<JobFile, Vec<Problem>> {
     let mut reader = Reader::new(file, clusters);
     if content.len() > MAX_FILE_BYTES {

@@ -1,7 +1,9 @@
 //! Option lists as text: `[word=value word="a value" …]`, told from the commands that begin with a bracket.
 
-use super::lines::is_blank;
+use super::lines::{is_blank, word};
+use super::lookalikes;
 use super::report::quoted;
+use super::settings::KNOWN;
 
 /// What stands between cluster and command.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,16 +18,24 @@ pub(super) struct List<'a> {
 /// command, and `[retrys=3]` is not.
 ///
 /// # Errors
-/// Where the list ends cannot be told.
+/// Where the list ends cannot be told, or another one follows.
 pub(super) fn take(text: &str) -> Result<(List<'_>, &str), String> {
     let mut list = List::default();
-    let Some(mut left) = text.strip_prefix('[').filter(|inside| option_word(inside).is_some()) else {
+    let Some(mut left) = text.strip_prefix('[').filter(|_| is_list(text)) else {
         return Ok((list, text));
     };
     loop {
         left = left.trim_start_matches(is_blank);
         if let Some(after) = left.strip_prefix(']') {
-            return end(after).map(|command| (list, command));
+            let command = end(after)?;
+            if is_list(command) {
+                let second = word(command).map_or("", |(second, _)| second);
+                return Err(format!(
+                    "{} begins a second option list (one holds all options)",
+                    quoted(second)
+                ));
+            }
+            return Ok((list, command));
         }
         if left.is_empty() {
             return Err("the option list has no end (a `]` before the command)".to_owned());
@@ -34,12 +44,45 @@ pub(super) fn take(text: &str) -> Result<(List<'_>, &str), String> {
     }
 }
 
+/// Whether a text begins with an option list, right or wrong.
+pub(super) fn is_list(text: &str) -> bool {
+    text.strip_prefix('[').is_some_and(|inside| option_word(inside).is_some())
+}
+
+/// An option that begins a command, because its list has no brackets or others: `name=x`, `{name=x}`, `"[name=x]"`.
+pub(super) fn without_brackets(command: &str) -> Option<&str> {
+    let inside = command.trim_start_matches(['{', '(', '<', '"', '\'', ',', ';']);
+    let inside = if inside.len() < command.len() { inside.trim_start_matches('[') } else { inside };
+    option_word(inside).filter(|word| KNOWN.contains(word))
+}
+
 /// Whether a command begins like an option list that is none for its blanks: `[retries 3]`, `[ retries=3 ]`.
 pub(super) fn looks_like_a_list(command: &str, known: &[&str]) -> bool {
     let Some(inside) = command.strip_prefix('[') else { return false };
     let spaced =
         || option_word(inside.trim_start_matches(is_blank)).is_some_and(|word| known.contains(&word));
-    inside.starts_with(|c: char| c.is_ascii_alphabetic()) || inside.starts_with(']') || spaced()
+    inside.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, ']' | ',' | ';' | '"' | '\''))
+        || spaced()
+}
+
+/// Why a value without quotes holds what was meant to stand behind it.
+fn swallowed(value: &str) -> Option<String> {
+    if let Some(mark @ (',' | ';')) = value.chars().next_back() {
+        return Some(format!(
+            "it ends with `{mark}` (options are separated by blanks; a value that is meant so is quoted)"
+        ));
+    }
+    value.char_indices().find_map(|(at, mark)| {
+        let next = option_word(&value[at + mark.len_utf8()..])?;
+        let separates = match mark {
+            ',' | ';' => true,
+            '|' | '&' | '+' | ':' => KNOWN.contains(&next),
+            _ => false,
+        };
+        separates.then(|| {
+            format!("`{mark}` before `{next}=` does not end it (options are separated by blanks; a value that is meant so is quoted)")
+        })
+    })
 }
 
 /// The word of `word=…`.
@@ -79,11 +122,22 @@ impl<'a> List<'a> {
             Some(quote @ ('"' | '\'')) => value[1..]
                 .split_once(quote)
                 .ok_or_else(|| format!("the value of option {} has no closing {quote}", quoted(word)))?,
-            _ => value.split_at(bare_end(value)),
+            _ => {
+                let (value, after) = value.split_at(bare_end(value));
+                if let Some(why) = swallowed(value) {
+                    self.wrong.push(format!("option {}: {why}", quoted(word)));
+                    return Ok(after);
+                }
+                if let Some(glyph) = lookalikes::in_option(value) {
+                    self.wrong.push(format!("option {}: {}", quoted(word), glyph.said("")));
+                    return Ok(after);
+                }
+                (value, after)
+            }
         };
         if !(after.is_empty() || after.starts_with(is_blank) || after.starts_with(']')) {
             self.wrong.push(format!(
-                "{} follows the closing quote of option {} (quotes stand around the whole value)",
+                "{} follows the closing quote of option {} (quotes stand around the whole value, and a blank between options)",
                 quoted(&after[..bare_end(after).max(1)]),
                 quoted(word)
             ));
@@ -140,6 +194,52 @@ mod tests {
         check("[cwd='/a \"b\"' user=c] x", &[("cwd", "/a \"b\""), ("user", "c")], "x");
         check("[name=\"\"] x", &[("name", "")], "x");
         check("[name=a=b name=it's] x", &[("name", "a=b"), ("name", "it's")], "x");
+    }
+
+    #[test]
+    fn an_option_that_a_value_would_swallow_is_an_error() {
+        check_wrong("[name=a,retries=3] x", "option `name`: `,` before `retries=` does not end it");
+        check_wrong("[name=a;retries=3;timeout=2h] x", "option `name`: `;` before `retries=`");
+        check_wrong(
+            "[name=a, retries=3] x",
+            "option `name`: it ends with `,` (options are separated by blanks",
+        );
+        check_wrong("[cwd=/srv/app,retrys=3] x", "option `cwd`: `,` before `retrys=`");
+        check_wrong("[name=a|retries=3] x", "option `name`: `|` before `retries=`");
+        check_wrong("[name=\"a\",retries=3] x", "`,retries=3` follows the closing quote");
+        check_wrong("[name=a , retries=3] x", "`,` is not an option");
+        check_wrong("[name=a][retries=3] x", "`[retries=3]` follows the `]`");
+        check_wrong("[name=a] [retries=3] x", "`[retries=3]` begins a second option list");
+        check_wrong(
+            "[name=“e”] x",
+            "option `name`: U+201C (typographic quotation mark) only looks like `\"`",
+        );
+        check_wrong(
+            "[name=e\u{a0}retries=3] x",
+            "option `name`: U+00A0 (no-break space) only looks like a space",
+        );
+        check_wrong("[name=e\u{200b}] x", "option `name`: U+200B (zero width space) cannot be seen");
+        check(
+            "[name=a,b cwd=/x/tz=1 user=b:c=d] x",
+            &[("name", "a,b"), ("cwd", "/x/tz=1"), ("user", "b:c=d")],
+            "x",
+        );
+        check("[name=\"a,retries=3\" cwd='/b,'] x", &[("name", "a,retries=3"), ("cwd", "/b,")], "x");
+    }
+
+    #[test]
+    fn options_without_their_brackets_are_noticed() {
+        let check = |command: &str, expected: Option<&str>| {
+            assert_eq!(without_brackets(command), expected, "{command}");
+        };
+        check("name=a retries=3 /opt/x", Some("name"));
+        check("{name=a retries=3} /opt/x", Some("name"));
+        check("(retries=3) /opt/x", Some("retries"));
+        check("\"[name=a]\" /opt/x", Some("name"));
+        check("NAME=a /opt/x", None);
+        check("{ name=a; }", None);
+        check("[ name=a ] && x", None);
+        check("x name=a", None);
     }
 
     #[test]

@@ -13,18 +13,26 @@ use super::environment::Environment;
 use super::header::{Header, is_login};
 use super::interned::Schedules;
 use super::lines::{is_blank, lines, word};
+use super::lookalikes::{self, Seen};
 use super::options::{self, List};
 use super::report::{Report, quoted};
 use super::settings::{self, Settings};
+use super::shell::leaves_something_behind;
 use super::useless::useless;
+use super::variables::{check_shell, elsewhere, without_effect};
 use super::zones::zone;
 use crate::common::words::{ClusterName, JobName};
 use crate::producer::job::Job;
+use crate::producer::schedule::odd_steps;
 
 /// What has been read so far.
 pub(super) struct Reader<'c> {
     clusters: &'c [ClusterName],
     zone: Tz,
+    /// Whether a line has set the zone.
+    zoned: bool,
+    /// The first of the lines before this one that end with a `\`, without one between them that does not.
+    continued: Option<usize>,
     environment: Environment,
     pub(super) schedules: Schedules,
     /// The lines of the names.
@@ -45,6 +53,8 @@ impl<'c> Reader<'c> {
         Self {
             clusters,
             zone: Tz::UTC,
+            zoned: false,
+            continued: None,
             environment: Environment::default(),
             schedules: Schedules::default(),
             names: HashMap::new(),
@@ -67,26 +77,52 @@ impl<'c> Reader<'c> {
     }
 
     fn line(&mut self, number: usize, line: &str) {
-        let line = line.trim_start_matches(is_blank);
-        if line.is_empty() || line.starts_with('#') {
+        let continued = self.continued.take();
+        let text = line.trim_start_matches(is_blank);
+        if text.is_empty() || text.starts_with('#') {
             return;
         }
-        let wrong = match Assignment::read(line) {
-            Some(assignment) if assignment.name == "CRON_TZ" => self.zone_line(assignment),
-            Some(assignment) => self.environment_line(number, assignment),
-            None => return self.job_line(number, line),
-        };
-        if let Err(what) = wrong {
-            self.report.problem(number, &what);
+        if text.trim_end_matches(is_blank).ends_with('\\') {
+            self.continued = continued.or(Some(number));
+        }
+        let mut wrong = Vec::new();
+        let seen = Seen::of(line);
+        let is_job = seen.as_ref().is_some_and(|seen| Assignment::read(&seen.text).is_none());
+        match Assignment::read(text).filter(|_| !is_job) {
+            Some(assignment) => {
+                let read = match assignment.name {
+                    "CRON_TZ" => self.zone_line(assignment),
+                    _ => self.environment_line(number, line, assignment),
+                };
+                wrong.extend(read.err());
+            }
+            None => self.job_line(number, line, seen.as_ref(), &mut wrong),
+        }
+        if let (Some(first), Some(above)) = (wrong.first_mut(), continued) {
+            first.push_str(&format!(
+                "; a `\\` at the end of a line does not continue it, and line {above} has one"
+            ));
+        }
+        for what in &wrong {
+            self.report.problem(number, what);
         }
     }
 
     fn zone_line(&mut self, assignment: Assignment<'_>) -> Result<(), String> {
         self.zone = zone(assignment.setting()?).map_err(|error| error.to_string())?;
+        self.zoned = true;
         Ok(())
     }
 
-    fn environment_line(&mut self, number: usize, assignment: Assignment<'_>) -> Result<(), String> {
+    fn environment_line(
+        &mut self,
+        number: usize,
+        line: &str,
+        assignment: Assignment<'_>,
+    ) -> Result<(), String> {
+        if let Some(what) = lookalikes::wrong(line, assignment.name).into_iter().next() {
+            return Err(what);
+        }
         assignment.check_name()?;
         if let Some(warning) = elsewhere(assignment.name) {
             // An empty one asks for no mail, which is what it gets; to crontab(5) it is no line for the environment.
@@ -96,18 +132,51 @@ impl<'c> Reader<'c> {
             }
         }
         let value = assignment.value()?;
-        if let Some(warning) = value.warning {
+        if assignment.name == "SHELL" {
+            check_shell(value.text)?;
+        }
+        let effect = without_effect(assignment.name, self.zoned);
+        for warning in effect.into_iter().chain(value.warning) {
             self.report.warning(number, warning);
+        }
+        for warning in lookalikes::in_value(line, value.text) {
+            self.report.warning(number, &warning);
         }
         self.environment.set(assignment.name, value.text)
     }
 
-    fn job_line(&mut self, number: usize, line: &str) {
-        let header = Header::read(line, self.clusters);
-        let mut wrong = Vec::new();
+    /// Reads a job's line; what is wrong with it goes into `wrong`. Its head is read as it looks, so that a character that
+    /// is mistaken for another one is told of, and not what comes of it.
+    fn job_line(&mut self, number: usize, line: &str, seen: Option<&Seen<'_>>, wrong: &mut Vec<String>) {
+        let text = seen.map_or(line, |seen| &seen.text).trim_start_matches(is_blank);
+        if text.is_empty() || text.starts_with('#') {
+            // It looks empty, or like a comment.
+            return wrong.extend(lookalikes::wrong(line, seen.map_or("", |seen| seen.split(None).0)));
+        }
+        let header = Header::read(text, self.clusters);
+        let (head, rest) = match seen {
+            Some(seen) => seen.split(header.rest),
+            None => ("", header.rest.unwrap_or("")),
+        };
+        wrong.extend(lookalikes::wrong(line, head));
+        let mut rest = header.rest.map(|_| rest);
+        if let (Some(as_seen), Some(text)) = (header.rest, rest)
+            && options::is_list(as_seen)
+            && !options::is_list(text)
+        {
+            let list = word(text).map_or(text, |(list, _)| list);
+            wrong.extend(lookalikes::wrong(line, list));
+            rest = Some(as_seen);
+        }
+        let is_as_seen = wrong.is_empty();
         let cluster = header.cluster.map_err(|what| wrong.push(what)).ok();
         let mut wrong_body = Vec::new();
-        let body = self.body(number, header.rest, &mut wrong_body);
+        let body = self.body(number, rest, &mut wrong_body);
+        if let Some(command) = body.command.filter(|_| is_as_seen) {
+            for warning in lookalikes::in_command(line, command) {
+                self.report.warning(number, &warning);
+            }
+        }
         let mut zone = body.settings.zone.unwrap_or(self.zone);
         let schedule = header.schedule.as_deref().and_then(|words| {
             let parsed = self.schedules.get(words, zone);
@@ -117,6 +186,9 @@ impl<'c> Reader<'c> {
         if let Some(schedule) = &schedule {
             for warning in useless(&body.options, &body.settings, schedule) {
                 self.report.warning(number, warning);
+            }
+            for warning in odd_steps(header.schedule.as_deref().unwrap_or("")) {
+                self.report.warning(number, &warning);
             }
             if schedule.is_reboot() {
                 // Neither has an effect on it, so that neither may make it another job.
@@ -134,9 +206,6 @@ impl<'c> Reader<'c> {
         };
         let name =
             self.name(number, body.settings.name.clone(), derived).map_err(|what| wrong.push(what)).ok();
-        for what in &wrong {
-            self.report.problem(number, what);
-        }
         let (Some(name), Some(cluster), Some(schedule)) = (name.flatten(), cluster, schedule) else { return };
         let (Some(command), Some(environment)) = (body.command, environment) else { return };
         if wrong.is_empty() {
@@ -206,15 +275,6 @@ impl<'c> Reader<'c> {
     }
 }
 
-/// Variables that are settings to other crons and nothing here.
-fn elsewhere(name: &str) -> Option<&'static str> {
-    match name {
-        "MAILTO" | "MAILFROM" => Some("no mail is sent (the end of a run's output is kept with the run)"),
-        "RANDOM_DELAY" => Some("nothing is delayed by this (the option `jitter` spreads jobs)"),
-        _ => None,
-    }
-}
-
 /// What is legal in a command and probably not meant.
 fn odd(command: &str) -> Vec<String> {
     let first = word(command).map_or("", |(first, _)| first);
@@ -222,7 +282,7 @@ fn odd(command: &str) -> Vec<String> {
     if command.contains("\\%") {
         odd.push("`\\%` is a `%` in crontab(5); here the shell gets both characters (write `%`)".to_owned());
     }
-    if command.ends_with('\\') {
+    if command.trim_end_matches(is_blank).ends_with('\\') {
         odd.push("a `\\` at the end of a line does not continue it (a job is one line)".to_owned());
     }
     if command.starts_with('#') {
@@ -233,6 +293,16 @@ fn odd(command: &str) -> Vec<String> {
             "{} begins the command (an option list is a `[` directly followed by `word=value`)",
             quoted(first)
         ));
+    }
+    if let Some(option) = options::without_brackets(command) {
+        odd.push(format!("`{option}=` begins the command (options stand in brackets: `[{option}=…]`)"));
+    }
+    if command.contains('&') && leaves_something_behind(command) {
+        odd.push(
+            "what `&` leaves in the background is ended together with the command (leave the `&` out, or end with \
+             `wait`; `setsid` takes it out of the run)"
+                .to_owned(),
+        );
     }
     if is_login(first) {
         odd.push(format!("{0} begins the command (a user is an option: `[user={first}]`)", quoted(first)));

@@ -1,5 +1,7 @@
 //! The job file as a whole: what stands in a file, and what comes of it. Rules of a single thing are tested beside it.
 
+mod mistakes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +29,16 @@ fn texts(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(Problem::to_string).collect()
 }
 
-/// The problems of a file, each `line: part of the message`.
+fn errors(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.retain(|problem| problem.severity == Severity::Error);
+    problems
+}
+
+/// The errors of a file, each `line: part of the message`.
 fn check_wrong(content: &str, expected: &[&str]) {
     let problems = match parse("jobs", content.as_bytes(), &clusters()) {
         Ok(file) => panic!("{content}: no problem, but {:?}", file.jobs),
-        Err(problems) => texts(&problems),
+        Err(problems) => texts(&errors(problems)),
     };
     assert_eq!(problems.len(), expected.len(), "{content}: {problems:#?}");
     for (problem, expected) in problems.iter().zip(expected) {
@@ -249,6 +256,18 @@ fn what_means_something_to_crontab_and_nothing_here_is_a_warning() {
     check_warning("@daily cluster-a root /opt/x", Some("a user is an option: `[user=root]`"));
     check_warning("@daily cluster-a [backoff=1s] x", Some("add `retries=`"));
     check_warning("A=$HOME/x", Some("is not expanded"));
+    check_warning("PATH=~/bin:/bin", Some("`~` is not expanded"));
+    check_warning("TZ=UTC", Some("`TZ` does not change when jobs are due"));
+    check_warning("CRON_TZ=UTC\nTZ=Asia/Tokyo", None);
+    check_warning("USER=me", Some("`[user=NAME]` sets that"));
+    check_warning("LOGNAME=me", Some("no effect"));
+    check_warning("@daily cluster-a name=a retries=3 x", Some("options stand in brackets: `[name=…]`"));
+    check_warning("@daily cluster-a {name=a} x", Some("options stand in brackets: `[name=…]`"));
+    check_warning("@reboot cluster-a ./server &", Some("is ended together with the command"));
+    check_warning("@reboot cluster-a setsid ./server &", None);
+    check_warning("*/90 * * * * cluster-a x", Some("every 90m is `@every 90m`"));
+    check_warning("0 */24 * * * cluster-a x", Some("hour `*/24` means 0 alone"));
+    check_warning("SHELL=/bin/bash", None);
     check_warning("@daily cluster-a [ -f x ] && y", None);
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with the words of a schedule, said with what would be right.
 
 use crate::common::duration::DurationError;
+use crate::common::glyphs::visible;
 
 /// Why words are not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,18 +97,10 @@ pub enum ScheduleError {
     Never,
 }
 
-/// The text as an error shows it: short, and without what would garble a terminal.
+/// The text as an error shows it: short, and without what would garble a terminal or cannot be seen.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 40;
-    let mut short: String = text.chars().take(LONGEST).flat_map(printable).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        short.push('…');
-    }
-    short
-}
-
-fn printable(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control().then(|| c.escape_default());
-    let plain = escaped.is_none().then_some(c);
-    escaped.into_iter().flatten().chain(plain)
+    let short: String = text.chars().take(LONGEST).collect();
+    let cut = text.chars().nth(LONGEST).map_or("", |_| "…");
+    visible(&short) + cut
 }

@@ -3,6 +3,7 @@
 use super::error::{ScheduleError, shown};
 use super::every::Every;
 use super::field::{DAY, HOUR, MINUTE, MONTH, Numbers, SECOND, WEEKDAY};
+use super::foreign;
 use crate::common::nearest::nearest;
 
 /// What an `@` word stands for.
@@ -86,12 +87,26 @@ fn expand(word: &str) -> Result<&'static str, ScheduleError> {
     if let Some((_, fields)) = SHORTHANDS.iter().find(|(known, _)| *known == word) {
         return Ok(fields);
     }
+    if let Some(instead) = foreign::word_instead(word) {
+        return Err(ScheduleError::UnknownWord { word: shown(word), instead });
+    }
     let known: Vec<&str> = SHORTHANDS.iter().map(|(word, _)| *word).chain(["@every", "@reboot"]).collect();
     let instead = match nearest(word, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("the words are {}", known.join(", ")),
     };
     Err(ScheduleError::UnknownWord { word: shown(word), instead })
+}
+
+/// What is legal in the words of a schedule and probably not meant: steps that leave one number.
+pub fn odd_steps(words: &str) -> Vec<String> {
+    if !words.contains('/') {
+        return Vec::new();
+    }
+    let words: Vec<&str> = words.split_ascii_whitespace().collect();
+    let fields = [SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY];
+    let skipped = fields.len().saturating_sub(words.len());
+    words.iter().zip(&fields[skipped..]).flat_map(|(word, field)| field.odd_steps(word)).collect()
 }
 
 impl Expression {
@@ -187,6 +202,9 @@ mod tests {
             "`@` is not known (the words are @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually, \
              @every, @reboot)",
         );
+        check_error("@every_minute", "`@every_minute` is not known (`* * * * *` says it)");
+        check_error("@600", "`@600` is not known (`@every 600s` says it)");
+        check_error("@quarterly", "`@quarterly` is not known (`0 0 1 */3 *` says it)");
         check_error("@daily 5m", "`@daily` stands alone, `5m` is one word too many");
         check_error("@every 5m *", "`@every 5m` stands alone, `*` is one word too many");
         check_error("@reboot 5m", "`@reboot` stands alone, `5m` is one word too many");

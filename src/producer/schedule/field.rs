@@ -1,6 +1,7 @@
 //! One field of an expression: text to a set of numbers. The grammar is crontab(5)'s.
 
 use super::error::{ScheduleError, shown};
+use super::foreign;
 use crate::common::nearest::nearest;
 
 /// A set of numbers below 64, a bit a number.
@@ -43,6 +44,39 @@ impl Field {
     /// Every number that the field may hold.
     pub(super) fn all(&self) -> Numbers {
         numbers(self.low, self.high, 1)
+    }
+
+    /// Steps of the text that are longer than their range, so that only its first number is left.
+    pub(super) fn odd_steps(&self, text: &str) -> Vec<String> {
+        let odd = |part: &str| {
+            let (range, step) = part.split_once('/')?;
+            let (from, to) = match range.split_once('-') {
+                _ if range == "*" => (self.low, self.high),
+                Some((from, to)) => (self.number(from, part).ok()?, self.number(to, part).ok()?),
+                None => return None,
+            };
+            let too_long = step.parse::<u32>().map_or(true, |step| step > to.saturating_sub(from));
+            (too_long && from < to).then(|| {
+                let unit = match self.name {
+                    "second" => "s",
+                    "minute" => "m",
+                    "hour" => "h",
+                    _ => "",
+                };
+                let step = shown(step);
+                let every = match (range, unit) {
+                    (_, "") => String::new(),
+                    ("*", unit) => format!(" (every {step}{unit} is `@every {step}{unit}`)"),
+                    _ => String::new(),
+                };
+                format!(
+                    "{} `{}` means {from} alone: the step is longer than the range{every}",
+                    self.name,
+                    shown(part)
+                )
+            })
+        };
+        text.split(',').filter_map(odd).collect()
     }
 
     fn part(&self, part: &str) -> Result<Numbers, ScheduleError> {
@@ -101,6 +135,9 @@ impl Field {
 
     fn unknown(&self, text: &str) -> ScheduleError {
         let Self { low, high, .. } = self;
+        if let Some(instead) = foreign::instead(self.name, text) {
+            return ScheduleError::UnknownValue { field: self.name, value: shown(text), instead };
+        }
         let instead = match (nearest(text, self.names.iter().copied()), self.names) {
             (Some(name), _) => format!("did you mean `{name}`?"),
             (None, [first, .., last]) => format!("numbers {low}-{high}, or {first} to {last}"),
@@ -165,6 +202,32 @@ mod tests {
         assert_eq!(SECOND.parse("*"), Ok(SECOND.all()));
     }
 
+    fn check_part(field: &Field, text: &str, part: &str) {
+        let error = field.parse(text).expect_err(text).to_string();
+        assert!(error.contains(part), "{} {text}: {error}", field.name);
+    }
+
+    #[test]
+    fn a_step_that_is_longer_than_its_range_is_noticed() {
+        let check = |field: &Field, text: &str, expected: &[&str]| {
+            assert_eq!(field.odd_steps(text), expected, "{} {text}", field.name);
+        };
+        const EVERY: &str =
+            "minute `*/90` means 0 alone: the step is longer than the range (every 90m is `@every 90m`)";
+        check(&MINUTE, "*/90", &[EVERY]);
+        check(
+            &MINUTE,
+            "*/60",
+            &["minute `*/60` means 0 alone: the step is longer than the range (every 60m is `@every 60m`)"],
+        );
+        check(&HOUR, "9-17/12,*/6", &["hour `9-17/12` means 9 alone: the step is longer than the range"]);
+        check(&DAY, "*/31", &["day `*/31` means 1 alone: the step is longer than the range"]);
+        check(&MINUTE, "*/59", &[]);
+        check(&MINUTE, "*/15,7,1-5", &[]);
+        check(&MINUTE, "5-5/15", &[]);
+        assert_eq!(HOUR.odd_steps("*/99999999999999999999").len(), 1);
+    }
+
     #[test]
     fn what_is_wrong_is_said_with_what_would_be_right() {
         check_error(&HOUR, "24", "hour 24 is out of range 0-23");
@@ -174,14 +237,33 @@ mod tests {
         check_error(&MONTH, "janury", "month `janury` is not known (did you mean `jan`?)");
         check_error(&MONTH, "agu", "month `agu` is not known (did you mean `aug`?)");
         check_error(&WEEKDAY, "Thursday", "weekday `Thursday` is not known (did you mean `thu`?)");
-        check_error(&WEEKDAY, "5L", "weekday `5L` is not known (numbers 0-7, or sun to sat)");
+        check_error(
+            &WEEKDAY,
+            "5L",
+            "weekday `5L` is not known (for Quartz it is the last one of the month; a test in the command says it)",
+        );
         check_error(&HOUR, "mon", "hour `mon` is not known (numbers 0-23)");
         check_error(&HOUR, "-5", "hour `-5` is not known (numbers 0-23)");
         check_error(&HOUR, "5-", "hour `5-` is not known (numbers 0-23)");
         check_error(&HOUR, "+5", "hour `+5` is not known (numbers 0-23)");
         check_error(&HOUR, "1-2-3", "hour `2-3` is not known (numbers 0-23)");
         check_error(&HOUR, "*-3", "hour `*` is not known (numbers 0-23)");
-        check_error(&HOUR, "?", "hour `?` is not known (numbers 0-23)");
+        check_error(&HOUR, "?", "hour `?` is not known (for Quartz it is any day; here `*` says it)");
+        check_error(
+            &HOUR,
+            "0~23",
+            "hour `0~23` is not known (random times are those of cronie and OpenBSD; the option `jitter` spreads jobs, as in \
+             `[jitter=30m]`)",
+        );
+        for text in ["H", "H/15", "H(0-29)/10"] {
+            check_part(&MINUTE, text, "(Jenkins spreads jobs by it; write a number");
+        }
+        check_part(&DAY, "L", "the days 28-31 with a test in the command");
+        check_part(&DAY, "L-3", "`L` is not known (for Quartz it is the last day");
+        check_part(&DAY, "LW", "the last day");
+        check_part(&DAY, "15W", "the nearest working day");
+        check_part(&WEEKDAY, "mon#2", "one mon of the month; the days 8-14 with a test of the weekday");
+        check_part(&WEEKDAY, "L", "the last one of the month");
         check_error(&HOUR, "\u{7}", "hour `\\u{7}` is not known (numbers 0-23)");
         check_error(&HOUR, "22-2", "hour range 22-2 is reversed (`22-23,0-2` says it)");
         check_error(&MONTH, "dec-jan", "month range dec-jan is reversed (`12,1` says it)");

@@ -16,6 +16,7 @@ mod error;
 mod every;
 mod expression;
 mod field;
+mod foreign;
 mod matcher;
 mod zone;
 
@@ -34,6 +35,7 @@ use chrono_tz::Tz;
 pub use error::ScheduleError;
 use every::Every;
 use expression::Words;
+pub use expression::odd_steps;
 use matcher::Matcher;
 
 /// A schedule in a zone. Two that mean the same in the same zone are equal, however they were written.

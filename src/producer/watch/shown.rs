@@ -8,7 +8,7 @@ use prometheus::{IntGauge, IntGaugeVec};
 use super::looking::Found;
 use crate::common::http::{Fact, Health};
 use crate::common::metrics::Metrics;
-use crate::producer::jobfile::Problem;
+use crate::producer::jobfile::{Problem, Severity};
 
 /// The fact's name on `/readyz`.
 pub const FACT: &str = "job-file";
@@ -86,7 +86,12 @@ impl Shown {
                 self.right(revision);
             }
             Found::Wrong { revision, problems } => {
-                problems.iter().for_each(|problem| log::error!("{problem}"));
+                for problem in &**problems {
+                    match problem.severity {
+                        Severity::Error => log::error!("{problem}"),
+                        Severity::Warning => log::warn!("{problem}"),
+                    }
+                }
                 log::error!("revision {revision} of {} is not used", self.name);
                 self.not_used(&summary(problems));
             }
@@ -115,12 +120,14 @@ impl Shown {
     }
 }
 
-/// The first problem, which is often the cause of the others.
+/// The first error, which is often the cause of the others.
 fn summary(problems: &[Problem]) -> String {
-    match problems {
-        [] => "problems without a name".to_owned(),
-        [only] => only.to_string(),
-        [first, rest @ ..] => format!("{first} (and {} more, which the log lists)", rest.len()),
+    let Some(first) = problems.iter().find(|problem| problem.severity == Severity::Error) else {
+        return "problems without a name".to_owned();
+    };
+    match problems.len() - 1 {
+        0 => first.to_string(),
+        more => format!("{first} (and {more} more, which the log lists)"),
     }
 }
 
