@@ -197,8 +197,9 @@ fn run(args: &Args) -> Result<(), Fault> {
     let clusters = clusters.to_vec();
     let options = leadership::Options { clusters, window: CATCH_UP_WINDOW, standing };
     let lines = leadership::Lines { changes, membership, keeps: kept, told: vec![lead] };
-    let leading = Lead::start(options, client("lead"), Arc::clone(&clock), lines, beats.thread("lead"))
-        .map_err(thread("the leading thread"))?;
+    let leading =
+        Lead::start(options, client("lead"), Arc::clone(&clock), lines, &health, beats.thread("lead"))
+            .map_err(thread("the leading thread"))?;
 
     for name in ["timer", "membership", "lead"] {
         health.watch(name, beats.thread(name), STALLED);

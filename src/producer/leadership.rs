@@ -40,8 +40,9 @@ const CALL: Duration = Duration::from_secs(2);
 /// How often cursors are committed while they move.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long to wait after a call that failed.
+/// How long to wait after a call that failed, and at most after many of them: each time twice as long.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+const AFTER_FAILURES: Duration = Duration::from_millis(1600);
 
 /// How often the leader's clock is compared with the broker's; and at once when its two clocks part.
 const COMPARE: Duration = Duration::from_secs(10);
@@ -68,6 +69,10 @@ pub struct Leadership {
     /// What is to be committed, and when it may be.
     keep: Option<Keep>,
     next_commit: Option<Instant>,
+    /// When the next commit of cursors may be made after those that failed.
+    after_commits: Backoff,
+    /// When the next try to take over may be made, or to compare clocks as a standby, after those that failed.
+    after_tries: Backoff,
     reboot: Option<DateTime<Utc>>,
     /// When the term began.
     began: DateTime<Utc>,
@@ -106,6 +111,8 @@ impl Leadership {
             unread: Vec::new(),
             keep: None,
             next_commit: None,
+            after_commits: Backoff::default(),
+            after_tries: Backoff::default(),
             reboot: None,
             began: DateTime::UNIX_EPOCH,
             gaps: BTreeMap::new(),
@@ -118,6 +125,16 @@ impl Leadership {
     /// Whether we are, or are becoming, the leader.
     pub fn leads(&self) -> bool {
         self.stage != Stage::Standby
+    }
+
+    /// Whether something is still to be done before this producer leads every cluster: it was offered the lead and has
+    /// not taken it, it does not take it because its clock is off, or a cluster could not be taken over.
+    pub fn is_taking_over(&self) -> bool {
+        match self.stage {
+            Stage::Standby => self.look_again.is_some(),
+            Stage::TakingOver => true,
+            Stage::Leading => !self.absent.is_empty() || !self.unread.is_empty(),
+        }
     }
 
     /// A change of the membership; says whether a term has ended by it.
@@ -144,6 +161,7 @@ impl Leadership {
         self.epoch += 1;
         self.stage = Stage::TakingOver;
         (self.skew, self.compare_at) = (None, None);
+        self.after_tries = Backoff::default();
         self.forget();
         ended
     }
@@ -168,11 +186,18 @@ impl Leadership {
         self.absent.clear();
         self.unread.clear();
         self.keep = None;
+        (self.next_commit, self.after_commits) = (None, Backoff::default());
     }
 
     /// Makes the next step, of a few round trips at most, and says after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> (Vec<Act>, Duration) {
         let mut acts = Vec::new();
+        // Whatever wakes the thread up: what failed a moment ago is not tried again at once.
+        if self.stage != Stage::Leading
+            && let Some(rest) = self.after_tries.rest(now.mono)
+        {
+            return (acts, rest);
+        }
         let done = match self.stage {
             Stage::Standby => self.stand_by(client, now, &mut acts),
             Stage::TakingOver => self.take_over(client, now, &mut acts),
@@ -183,10 +208,10 @@ impl Leadership {
                 log::warn!("we lead no more: {}", failure.error);
                 self.end();
                 acts.push(Act::End);
-            } else {
-                acts.push(Act::Failed(failure));
+                return AFTER_FAILURE;
             }
-            AFTER_FAILURE
+            acts.push(Act::Failed(failure));
+            if self.stage == Stage::Leading { AFTER_FAILURE } else { self.after_tries.failed(now.mono) }
         });
         (acts, wait)
     }
@@ -202,14 +227,14 @@ impl Leadership {
                 Ok(false) => {}
                 // Cursors are kept all the same: they were told by a clock that was right.
                 Err(error) => {
-                    acts.push(Act::Failed(error.into()));
+                    acts.push(Act::Failed(Call::Compare.failed(error)));
                     self.compare_at = Some(now.mono + COMMIT_EVERY);
                 }
             }
         }
         self.take_absent(client, now, acts)?;
-        let read = self.read(client, acts);
-        Ok(self.commit(client, now, acts).map_err(Failure::to_commit)?.min(read))
+        let read = self.read(client, now, acts);
+        Ok(self.commit(client, now, acts)?.min(read))
     }
 
     /// Where a cluster's cursor is kept.
@@ -229,7 +254,7 @@ impl Leadership {
         acts: &mut Vec<Act>,
     ) -> Result<Duration, Failure> {
         if self.look_again.is_some_and(|at| now.mono >= at) {
-            self.clock_is_off(client, now, acts)?;
+            self.clock_is_off(client, now, acts).map_err(|error| Call::Compare.failed(error))?;
         }
         Ok(COMMIT_EVERY)
     }
@@ -255,6 +280,28 @@ impl Leadership {
         acts.extend(self.skew.map(act));
         self.look_again = is_off.then(|| now.mono + LOOK_AGAIN);
         Ok(is_off)
+    }
+}
+
+/// The rests after calls that failed one after the other.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// Notes a failure, and says how long to wait.
+    fn failed(&mut self, now: Instant) -> Duration {
+        let rest = (AFTER_FAILURE * (1 << self.failures.min(10))).min(AFTER_FAILURES);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(now + rest);
+        rest
+    }
+
+    /// What is left of the wait.
+    fn rest(&self, now: Instant) -> Option<Duration> {
+        self.until.filter(|until| now < *until).map(|until| until - now)
     }
 }
 

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use self::fills::Fills;
 use super::jobfile::JobFile;
-use super::leadership::{Act, Call, Keep, Mandate, Now, Skew};
+use super::leadership::{Act, Keep, Mandate, Now, Skew};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::{Ask, Told};
@@ -232,7 +232,7 @@ impl Running {
                 self.around.health.set(CLOCK, Fact::NotReady(why));
             }
             Act::Kept(cursors) => self.around.measures.kept(cursors),
-            Act::Failed(failure) if failure.call == Call::Commit => {
+            Act::Failed(failure) if failure.call.is_commit() => {
                 self.around.measures.not_kept(failure.error.word());
             }
             Act::Failed(_) => {}

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{AFTER_FAILURE, Act, CALL, COMMIT_EVERY, Keep, Leadership, Now, Stage, cursor};
+use super::{
+    AFTER_FAILURE, Act, Backoff, CALL, COMMIT_EVERY, Call, Failure, Keep, Leadership, Now, Stage, cursor,
+};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartition};
 use crate::common::topics;
 
@@ -18,11 +20,11 @@ impl Leadership {
 
     /// Commits what is still to be kept, before we leave.
     pub fn finish(&mut self, client: &mut dyn Client, now: Now) {
-        self.next_commit = None;
+        (self.next_commit, self.after_commits) = (None, Backoff::default());
         if self.keep.is_some()
             && let Err(error) = self.commit(client, now, &mut Vec::new())
         {
-            log::warn!("the last cursors are not kept: {error}");
+            log::warn!("the last cursors are not kept: {}", error.error);
         }
     }
 
@@ -33,13 +35,14 @@ impl Leadership {
         Commit { of: self.cursor_of(number), offset, metadata: cursor::metadata(self.reboot, gap) }
     }
 
-    /// Commits the newest cursors, at most once a while.
+    /// Commits the newest cursors, at most once a while. Those of a topic that is refused are tried again after a rest,
+    /// together with all others.
     pub(super) fn commit(
         &mut self,
         client: &mut dyn Client,
         now: Now,
         acts: &mut Vec<Act>,
-    ) -> Result<Duration, BrokerError> {
+    ) -> Result<Duration, Failure> {
         if let Some(at) = self.next_commit.filter(|at| now.mono < *at) {
             return Ok(at - now.mono);
         }
@@ -52,32 +55,40 @@ impl Leadership {
             offset: *offset,
             metadata: String::new(),
         }));
-        let answer = client.commit(holder, &commits, now.mono + CALL);
+        let codes = match client.commit(holder, &commits, now.mono + CALL) {
+            Ok(codes) => codes,
+            Err(error) => return Err(self.not_kept(keep, Call::Keep.failed(error), now)),
+        };
+        let refusals = || commits.iter().zip(&codes).filter_map(|(commit, code)| Some((commit, (*code)?)));
         // The cursor of a topic that was deleted is nobody's; the others are kept all the same.
-        let refusal = |code: &ErrorCode| *code != ErrorCode::UnknownTopicOrPartition;
-        let refused = answer.as_ref().ok().and_then(|codes| codes.iter().flatten().copied().find(refusal));
-        match (answer, refused) {
-            (Ok(_), None) => {
-                self.next_commit = Some(now.mono + COMMIT_EVERY);
-                acts.push(Act::Kept(keep.cursors));
-                Ok(COMMIT_EVERY)
-            }
-            // Newer ones come every few milliseconds, and are no reason to ask at once.
-            (Err(error), _) => {
-                self.next_commit = Some(now.mono + AFTER_FAILURE);
-                self.keep.get_or_insert(keep);
-                Err(error)
-            }
-            // The group gathers: the membership is about to tell who leads now.
-            (_, Some(ErrorCode::RebalanceInProgress)) => {
-                self.next_commit = Some(now.mono + AFTER_FAILURE);
-                self.keep.get_or_insert(keep);
-                Ok(AFTER_FAILURE)
-            }
-            (_, Some(code)) => {
-                self.keep.get_or_insert(keep);
-                Err(BrokerError::Refused(code))
-            }
+        let refused = refusals().find(|(_, code)| *code != ErrorCode::UnknownTopicOrPartition);
+        let Some((commit, code)) = refused else {
+            self.next_commit = Some(now.mono + COMMIT_EVERY);
+            self.after_commits = Backoff::default();
+            acts.push(Act::Kept(keep.cursors));
+            return Ok(COMMIT_EVERY);
+        };
+        // The group gathers: the membership is about to tell who leads now.
+        if code == ErrorCode::RebalanceInProgress {
+            self.next_commit = Some(now.mono + AFTER_FAILURE);
+            self.keep.get_or_insert(keep);
+            return Ok(AFTER_FAILURE);
         }
+        let topic = commit.of.topic.clone();
+        if refusals().count() < commits.len() {
+            let is_kept = |number: usize| refusals().all(|(commit, _)| commit.of != self.cursor_of(number));
+            let kept = keep.cursors.iter().enumerate();
+            let kept = kept.map(|(number, cursor)| cursor.filter(|_| is_kept(number))).collect();
+            acts.push(Act::Kept(kept));
+        }
+        Err(self.not_kept(keep, Call::Keep.failed_for(topic, BrokerError::Refused(code)), now))
+    }
+
+    /// Puts back what could not be committed, until after a rest. Newer cursors, which come every few milliseconds, are
+    /// no reason to ask sooner.
+    fn not_kept(&mut self, keep: Keep, failure: Failure, now: Now) -> Failure {
+        self.next_commit = Some(now.mono + self.after_commits.failed(now.mono));
+        self.keep.get_or_insert(keep);
+        failure
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::cursor::{self, Found, Judged, judge};
 use super::{
-    AFTER_FAILURE, Act, CALL, COMMIT_EVERY, Failure, LOOK_AGAIN, Leadership, Now, Published, Stage, Start,
+    Act, Backoff, CALL, COMMIT_EVERY, Call, Failure, LOOK_AGAIN, Leadership, Now, Published, Stage, Start,
 };
 use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
@@ -33,7 +33,9 @@ impl Leadership {
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<Duration, Failure> {
-        if self.is_to_be_compared(now) && self.clock_is_off(client, now, acts)? {
+        if self.is_to_be_compared(now)
+            && self.clock_is_off(client, now, acts).map_err(|error| Call::Compare.failed(error))?
+        {
             self.end();
             return Ok(LOOK_AGAIN);
         }
@@ -41,16 +43,18 @@ impl Leadership {
         let losses = self.options.standing.losses();
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
         self.began = now.wall;
-        let judged = self.judge(client, &all, now)?;
+        let judged = self.judge(client, &all, now, acts)?;
         if let Some(ahead) = ahead(&judged) {
             acts.push(Act::ClockBehind(ahead));
+            self.after_tries.failed(now.mono);
             return Ok(Duration::from_secs(1));
         }
         self.reboot = self.reboot_of(&judged, now);
-        let ours = self.claim(client, judged, now).map_err(Failure::to_commit)?;
+        let ours = self.claim(client, judged, now, acts)?;
         if ours.is_empty() {
-            return Ok(AFTER_FAILURE); // no topic is there yet
+            return Ok(self.after_tries.failed(now.mono)); // no topic is there yet
         }
+        self.after_tries = Backoff::default();
         self.stage = Stage::Leading;
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
@@ -87,12 +91,12 @@ impl Leadership {
             return Ok(());
         }
         self.try_again = Some(now.mono + TRY_AGAIN);
-        let judged = self.judge(client, &self.absent.clone(), now)?;
+        let judged = self.judge(client, &self.absent.clone(), now, acts)?;
         if let Some(ahead) = ahead(&judged) {
             acts.push(Act::ClockBehind(ahead));
             return Ok(());
         }
-        let ours = self.claim(client, judged, now).map_err(Failure::to_commit)?;
+        let ours = self.claim(client, judged, now, acts)?;
         self.absent.retain(|number| ours.iter().all(|(of, _)| of != number));
         self.unread.extend(ours);
         Ok(())
@@ -104,11 +108,13 @@ impl Leadership {
         client: &mut dyn Client,
         numbers: &[usize],
         now: Now,
-    ) -> Result<Vec<(usize, Judged)>, BrokerError> {
+        acts: &mut Vec<Act>,
+    ) -> Result<Vec<(usize, Judged)>, Failure> {
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
         let by = now.mono + CALL;
         let of: Vec<TopicPartition> = numbers.iter().map(|number| self.cursor_of(*number)).collect();
-        let committed = client.committed(&holder.group, &of, by)?;
+        let committed =
+            client.committed(&holder.group, &of, by).map_err(|error| Call::LookUp.failed(error))?;
         let mut all = Vec::with_capacity(of.len());
         for ((number, of), committed) in numbers.iter().zip(&of).zip(&committed) {
             let is_used = match committed {
@@ -120,20 +126,21 @@ impl Leadership {
                     let found = Found { committed: committed.as_ref(), is_used };
                     all.push((*number, judge(found, self.options.window, self.began, now.wall)));
                 }
-                Err(error) => log::warn!("{}: whether it was used before: {error}", of.topic),
+                Err(error) => acts.push(Act::Failed(Call::LookUp.failed_for(of.topic.clone(), error))),
             }
         }
         Ok(all)
     }
 
     /// Commits cursors in our name, and returns those that the broker has taken: it knows no cursor of a topic that does
-    /// not exist.
+    /// not exist, and takes none of a topic whose access list does not let us. Such a topic holds up no other cluster.
     fn claim(
         &mut self,
         client: &mut dyn Client,
         judged: Vec<(usize, Judged)>,
         now: Now,
-    ) -> Result<Vec<(usize, Judged)>, BrokerError> {
+        acts: &mut Vec<Act>,
+    ) -> Result<Vec<(usize, Judged)>, Failure> {
         for (number, judged) in &judged {
             // Known before it is on record, and to whoever leads next.
             match judged.is_gap {
@@ -144,20 +151,29 @@ impl Leadership {
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
         let commits: Vec<_> =
             judged.iter().map(|(number, judged)| self.commit_of(*number, judged.cursor)).collect();
-        let codes = client.commit(holder, &commits, now.mono + CALL)?;
+        let codes =
+            client.commit(holder, &commits, now.mono + CALL).map_err(|error| Call::Claim.failed(error))?;
         let mut ours = Vec::with_capacity(judged.len());
         for (judged, code) in judged.into_iter().zip(codes) {
             match code {
                 None => ours.push(judged),
-                Some(ErrorCode::UnknownTopicOrPartition) => {}
-                Some(code) => return Err(BrokerError::Refused(code)),
+                Some(code @ (ErrorCode::UnknownTopicOrPartition | ErrorCode::TopicAuthorizationFailed)) => {
+                    let is_known = code != ErrorCode::UnknownTopicOrPartition;
+                    let call = if is_known { Call::Claim } else { Call::LookUp };
+                    let topic = topics::first(self.cluster(judged.0));
+                    acts.push(Act::Failed(call.failed_for(topic, BrokerError::Refused(code))));
+                }
+                Some(code) => return Err(Call::Claim.failed(BrokerError::Refused(code))),
             }
         }
         Ok(ours)
     }
 
     /// Reads what the topics hold since their cursors, and says after how long to try again.
-    pub(super) fn read(&mut self, client: &mut dyn Client, acts: &mut Vec<Act>) -> Duration {
+    pub(super) fn read(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) -> Duration {
+        if let Some(rest) = self.after_tries.rest(now.mono) {
+            return rest;
+        }
         for (number, judged) in std::mem::take(&mut self.unread) {
             match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
                 Ok(published) => acts.push(Act::Lane {
@@ -171,13 +187,17 @@ impl Leadership {
                     },
                 }),
                 Err(error) => {
-                    log::warn!("{}: what is published already: {error}; trying again", self.cluster(number));
-                    acts.push(Act::Failed(error.into()));
+                    let topic = topics::first(self.cluster(number));
+                    acts.push(Act::Failed(Call::Read.failed_for(topic, error)));
                     self.unread.push((number, judged));
                 }
             }
         }
-        if self.unread.is_empty() && self.absent.is_empty() { COMMIT_EVERY } else { TRY_AGAIN }
+        if !self.unread.is_empty() {
+            return self.after_tries.failed(now.mono);
+        }
+        self.after_tries = Backoff::default();
+        if self.absent.is_empty() { COMMIT_EVERY } else { TRY_AGAIN }
     }
 }
 

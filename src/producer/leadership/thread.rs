@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::{Act, Keep, Leadership, Now, Options, REST};
+use super::{Act, Call, Keep, Leadership, Now, Options, REST};
 use crate::common::broker::Client;
 use crate::common::clock::Clock;
+use crate::common::http::{Duty, Health, Trouble};
 use crate::common::membership::{Change, Membership};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
@@ -22,6 +23,56 @@ pub struct Lines {
     pub keeps: Receiver<Keep>,
     /// To the timer, and whoever else wants to know who leads.
     pub told: Vec<Sender<Arc<Act>>>,
+}
+
+/// What the thread owes, and how it says that it cannot do it.
+struct Duties {
+    /// To begin the term that this producer was offered, with every cluster.
+    taking_over: Duty,
+    /// To commit cursors that have moved.
+    cursors: Duty,
+}
+
+impl Duties {
+    fn new(health: &Health) -> Self {
+        Self { taking_over: health.duty("taking-over"), cursors: health.duty("cursors") }
+    }
+
+    /// Reports what came of a step.
+    fn report(&self, leadership: &Leadership, acts: &[Act]) {
+        let mut is_kept = !leadership.leads();
+        if leadership.is_taking_over() {
+            self.taking_over.owed();
+        } else {
+            self.taking_over.done();
+        }
+        for act in acts {
+            match act {
+                Act::Failed(failure) if failure.call == Call::Keep => {
+                    self.cursors.failed(Trouble::of(&failure.attempt(), &failure.error));
+                    is_kept = false;
+                }
+                Act::Failed(failure) if leadership.is_taking_over() => {
+                    self.taking_over.failed(Trouble::of(&failure.attempt(), &failure.error));
+                }
+                Act::Kept(_) => is_kept = true,
+                Act::ClockBehind(ahead) => self.taking_over.failed(Trouble::new(
+                    "clock",
+                    format!("a cursor lies {} s ahead of this host's clock", ahead.as_secs()),
+                    "set the clock of this host, or of the one that led before, by NTP",
+                )),
+                Act::ClockOff(ahead) => self.taking_over.failed(Trouble::new(
+                    "clock",
+                    format!("this host's clock is {} s off the broker's", ahead.num_seconds()),
+                    "set this host's clock, or the broker's, by NTP",
+                )),
+                _ => {}
+            }
+        }
+        if is_kept {
+            self.cursors.done();
+        }
+    }
 }
 
 /// The handle. Dropping it leaves the group.
@@ -41,12 +92,14 @@ impl Lead {
         mut client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         lines: Lines,
+        health: &Health,
         beat: Beat,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
+        let duties = Duties::new(health);
         let thread = spawn("lead", move || {
             let mut leadership = Leadership::new(options);
-            run(&mut leadership, client.as_mut(), clock.as_ref(), &lines, &stopped, &beat);
+            run(&mut leadership, client.as_mut(), clock.as_ref(), &lines, &stopped, &duties, &beat);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -63,12 +116,14 @@ fn run(
     clock: &dyn Clock,
     lines: &Lines,
     stopped: &Receiver<()>,
+    duties: &Duties,
     beat: &Beat,
 ) {
     loop {
         beat.touch(clock.now());
         let now = Now { wall: clock.now(), mono: clock.monotonic() };
         let (acts, wait) = leadership.step(client, now);
+        duties.report(leadership, &acts);
         if acts.iter().any(|act| matches!(act, Act::ClockOff(_))) {
             lines.membership.stay_away(REST);
         }

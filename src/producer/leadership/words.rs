@@ -111,6 +111,8 @@ pub enum Act {
 pub struct Failure {
     /// Which.
     pub call: Call,
+    /// The topic that it was about, where it was about one.
+    pub topic: Option<String>,
     /// What came of it.
     pub error: BrokerError,
 }
@@ -118,21 +120,50 @@ pub struct Failure {
 /// The calls of leadership, as far as their failures are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// The commit of cursors: to take them over, or to keep them.
-    Commit,
-    /// Any other.
-    Other,
+    /// The beat by which our clock is compared with the broker's.
+    Compare,
+    /// The request for the cursors, or for what else must be known before they are judged.
+    LookUp,
+    /// The commit of cursors by which they become ours.
+    Claim,
+    /// The reading of what a cluster's topic holds since its cursor.
+    Read,
+    /// The commit of cursors that have moved.
+    Keep,
 }
 
-impl Failure {
-    /// Cursors that could not be committed.
-    pub(super) fn to_commit(error: BrokerError) -> Self {
-        Self { call: Call::Commit, error }
+impl Call {
+    /// What is attempted by it.
+    pub fn attempt(self) -> &'static str {
+        match self {
+            Self::Compare => "comparing our clock with the broker's by a beat to cron-runs",
+            Self::LookUp => "looking up the cursors",
+            Self::Claim => "committing the cursors to take them over",
+            Self::Read => "reading what is published since the cursor",
+            Self::Keep => "committing the cursors",
+        }
+    }
+
+    /// Whether it commits cursors.
+    pub fn is_commit(self) -> bool {
+        matches!(self, Self::Claim | Self::Keep)
+    }
+
+    /// What came of it, where it failed as a whole.
+    pub(super) fn failed(self, error: BrokerError) -> Failure {
+        Failure { call: self, topic: None, error }
+    }
+
+    /// What came of it for one topic.
+    pub(super) fn failed_for(self, topic: String, error: BrokerError) -> Failure {
+        Failure { call: self, topic: Some(topic), error }
     }
 }
 
-impl From<BrokerError> for Failure {
-    fn from(error: BrokerError) -> Self {
-        Self { call: Call::Other, error }
+impl Failure {
+    /// What was attempted.
+    pub fn attempt(&self) -> String {
+        let of = self.topic.as_deref().map_or_else(String::new, |topic| format!(", topic {topic}"));
+        format!("{}{of}", self.call.attempt())
     }
 }

@@ -180,6 +180,7 @@ fn the_clock_is_compared_before_a_term_and_all_through_it() {
     host.broker.faults().next(Call::Produce, Fate::RequestLost);
     let acts = host.step();
     assert!(matches!(acts[..], [Act::Failed(_)]), "{acts:?}");
+    host.clock.turn(Duration::from_millis(200));
     assert!(leads(&host.step()));
     let compared: Vec<u64> =
         host.pass(25).into_iter().filter(|(_, acts)| agrees(acts)).map(|(at, _)| at).collect();
@@ -262,26 +263,105 @@ fn a_commit_that_fails_is_not_made_again_with_every_newer_cursor() {
     assert!((3..=6).contains(&commits), "{commits} in a second");
 }
 
+/// How often a call is made in ten seconds in which it is refused, while the timer tells newer cursors every two
+/// milliseconds, and whether a failure is told.
+fn made_while_refused(call: Call, of: &str, code: ErrorCode, leads_first: bool) -> (usize, bool) {
+    let mut host = Host::new(TimeDelta::zero());
+    if leads_first {
+        assert!(leads(&host.step()));
+        host.step();
+    }
+    host.broker.faults().refuse(call, of, code);
+    let before = host.broker.faults().made(call);
+    let mut is_told = false;
+    for _ in 0..5_000 {
+        host.clock.turn(Duration::from_millis(2));
+        let cursors = vec![Some(host.clock.now())];
+        host.leadership.keep(Keep { epoch: 1, cursors, reads: BTreeMap::from([(0, 7)]) });
+        let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+        if leads_first {
+            let (acts, _) = host.leadership.step(host.client.as_mut(), now);
+            is_told |= acts.iter().any(|act| matches!(act, Act::Failed(_)));
+        } else {
+            is_told |= host.step().iter().any(|act| matches!(act, Act::Failed(_)));
+        }
+    }
+    (host.broker.faults().made(call) - before, is_told)
+}
+
+#[test]
+fn nothing_that_is_refused_for_long_is_asked_again_and_again() {
+    let check = |call, of: &str, code, leads_first| {
+        let (made, is_told) = made_while_refused(call, of, code, leads_first);
+        assert!((1..=12).contains(&made), "{call:?} of {of}, {code}: made {made} times in ten seconds");
+        assert!(is_told, "{call:?} of {of}, {code}: nobody is told");
+    };
+    let (group, topic) = (ErrorCode::GroupAuthorizationFailed, ErrorCode::TopicAuthorizationFailed);
+    check(Call::Commit, "g", group, true);
+    check(Call::Commit, "c", topic, true);
+    check(Call::Commit, RUNS, topic, true);
+    check(Call::Commit, "g", ErrorCode::CoordinatorNotAvailable, true);
+    check(Call::Commit, "g", ErrorCode::OffsetMetadataTooLarge, true);
+    check(Call::Produce, RUNS, topic, true);
+    check(Call::Commit, "g", group, false);
+    check(Call::Commit, "c", topic, false);
+    check(Call::Committed, "g", group, false);
+    check(Call::Produce, RUNS, topic, false);
+    check(Call::Topic, "c", topic, false);
+}
+
+#[test]
+fn a_cursor_that_is_refused_for_one_topic_holds_up_no_other_cluster() {
+    let mut host = Host::new(TimeDelta::zero());
+    let clusters = vec!["forbidden".parse().unwrap(), "c".parse().unwrap()];
+    for spec in topics::all(&clusters, 1, 1) {
+        // Some of them are there already.
+        drop(host.client.create_topic(&spec, soon(&host.clock)));
+    }
+    let (window, standing) = (Duration::from_secs(3600), Standing::new(Instant::now()));
+    host.leadership = Leadership::new(Options { clusters, window, standing });
+    let denied = ErrorCode::TopicAuthorizationFailed;
+    host.broker.faults().refuse(Call::Commit, "forbidden", denied);
+    let acts = host.step();
+    assert!(leads(&acts), "{acts:?}");
+    assert!(host.leadership.is_taking_over(), "one is still to be taken over");
+    let begun = host.step().iter().any(|act| matches!(act, Act::Lane { cluster: 1, .. }));
+    assert!(begun, "the other has begun");
+    host.broker.faults().allow(Call::Commit, "forbidden");
+    host.clock.turn(Duration::from_secs(1));
+    assert!(host.step().iter().any(|act| matches!(act, Act::Lane { cluster: 0, .. })));
+    assert!(!host.leadership.is_taking_over());
+    host.broker.faults().refuse(Call::Commit, "forbidden", denied);
+    host.clock.turn(Duration::from_secs(1));
+    let at = host.clock.now();
+    host.leadership.keep(Keep { epoch: 1, cursors: vec![Some(at), Some(at)], reads: BTreeMap::new() });
+    let acts = host.step();
+    assert!(acts.contains(&Act::Kept(vec![None, Some(at)])), "{acts:?}");
+    assert!(acts.iter().any(|act| matches!(act, Act::Failed(_))), "{acts:?}");
+}
+
 #[test]
 fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
     let failed = |acts: &[Act]| {
         let call = |act: &Act| match act {
-            Act::Failed(super::Failure { call, error }) => Some((*call, error.word())),
+            Act::Failed(super::Failure { call, error, .. }) => Some((*call, error.word())),
             _ => None,
         };
         acts.iter().find_map(call)
     };
     let mut host = Host::new(TimeDelta::zero());
     host.broker.faults().next(Call::Committed, Fate::RequestLost);
-    assert_eq!(failed(&host.step()), Some((super::Call::Other, "no_answer")));
+    assert_eq!(failed(&host.step()), Some((super::Call::LookUp, "no_answer")));
     host.broker.faults().next(Call::Commit, Fate::NotSent);
-    assert_eq!(failed(&host.step()), Some((super::Call::Commit, "unreachable")), "taking over");
+    host.clock.turn(Duration::from_millis(200));
+    assert_eq!(failed(&host.step()), Some((super::Call::Claim, "unreachable")), "taking over");
+    host.clock.turn(Duration::from_millis(400));
     assert!(leads(&host.step()));
     host.pass(2);
     let at = host.clock.now();
     host.leadership.keep(Keep { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
     host.broker.faults().next(Call::Commit, Fate::Refused(ErrorCode::CoordinatorNotAvailable));
     let acts: Vec<Act> = host.pass(3).into_iter().flat_map(|(_, acts)| acts).collect();
-    assert_eq!(failed(&acts), Some((super::Call::Commit, "coordinator_not_available")), "keeping: {acts:?}");
+    assert_eq!(failed(&acts), Some((super::Call::Keep, "coordinator_not_available")), "keeping: {acts:?}");
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
 }
