@@ -59,7 +59,7 @@ fn the_demonstration_is_right_with_the_default_clusters() {
 #[test]
 fn clusters_may_come_from_the_environment() {
     let file = jobs("@daily x [name=one] y\n");
-    let output = cronctl(&["check", path(&file)]).env("KAFKA_CRON_CLUSTERS", "x").output().unwrap();
+    let output = cronctl(&["check", path(&file)]).env("KAFKA_CRON_CLUSTERS", "x,").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -124,6 +124,19 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     check(&["next", "@daily", "--tz", "Europe/Lodnon"], "did you mean `Europe/London`?");
     check(&["next", "@daily", "--after", "tomorrow"], "as in `2026-03-01T00:00:00Z`");
     check(&["next", "@daily", "--count", "0"], "--count");
+    check(
+        &["verify", "conf/jobs.cron", "--since", "10s"],
+        "the period is empty: without --until it ends 10s ago",
+    );
+    check(&["verify", "conf/jobs.cron", "--since", "1ms"], "the period is empty");
+    check(
+        &["verify", "conf/jobs.cron", "--brokers", "kafka://a:9092"],
+        "begins with a scheme (write `a:9092` alone)",
+    );
+    check(
+        &["check", "conf/jobs.cron", "--clusters", "cluster-a,,cluster-b"],
+        "a comma has nothing before it",
+    );
     check(&["verify", "conf/jobs.cron", "--since", "yesterday"], "a time ago (as in `90m`)");
     check(&["runs", "--since", "1"], "a time ago (as in `90m`)");
     check(&["run", "7"], "<ID>");
@@ -188,16 +201,37 @@ fn a_wrong_schedule_ends_with_2() {
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_error() {
-    let check = |words: &[&str]| {
+fn a_reader_that_went_away_is_no_error_and_changes_no_exit_code() {
+    let check = |words: &[&str], code: i32| {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
+        let both = writer.try_clone().unwrap();
         let output = cronctl(words).stdout(writer).stderr(Stdio::piped()).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{words:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words:?}");
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        assert_eq!(output.stderr.is_empty(), code == 0, "{words:?}");
+        let output = cronctl(words).stdout(both.try_clone().unwrap()).stderr(both).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?} with both closed");
     };
-    check(&["check", "conf/jobs.cron"]);
-    check(&["next", "* * * * *", "--count", "100000"]);
+    check(&["check", "conf/jobs.cron"], 0);
+    check(&["next", "* * * * *", "--count", "100000"], 0);
+    let file = jobs("SHELL=bash\n* * * * * clustr-a x\n");
+    check(&["check", path(&file)], 2);
+    check(&["verify", path(&file)], 2);
+    check(&["next", "61 * * * *"], 2);
+    check(&["check", "/does/not/exist"], 4);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    check(&["health", &format!("http://{free}/readyz")], 1);
+}
+
+#[test]
+fn nothing_that_a_terminal_would_obey_is_shown() {
+    let file = jobs("0 3 * * * cluster-a [name=\u{202e}evil retrys=1] x\n");
+    let (code, out, err) = run(&["check", path(&file)]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("U+202E (bidirectional override)") && !err.contains('\u{202e}'), "{err}");
+    let (code, _, err) = run(&["next", "* * \u{1b}[31m * *"]);
+    assert_eq!(code, 2);
+    assert!(!err.contains('\u{1b}'), "{err}");
 }
 
 /// Asks a page that answers like this.

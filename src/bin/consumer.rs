@@ -13,7 +13,7 @@ use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::words::ClusterName;
-use kafka_cron::common::{identity, logging, signals, topics};
+use kafka_cron::common::{duration, identity, logging, signals, topics};
 use kafka_cron::consumer::claiming::dispatch::{Dispatch, Lines, MEMBER, Observe};
 use kafka_cron::consumer::claiming::dispatcher;
 use kafka_cron::consumer::fetching::poll::Poll;
@@ -178,9 +178,10 @@ fn check(args: &Args) -> Result<ClusterName, Fault> {
     let usage = |why: String| Fault::new(Exit::Usage, why);
     if args.lease <= args.session_timeout {
         return Err(usage(format!(
-            "--lease {:?} is not longer than --session-timeout {:?}: a consumer that Kafka still counts as alive would \
-             lose its attempts",
-            args.lease, args.session_timeout
+            "--lease {} is not longer than --session-timeout {}: a consumer that Kafka still counts as alive would lose \
+             its attempts",
+            duration::format(args.lease),
+            duration::format(args.session_timeout)
         )));
     }
     topics::cluster_of(&args.topic).ok_or_else(|| {

@@ -53,7 +53,8 @@ enum Question {
     /// out anew, minute by minute, by other code than the producer's.
     ///
     /// Ends with 0 only if nothing of that is found and the whole period could be checked; a time in which another
-    /// revision of the file was in force cannot.
+    /// revision of the file was in force cannot. A period in which no tick is due proves nothing: the last line says so, and
+    /// the code is 0. A period that is empty (`--since 10s`) ends with 2.
     #[command(after_help = "Example: cronctl verify conf/jobs.cron --since 24h")]
     Verify(verify::Args),
     /// What was given up, and putting it back

@@ -12,6 +12,7 @@ use log::LevelFilter;
 
 use super::broker::kafka::{KafkaBroker, Misconfigured, TlsOptions};
 use super::duration::{self, DurationError};
+use super::glyphs::{glyph, visible};
 use super::words::ClusterName;
 
 /// Where Kafka is.
@@ -56,7 +57,8 @@ impl FromStr for ClusterList {
     type Err = ArgError;
     fn from_str(text: &str) -> Result<Self, ArgError> {
         let mut names: Vec<ClusterName> = Vec::new();
-        for word in text.split(',').map(str::trim) {
+        let example = "as in `cluster-a,cluster-b`";
+        for word in list(text).map_err(|why| ArgError(format!("{why} ({example})")))? {
             let name = ClusterName::new(word).map_err(|error| ArgError(error.to_string()))?;
             if names.contains(&name) {
                 return Err(ArgError(format!("`{name}` is named twice")));
@@ -65,6 +67,27 @@ impl FromStr for ClusterList {
         }
         Ok(Self(names))
     }
+}
+
+/// The words of a list that are separated by commas, blanks around them not counted. A comma at the end does no harm:
+/// scripts that put lists together leave one.
+fn list(text: &str) -> Result<Vec<&str>, String> {
+    let text = text.trim();
+    let text = text.strip_suffix(',').unwrap_or(text);
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    for word in &words {
+        if word.is_empty() {
+            let empty = if words.len() == 1 { "the list is empty" } else { "a comma has nothing before it" };
+            return Err(empty.to_owned());
+        }
+        if word.contains([' ', '\t', ';']) {
+            return Err(format!(
+                "`{}` is no single word: commas separate the words of the list",
+                visible(word)
+            ));
+        }
+    }
+    Ok(words)
 }
 
 /// What is shown to whoever looks after the program.
@@ -117,8 +140,30 @@ pub struct HostPort {
 
 impl HostPort {
     fn parse(text: &str, lowest_port: u16) -> Result<Self, ArgError> {
-        let wrong = |why: &str| ArgError(format!("`{text}` {why}"));
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
+        let wrong = |why: &str| ArgError(format!("`{}` {why}", visible(text)));
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let tls = matches!(
+                scheme.to_ascii_lowercase().as_str(),
+                "ssl" | "tls" | "https" | "kafkas" | "sasl_ssl"
+            );
+            let tls = if tls { "; --tls-ca asks for TLS" } else { "" };
+            return Err(wrong(&format!("begins with a scheme (write `{}` alone{tls})", visible(rest))));
+        }
+        if let Some(odd) = text.chars().find_map(glyph) {
+            return Err(wrong(&format!("is mistyped: {}", odd.said(""))));
+        }
+        if let Some((address, _)) = text.split_once('/') {
+            return Err(wrong(&format!("has a path behind the port (write `{address}` alone)")));
+        }
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Err(wrong(&format!(
+                "has no valid host or no port (IPv6 addresses stand in brackets, as in `[{text}]:9092`)"
+            )));
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            let host = if text.is_empty() { "localhost" } else { text };
+            return Err(wrong(&format!("has no port (Kafka listens on 9092 by default: `{host}:9092`)")));
+        };
         let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let fits = match bare {
@@ -161,9 +206,9 @@ impl FromStr for BrokerList {
         let wrong = |error: ArgError| {
             ArgError(format!("{error} (as in `localhost:9092` or `kafka-1:9092,kafka-2:9092`)"))
         };
-        let words = text.split(',').map(str::trim);
-        let list: Result<Vec<_>, _> = words.map(|word| HostPort::parse(word, 1)).collect();
-        list.map(Self).map_err(wrong)
+        let words = list(text).map_err(ArgError).map_err(wrong)?;
+        let hosts: Result<Vec<_>, _> = words.into_iter().map(|word| HostPort::parse(word, 1)).collect();
+        hosts.map(Self).map_err(wrong)
     }
 }
 
@@ -200,14 +245,34 @@ mod tests {
         check_brokers("localhost:9092", Ok("localhost:9092"));
         check_brokers("a:1, b_2.example.org:2", Ok("a:1,b_2.example.org:2"));
         check_brokers("[::1]:9092,127.0.0.1:9093", Ok("[::1]:9092,127.0.0.1:9093"));
-        check_brokers("", Err("has no port"));
-        check_brokers("localhost", Err("`localhost` has no port (as in"));
-        check_brokers("a:1,,b:2", Err("`` has no port"));
+        check_brokers("a:1,b:2,", Ok("a:1,b:2"));
+        check_brokers(" a:1 , b:2 , ", Ok("a:1,b:2"));
+        check_brokers("", Err("the list is empty (as in `localhost:9092`"));
+        check_brokers(",", Err("the list is empty"));
+        check_brokers(
+            "localhost",
+            Err("`localhost` has no port (Kafka listens on 9092 by default: `localhost:9092`) (as in"),
+        );
+        check_brokers("a:1,,b:2", Err("a comma has nothing before it"));
+        check_brokers(",a:1", Err("a comma has nothing before it"));
+        check_brokers("a:1 b:2", Err("`a:1 b:2` is no single word: commas separate the words of the list"));
+        check_brokers("a:1;b:2", Err("commas separate"));
         check_brokers(":9092", Err("no valid host"));
         check_brokers("a:0", Err("between 1 and 65535"));
         check_brokers("a:65536", Err("between 1 and 65535"));
         check_brokers("::1:9092", Err("brackets"));
-        check_brokers("PLAINTEXT://a:9092", Err("no valid host"));
+        check_brokers("PLAINTEXT://a:9092", Err("begins with a scheme (write `a:9092` alone)"));
+        check_brokers(
+            "kafka://a:9092,b:9092",
+            Err("`kafka://a:9092` begins with a scheme (write `a:9092` alone)"),
+        );
+        check_brokers("SSL://a:9093", Err("(write `a:9093` alone; --tls-ca asks for TLS)"));
+        check_brokers("a:9092/kafka", Err("has a path behind the port (write `a:9092` alone)"));
+        check_brokers(
+            "a:9092\u{200b}",
+            Err("`a:9092\\u{200b}` is mistyped: U+200B (zero width space) cannot be seen"),
+        );
+        check_brokers("kafka‐1:9092", Err("U+2010 (hyphen) only looks like `-`"));
     }
 
     #[test]
@@ -221,8 +286,12 @@ mod tests {
             (got, part) => panic!("{text}: {got:?} instead of {part:?}"),
         };
         check(ClusterList::DEFAULT, None);
-        check("", Some("not a cluster name"));
-        check("a,,b", Some("`` is not a cluster name"));
+        let with_comma: ClusterList = "a, b,".parse().unwrap();
+        assert_eq!(with_comma, "a,b".parse().unwrap());
+        check("", Some("the list is empty (as in `cluster-a,cluster-b`)"));
+        check("a,,b", Some("a comma has nothing before it (as in"));
+        check("a b", Some("`a b` is no single word: commas separate"));
+        check("A", Some("is not a cluster name"));
         check("a,b,a", Some("`a` is named twice"));
         check("a-retry", Some("not ending in `-retry`"));
     }

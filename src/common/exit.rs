@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
 
+use super::glyphs::harmless;
+
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -69,6 +71,7 @@ impl Fault {
 pub fn report(ended: Result<(), Fault>) -> Exit {
     let Err(fault) = ended else { return Exit::Done };
     // Where stderr is closed the code alone must do.
-    let _told: io::Result<()> = writeln!(io::stderr(), "{fault}");
+    let lines: Vec<String> = fault.why.lines().map(harmless).collect();
+    let _told: io::Result<()> = writeln!(io::stderr(), "{}", lines.join("\n"));
     fault.exit
 }

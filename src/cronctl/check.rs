@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args as Arguments;
 
 use super::screen::{Answer, Screen};
+use crate::common::cli::ClusterList;
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::words::ClusterName;
@@ -25,15 +26,9 @@ pub struct Args {
     /// The job file, as docs/jobfile.md describes it
     pub file: PathBuf,
 
-    /// The clusters that jobs may name
-    #[arg(
-        long,
-        env = "KAFKA_CRON_CLUSTERS",
-        default_value = "cluster-a,cluster-b",
-        value_delimiter = ',',
-        value_name = "LIST"
-    )]
-    pub clusters: Vec<ClusterName>,
+    /// The clusters that jobs may name, separated by commas
+    #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
+    pub clusters: ClusterList,
 }
 
 /// A summary of the file, or every problem that it has.
@@ -41,14 +36,14 @@ pub struct Args {
 /// # Errors
 /// The answer cannot be written.
 pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
-    let file = match load(&args.file, &args.clusters, screen)? {
+    let file = match load(&args.file, args.clusters.as_slice(), screen)? {
         Ok(file) => file,
         Err(exit) => return Ok(exit),
     };
     for warning in &file.warnings {
         screen.complain(warning)?;
     }
-    summary(&args.file.display().to_string(), &file, &args.clusters, clock.now(), screen)?;
+    summary(&args.file.display().to_string(), &file, args.clusters.as_slice(), clock.now(), screen)?;
     Ok(Exit::Done)
 }
 

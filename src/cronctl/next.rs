@@ -8,7 +8,7 @@ use super::screen::{Answer, Screen};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::producer::jobfile;
-use crate::producer::schedule::Schedule;
+use crate::producer::schedule::{Schedule, odd_steps};
 
 /// When is a schedule due?
 #[derive(Debug, Clone, Arguments)]
@@ -55,6 +55,9 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
         )?;
         return Ok(Exit::Done);
     }
+    for warning in odd_steps(&words) {
+        screen.complain(format_args!("warning: {warning}"))?;
+    }
     let mut after = args.after.unwrap_or_else(|| clock.now());
     for shown in 0..args.count {
         let Some(tick) = schedule.next(after) else {
@@ -62,6 +65,9 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             break;
         };
         screen.say(line(tick, args.tz))?;
+        if !screen.is_heard() {
+            break;
+        }
         after = tick;
     }
     Ok(Exit::Done)

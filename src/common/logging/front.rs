@@ -9,6 +9,7 @@ use simplelog::{Config, ConfigBuilder, LevelPadding, ThreadLogMode, WriteLogger,
 
 use super::Seen;
 use crate::common::bounds::LOG_LINE_BYTES;
+use crate::common::glyphs::is_obeyed;
 
 /// A line on its way to the writer.
 #[derive(Debug)]
@@ -60,13 +61,13 @@ impl Log for Front {
     }
 }
 
-/// Commands and other people's error messages end up in the log: control characters are shown, not obeyed, and a
+/// Commands and other people's error messages end up in the log: what a terminal would obey is shown by its number, and a
 /// long text is cut.
 fn one_line(text: &str) -> String {
     let cut = text.floor_char_boundary(LOG_LINE_BYTES);
     let mut line = String::with_capacity(cut);
     for c in text[..cut].chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        if is_obeyed(c) { line.extend(c.escape_default()) } else { line.push(c) }
     }
     if cut < text.len() {
         let _infallible = write!(line, "… ({} bytes more)", text.len() - cut);

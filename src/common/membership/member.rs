@@ -254,7 +254,8 @@ impl Member {
         let group = &self.options.group;
         match error.code() {
             Some(ErrorCode::FencedInstanceId) => {
-                log::error!("group {group}: another process uses instance id {:?}", self.options.instance_id);
+                let instance = self.options.instance_id.as_deref().unwrap_or("");
+                log::error!("group {group}: another process uses instance id `{instance}`");
                 self.state = State::Fenced;
                 return (Some(Change::Fenced), Duration::ZERO);
             }

@@ -284,3 +284,14 @@ pub enum Then {
     /// No attempts are left: the run is in the dead-letter topic.
     Dead,
 }
+
+impl Then {
+    /// The word for lists: `done`, `retried`, `dead`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retried => "retried",
+            Self::Dead => "dead",
+        }
+    }
+}

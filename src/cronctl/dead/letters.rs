@@ -27,20 +27,22 @@ impl Letter {
     }
 }
 
-/// All letters of a cluster, the oldest first. None where the topic does not exist yet.
+/// All letters of a cluster, the oldest first, and what is wrong with records that cannot be read. None where the topic does
+/// not exist yet.
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
-pub fn read(client: Kafka<'_>, cluster: &ClusterName) -> Result<Vec<Letter>, BrokerError> {
+pub fn read(client: Kafka<'_>, cluster: &ClusterName) -> Result<(Vec<Letter>, Vec<String>), BrokerError> {
     let topic = topics::dead(cluster);
     let mut gathered = Gathered::default();
+    let mut unreadable = Vec::new();
     scan(client, &topic, |_, record| {
         let decoded = record.value.as_deref().map(wire::decode_dead);
         if let Some(Err(error)) = gathered.take(record.offset, decoded) {
-            log::warn!("{topic}, offset {}: {error}", record.offset);
+            unreadable.push(format!("{topic}, offset {}: {error}", record.offset));
         }
     })?;
-    Ok(gathered.letters.into_values().collect())
+    Ok((gathered.letters.into_values().collect(), unreadable))
 }
 
 #[derive(Debug, Default)]

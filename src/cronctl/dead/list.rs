@@ -66,8 +66,7 @@ fn row(letter: &Letter) -> Row<'_> {
 pub(super) fn run(args: &Args, letters: &[Letter], screen: &mut Screen) -> Answer {
     for letter in letters.iter().filter(|letter| !(args.open && letter.replayed)) {
         if args.json {
-            // Our rows are maps with string keys, which serde_json always writes.
-            screen.say(serde_json::to_string(&row(letter)).map_err(std::io::Error::other)?)?;
+            screen.say_json(&row(letter))?;
         } else {
             screen.say(words(letter))?;
         }

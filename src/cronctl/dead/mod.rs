@@ -65,10 +65,11 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
-    let letters = match letters::read(client.as_mut(), &of.cluster) {
+    let (letters, unreadable) = match letters::read(client.as_mut(), &of.cluster) {
         Ok(letters) => letters,
         Err(error) => return refused(screen, &error),
     };
+    unreadable.iter().try_for_each(|what| screen.complain(what))?;
     match &args.question {
         Question::List(args) => list::run(args, &letters, screen),
         Question::Replay(args) => replay::run(args, &letters, client.as_mut(), clock, screen),

@@ -147,6 +147,9 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Done);
         }
         screen.flush()?;
+        if !screen.is_heard() {
+            return Ok(Exit::Done);
+        }
         journal.forget_before(clock.now() - FORGOTTEN);
         // The alarm always rings; were its channel gone, the next look would come at once.
         let _rung = clock.alarm(FOLLOW).recv();
@@ -163,7 +166,11 @@ impl Args {
         entries.dedup_by_key(|entry| entry.run);
         entries.retain(|entry| self.wants(&entry.job, entry.cluster.as_ref()));
         for entry in entries {
-            screen.say(if self.json { row::json(entry)? } else { row::words(entry) })?;
+            if self.json {
+                screen.say_json(&row::json(entry))?;
+            } else {
+                screen.say(row::words(entry))?;
+            }
         }
         for event in &news.missed {
             let Event::Missed { job, cluster, .. } = event else { continue };
@@ -171,7 +178,7 @@ impl Args {
                 continue;
             }
             if self.json {
-                screen.say(serde_json::to_string(event).map_err(std::io::Error::other)?)?;
+                screen.say_json(event)?;
             } else if let Some(line) = row::missed(event) {
                 screen.say(line)?;
             }

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
-use super::row::harmless;
 use super::story::run_of;
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
@@ -63,11 +62,11 @@ pub fn run(args: &Args, _: &dyn Clock, screen: &mut Screen) -> Answer {
     // Stable: what was written in one millisecond stays in the order of the topics, messages before events.
     dossier.lines.sort_by_key(|(at, _)| *at);
     for (at, line) in &dossier.lines {
-        screen.say(format_args!("{}  {}", shown(*at), harmless(line)))?;
+        screen.say(format_args!("{}  {}", shown(*at), line))?;
     }
     if let Some((attempt, output)) = &dossier.output {
         screen.say(format_args!("--- the end of the output of attempt {attempt}:"))?;
-        output.lines().try_for_each(|line| screen.say(harmless(line)))?;
+        output.lines().try_for_each(|line| screen.say(line))?;
     }
     Ok(Exit::Done)
 }
@@ -153,7 +152,7 @@ fn told(event: &Event) -> String {
         }
         Event::Finished { attempt, consumer, outcome, then, started_at, ended_at, output_bytes, .. } => {
             let took = (*ended_at - *started_at).num_milliseconds();
-            let then = format!("{then:?}").to_lowercase();
+            let then = then.word();
             format!(
                 "attempt {} {outcome}, then {then}: by {consumer}, started {}, took {took} ms, {output_bytes} bytes",
                 attempt.attempt,
@@ -161,7 +160,7 @@ fn told(event: &Event) -> String {
             )
         }
         Event::Lost { attempt, consumer, then, .. } => {
-            let then = format!("{then:?}").to_lowercase();
+            let then = then.word();
             format!("attempt {} lost with {consumer}, then {then}", attempt.attempt)
         }
         Event::Published { job, scheduled_at, .. } => {
@@ -169,6 +168,6 @@ fn told(event: &Event) -> String {
         }
         Event::Queued { blocked_by, .. } => format!("waits for run {blocked_by}"),
         Event::Skipped { blocked_by, .. } => format!("skipped: run {blocked_by} is not finished"),
-        other => format!("{other:?}"),
+        _ => "an event that is about no run".to_owned(),
     }
 }

@@ -84,17 +84,24 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
         Ok(file) => file,
         Err(exit) => return Ok(exit),
     };
+    let now = clock.now();
+    let asked = Asked {
+        since: args.since.map(|since| since.from(now)),
+        until: args.until.map_or(now - ON_ITS_WAY, |until| until.from(now)),
+    };
+    if args.until.is_none() && asked.since.is_some_and(|since| since >= asked.until) {
+        screen.complain(
+            "the period is empty: without --until it ends 10s ago, because younger ticks may still be on their way, and \
+             --since begins no earlier",
+        )?;
+        return Ok(Exit::Usage);
+    }
     let mut client = match args.kafka.broker() {
         Ok(broker) => broker.client("cronctl"),
         Err(error) => {
             screen.complain(format_args!("--brokers, --tls-ca: {error}"))?;
             return Ok(Exit::Usage);
         }
-    };
-    let now = clock.now();
-    let asked = Asked {
-        since: args.since.map(|since| since.from(now)),
-        until: args.until.map_or(now - ON_ITS_WAY, |until| until.from(now)),
     };
     match verify(client.as_mut(), &file, args.clusters.as_slice(), asked, now) {
         Ok(report) => {

@@ -140,7 +140,7 @@ impl Report {
     /// # Errors
     /// The output cannot be written.
     pub fn json(&self, screen: &mut Screen) -> io::Result<()> {
-        screen.say(serde_json::to_string(self).map_err(io::Error::other)?)
+        screen.say_json(self)
     }
 
     /// The same in words.
@@ -188,7 +188,11 @@ impl Report {
         for note in &self.notes {
             screen.say(format_args!("note: {note}"))?;
         }
-        screen.say(if self.ok { "every tick is accounted for" } else { "NOT every tick is accounted for" })
+        screen.say(match (self.ok, self.ticks.named) {
+            (true, 0) => "no tick is due in this period: this proves nothing",
+            (true, _) => "every tick is accounted for",
+            (false, _) => "NOT every tick is accounted for",
+        })
     }
 }
 

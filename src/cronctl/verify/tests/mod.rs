@@ -337,3 +337,39 @@ fn without_a_beginning_the_records_say_where_it_is() {
     let report = world.verdict();
     assert_eq!((report.unaccounted.total, report.unaccounted.first.len(), report.ok), (22, 22, false));
 }
+
+/// The last line of a report in words, and how the program ends, where the reader stays or goes away at once.
+fn words(report: &Report, reader_stays: bool) -> (String, Exit) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let closed = if reader_stays { None } else { Some(std::io::pipe().unwrap().1) };
+    let exit = match closed {
+        Some(closed) => {
+            drop(writer);
+            Screen::new(closed, std::io::sink())
+        }
+        None => Screen::new(writer, std::io::sink()),
+    }
+    .answer(|screen| report.words(screen).map(|()| report.exit()));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    (text.lines().last().unwrap_or("").to_owned(), exit)
+}
+
+#[test]
+fn a_finding_is_told_by_the_exit_code_although_nobody_reads_the_words() {
+    let mut world = World::new();
+    world.forget("minutely", at("12:02:00"));
+    let report = world.verdict();
+    assert_eq!(words(&report, true), ("NOT every tick is accounted for".to_owned(), Exit::Found));
+    assert_eq!(words(&report, false), (String::new(), Exit::Found));
+    assert_eq!(words(&World::new().verdict(), false), (String::new(), Exit::Done));
+}
+
+#[test]
+fn a_period_without_a_tick_proves_nothing_and_says_so() {
+    let world = World::new();
+    let report = world.verdict_of(Some("12:00:01"), "12:00:02").unwrap();
+    let proves_nothing = "no tick is due in this period: this proves nothing".to_owned();
+    assert_eq!(words(&report, true), (proves_nothing, Exit::Done));
+    assert_eq!(words(&world.verdict(), true), ("every tick is accounted for".to_owned(), Exit::Done));
+}
