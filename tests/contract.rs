@@ -48,6 +48,7 @@ rows! {
     topics:
         a_topic_that_exists_is_not_created_again,
         a_topic_made_anew_has_another_id_and_no_offsets,
+        a_fetch_never_takes_a_topic_made_anew_for_the_one_before,
         settings_are_read_back,
         wishes_that_cannot_be_granted_are_refused;
     log:

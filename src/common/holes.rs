@@ -20,8 +20,8 @@ pub const MAX_METADATA_BYTES: usize = 4096;
 /// How far below the committed offset a hole may lie. A text that says more is not one of ours.
 pub const MAX_DISTANCE: i64 = 1_000_000_000;
 
-/// The most holes that are read from one text: more than can be written by a bitmap of its length.
-const MAX_HOLES: i64 = 100_000;
+/// The most holes that one text names: more than a bitmap of its length can, so that only long ranges reach it.
+pub const MAX_HOLES: usize = 100_000;
 
 /// Why the text beside an offset cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,21 +37,27 @@ pub struct Holes {
     pub offsets: BTreeSet<i64>,
 }
 
-/// The text for `offsets` below `committed`; `None` when it would be longer than Kafka keeps, or a hole lies too far
-/// back. Offsets at or above `committed` are no holes and are left out.
+/// The text for `offsets` below `committed`; `None` when it would be longer than Kafka keeps, when a hole lies too far
+/// back, or when there are more holes than [`decode`] reads. Offsets at or above `committed` are no holes and are left
+/// out.
 pub fn encode(topic_id: Uuid, committed: i64, offsets: &BTreeSet<i64>) -> Option<String> {
-    let head = format!("1;{topic_id};");
     let holes: Vec<i64> = offsets.range(..committed).copied().collect();
+    encode_within(MAX_METADATA_BYTES, topic_id, committed, &holes)
+}
+
+/// As [`encode`], for holes in ascending order that all lie below `committed`, in a text of at most `limit` bytes.
+pub fn encode_within(limit: usize, topic_id: Uuid, committed: i64, holes: &[i64]) -> Option<String> {
+    let head = format!("1;{topic_id};");
+    let room = limit.min(MAX_METADATA_BYTES).checked_sub(head.len())?;
     let Some(lowest) = holes.first().copied() else { return Some(head) };
-    if committed - lowest > MAX_DISTANCE {
+    if committed - lowest > MAX_DISTANCE || holes.len() > MAX_HOLES {
         return None;
     }
-    let ranges = ranges(committed, &holes);
-    let room = MAX_METADATA_BYTES - head.len();
+    let ranges = ranges(committed, holes);
     // A bitmap needs a sixth of a byte for each offset from the lowest hole on; a longer one cannot fit.
     let tail = match usize::try_from((committed - lowest) / 6) {
         Ok(length) if length <= room.min(ranges.len()) => {
-            let bitmap = bitmap(committed, &holes);
+            let bitmap = bitmap(committed, holes);
             if bitmap.len() < ranges.len() { bitmap } else { ranges }
         }
         _ => ranges,
@@ -112,12 +118,13 @@ fn read_ranges(list: &str, committed: i64) -> Option<BTreeSet<i64>> {
     for range in list.split(',') {
         let (distance, count) = range.split_once('x')?;
         let first = first_offset(distance, committed)?;
-        let count: i64 = count.parse().ok()?;
-        if !(1..=MAX_HOLES.min(committed - first)).contains(&count) {
+        let count: usize = count.parse().ok()?;
+        let after = first.checked_add(i64::try_from(count).ok()?)?;
+        if !(1..=MAX_HOLES).contains(&count) || after > committed {
             return None;
         }
-        offsets.extend(first..first + count);
-        if i64::try_from(offsets.len()).ok()? > MAX_HOLES {
+        offsets.extend(first..after);
+        if offsets.len() > MAX_HOLES {
             return None;
         }
     }
@@ -188,6 +195,24 @@ mod tests {
         let far_apart: BTreeSet<i64> = (0..2_000).map(|i| i * 1_000).collect();
         assert_eq!(encode(ID, 2_000_000, &far_apart), None);
         assert_eq!(encode(ID, MAX_DISTANCE + 1, &BTreeSet::from([0])), None);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_however_many_holes_there_are() {
+        let most = i64::try_from(MAX_HOLES).unwrap();
+        assert_eq!(check(2 * most, 0..most), format!("R{}x{MAX_HOLES}", 2 * most));
+        assert_eq!(check(2 * most, (0..most).map(|hole| hole + hole / (most - 1))).matches('x').count(), 2);
+        assert_eq!(encode(ID, 2 * most, &(0..=most).collect()), None);
+        assert_eq!(encode(ID, 2 * most, &(0..most).chain([most + 7]).collect()), None);
+    }
+
+    #[test]
+    fn a_smaller_limit_of_the_broker_is_kept() {
+        let holes: Vec<i64> = (0..40).map(|i| i * 1_000).collect();
+        let whole = encode_within(4096, ID, 40_000, &holes).unwrap();
+        assert_eq!(encode_within(whole.len(), ID, 40_000, &holes), Some(whole.clone()));
+        assert_eq!(encode_within(whole.len() - 1, ID, 40_000, &holes), None);
+        assert_eq!(encode_within(10, ID, 40_000, &[]), None, "not even the topic's id fits");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_cron::common::broker::{BrokerError, Commit, ErrorCode, Holder, Position, TopicPartition};
+use kafka_cron::common::broker::{BrokerError, Commit, ErrorCode, Holder, Position, TopicPartition, Want};
 use kafka_cron::common::topics::TopicSpec;
 
 use crate::ends::End;
@@ -47,6 +47,31 @@ pub fn a_topic_made_anew_has_another_id_and_no_offsets(end: &impl End) {
     wait_until("the offsets are gone too", Duration::from_secs(20), || {
         client.committed(&group, std::slice::from_ref(&of), soon()).unwrap()[0].is_none().then_some(())
     });
+}
+
+pub fn a_fetch_never_takes_a_topic_made_anew_for_the_one_before(end: &impl End) {
+    let (topic, before) = end.topic(1, &[]);
+    let (mut reader, mut other) = (end.client(), end.client());
+    let want =
+        Want { from: TopicPartition { topic: topic.clone(), partition: 0 }, offset: 0, max_bytes: 1 << 20 };
+    let leader = before.partitions[0].leader.unwrap();
+    let mut read = || {
+        let wants = std::slice::from_ref(&want);
+        reader.fetch(leader, wants, Duration::ZERO, soon()).unwrap().remove(0)
+    };
+    assert_eq!(read().unwrap().topic_id, before.id);
+    end.delete_topic(&topic);
+    wait_until("the topic is gone", Duration::from_secs(20), || {
+        other.topic(&topic, soon()).unwrap().is_none().then_some(())
+    });
+    let after = end.topic_named(&topic, 1, &[]);
+    assert_eq!(read(), Err(BrokerError::Refused(ErrorCode::UnknownTopicId)));
+    let id = wait_until("the new topic is read", Duration::from_secs(20), || match read() {
+        Ok(fetched) => Some(fetched.topic_id),
+        Err(BrokerError::Refused(ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition)) => None,
+        Err(error) => panic!("{error}"),
+    });
+    assert_eq!(id, after.id);
 }
 
 pub fn settings_are_read_back(end: &impl End) {

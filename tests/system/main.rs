@@ -1,5 +1,6 @@
 //! The real programs on real Kafka: what the README promises, seen from outside.
 //!
+//! - `anew`: topics that are deleted and made again, or of which messages are deleted, under the programs.
 //! - `ticks`: what is published and who runs it.
 //! - `accounts`: that nothing is left out, as `cronctl verify` sees it.
 //! - `retries`: failing, coming back, being given up, being put back.
@@ -21,6 +22,8 @@ mod support;
 
 #[cfg(test)]
 mod accounts;
+#[cfg(test)]
+mod anew;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl ErrorCode {
             Self::CorruptMessage => {
                 "see that the topic is not compacted (cleanup.policy=delete) and that the broker's disk is sound"
             }
-            Self::UnknownTopicOrPartition => {
+            Self::UnknownTopicOrPartition | Self::UnknownTopicId | Self::InconsistentTopicId => {
                 "create the topic: a running producer does that for the clusters of --clusters, if it may"
             }
             Self::LeaderNotAvailable | Self::NotLeader => {

@@ -110,6 +110,10 @@ codes! {
     FencedInstanceId = 82, "fenced_instance_id";
     /// A commit of this offset is still under way.
     UnstableOffsetCommit = 88, "unstable_offset_commit";
+    /// There is no topic of that id: it was deleted, and perhaps made anew under its name.
+    UnknownTopicId = 100, "unknown_topic_id";
+    /// The log on the broker's disk is of another topic of that name.
+    InconsistentTopicId = 103, "inconsistent_topic_id";
 }
 
 impl std::fmt::Display for ErrorCode {

@@ -106,6 +106,8 @@ pub struct Undecodable {
 /// What a leader sent for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
+    /// The id of the topic that was read: another one than before where it was deleted and made anew.
+    pub topic_id: Uuid,
     /// Records from the offset asked for on, in order. A last batch that was cut is not here yet.
     pub records: Vec<FetchedRecord>,
     /// Batches that could not be decoded; never standing in the way of those behind them.
@@ -145,7 +147,9 @@ pub trait Log: Send {
     fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>>;
 
     /// Reads from one leader, waiting up to `max_wait` where there is nothing, and returns one answer for each
-    /// want, in order.
+    /// want, in order. Topics go by their ids, and each answer names the one that was read: a topic that was made anew is
+    /// refused once with [`ErrorCode::UnknownTopicId`](super::ErrorCode::UnknownTopicId) and read under its new id from
+    /// then on.
     ///
     /// # Errors
     /// When that broker does not answer; what is wrong with a single partition is in its own answer.

@@ -65,6 +65,7 @@ mod tests {
     #[test]
     fn a_commit_without_an_answer_may_arrive_late() {
         assert!(may_arrive_late(&BrokerError::NoAnswer("time-out".to_owned())));
+        assert!(may_arrive_late(&BrokerError::Nonsense("an answer of 352518912 bytes".to_owned())));
         assert!(!may_arrive_late(&BrokerError::NotSent("refused".to_owned())));
         assert!(!may_arrive_late(&BrokerError::Refused(ErrorCode::NotCoordinator)));
     }

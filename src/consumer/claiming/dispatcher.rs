@@ -12,7 +12,6 @@ mod unread;
 mod words;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -30,11 +29,15 @@ use crate::common::broker::{
 use crate::common::membership::Change;
 use crate::common::words::{Event, Place};
 use crate::common::{bounds, topics, wire};
-use crate::consumer::fetching::reading::Read;
+use crate::consumer::fetching::reading::{LogSlice, Read};
 
 const CALL: Duration = Duration::from_secs(2);
 /// How long partitions rest whose position could not be had, while those of others could.
 const LOAD_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often a partition's position may be lost, with nothing read in between, before it is looked up with pauses:
+/// brokers that do not agree about a topic would otherwise keep us asking all the time.
+const LOSSES: u32 = 3;
 
 /// The state of dispatch.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Dispatcher {
     to_load: Vec<i32>,
     /// Not before this instant, after some of them could not be loaded.
     load_again: Option<Instant>,
+    /// How often each partition's position was lost since something was read of it.
+    losses: BTreeMap<i32, u32>,
     on_record: OnRecord,
     pending: Option<Pending>,
     granted: Vec<Granted>,
@@ -65,6 +70,7 @@ impl Dispatcher {
             partitions: BTreeMap::new(),
             to_load: Vec::new(),
             load_again: None,
+            losses: BTreeMap::new(),
             on_record: OnRecord::default(),
             pending: None,
             granted: Vec::new(),
@@ -83,6 +89,7 @@ impl Dispatcher {
         self.partitions.clear();
         self.unread.clear();
         self.load_again = None;
+        self.losses.clear();
         // Whatever is still unanswered was claimed under the old generation: nobody starts it, and its lease ends it.
         if let Some(pending) = self.pending.take() {
             self.counts.refused += pending.claims.values().map(Vec::len).sum::<usize>() as u64;
@@ -100,12 +107,18 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what was read from a partition under a generation; `span` is from where was read, and where reading goes on. It
-    /// must have been read by the newest [`Act::Read`]: what an older one brings may lie behind a gap. Whatever lies behind
-    /// one is not taken, and the position looked up anew: what is not known here must not be committed past.
-    pub fn read(&mut self, generation: i32, partition: i32, records: Vec<(i64, Read)>, span: Range<i64>) {
+    /// Takes what was read from a partition under a generation. It must have been read by the newest [`Act::Read`]: what
+    /// an older one brings may lie behind a gap. Whatever lies behind one is not taken, and the position looked up anew:
+    /// what is not known here must not be committed past. The same holds for what was read from another topic of the same
+    /// name: its offsets say nothing about ours.
+    pub fn read(&mut self, generation: i32, partition: i32, slice: LogSlice) {
+        let LogSlice { topic_id, records, span } = slice;
         let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
         let Some(held) = self.partitions.get_mut(&partition).filter(|_| current) else { return };
+        if topic_id != held.topic_id() {
+            log::warn!("partition {partition}: the topic was made anew: its id is {topic_id} now");
+            return self.lost_position(generation, partition);
+        }
         if span.start > held.next_read() {
             log::warn!(
                 "partition {partition}: offsets {} to {} are missing in what was read",
@@ -129,14 +142,16 @@ impl Dispatcher {
             }
         }
         held.read_to(span.end);
+        self.losses.remove(&partition);
     }
 
-    /// Has a partition's position looked up anew: its leader says that our offset is out of range. A claim that is
-    /// under way is decided first, for what it claims is at hand and may be started.
+    /// Has a partition's position looked up anew: its leader says that our offset is out of range, or that it has no such
+    /// topic. A claim that is under way is decided first, for what it claims is at hand and may be started.
     pub fn lost_position(&mut self, generation: i32, partition: i32) {
         let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
         if current && self.partitions.contains_key(&partition) && !self.to_load.contains(&partition) {
             self.to_load.push(partition);
+            *self.losses.entry(partition).or_default() += 1;
         }
     }
 
@@ -172,6 +187,12 @@ impl Dispatcher {
             return Ok(());
         }
         self.load_again = None;
+        let lost = |(of, times): &(&i32, &mut u32)| **times > LOSSES && self.to_load.contains(of);
+        if let Some((_, times)) = self.losses.iter_mut().find(lost) {
+            *times = LOSSES;
+            self.load_again = Some(now.mono + LOAD_AGAIN);
+            return Ok(());
+        }
         // Those whose position was lost: nothing more is claimed by what is known of them.
         for partition in &self.to_load {
             self.partitions.remove(partition);

@@ -137,11 +137,11 @@ impl Dispatching {
             return;
         }
         match what {
-            What::Records { records, span, end } => {
+            What::Records { slice, end } => {
                 self.ends.told(track.of.partition, end);
-                self.dispatcher.read(track.generation, track.of.partition, records, span);
+                self.dispatcher.read(track.generation, track.of.partition, slice);
             }
-            What::OutOfRange => self.dispatcher.lost_position(track.generation, track.of.partition),
+            What::NoPosition => self.dispatcher.lost_position(track.generation, track.of.partition),
         }
     }
 

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::position::{Finding, LogEnds, Position, resume, without_claimed};
-use crate::common::broker::{BrokerError, Client, Deadline, Position as End, TopicPartition, Want};
+use crate::common::broker::{
+    BrokerError, Client, Deadline, ErrorCode, Position as End, TopicPartition, Want,
+};
 use crate::common::words::{Event, Place};
 use crate::common::{bounds, topics, wire};
 
@@ -16,7 +18,7 @@ use crate::common::{bounds, topics, wire};
 pub struct Loaded {
     /// Its number.
     pub partition: i32,
-    /// Whether the group has no offset for it.
+    /// Whether the group has no offset for this log.
     pub is_new: bool,
     /// Its log.
     pub log: LogEnds,
@@ -48,19 +50,26 @@ pub fn load(
             Ok((start, end)) => {
                 let log = LogEnds { topic_id, start, end };
                 let position = resume(committed.as_ref(), log);
-                all.push(Loaded { partition: of.partition, is_new: committed.is_none(), log, position });
+                let made_anew = position.finding == Some(Finding::TopicMadeAnew);
+                let is_new = committed.is_none() || made_anew;
+                all.push(Loaded { partition: of.partition, is_new, log, position });
             }
             Err(error) => log::warn!("{topic}/{}: where it goes on: {error}; trying again", of.partition),
         }
     }
-    let forgotten = |loaded: &Loaded| loaded.position.finding == Some(Finding::NoOffset);
+    // Ends are asked for by the topic's name: were they those of another topic by now, the id would be another, too.
+    if client.topic(topic, by)?.ok_or_else(missing)?.id != topic_id {
+        return Err(BrokerError::Refused(ErrorCode::InconsistentTopicId));
+    }
+    let forgotten = |loaded: &Loaded| loaded.position.finding.as_ref().is_some_and(Finding::has_no_offset);
     if all.iter().any(forgotten) {
         match on_record.read(client, topic, topic_id, by) {
-            Ok(claimed) => {
+            Ok(()) => {
                 let none = BTreeSet::new();
                 for loaded in all.iter_mut().filter(|loaded| forgotten(loaded)) {
-                    let claimed = claimed.get(&loaded.partition).unwrap_or(&none);
-                    loaded.position = without_claimed(loaded.log, claimed);
+                    let claimed = on_record.claims.get(&loaded.partition).unwrap_or(&none);
+                    let finding = loaded.position.finding.take();
+                    loaded.position = without_claimed(loaded.log, claimed, on_record.is_whole(), finding);
                 }
             }
             Err(error) => {
@@ -81,19 +90,27 @@ fn ends(client: &mut dyn Client, of: &TopicPartition, by: Deadline) -> Result<(i
 #[derive(Debug, Default)]
 pub struct OnRecord {
     topic_id: Uuid,
+    /// Where reading each partition of `cron-runs` goes on.
     next: BTreeMap<i32, i64>,
+    /// Whether retention has deleted something of it before it was read.
+    lacks_some: bool,
     claims: BTreeMap<i32, BTreeSet<i64>>,
 }
 
 impl OnRecord {
-    /// Reads on to the end, and returns the claimed offsets by partition.
+    /// Whether every claim that was ever written is known.
+    fn is_whole(&self) -> bool {
+        !self.lacks_some
+    }
+
+    /// Reads on to the end.
     fn read(
         &mut self,
         client: &mut dyn Client,
         topic: &str,
         topic_id: Uuid,
         by: Deadline,
-    ) -> Result<&BTreeMap<i32, BTreeSet<i64>>, BrokerError> {
+    ) -> Result<(), BrokerError> {
         if self.topic_id != topic_id {
             *self = Self { topic_id, ..Self::default() };
         }
@@ -103,7 +120,8 @@ impl OnRecord {
             let leaderless = || BrokerError::NotSent(format!("{} has no leader", from.topic));
             let leader = state.leader.ok_or_else(leaderless)?;
             let (start, end) = ends(client, &from, by)?;
-            let next = self.next.entry(state.partition).or_insert(start);
+            let next = self.next.entry(state.partition).or_insert(0);
+            self.lacks_some |= *next < start;
             *next = start.max(*next);
             while *next < end {
                 let want = Want { from: from.clone(), offset: *next, max_bytes: bounds::FETCH_BYTES };
@@ -119,7 +137,7 @@ impl OnRecord {
                 *next = fetched.next_offset;
             }
         }
-        Ok(&self.claims)
+        Ok(())
     }
 }
 
@@ -138,7 +156,7 @@ pub fn event(finding: &Finding, place: Place, at: DateTime<Utc>) -> Option<Event
             Some(Event::Truncated { place, end_offset: *end, at })
         }
         Finding::TopicMadeAnew => {
-            log::warn!("{topic}/{partition}: the topic was made anew; reading it from its start");
+            log::warn!("{topic}/{partition}: the topic was made anew; reading what nobody has claimed of it");
             None
         }
         Finding::NoOffset => {

@@ -32,7 +32,8 @@ pub struct Position {
 /// What was odd about a committed offset. Each is shown: an event, a metric, a line in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// The topic was deleted and made anew: everything in it is unread.
+    /// The topic was deleted and made anew, and the committed offset is of the one before: only the claims on record tell
+    /// what of it is unread.
     TopicMadeAnew,
     /// Offsets `from` up to, not including, `to` were deleted by retention before anybody claimed them.
     /// `count` of them were unclaimed.
@@ -51,8 +52,8 @@ pub enum Finding {
         /// The log's end.
         end: i64,
     },
-    /// There is no committed offset and the log is not empty: the group's offsets expired, or it is a new group.
-    /// Only the claims on record tell what is unread.
+    /// There is no committed offset and the log was written to: the group's offsets expired, or it is a new group. Only
+    /// the claims on record tell what is unread.
     NoOffset,
     /// The text beside the offset is not one of ours; the offset counts, and no holes are known.
     UnreadableHoles(HolesError),
@@ -60,11 +61,11 @@ pub enum Finding {
 
 /// Where a partition's new owner goes on.
 ///
-/// With [`Finding::NoOffset`] the position is the log's start with nothing claimed; the caller takes out what
-/// `cron-runs` says was claimed, see [`without_claimed`].
+/// With [`Finding::NoOffset`] and [`Finding::TopicMadeAnew`] the position is the log's start with nothing claimed; the
+/// caller takes out what `cron-runs` says was claimed, see [`without_claimed`].
 pub fn resume(committed: Option<&Committed>, log: LogEnds) -> Position {
     let Some(committed) = committed else {
-        let finding = (log.end > log.start).then_some(Finding::NoOffset);
+        let finding = (log.end > 0).then_some(Finding::NoOffset);
         return Position { unread_from: log.start, holes: BTreeSet::new(), finding };
     };
     let (holes, mut finding) = match holes::decode(&committed.metadata, committed.offset) {
@@ -94,13 +95,37 @@ pub fn resume(committed: Option<&Committed>, log: LogEnds) -> Position {
     Position { unread_from: committed.offset.max(log.start), holes, finding }
 }
 
-/// The position of a group whose offsets are gone, from the claims on record: what was claimed was claimed, the rest
-/// below the highest claim are holes.
-pub fn without_claimed(log: LogEnds, claimed: &BTreeSet<i64>) -> Position {
+/// The position of a group that has no offset for this log, from the claims on record: what was claimed was claimed, the
+/// rest below the highest claim are holes.
+///
+/// What was deleted and is not on record as claimed was deleted unread. Where `cron-runs` has lost its own beginning
+/// (`is_whole` is false), claims may be gone with it: then what lies below the first claim that is left is taken for
+/// claimed, and only a group of which no claim is left is said to have read nothing at all.
+pub fn without_claimed(
+    log: LogEnds,
+    claimed: &BTreeSet<i64>,
+    is_whole: bool,
+    finding: Option<Finding>,
+) -> Position {
     let highest = claimed.range(log.start..log.end).next_back();
     let unread_from = highest.map_or(log.start, |offset| offset + 1);
     let holes = (log.start..unread_from).filter(|offset| !claimed.contains(offset)).collect();
-    Position { unread_from, holes, finding: Some(Finding::NoOffset) }
+    let known_from = claimed.first().copied().filter(|_| !is_whole).unwrap_or(0).min(log.start);
+    let gone = log.start - known_from - count(claimed.range(known_from..log.start));
+    let first_gone = (known_from..log.start).find(|offset| !claimed.contains(offset));
+    let deleted = first_gone.map(|from| Finding::DeletedUnread { from, to: log.start, count: gone });
+    Position { unread_from, holes, finding: deleted.or(finding) }
+}
+
+fn count<'a>(offsets: impl Iterator<Item = &'a i64>) -> i64 {
+    i64::try_from(offsets.count()).unwrap_or(i64::MAX)
+}
+
+impl Finding {
+    /// Whether the committed offset says nothing about this log.
+    pub fn has_no_offset(&self) -> bool {
+        matches!(self, Self::NoOffset | Self::TopicMadeAnew)
+    }
 }
 
 impl Position {
@@ -141,12 +166,12 @@ mod tests {
         check(Some((7, &[2, 3], 1)), (0, 10), (7, &[2, 3], None));
         check(Some((10, &[], 1)), (0, 10), (10, &[], None));
         check(None, (0, 0), (0, &[], None));
-        check(None, (5, 5), (5, &[], None));
     }
 
     #[test]
     fn offsets_that_make_no_sense_are_explained() {
         check(None, (0, 10), (0, &[], Some(Finding::NoOffset)));
+        check(None, (5, 5), (5, &[], Some(Finding::NoOffset)));
         check(Some((7, &[2], 99)), (0, 10), (0, &[], Some(Finding::TopicMadeAnew)));
         check(
             Some((7, &[], 1)),
@@ -176,10 +201,27 @@ mod tests {
 
     #[test]
     fn without_offsets_the_claims_on_record_count() {
-        let log = LogEnds { topic_id: ID, start: 2, end: 10 };
-        let position = without_claimed(log, &BTreeSet::from([0, 3, 5, 40]));
-        assert_eq!((position.unread_from, position.holes), (6, BTreeSet::from([2, 4])));
-        assert_eq!(without_claimed(log, &BTreeSet::new()).unread_from, 2);
+        let check = |start, claimed: &[i64], is_whole, expected: (i64, &[i64], Option<(i64, i64)>)| {
+            let log = LogEnds { topic_id: ID, start, end: 10 };
+            let claimed = claimed.iter().copied().collect();
+            let position = without_claimed(log, &claimed, is_whole, Some(Finding::NoOffset));
+            let (unread_from, holes, gone) = expected;
+            let gone = gone.map(|(from, count)| Finding::DeletedUnread { from, to: start, count });
+            let finding = gone.or(Some(Finding::NoOffset));
+            let holes = holes.iter().copied().collect();
+            assert_eq!(position, Position { unread_from, holes, finding }, "{start} {claimed:?} {is_whole}");
+        };
+        check(0, &[], true, (0, &[], None));
+        check(0, &[3, 5, 40], true, (6, &[0, 1, 2, 4], None));
+        // What was deleted and never claimed is told.
+        check(2, &[], true, (2, &[], Some((0, 2))));
+        check(2, &[0, 3, 5], true, (6, &[2, 4], Some((1, 1))));
+        check(2, &[0, 1, 3], true, (4, &[2], None));
+        check(10, &[0, 7], true, (10, &[], Some((1, 8))));
+        // Where claims may be gone from cron-runs, what lies below the first that is left counts as claimed.
+        check(9, &[4, 6], false, (9, &[], Some((5, 3))));
+        check(9, &[9], false, (10, &[], None));
+        check(9, &[], false, (9, &[], Some((0, 9))));
     }
 
     #[test]

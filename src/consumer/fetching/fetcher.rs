@@ -3,16 +3,15 @@
 //! A fetcher that meets an error ends; `poll` looks up who leads now and starts another.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::reading::{Read, read_all};
+use super::reading::{LogSlice, loses_position, slice};
 use crate::common::bounds;
-use crate::common::broker::{BrokerError, ErrorCode, Fetched, Log, NodeId, TopicPartition, Want};
+use crate::common::broker::{BrokerError, Log, NodeId, TopicPartition, Want};
 use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
@@ -33,15 +32,13 @@ pub struct Chunk {
 pub enum What {
     /// Records in order, and where the log ends.
     Records {
-        /// By offset.
-        records: Vec<(i64, Read)>,
-        /// From where was read, and where reading goes on.
-        span: Range<i64>,
+        /// What was read.
+        slice: LogSlice,
         /// The offset after the last record that may be read.
         end: i64,
     },
-    /// The offset lies outside the log: it must be looked up anew.
-    OutOfRange,
+    /// The offset lies outside the log, or the topic is not the one that it belongs to: it must be looked up anew.
+    NoPosition,
 }
 
 /// A partition that is being read. Shared between dispatch, which opens and shuts it, and the thread that reads it:
@@ -150,10 +147,14 @@ fn turn(
     options.measures.fetches.inc();
     for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
         let what = match answer {
-            Ok(fetched) => records(want.offset, fetched, &options.cluster),
-            Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
+            Ok(fetched) => {
+                let end = fetched.end_offset;
+                What::Records { slice: slice(want.offset, fetched, &options.cluster), end }
+            }
+            Err(error) if loses_position(&error) => {
+                log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
                 track.open.store(false, Ordering::Release);
-                What::OutOfRange
+                What::NoPosition
             }
             Err(error) => {
                 options.measures.failed(&options.measures.fetch_failures, error.word());
@@ -162,8 +163,8 @@ fn turn(
             }
         };
         let next = match &what {
-            What::Records { span, .. } => Some(span.end),
-            What::OutOfRange => None,
+            What::Records { slice, .. } => Some(slice.span.end),
+            What::NoPosition => None,
         };
         let chunk = Chunk { track: Arc::clone(track), what };
         select! {
@@ -174,11 +175,6 @@ fn turn(
         next.into_iter().for_each(|next| track.next.store(next, Ordering::Release));
     }
     Ok(true)
-}
-
-fn records(from: i64, fetched: Fetched, cluster: &ClusterName) -> What {
-    let (span, end) = (from..fetched.next_offset, fetched.end_offset);
-    What::Records { records: read_all(fetched, cluster), span, end }
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Records as attempts: what a record asks for, or why it can never be run here.
 
+use std::ops::Range;
+
+use uuid::Uuid;
+
 use crate::common::bounds;
-use crate::common::broker::{Fetched, FetchedRecord, Undecodable};
+use crate::common::broker::{BrokerError, ErrorCode, Fetched, FetchedRecord, Undecodable};
 use crate::common::wire::{self, DeadReason, WireError};
 use crate::common::words::ClusterName;
 use crate::consumer::claiming::partition::Held;
@@ -13,6 +17,32 @@ pub enum Read {
     Attempt(Held),
     /// No attempt, or not one of this cluster's: it belongs into the dead-letter topic as it is.
     Unreadable(Unreadable),
+}
+
+/// A piece of a partition's log, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSlice {
+    /// The id of the topic that was read.
+    pub topic_id: Uuid,
+    /// What lies there, by offset.
+    pub records: Vec<(i64, Read)>,
+    /// From where was read, and where reading goes on.
+    pub span: Range<i64>,
+}
+
+/// What a fetch from `offset` brought.
+pub fn slice(offset: i64, fetched: Fetched, cluster: &ClusterName) -> LogSlice {
+    let (topic_id, span) = (fetched.topic_id, offset..fetched.next_offset);
+    LogSlice { topic_id, records: read_all(fetched, cluster), span }
+}
+
+/// Whether a refused fetch says that the log is not the one that our position is in: it was cut, its beginning was
+/// deleted, or the topic was deleted and perhaps made anew. Then the position must be looked up again.
+pub fn loses_position(error: &BrokerError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::OffsetOutOfRange | ErrorCode::UnknownTopicId | ErrorCode::InconsistentTopicId)
+    )
 }
 
 /// What belongs into the dead-letter topic unread.
@@ -29,7 +59,7 @@ pub struct Unreadable {
 }
 
 /// Everything that was fetched, by offset: records and batches that could not be decoded, in the log's order.
-pub fn read_all(fetched: Fetched, cluster: &ClusterName) -> Vec<(i64, Read)> {
+fn read_all(fetched: Fetched, cluster: &ClusterName) -> Vec<(i64, Read)> {
     let mut all: Vec<(i64, Read)> =
         fetched.records.into_iter().map(|record| (record.offset, read(record, cluster))).collect();
     if !fetched.undecodable.is_empty() {

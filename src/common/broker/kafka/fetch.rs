@@ -7,6 +7,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
+use uuid::Uuid;
 
 use super::produce::{self, millis};
 use super::wire::topic_name;
@@ -45,26 +46,38 @@ impl Log for KafkaClient {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         let address = self.routes.address(leader, by)?;
+        let ids = self.topic_ids(wants, by)?;
+        let asked: Vec<(&Want, Uuid)> =
+            wants.iter().zip(&ids).filter_map(|(want, id)| Some((want, *id.as_ref().ok()?))).collect();
+        if asked.is_empty() {
+            return Ok(ids.into_iter().map(|id| Err(id.err().unwrap_or_else(nothing))).collect());
+        }
         // Only the first partition of a request gets a batch that is larger than asked for: take turns.
         self.turn = self.turn.wrapping_add(1);
-        let request = request(wants, self.turn, max_wait);
+        let request = request(&asked, self.turn, max_wait);
         let answer = self.routes.ask(&address, &request, max_wait, by)?;
         if let Some(code) = ErrorCode::from_wire(answer.error_code) {
             return Err(BrokerError::Refused(code));
         }
-        let mut found: HashMap<(String, i32), PartitionData> = HashMap::new();
+        let mut found: HashMap<(Uuid, i32), PartitionData> = HashMap::new();
         for topic in answer.responses {
-            let name = topic.topic.0.to_string();
-            found.extend(topic.partitions.into_iter().map(|p| ((name.clone(), p.partition_index), p)));
+            found.extend(topic.partitions.into_iter().map(|p| ((topic.topic_id, p.partition_index), p)));
         }
-        let share = |want: &Want| {
-            let data = found.remove(&(want.from.topic.clone(), want.from.partition));
-            fetched(
-                want,
-                data.ok_or_else(|| BrokerError::Nonsense(format!("nothing about {}", want.from.topic)))?,
-            )
-        };
-        Ok(wants.iter().map(share).collect())
+        let mut shares = Vec::with_capacity(wants.len());
+        for (want, id) in wants.iter().zip(ids) {
+            let share = id.and_then(|id| {
+                let data = found.remove(&(id, want.from.partition)).ok_or_else(nothing)?;
+                fetched(want, id, data)
+            });
+            if matches!(
+                share,
+                Err(BrokerError::Refused(ErrorCode::UnknownTopicId | ErrorCode::InconsistentTopicId))
+            ) {
+                self.routes.forget_topic_id(&want.from.topic);
+            }
+            shares.push(share);
+        }
+        Ok(shares)
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
@@ -81,7 +94,33 @@ impl Log for KafkaClient {
     }
 }
 
+fn nothing() -> BrokerError {
+    BrokerError::Nonsense("nothing about a partition that was asked for".to_owned())
+}
+
 impl KafkaClient {
+    /// The ids of the topics that are asked for: what is wrong with one of them is in its place.
+    fn topic_ids(
+        &mut self,
+        wants: &[Want],
+        by: Deadline,
+    ) -> Result<Vec<Result<Uuid, BrokerError>>, BrokerError> {
+        let mut known: HashMap<&str, Result<Uuid, BrokerError>> = HashMap::new();
+        for want in wants {
+            let name = want.from.topic.as_str();
+            if !known.contains_key(name) {
+                let id = self.routes.topic_id(name, by);
+                if let Err(error) = &id
+                    && error.code().is_none()
+                {
+                    return Err(error.clone());
+                }
+                known.insert(name, id);
+            }
+        }
+        Ok(wants.iter().map(|want| known[want.from.topic.as_str()].clone()).collect())
+    }
+
     fn offset_at(&mut self, of: &TopicPartition, time: i64, by: Deadline) -> Result<i64, BrokerError> {
         let mut answer = self.offset_once(of, time, by);
         if matches!(
@@ -112,22 +151,18 @@ impl KafkaClient {
     }
 }
 
-fn request(wants: &[Want], turn: usize, max_wait: Duration) -> FetchRequest {
+fn request(wants: &[(&Want, Uuid)], turn: usize, max_wait: Duration) -> FetchRequest {
     let first = turn % wants.len().max(1);
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for want in wants[first..].iter().chain(&wants[..first]) {
+    for (want, id) in wants[first..].iter().chain(&wants[..first]) {
         let partition = FetchPartition::default()
             .with_partition(want.from.partition)
             .with_fetch_offset(want.offset)
             .with_partition_max_bytes(want.max_bytes);
         // The order of partitions is the order of turns, so topics may come up twice.
-        match topics.last_mut().filter(|topic| *topic.topic.0 == *want.from.topic) {
+        match topics.last_mut().filter(|topic| topic.topic_id == *id) {
             Some(topic) => topic.partitions.push(partition),
-            None => topics.push(
-                FetchTopic::default()
-                    .with_topic(topic_name(&want.from.topic))
-                    .with_partitions(vec![partition]),
-            ),
+            None => topics.push(FetchTopic::default().with_topic_id(*id).with_partitions(vec![partition])),
         }
     }
     FetchRequest::default()
@@ -139,7 +174,7 @@ fn request(wants: &[Want], turn: usize, max_wait: Duration) -> FetchRequest {
         .with_topics(topics)
 }
 
-fn fetched(want: &Want, data: PartitionData) -> Result<Fetched, BrokerError> {
+fn fetched(want: &Want, topic_id: Uuid, data: PartitionData) -> Result<Fetched, BrokerError> {
     if let Some(code) = ErrorCode::from_wire(data.error_code) {
         return Err(BrokerError::Refused(code));
     }
@@ -148,6 +183,7 @@ fn fetched(want: &Want, data: PartitionData) -> Result<Fetched, BrokerError> {
         BrokerError::Nonsense(format!("{} {}: {why}", want.from.topic, want.from.partition))
     })?;
     Ok(Fetched {
+        topic_id,
         records: decoded.records,
         undecodable: decoded.undecodable,
         next_offset: decoded.next_offset,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, MetadataRequest};
+use uuid::Uuid;
 
 use super::Cluster;
 use super::connection::{CONNECT, Connection, Lost, REQUEST};
@@ -30,6 +31,7 @@ pub(super) struct Routes {
     failed: HashMap<Address, u64>,
     failures: u64,
     leaders: HashMap<TopicPartition, NodeId>,
+    topic_ids: HashMap<String, Uuid>,
     coordinators: HashMap<String, Address>,
 }
 
@@ -44,6 +46,7 @@ impl Routes {
             failed: HashMap::new(),
             failures: 0,
             leaders: HashMap::new(),
+            topic_ids: HashMap::new(),
             coordinators: HashMap::new(),
         }
     }
@@ -202,6 +205,10 @@ impl Routes {
                 Some(code) => Err(code),
             };
             self.leaders.retain(|of, _| of.topic != name);
+            match &state {
+                Ok(state) => self.topic_ids.insert(name.clone(), state.id),
+                Err(_) => self.topic_ids.remove(&name),
+            };
             for partition in state.iter().flat_map(|state| &state.partitions) {
                 if let Some(leader) = partition.leader {
                     let of = TopicPartition { topic: name.clone(), partition: partition.partition };
@@ -244,6 +251,23 @@ impl Routes {
             Err(BrokerError::Refused(refused))
         };
         of.iter().map(leader).collect()
+    }
+
+    /// The id of a topic, asked for where it is not known.
+    pub(super) fn topic_id(&mut self, name: &str, by: Deadline) -> Result<Uuid, BrokerError> {
+        if let Some(id) = self.topic_ids.get(name) {
+            return Ok(*id);
+        }
+        match self.metadata(&[name], by)?.remove(name) {
+            Some(Ok(state)) => Ok(state.id),
+            Some(Err(code)) => Err(BrokerError::Refused(code)),
+            None => Err(BrokerError::Nonsense(format!("nothing about {name}"))),
+        }
+    }
+
+    /// Forgets an id under which a broker knows no topic.
+    pub(super) fn forget_topic_id(&mut self, name: &str) {
+        self.topic_ids.remove(name);
     }
 
     /// Forgets a leader that turned out to be none.

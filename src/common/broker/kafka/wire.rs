@@ -43,8 +43,8 @@ asked! {
     OffsetFetch: OffsetFetchRequest -> OffsetFetchResponse = 7, true, ANSWER_BYTES;
     DescribeConfigs: DescribeConfigsRequest -> DescribeConfigsResponse = 4, true, ANSWER_BYTES;
     Heartbeat: HeartbeatRequest -> HeartbeatResponse = 4, true, ANSWER_BYTES;
-    // Below 13, where topics go by id.
-    Fetch: FetchRequest -> FetchResponse = 12, true, FETCH_ANSWER_BYTES;
+    // From 13 on topics go by id (KIP-516), so that one that was made anew is never taken for the one before.
+    Fetch: FetchRequest -> FetchResponse = 13, true, FETCH_ANSWER_BYTES;
     Produce: ProduceRequest -> ProduceResponse = 9, false, ANSWER_BYTES;
     CreateTopics: CreateTopicsRequest -> CreateTopicsResponse = 7, false, ANSWER_BYTES;
     // 5 brought static members.

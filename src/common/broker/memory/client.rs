@@ -1,7 +1,10 @@
 //! One thread's way to the cluster: the port's log side and its topics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use super::faults::Call;
 use super::group::Ticket;
@@ -18,6 +21,8 @@ pub(super) struct MemoryClient {
     pub(super) name: String,
     /// Counts fetches, so that each begins with another partition.
     turn: usize,
+    /// The ids of topics, as far as they are known: by these it fetches.
+    topic_ids: BTreeMap<String, Uuid>,
     /// A join and a sync that were not answered yet, where nobody waits, and until when their callers would.
     pub(super) joining: Option<(JoinRequest, Ticket, Deadline)>,
     pub(super) syncing: Option<(Holder, Ticket, Deadline)>,
@@ -29,7 +34,28 @@ pub(super) fn refused<T>(code: ErrorCode) -> Result<T, BrokerError> {
 
 impl MemoryClient {
     pub(super) fn new(shared: Arc<Shared>, name: &str) -> Self {
-        Self { shared, name: name.to_owned(), turn: 0, joining: None, syncing: None }
+        Self {
+            shared,
+            name: name.to_owned(),
+            turn: 0,
+            topic_ids: BTreeMap::new(),
+            joining: None,
+            syncing: None,
+        }
+    }
+
+    /// Remembers the ids that were read, and forgets those that nobody knows any more.
+    fn learn_ids(&mut self, wants: &[Want], answers: &[Result<Fetched, BrokerError>]) {
+        for (want, answer) in wants.iter().zip(answers) {
+            match answer {
+                Ok(fetched) if self.topic_ids.get(&want.from.topic) == Some(&fetched.topic_id) => {}
+                Ok(fetched) => drop(self.topic_ids.insert(want.from.topic.clone(), fetched.topic_id)),
+                Err(BrokerError::Refused(ErrorCode::UnknownTopicId)) => {
+                    self.topic_ids.remove(&want.from.topic);
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     fn produce_one(&self, batch: &ProduceBatch, by: Deadline) -> Result<Written, BrokerError> {
@@ -44,7 +70,12 @@ impl Log for MemoryClient {
     fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
         let asked = name.to_owned();
         let call = (self.name.as_str(), Call::Topic, name);
-        self.shared.call(call, by, refused, move |cluster, _| Ok(cluster.topic(&asked)))
+        let state = self.shared.call(call, by, refused, move |cluster, _| Ok(cluster.topic(&asked)))?;
+        match &state {
+            Some(state) => self.topic_ids.insert(name.to_owned(), state.id),
+            None => self.topic_ids.remove(name),
+        };
+        Ok(state)
     }
 
     /// Each batch has a fate of its own, as if each had a leader of its own.
@@ -60,19 +91,22 @@ impl Log for MemoryClient {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         self.turn = self.turn.wrapping_add(1);
-        let (turn, asked) = (self.turn, wants.to_vec());
+        let (turn, asked, ids) = (self.turn, wants.to_vec(), self.topic_ids.clone());
         let refuse = |code| Ok(wants.iter().map(|_| refused(code)).collect());
-        let apply = move |cluster: &mut super::cluster::Cluster, _| cluster.fetch(leader, &asked, turn);
+        let apply = move |cluster: &mut super::cluster::Cluster, _| cluster.fetch(leader, &asked, &ids, turn);
         let answer = self.shared.call((&self.name, Call::Fetch, ""), by, refuse, apply)?;
+        self.learn_ids(wants, &answer);
         if has_anything(wants, &answer) {
             return Ok(answer);
         }
         let until = self.shared.after(max_wait).min(by);
         let came = self.shared.wait_for(until, |cluster| {
-            let answer = cluster.fetch(leader, wants, turn);
+            let answer = cluster.fetch(leader, wants, &self.topic_ids, turn);
             answer.as_ref().map_or(true, |answer| has_anything(wants, answer)).then_some(answer)
         });
-        came.unwrap_or(Ok(answer))
+        let answer = came.unwrap_or(Ok(answer))?;
+        self.learn_ids(wants, &answer);
+        Ok(answer)
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {

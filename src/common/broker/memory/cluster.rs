@@ -137,11 +137,12 @@ impl Cluster {
     }
 
     /// Reads from a leader. Partitions take turns in being first, for only the first that has anything gives a batch
-    /// that is larger than asked for.
+    /// that is larger than asked for. Topics go by the ids in `ids`; one that has another by now is refused.
     pub(super) fn fetch(
         &self,
         leader: NodeId,
         wants: &[Want],
+        ids: &BTreeMap<String, Uuid>,
         turn: usize,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         if !self.nodes.contains(&leader) {
@@ -153,11 +154,14 @@ impl Cluster {
         for i in (0..wants.len()).map(|i| (i + turn) % wants.len()) {
             let want = &wants[i];
             let refused = self.refusal(Call::Fetch, &want.from.topic).map_or(Ok(()), Err);
-            let read = refused.and_then(|()| self.led(&want.from)).and_then(|(log, leads)| {
+            let id = self.topic_id(&want.from.topic, ids);
+            let read = refused.and(id).and_then(|id| Ok((id, self.led(&want.from)?)));
+            let read = read.and_then(|(topic_id, (log, leads))| {
                 if leads != leader {
                     return Err(ErrorCode::NotLeader);
                 }
-                log.read(want.offset, left.min(size(want.max_bytes)), first_whole)
+                let read = log.read(want.offset, left.min(size(want.max_bytes)), first_whole);
+                read.map(|(fetched, taken)| (Fetched { topic_id, ..fetched }, taken))
             });
             let answer = read.map_err(BrokerError::Refused).map(|(fetched, taken)| {
                 first_whole &= taken == 0;
@@ -168,6 +172,15 @@ impl Cluster {
         }
         answers.sort_by_key(|(i, _)| *i);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// The id by which a client asks for a topic: the one that it knows, else the present one.
+    fn topic_id(&self, name: &str, known: &BTreeMap<String, Uuid>) -> Result<Uuid, ErrorCode> {
+        let present = self.topics.get(name).map(|topic| topic.state().id);
+        match known.get(name) {
+            Some(known) if present != Some(*known) => Err(ErrorCode::UnknownTopicId),
+            _ => present.ok_or(ErrorCode::UnknownTopicOrPartition),
+        }
     }
 
     pub(super) fn offset(&self, of: &TopicPartition, at: Position) -> Result<i64, ErrorCode> {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use uuid::Uuid;
+
 use crate::common::broker::{ErrorCode, Fetched, FetchedRecord, NodeId, Record, Undecodable};
 
 /// The header of a batch in Kafka's format (magic 2, KIP-98).
@@ -109,7 +111,7 @@ impl PartitionLog {
     }
 
     /// Reads whole batches from `offset` on, as far as `limit` bytes allow; the first is taken whatever its size
-    /// where `first_whole` says so. Returns what was read and its size.
+    /// where `first_whole` says so. Returns what was read and its size; the topic's id is the cluster's to add.
     ///
     /// # Errors
     /// The code when the offset lies outside the log.
@@ -124,7 +126,8 @@ impl PartitionLog {
         }
         let (start_offset, end_offset) = (self.start, self.end);
         let (records, undecodable) = (Vec::new(), Vec::new());
-        let mut fetched = Fetched { records, undecodable, next_offset: offset, start_offset, end_offset };
+        let (topic_id, next_offset) = (Uuid::nil(), offset);
+        let mut fetched = Fetched { topic_id, records, undecodable, next_offset, start_offset, end_offset };
         let mut taken = 0;
         for batch in self.batches.iter().filter(|batch| batch.last >= offset) {
             if taken + batch.bytes > limit && !(first_whole && taken == 0) {

@@ -45,6 +45,6 @@ fn what_was_not_handed_over_is_read_again() {
     let (tell, taken) = bounded(1);
     let _takes = spawn("takes", move || tell.send(read.recv().unwrap()).unwrap()).unwrap();
     assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(true));
-    let What::Records { records, span, .. } = taken.recv().unwrap().what else { panic!("records") };
-    assert_eq!((records.len(), span, track.next.load(Ordering::Acquire)), (1, 0..1, 1));
+    let What::Records { slice, .. } = taken.recv().unwrap().what else { panic!("records") };
+    assert_eq!((slice.records.len(), slice.span, track.next.load(Ordering::Acquire)), (1, 0..1, 1));
 }

@@ -68,7 +68,8 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     let mut read = [0; 2];
     while read != [RECORDS; 2] {
         let chunk = chunks.recv_timeout(Duration::from_secs(20)).expect("there is more");
-        let What::Records { span, .. } = chunk.what else { panic!("nothing was deleted") };
+        let What::Records { slice, .. } = chunk.what else { panic!("nothing was deleted") };
+        let span = slice.span;
         let next = &mut read[usize::try_from(chunk.track.of.partition).unwrap()];
         assert!(span.start <= *next, "{} to {} of {:?} were left out", next, span.start, chunk.track.of);
         *next = span.end.max(*next);

@@ -60,9 +60,7 @@ impl Consumer {
         } else if let Some(chunk) = self.chunks.pop_front() {
             if chunk.plan == self.plan {
                 match chunk.what {
-                    Some((records, span)) => {
-                        self.dispatcher.read(self.generation, chunk.partition, records, span);
-                    }
+                    Some(slice) => self.dispatcher.read(self.generation, chunk.partition, slice),
                     None => self.dispatcher.lost_position(self.generation, chunk.partition),
                 }
             }

@@ -13,7 +13,7 @@ use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member};
 use kafka_cron::common::words::RunningAttempt;
 use kafka_cron::consumer::claiming::dispatcher::{Claimed, Dispatcher, Now, Options};
-use kafka_cron::consumer::fetching::reading::Read;
+use kafka_cron::consumer::fetching::reading::LogSlice;
 use kafka_cron::consumer::results::reporting::{self, Reporting, Tell};
 
 use super::Actor;
@@ -40,14 +40,11 @@ enum Thread {
     Worker(usize),
 }
 
-/// Records by offset, and from where to where was read.
-type Records = (Vec<(i64, Read)>, std::ops::Range<i64>);
-
 /// What was read by a plan.
 struct Chunk {
     plan: u64,
     partition: i32,
-    what: Option<Records>,
+    what: Option<LogSlice>,
 }
 
 struct Track {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kafka_cron::common::bounds;
-use kafka_cron::common::broker::{BrokerError, ErrorCode, Want};
+use kafka_cron::common::broker::Want;
 use kafka_cron::consumer::claiming::dispatcher::Now;
-use kafka_cron::consumer::fetching::reading::read_all;
+use kafka_cron::consumer::fetching::reading::{loses_position, slice};
 
 use super::{Chunk, Consumer, Thread};
 use crate::world::{World, cluster, partition};
@@ -58,17 +58,17 @@ impl Consumer {
                 // Nothing new is told, but where it shows that something is missing.
                 Ok(fetched) if fetched.next_offset == track.next && !track.lacks_some => continue,
                 Ok(fetched) => {
-                    let span = track.pretends.take().unwrap_or(track.next)..fetched.next_offset;
-                    track.next = span.end;
+                    let from = track.pretends.take().unwrap_or(track.next);
+                    track.next = fetched.next_offset;
                     if !world.weather().calm && world.random.chance(3) {
                         world.weather().counts.add("what was read got lost", 1);
                         track.lacks_some = true;
                         continue;
                     }
                     track.lacks_some = false;
-                    Some((read_all(fetched, &cluster()), span))
+                    Some(slice(from, fetched, &cluster()))
                 }
-                Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
+                Err(error) if loses_position(&error) => {
                     track.is_open = false;
                     None
                 }

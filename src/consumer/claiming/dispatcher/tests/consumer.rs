@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fixture::{LEASE, TOPIC, World, of};
-use crate::common::broker::{Broker, BrokerError, Client, Holder, Want};
+use crate::common::broker::{Broker, Client, Holder, Want};
 use crate::common::clock::Clock;
 use crate::common::membership::{self, Change, Member};
 use crate::common::wire::DeadReason;
 use crate::common::words::{ClusterName, Event};
 use crate::consumer::claiming::dispatcher::{Act, Dispatcher, Failure, Options};
-use crate::consumer::fetching::reading::read_all;
+use crate::consumer::fetching::reading::{loses_position, slice};
 
 /// A consumer without its threads.
 pub(super) struct Consumer {
@@ -100,6 +100,11 @@ impl Consumer {
         }
     }
 
+    /// Reads through a new client from now on, which has heard of no topic yet.
+    pub(super) fn forget_topic_ids(&mut self, world: &World) {
+        self.client = world.broker.client("dispatch");
+    }
+
     /// Some of what is planned to be read gets lost.
     pub(super) fn skip(&mut self, partition: i32, count: i64) {
         let planned = self.plan.iter_mut().find(|(of, _)| **of == partition);
@@ -114,12 +119,11 @@ impl Consumer {
             let fetched = self.client.fetch(1, &[want], Duration::ZERO, world.soon()).unwrap().remove(0);
             match fetched {
                 Ok(fetched) => {
-                    let span = *next..fetched.next_offset;
-                    *next = fetched.next_offset;
-                    let records = read_all(fetched, &ClusterName::new(TOPIC).unwrap());
-                    self.dispatcher.read(generation, *partition, records, span);
+                    let slice = slice(*next, fetched, &ClusterName::new(TOPIC).unwrap());
+                    *next = slice.span.end;
+                    self.dispatcher.read(generation, *partition, slice);
                 }
-                Err(BrokerError::Refused(_)) => self.dispatcher.lost_position(generation, *partition),
+                Err(error) if loses_position(&error) => self.dispatcher.lost_position(generation, *partition),
                 Err(error) => panic!("{error}"),
             }
         }

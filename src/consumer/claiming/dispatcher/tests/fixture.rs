@@ -1,5 +1,6 @@
 //! A world of one topic, and consumers that are stepped by hand.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,17 @@ impl World {
         let spec =
             TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings: Vec::new() };
         self.client.create_topic(&spec, self.soon()).unwrap();
+    }
+
+    /// The present id of the attempts' topic.
+    pub(super) fn topic_id(&mut self) -> Uuid {
+        self.client.topic(TOPIC, self.soon()).unwrap().unwrap().id
+    }
+
+    /// Deletes the attempts' topic and makes it anew, with as many partitions.
+    pub(super) fn make_topic_anew(&mut self) {
+        self.faults().delete_topic(TOPIC);
+        self.create(TOPIC, 2);
     }
 
     pub(super) fn faults(&self) -> Faults {
@@ -146,6 +158,19 @@ impl World {
             let holes = holes::decode(&metadata, offset).unwrap().map(|holes| holes.offsets);
             (offset, holes.unwrap_or_default().into_iter().collect())
         })
+    }
+
+    /// The topic's id beside the committed offset.
+    pub(super) fn committed_topic(&mut self, partition: i32) -> Option<Uuid> {
+        let committed = self.client.committed("g", &[of(partition)], self.soon()).unwrap().remove(0)?;
+        holes::decode(&committed.metadata, committed.offset).unwrap().map(|holes| holes.topic_id)
+    }
+
+    /// Commits in somebody's name, for a topic of an id.
+    pub(super) fn commit_of(&mut self, holder: &Holder, partition: i32, offset: i64, topic_id: Uuid) {
+        let metadata = holes::encode(topic_id, offset, &BTreeSet::new()).unwrap();
+        let commit = Commit { of: of(partition), offset, metadata };
+        assert_eq!(self.client.commit(holder, &[commit], self.soon()).unwrap(), [None]);
     }
 
     /// Commits in somebody's name.

@@ -7,6 +7,7 @@ use super::fixture::{World, of};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::membership::Change;
+use crate::consumer::fetching::reading::LogSlice;
 
 #[test]
 fn a_new_generation_reads_the_committed_offset_again() {
@@ -30,7 +31,8 @@ fn what_was_read_under_an_older_generation_is_not_taken() {
     let before = consumer.holder.clone().unwrap().generation;
     consumer.next_generation_by_leaving(&world);
     consumer.step(&world, 0);
-    consumer.dispatcher.read(before, 0, Vec::new(), 0..5);
+    let topic_id = world.topic_id();
+    consumer.dispatcher.read(before, 0, LogSlice { topic_id, records: Vec::new(), span: 0..5 });
     consumer.dispatcher.lost_position(before, 0);
     assert!(!consumer.dispatcher.is_busy());
     world.publish(0, 1);
