@@ -44,6 +44,21 @@ pub struct Unwritten {
     pub error: BrokerError,
 }
 
+/// By when the parts of a write are over.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Nothing is looked up after this.
+    pub look_up: Instant,
+    /// No answer is waited for after this. A broker that is slow, and not away, needs more time than it takes to begin.
+    pub answer: Instant,
+}
+
+impl From<Instant> for Limits {
+    fn from(by: Instant) -> Self {
+        Self { look_up: by, answer: by }
+    }
+}
+
 /// Writes records, and remembers how many partitions topics have.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -79,15 +94,16 @@ impl Writer {
         client: &mut dyn Client,
         records: Vec<Outgoing>,
         timestamp_ms: i64,
-        by: Instant,
+        by: impl Into<Limits>,
         mut confirmed: impl FnMut(Written),
     ) -> Vec<Unwritten> {
+        let by = by.into();
         let mut unwritten = Vec::new();
-        let mut queue = self.batches(client, records, by, &mut unwritten);
+        let mut queue = self.batches(client, records, by.look_up, &mut unwritten);
         while !queue.is_empty() {
             let batches: Vec<ProduceBatch> =
                 queue.iter().map(|(to, _, records)| batch(to, records, timestamp_ms)).collect();
-            let answers = client.produce(&batches, by);
+            let answers = client.produce(&batches, by.answer);
             let mut halves = Vec::new();
             for ((to, topic_id, mut records), answer) in queue.drain(..).zip(answers) {
                 match answer {

@@ -118,7 +118,13 @@ impl Led {
         max_bytes: i32,
     ) -> Result<Option<(Vec<FetchedRecord>, i64)>, BrokerError> {
         let want = Want { from: self.of.clone(), offset, max_bytes };
-        let fetched = client.fetch(self.leader, &[want], Duration::from_millis(100), soon())?;
+        let fetched = loop {
+            match client.fetch(self.leader, std::slice::from_ref(&want), Duration::from_millis(100), soon()) {
+                // Each such call has waited. A large topic takes as long as the quota makes it take.
+                Err(BrokerError::Throttled(why)) => log::info!("{}: {why}", self.of.topic),
+                answer => break answer?,
+            }
+        };
         let fetched = fetched.into_iter().next().transpose()?;
         Ok(fetched.map(|fetched| (fetched.records, fetched.next_offset)))
     }

@@ -15,3 +15,5 @@ mod frozen;
 mod nobody;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod quotas;

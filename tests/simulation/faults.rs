@@ -14,7 +14,8 @@ use crate::report::Counts;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, Random, World, partition};
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 24] = [
+    "above a quota",
     "answer lost",
     "applied but refused",
     "away",
@@ -35,6 +36,7 @@ pub const KINDS: [&str; 22] = [
     "retention above the offset",
     "retention below the offset",
     "slow commit",
+    "slow write",
     "stall",
     "what was read got lost",
 ];
@@ -64,6 +66,8 @@ pub const KINDS_OF_ALL: [&str; 14] = [
 /// What becomes of calls. Each seed has its own: some have no fault of a kind, some have many.
 pub struct Weather {
     random: Random,
+    /// For what a broker does that has too much to do.
+    heavy: Random,
     clock: Arc<ManualClock>,
     /// From here on all is well.
     pub calm: bool,
@@ -84,10 +88,14 @@ pub struct Weather {
     refused: u64,
     applied_but_refused: u64,
     slow_commit: u64,
+    slow_write: u64,
+    above_quota: u64,
 }
 
 impl Weather {
     pub fn new(mut random: Random, clock: Arc<ManualClock>) -> Self {
+        // Of its own, so that a seed's other faults do not depend on these.
+        let mut heavy = Random(random.0 ^ 0x5150_0a1e);
         let mut rate = || if random.chance(500) { 0 } else { random.below(80) };
         Self {
             not_sent: rate(),
@@ -97,7 +105,10 @@ impl Weather {
             refused: rate(),
             applied_but_refused: rate(),
             slow_commit: rate(),
+            slow_write: if heavy.chance(750) { 0 } else { heavy.below(80) },
+            above_quota: if heavy.chance(750) { 0 } else { heavy.below(20) },
             random,
+            heavy,
             clock,
             calm: false,
             away: false,
@@ -131,6 +142,14 @@ impl Weather {
         if call == Call::Commit && self.random.chance(self.slow_commit) {
             self.counts.add("slow commit", 1);
             self.clock.turn(self.random.span(100, 1_900));
+        }
+        if call == Call::Produce && self.heavy.chance(self.slow_write) {
+            self.counts.add("slow write", 1);
+            self.clock.turn(self.heavy.span(100, 1_900));
+        }
+        if self.heavy.chance(self.above_quota) {
+            self.counts.add("above a quota", 1);
+            return Some(Fate::AboveQuota(self.heavy.span(100, 4_000)));
         }
         let mut left = self.random.below(1000);
         let mut falls = |rate: u64| {

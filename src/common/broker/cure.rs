@@ -10,6 +10,10 @@ impl BrokerError {
                 "see that the brokers run and that this host reaches what --brokers and the brokers' \
                  advertised.listeners name"
             }
+            Self::Throttled(_) => {
+                "raise the quota of this client id or user (producer_byte_rate, consumer_byte_rate, \
+                 request_percentage), or have it do less"
+            }
             Self::NoAnswer(_) => {
                 "a broker hangs, is overloaded or throttles this client, or the network drops what it sends: see the \
                  broker's log and its quotas"

@@ -6,6 +6,10 @@ pub enum BrokerError {
     /// It was not sent: nobody to send it to, or the dialling failed. Certainly not applied.
     #[error("no broker reached: {0}")]
     NotSent(String),
+    /// It was not sent: a quota of the broker's holds this client back for longer than the call could wait. Certainly
+    /// not applied.
+    #[error("held back by a quota of the broker: {0}")]
+    Throttled(String),
     /// It was sent, and no answer came: it may have been applied, and may still be applied later.
     /// The connection that carried it has been given up.
     #[error("no answer: {0}")]
@@ -31,6 +35,7 @@ impl BrokerError {
     pub fn word(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "unreachable",
+            Self::Throttled(_) => "throttled",
             Self::NoAnswer(_) => "no_answer",
             Self::Refused(code) => code.word(),
             Self::Nonsense(_) => "nonsense",

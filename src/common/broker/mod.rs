@@ -3,7 +3,8 @@
 //! Two ends implement it: `kafka` (real brokers over TCP) and `memory` (for tests of the pure rules). One contract
 //! suite, `tests/contract.rs`, says what both must do. Every call blocks and takes a deadline; none waits longer.
 //!
-//! **What an error means** is the heart of the port. [`BrokerError::NotSent`] was certainly not applied.
+//! **What an error means** is the heart of the port. [`BrokerError::NotSent`] was certainly not applied, nor was
+//! [`BrokerError::Throttled`], whatever the quota that held it back.
 //! [`BrokerError::NoAnswer`] may have been applied, may not have been, and *may still be applied later*: a request
 //! can sit in a socket buffer of a connection that was given up. [`BrokerError::Refused`] is the broker's own word.
 

@@ -34,7 +34,7 @@ pub fn to_partition(code: Option<ErrorCode>) -> Answer {
 pub fn may_arrive_late(error: &BrokerError) -> bool {
     match error {
         BrokerError::NoAnswer(_) | BrokerError::Nonsense(_) => true,
-        BrokerError::NotSent(_) | BrokerError::Refused(_) => false,
+        BrokerError::NotSent(_) | BrokerError::Throttled(_) | BrokerError::Refused(_) => false,
     }
 }
 
@@ -67,6 +67,7 @@ mod tests {
         assert!(may_arrive_late(&BrokerError::NoAnswer("time-out".to_owned())));
         assert!(may_arrive_late(&BrokerError::Nonsense("an answer of 352518912 bytes".to_owned())));
         assert!(!may_arrive_late(&BrokerError::NotSent("refused".to_owned())));
+        assert!(!may_arrive_late(&BrokerError::Throttled("a quota".to_owned())));
         assert!(!may_arrive_late(&BrokerError::Refused(ErrorCode::NotCoordinator)));
     }
 }

@@ -31,6 +31,7 @@ use crate::common::words::{Event, Place};
 use crate::common::{bounds, topics, wire};
 use crate::consumer::fetching::reading::{LogSlice, Read};
 
+/// How long a call may take where the lease is short.
 const CALL: Duration = Duration::from_secs(2);
 /// How long partitions rest whose position could not be had, while those of others could.
 const LOAD_AGAIN: Duration = Duration::from_millis(500);
@@ -231,6 +232,12 @@ impl Dispatcher {
         let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read()));
         acts.push(Act::Read(reads.collect()));
         Ok(())
+    }
+
+    /// How long the two round trips of a claim may take each: a quarter of the lease, so that a slow broker is waited
+    /// for, and the attempt can start within three quarters of it.
+    fn claim_call(&self) -> Duration {
+        CALL.max(self.options.lease / 4)
     }
 
     /// Writes what was odd about a position. It is on record before the next commit puts that right, for nobody would

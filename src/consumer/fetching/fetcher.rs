@@ -140,10 +140,17 @@ fn turn(
     let all_open = open.len() == options.tracks.len();
     let max_wait = if all_open { bounds::FETCH_MAX_WAIT } else { Duration::from_millis(20) };
     let by = clock.monotonic() + max_wait + Duration::from_secs(2);
-    let answers = log.fetch(options.leader, &wants, max_wait, by).inspect_err(|error| {
-        options.measures.failed(&options.measures.fetch_failures, error.word());
-        log::warn!("reading from broker {}: {error}", options.leader);
-    })?;
+    let answers = match log.fetch(options.leader, &wants, max_wait, by) {
+        Ok(answers) => answers,
+        Err(error) => {
+            options.measures.failed(&options.measures.fetch_failures, error.word());
+            if matches!(error, BrokerError::Throttled(_)) {
+                return Ok(true); // the call has waited, and another fetcher would find the same
+            }
+            log::warn!("reading from broker {}: {error}", options.leader);
+            return Err(error);
+        }
+    };
     options.measures.fetches.inc();
     for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
         let what = match answer {

@@ -50,6 +50,8 @@ pub fn started(claimed: &Claimed) -> RunningAttempt {
     RunningAttempt { attempt, place: claimed.place.clone() }
 }
 
+/// How long a write may take where the lease is short. Otherwise it may take a quarter of the lease, so that a slow
+/// broker's work is not given up and done twice, and a sign of life is still in time after it.
 const CALL: Duration = Duration::from_secs(2);
 
 /// The state of the reporter.
@@ -168,7 +170,8 @@ impl Reporting {
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Vec<Unwritten> {
-        let unwritten = self.writer.write(client, records, now.wall.timestamp_millis(), now.mono + CALL);
+        let by = now.mono + CALL.max(self.options.lease / 4);
+        let unwritten = self.writer.write(client, records, now.wall.timestamp_millis(), by);
         acts.extend(unwritten.iter().map(|failure| Act::Failed(failure.error.word())));
         unwritten
     }

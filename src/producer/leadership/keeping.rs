@@ -55,7 +55,7 @@ impl Leadership {
             offset: *offset,
             metadata: String::new(),
         }));
-        let codes = match client.commit(holder, &commits, now.mono + CALL) {
+        let codes = match client.commit(holder, &commits, now.mono + CALL * 3) {
             Ok(codes) => codes,
             Err(error) => return Err(self.not_kept(keep, Call::Keep.failed(error), now)),
         };

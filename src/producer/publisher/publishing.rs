@@ -10,15 +10,19 @@ use super::records::{at, missed, published};
 use super::{Batch, Confirmed, Encoded};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Now;
-use crate::common::outgoing::{Outgoing, Unwritten, Writer, Written};
+use crate::common::outgoing::{Limits, Outgoing, Unwritten, Writer, Written};
 use crate::common::topics;
 use crate::common::words::{ClusterName, JobName, RunId};
 use crate::producer::leadership::Mandate;
 use crate::producer::measures::ClusterMeasures;
 use crate::producer::timetable::Tick;
 
-/// How long one call may take.
-pub(super) const CALL: Duration = Duration::from_secs(3);
+/// How long the topic may be looked up before a write. Together with the time in which the client still sends
+/// something, it is how far a write may begin behind the look at the mandate.
+pub(super) const LOOK_UP: Duration = Duration::from_millis(1_500);
+/// How long a write's answers are waited for, where the client has patience with a slow broker: what is given up while
+/// the broker is at work on it stands in the topic twice.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What came of a step.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ impl Publishing {
 
     /// Looks the topic up before it is needed.
     pub(super) fn look_ahead(&mut self, client: &mut dyn Client, now: Now) {
-        self.writer.look_ahead(client, &self.topic, now.mono + CALL);
+        self.writer.look_ahead(client, &self.topic, now.mono + LOOK_UP);
     }
 
     /// How many records of a batch are left.
@@ -108,7 +112,7 @@ impl Publishing {
     /// Writes what is left, and returns why some of it could not be written.
     fn write(&mut self, client: &mut dyn Client, going: &mut Going, now: Now) -> Option<BrokerError> {
         let Going { left: Encoded { batch, records, ticks: unconfirmed }, refused } = going;
-        let by = now.mono + CALL;
+        let by = Limits { look_up: now.mono + LOOK_UP, answer: now.mono + ANSWER };
         let mut written: Vec<Written> = Vec::new();
         let topic = &self.topic;
         let unwritten = self.writer.write_and_tell(

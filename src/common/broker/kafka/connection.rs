@@ -50,6 +50,17 @@ pub(super) struct Connection {
     client_id: String,
     correlation: i32,
     versions: HashMap<i16, VersionRange>,
+    /// Whether something was said that is not answered yet.
+    is_pending: bool,
+}
+
+impl Drop for Connection {
+    /// Takes back what was said and not answered, as far as that is possible.
+    fn drop(&mut self) {
+        if self.is_pending {
+            self.stream.reset();
+        }
+    }
 }
 
 impl Connection {
@@ -65,8 +76,8 @@ impl Connection {
         let by = by.min(Instant::now() + REQUEST);
         let stream = Stream::new(tcp, &to.host, tls, by).map_err(|e| format!("{to}: {e}"))?;
         let client_id = client_id.to_owned();
-        let mut connection =
-            Self { stream, peer: to.to_string(), client_id, correlation: 0, versions: HashMap::new() };
+        let (peer, versions) = (to.to_string(), HashMap::new());
+        let mut connection = Self { stream, peer, client_id, correlation: 0, versions, is_pending: false };
         // Nothing has been asked of the broker yet that could be applied, so whatever fails here was not sent.
         connection.ask_versions(by).map_err(|lost| BrokerError::from(lost).to_string())?;
         Ok(connection)
@@ -127,6 +138,7 @@ impl Connection {
 
     fn write(&mut self, frame: &[u8], by: Instant) -> Result<(), Lost> {
         self.stream.limit(by);
+        self.is_pending = true;
         // A frame that was not taken whole is never complete at the broker, for the connection is given up.
         self.stream.write_all(frame).map_err(|e| Lost::NotSent(format!("{}: {}", self.peer, worded(&e))))?;
         self.stream.flush().map_err(|e| Lost::Closed(format!("{}: {}", self.peer, worded(&e))))
@@ -143,6 +155,7 @@ impl Connection {
         let head = ResponseHeader::decode(&mut frame, header);
         let head = head.map_err(|e| Lost::Nonsense(format!("{}: {e}", self.peer)))?;
         if head.correlation_id == correlation {
+            self.is_pending = false;
             Ok(frame)
         } else {
             Err(Lost::Nonsense(format!("{}: an answer to something else", self.peer)))

@@ -1,7 +1,7 @@
 //! Reading: fetches from one leader, ends of logs, what a topic is. With [`super::produce`], the log side of the port.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -10,6 +10,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
 use uuid::Uuid;
 
 use super::produce::{self, millis};
+use super::routing::wait_until;
 use super::wire::topic_name;
 use super::{KafkaClient, batch};
 use crate::common::bounds;
@@ -21,6 +22,8 @@ use crate::common::broker::{
 /// `ListOffsets` asks by time; these two stand for the ends.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// How long a fetch waits at least that a quota holds back.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Its answer where no record is of that time or later.
 const NO_OFFSET: i64 = -1;
 
@@ -39,6 +42,40 @@ impl Log for KafkaClient {
     }
 
     fn fetch(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let answer = self.fetch_once(leader, wants, max_wait, by);
+        if let Err(BrokerError::Throttled(_)) = answer {
+            // As if the broker had nothing to read for so long: whoever reads on asks again at once.
+            wait_until(by.min(Instant::now() + max_wait.max(PAUSE)));
+        }
+        answer
+    }
+
+    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
+        match at {
+            Position::Start => self.offset_at(of, EARLIEST, by),
+            Position::End => self.offset_at(of, LATEST, by),
+            Position::Since(ms) => {
+                // The end comes first: what is written between the two questions lies above it.
+                let end = self.offset_at(of, LATEST, by)?;
+                let found = self.offset_at(of, ms.max(0), by)?;
+                Ok(if found == NO_OFFSET { end } else { found })
+            }
+        }
+    }
+}
+
+fn nothing() -> BrokerError {
+    BrokerError::Nonsense("nothing about a partition that was asked for".to_owned())
+}
+
+impl KafkaClient {
+    fn fetch_once(
         &mut self,
         leader: NodeId,
         wants: &[Want],
@@ -80,25 +117,6 @@ impl Log for KafkaClient {
         Ok(shares)
     }
 
-    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
-        match at {
-            Position::Start => self.offset_at(of, EARLIEST, by),
-            Position::End => self.offset_at(of, LATEST, by),
-            Position::Since(ms) => {
-                // The end comes first: what is written between the two questions lies above it.
-                let end = self.offset_at(of, LATEST, by)?;
-                let found = self.offset_at(of, ms.max(0), by)?;
-                Ok(if found == NO_OFFSET { end } else { found })
-            }
-        }
-    }
-}
-
-fn nothing() -> BrokerError {
-    BrokerError::Nonsense("nothing about a partition that was asked for".to_owned())
-}
-
-impl KafkaClient {
     /// The ids of the topics that are asked for: what is wrong with one of them is in its place.
     fn topic_ids(
         &mut self,

@@ -2,8 +2,8 @@
 //! Kafka's own definitions. `docs/decisions/` says why it is not one of the ready-made ones.
 //!
 //! Bottom up: [`resolve`] finds addresses, [`connection`] carries one request at a time and knows whether it was
-//! sent, [`frame`] bounds what is believed of an answer, [`routing`] knows who leads what and keeps the
-//! connections. On these stand [`produce`], [`fetch`] (with [`batch`], [`records`] and [`unpack`]), [`group`] (with
+//! sent, [`frame`] bounds what is believed of an answer, [`quotas`] and [`patience`] know how long brokers want to be
+//! left alone and waited for, [`routing`] knows who leads what and keeps the connections. On these stand [`produce`], [`fetch`] (with [`batch`], [`records`] and [`unpack`]), [`group`] (with
 //! [`subscription`]) and [`admin`].
 //!
 //! A client belongs to one thread. It has no thread of its own, nothing happens between calls, and each request is
@@ -15,7 +15,9 @@ mod connection;
 mod fetch;
 mod frame;
 mod group;
+mod patience;
 mod produce;
+mod quotas;
 mod records;
 mod resolve;
 mod routing;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 
 pub use tls::TlsOptions;
 
+use self::quotas::Quotas;
 use self::resolve::{Address, Resolver};
 use self::routing::Routes;
 use self::tls::Tls;
@@ -44,6 +47,7 @@ pub(super) struct Cluster {
     bootstrap: Vec<Address>,
     tls: Option<Tls>,
     resolver: Resolver,
+    quotas: Quotas,
 }
 
 /// Why no client can be made at all.
@@ -83,7 +87,7 @@ impl KafkaBroker {
         }
         let tls = tls.map(Tls::new).transpose()?;
         let resolver = Resolver::start()?;
-        Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver }) })
+        Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver, quotas: Quotas::default() }) })
     }
 }
 

@@ -12,9 +12,8 @@ use kafka_protocol::records::{
     RecordEncodeOptions, TimestampType,
 };
 
-use super::connection::REQUEST;
 use super::resolve::Address;
-use super::routing::Routes;
+use super::routing::{AFTERWARDS, Routes, Sent};
 use super::wire::topic_name;
 use crate::common::broker::{
     BrokerError, Deadline, ErrorCode, NodeId, ProduceBatch, Record, TopicPartition, Written,
@@ -22,12 +21,26 @@ use crate::common::broker::{
 
 type Answer = Result<Written, BrokerError>;
 
+/// How long after its beginning a call still sends something. It may wait longer for answers; but whoever calls has
+/// made sure that it may write *now* (a leader has, by its mandate), and that holds for seconds only.
+const BEGIN: Duration = Duration::from_millis(1_500);
+
+/// By when the parts of a call are over.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Nothing is sent after this.
+    send: Deadline,
+    /// No answer is waited for after this.
+    answer: Deadline,
+}
+
 /// Writes batches and returns their answers in order.
 pub(super) fn produce(routes: &mut Routes, batches: &[ProduceBatch], by: Deadline) -> Vec<Answer> {
+    let by = Limits { send: by.min(Instant::now() + BEGIN), answer: by };
     let mut answers: Vec<Answer> = batches.iter().map(|_| Err(out_of_time())).collect();
     let mut waiting: Vec<usize> = (0..batches.len()).collect();
     // A request holds one batch a partition, so a second one for the same partition waits for the next round.
-    while !waiting.is_empty() && Instant::now() < by {
+    while !waiting.is_empty() && Instant::now() < by.send {
         let mut taken = HashSet::new();
         let (now, later): (Vec<usize>, Vec<usize>) =
             waiting.iter().partition(|i| taken.insert(&batches[**i].to));
@@ -42,13 +55,7 @@ fn out_of_time() -> BrokerError {
 }
 
 /// One batch a partition. What certainly was not written because the leader is elsewhere goes to the new leader.
-fn wave(
-    routes: &mut Routes,
-    batches: &[ProduceBatch],
-    wanted: &[usize],
-    answers: &mut [Answer],
-    by: Deadline,
-) {
+fn wave(routes: &mut Routes, batches: &[ProduceBatch], wanted: &[usize], answers: &mut [Answer], by: Limits) {
     let first = round(routes, batches, wanted, answers, by);
     let mut again = Vec::new();
     for (i, asked) in wanted.iter().zip(first) {
@@ -57,7 +64,7 @@ fn wave(
             continue;
         }
         routes.forget_leader(of);
-        let now = routes.leaders(std::slice::from_ref(of), by).pop();
+        let now = routes.leaders(std::slice::from_ref(of), by.send).pop();
         if now.and_then(Result::ok).is_some_and(|now| Some(now) != asked) {
             again.push(*i);
         }
@@ -79,16 +86,17 @@ fn is_elsewhere(answer: &Answer) -> bool {
     }
 }
 
-/// Sends to every leader, then reads what each says. Returns who was asked for each, where anybody was.
+/// Sends to every leader, then reads what each says; those that a quota makes us wait for come one by one afterwards.
+/// Returns who was asked for each, where anybody was.
 fn round(
     routes: &mut Routes,
     batches: &[ProduceBatch],
     wanted: &[usize],
     answers: &mut [Answer],
-    by: Deadline,
+    by: Limits,
 ) -> Vec<Option<NodeId>> {
     let partitions: Vec<TopicPartition> = wanted.iter().map(|i| batches[*i].to.clone()).collect();
-    let leaders = routes.leaders(&partitions, by);
+    let leaders = routes.leaders(&partitions, by.send);
     let mut shares: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
     for (i, leader) in wanted.iter().zip(&leaders) {
         match leader {
@@ -96,16 +104,45 @@ fn round(
             Err(error) => answers[*i] = Err(error.clone()),
         }
     }
+    let mut held = Vec::new();
     let mut sent = Vec::with_capacity(shares.len());
     for (leader, share) in shares {
-        match send(routes, leader, batches, &share, by) {
-            Ok((address, correlation)) => sent.push((address, correlation, share)),
-            Err(error) => share.iter().for_each(|i| answers[*i] = Err(error.clone())),
+        match routes.address(leader, by.send) {
+            Ok(address) if routes.held_until(&address).is_some() => held.push((address, share)),
+            Ok(address) => sent.extend(send(routes, address, batches, share, answers, by)),
+            Err(error) => refuse(answers, &share, &error),
         }
     }
-    let patience = Instant::now() + REQUEST;
-    for (address, correlation, share) in sent {
-        let answer = routes.receive::<ProduceRequest>(&address, correlation, patience, by);
+    receive(routes, batches, sent, answers, by);
+    for (address, share) in held {
+        match routes.await_quota(&address, Duration::ZERO, by.answer.min(by.send + AFTERWARDS)) {
+            Ok(()) => {
+                let sent = send(routes, address, batches, share, answers, by);
+                receive(routes, batches, sent, answers, by);
+            }
+            Err(error) => refuse(answers, &share, &error),
+        }
+    }
+    leaders.into_iter().map(Result::ok).collect()
+}
+
+fn refuse(answers: &mut [Answer], share: &[usize], error: &BrokerError) {
+    share.iter().for_each(|i| answers[*i] = Err(error.clone()));
+}
+
+/// A leader, the request that it was sent, and the batches that this carries.
+type OnTheWay = (Address, Sent, Vec<usize>);
+
+/// Reads the answers of leaders.
+fn receive(
+    routes: &mut Routes,
+    batches: &[ProduceBatch],
+    sent: impl IntoIterator<Item = OnTheWay>,
+    answers: &mut [Answer],
+    by: Limits,
+) {
+    for (address, sent, share) in sent {
+        let answer = routes.receive::<ProduceRequest>(&address, sent, Duration::ZERO, by.answer);
         let answer = answer.map_err(BrokerError::from);
         for i in share {
             answers[i] =
@@ -115,17 +152,30 @@ fn round(
             }
         }
     }
-    leaders.into_iter().map(Result::ok).collect()
 }
 
+/// Sends a leader its batches; what cannot be sent has its answer at once.
 fn send(
     routes: &mut Routes,
-    leader: NodeId,
+    to: Address,
+    batches: &[ProduceBatch],
+    share: Vec<usize>,
+    answers: &mut [Answer],
+    by: Limits,
+) -> Option<OnTheWay> {
+    let sent = request(routes, &to, batches, &share, by.answer)
+        .and_then(|request| routes.send(&to, &request, by.send))
+        .inspect_err(|error| refuse(answers, &share, error));
+    Some((to, sent.ok()?, share))
+}
+
+fn request(
+    routes: &Routes,
+    to: &Address,
     batches: &[ProduceBatch],
     share: &[usize],
     by: Deadline,
-) -> Result<(Address, i32), BrokerError> {
-    let address = routes.address(leader, by)?;
+) -> Result<ProduceRequest, BrokerError> {
     let mut topics: BTreeMap<&str, Vec<PartitionProduceData>> = BTreeMap::new();
     for i in share {
         let batch = &batches[*i];
@@ -136,18 +186,13 @@ fn send(
     let topics = topics.into_iter().map(|(name, data)| {
         TopicProduceData::default().with_name(topic_name(name)).with_partition_data(data)
     });
-    let request = ProduceRequest::default()
+    // The broker waits for the other copies for less than we wait for the broker, so that it can still say that they
+    // did not come.
+    let patience = by.saturating_duration_since(Instant::now()).min(routes.patience::<ProduceRequest>(to));
+    Ok(ProduceRequest::default()
         .with_acks(-1)
-        .with_timeout_ms(millis(broker_patience(by)))
-        .with_topic_data(topics.collect());
-    let (correlation, _) = routes.send(&address, &request, by)?;
-    Ok((address, correlation))
-}
-
-/// How long the broker may wait for the other copies: less than we wait for the broker, so that it can still say
-/// that they did not come.
-fn broker_patience(by: Deadline) -> Duration {
-    by.saturating_duration_since(Instant::now()).min(REQUEST) * 4 / 5
+        .with_timeout_ms(millis(patience * 4 / 5))
+        .with_topic_data(topics.collect()))
 }
 
 /// Milliseconds of the wire.

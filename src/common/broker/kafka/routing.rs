@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Cluster;
 use super::connection::{CONNECT, Connection, Lost, REQUEST};
+use super::patience::Patience;
 use super::resolve::Address;
 use super::wire::{Asked, text, topic_name};
 use crate::common::broker::{
@@ -33,7 +34,20 @@ pub(super) struct Routes {
     leaders: HashMap<TopicPartition, NodeId>,
     topic_ids: HashMap<String, Uuid>,
     coordinators: HashMap<String, Address>,
+    patience: Patience,
 }
+
+/// A request that was sent, on its way to its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    correlation: i32,
+    at: Instant,
+    /// Whether the connection was there before.
+    was_open: bool,
+}
+
+/// What must be left of a call's time, beyond the wait that it asks the broker for, when a quota lets go of it.
+pub(super) const AFTERWARDS: Duration = Duration::from_secs(1);
 
 impl Routes {
     pub(super) fn new(cluster: Arc<Cluster>, client_id: &str) -> Self {
@@ -48,6 +62,7 @@ impl Routes {
             leaders: HashMap::new(),
             topic_ids: HashMap::new(),
             coordinators: HashMap::new(),
+            patience: Patience::default(),
         }
     }
 
@@ -61,27 +76,55 @@ impl Routes {
         by: Deadline,
     ) -> Result<R::Response, BrokerError> {
         loop {
-            let (correlation, was_open) = self.send(of, request, by)?;
-            match self.receive::<R>(of, correlation, Instant::now() + REQUEST + wait, by) {
-                Err(Lost::Closed(_)) if was_open && R::REPEATABLE => {}
+            self.await_quota(of, wait, by)?;
+            let sent = self.send(of, request, by)?;
+            match self.receive::<R>(of, sent, wait, by) {
+                Err(Lost::Closed(_)) if sent.was_open && R::REPEATABLE => {}
                 answer => return answer.map_err(BrokerError::from),
             }
         }
     }
 
-    /// Sends a request; tells the answer's number, and whether the connection was already open.
+    /// Waits until no quota keeps us from sending to a broker.
+    ///
+    /// # Errors
+    /// At once, where too little of the call's time would be left then for an answer that itself takes `wait`.
+    pub(super) fn await_quota(&self, of: &Address, wait: Duration, by: Deadline) -> Result<(), BrokerError> {
+        while let Some(until) = self.held_until(of) {
+            if until + wait + AFTERWARDS > by {
+                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
+                let client = &self.client_id;
+                let why = format!("{of} does not listen to client {client} for another {left:.1} s");
+                return Err(BrokerError::Throttled(why));
+            }
+            wait_until(until);
+        }
+        Ok(())
+    }
+
+    /// Until when a quota keeps us from sending to a broker, if one does.
+    pub(super) fn held_until(&self, of: &Address) -> Option<Instant> {
+        self.cluster.quotas.until(&self.client_id, of, Instant::now())
+    }
+
+    /// How long the answer to a request of this kind may take.
+    pub(super) fn patience<R: Asked>(&self, of: &Address) -> Duration {
+        self.patience.of(of, R::KEY as i16)
+    }
+
+    /// Sends a request. Whoever calls this has seen to it that no quota keeps us from that.
     pub(super) fn send<R: Asked>(
         &mut self,
         to: &Address,
         request: &R,
         by: Deadline,
-    ) -> Result<(i32, bool), BrokerError> {
+    ) -> Result<Sent, BrokerError> {
         loop {
             let was_open = self.connect(to, by)?;
             let limit = by.min(Instant::now() + REQUEST);
             let Some(connection) = self.connections.get_mut(to) else { continue };
             match connection.send(request, limit) {
-                Ok(correlation) => return Ok((correlation, was_open)),
+                Ok(correlation) => return Ok(Sent { correlation, at: Instant::now(), was_open }),
                 Err(lost) => {
                     self.give_up(to);
                     if !(was_open && matches!(lost, Lost::NotSent(_))) {
@@ -92,20 +135,32 @@ impl Routes {
         }
     }
 
-    /// Waits for an answer until the earlier of two instants.
+    /// Waits for an answer until the deadline, or for as long as it may take after the `wait` that it was asked for.
     pub(super) fn receive<R: Asked>(
         &mut self,
         from: &Address,
-        correlation: i32,
-        patience: Instant,
+        sent: Sent,
+        wait: Duration,
         by: Deadline,
     ) -> Result<R::Response, Lost> {
+        let limit = sent.at + wait + self.patience::<R>(from);
         let Some(connection) = self.connections.get_mut(from) else {
             return Err(Lost::Closed(format!("{from}: the connection was given up")));
         };
-        let answer = connection.receive::<R>(correlation, by.min(patience));
-        if answer.is_err() {
-            self.give_up(from);
+        let answer = connection.receive::<R>(sent.correlation, by.min(limit));
+        match &answer {
+            Ok(answer) => {
+                let now = Instant::now();
+                let took = now.saturating_duration_since(sent.at + wait);
+                self.patience.answered(from, R::KEY as i16, took);
+                self.cluster.quotas.answered(&self.client_id, from, R::throttle_ms(answer), now);
+            }
+            Err(lost) => {
+                if limit <= by && matches!(lost, Lost::Silent(_)) {
+                    self.patience.silent(from, R::KEY as i16);
+                }
+                self.give_up(from);
+            }
         }
         answer
     }
@@ -164,7 +219,8 @@ impl Routes {
         let bootstrap = self.cluster.bootstrap.iter().filter(|address| !candidates.contains(address));
         candidates.extend(bootstrap.cloned().collect::<Vec<_>>());
         candidates.sort_by_key(|address| {
-            (self.failed.get(address).copied().unwrap_or(0), Reverse(self.connections.contains_key(address)))
+            let failed = self.failed.get(address).copied().unwrap_or(0);
+            (self.held_until(address), failed, Reverse(self.connections.contains_key(address)))
         });
         let mut last = BrokerError::NotSent("no broker is known".to_owned());
         for candidate in candidates {
@@ -172,7 +228,7 @@ impl Routes {
                 break;
             }
             match self.ask(&candidate, request, Duration::ZERO, by) {
-                Err(error @ BrokerError::NotSent(_)) => last = error,
+                Err(error @ (BrokerError::NotSent(_) | BrokerError::Throttled(_))) => last = error,
                 Err(error) if R::REPEATABLE => last = error,
                 answer => return answer,
             }
@@ -308,6 +364,12 @@ impl Routes {
     pub(super) fn forget_coordinator(&mut self, group: &str) {
         self.coordinators.remove(group);
     }
+}
+
+/// Blocks this thread until then.
+pub(super) fn wait_until(until: Instant) {
+    // Nobody sends: it ends when the time is over.
+    crossbeam_channel::never::<()>().recv_deadline(until).ok();
 }
 
 fn state(topic: &MetadataResponseTopic) -> TopicState {

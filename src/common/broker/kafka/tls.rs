@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -88,6 +89,7 @@ impl Stream {
     pub(super) fn new(tcp: TcpStream, host: &str, tls: Option<&Tls>, by: Instant) -> Result<Self, String> {
         // Requests are written in one go and answered before the next: there is nothing to gather.
         tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+        keep_alive(&tcp).map_err(|e| e.to_string())?;
         let timed = Timed { tcp, by };
         let Some(Tls(config)) = tls else { return Ok(Self::Plain(timed)) };
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
@@ -103,25 +105,51 @@ impl Stream {
         }
     }
 
-    /// Whether the other side has closed a connection on which nothing is under way, or said something unasked.
-    pub(super) fn is_stale(&mut self) -> bool {
-        let tcp = match self {
+    /// Has the close that follows throw away what the system has not delivered yet, and tell the other side to forget
+    /// what it has not read (a reset, by `SO_LINGER` of zero, socket(7)). An ordinary close would go on delivering for
+    /// minutes, and a request that its caller has given up would be applied long after it was made again.
+    pub(super) fn reset(&self) {
+        if let Err(error) = sockopt::set_socket_linger(self.tcp(), Some(Duration::ZERO)) {
+            log::debug!("a connection cannot be reset: {error}");
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Plain(timed) => &timed.tcp,
             Self::Tls(session) => &session.sock.tcp,
-        };
-        if tcp.set_nonblocking(true).is_err() {
+        }
+    }
+
+    /// Whether the other side has closed a connection on which nothing is under way, or said something unasked.
+    pub(super) fn is_stale(&mut self) -> bool {
+        if self.tcp().set_nonblocking(true).is_err() {
             return true;
         }
         let quiet = match self {
             Self::Plain(timed) => is_quiet(&timed.tcp.peek(&mut [0])),
             Self::Tls(session) => is_quiet_inside(session),
         };
-        let tcp = match self {
-            Self::Plain(timed) => &timed.tcp,
-            Self::Tls(session) => &session.sock.tcp,
-        };
-        tcp.set_nonblocking(false).is_err() || !quiet
+        self.tcp().set_nonblocking(false).is_err() || !quiet
     }
+}
+
+/// How long a connection is idle before the system asks whether the other side is still there, and how often then.
+/// Below what address translators forget idle connections after, which is minutes: one that forgets says nothing, and
+/// the next request, which may be a commit, would get no answer.
+const IDLE: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long the other side may leave what was sent, or such a question, unacknowledged before the connection is over
+/// (`TCP_USER_TIMEOUT`, tcp(7), RFC 5482). A host that is there acknowledges in milliseconds, whatever its broker does.
+/// The system delivers nothing after that, so it also bounds how late a request may arrive (see
+/// `docs/ARCHITECTURE.md`, "How far apart copies are").
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(tcp, IDLE)?;
+    sockopt::set_tcp_keepintvl(tcp, ASK_AGAIN)?;
+    sockopt::set_tcp_user_timeout(tcp, u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(0))?;
+    Ok(sockopt::set_socket_keepalive(tcp, true)?)
 }
 
 fn is_quiet(read: &io::Result<usize>) -> bool {

@@ -21,6 +21,9 @@ pub(super) trait Asked: Encodable + HeaderVersion {
     const REPEATABLE: bool;
     /// How large its answer may be, in bytes.
     const ANSWER_BYTES: usize;
+
+    /// For how many milliseconds the broker will not listen to this connection (see [`super::quotas`]).
+    fn throttle_ms(answer: &Self::Response) -> i32;
 }
 
 macro_rules! asked {
@@ -31,6 +34,10 @@ macro_rules! asked {
             const VERSION: i16 = $version;
             const REPEATABLE: bool = $repeatable;
             const ANSWER_BYTES: usize = $bytes;
+
+            fn throttle_ms(answer: &Self::Response) -> i32 {
+                answer.throttle_time_ms
+            }
         })*
     };
 }

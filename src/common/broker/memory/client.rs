@@ -94,7 +94,11 @@ impl Log for MemoryClient {
         let (turn, asked, ids) = (self.turn, wants.to_vec(), self.topic_ids.clone());
         let refuse = |code| Ok(wants.iter().map(|_| refused(code)).collect());
         let apply = move |cluster: &mut super::cluster::Cluster, _| cluster.fetch(leader, &asked, &ids, turn);
-        let answer = self.shared.call((&self.name, Call::Fetch, ""), by, refuse, apply)?;
+        let answer = self.shared.call((&self.name, Call::Fetch, ""), by, refuse, apply);
+        if let (Err(BrokerError::Throttled(_)), Some(until)) = (&answer, self.shared.held_until(&self.name)) {
+            self.shared.wait_for(until.min(by), |_| None::<()>);
+        }
+        let answer = answer?;
         self.learn_ids(wants, &answer);
         if has_anything(wants, &answer) {
             return Ok(answer);

@@ -1,7 +1,8 @@
 //! What goes wrong between a client and a broker, planted by a test; and what operators, retention and elections do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Moment;
 use super::cluster::Cluster;
@@ -40,6 +41,9 @@ pub enum Fate {
     /// The request stays in the buffers of a connection that is given up: `NoAnswer`, and applied when the test says
     /// so ([`Faults::deliver`]).
     Late,
+    /// Applied and answered, and the answer says that the client is above a quota: for so long every other call of the
+    /// client is held back ([`BrokerError::Throttled`](crate::common::broker::BrokerError)).
+    AboveQuota(Duration),
     /// Refused and not applied.
     Refused(ErrorCode),
     /// Applied and answered with an error, as by a coordinator that steps down.
@@ -60,6 +64,8 @@ pub(super) struct Plan {
     decide: Option<Decide>,
     late: VecDeque<LateRequest>,
     made: BTreeMap<Call, usize>,
+    /// Until when quotas hold clients back.
+    held: HashMap<String, Instant>,
 }
 
 impl Plan {
@@ -76,6 +82,16 @@ impl Plan {
             return self.next.remove(at).map(|(_, fate)| fate);
         }
         self.decide.as_mut().and_then(|decide| decide(client, call))
+    }
+
+    /// From now on a quota holds a client back.
+    pub(super) fn throttle(&mut self, client: &str, until: Instant) {
+        self.held.insert(client.to_owned(), until);
+    }
+
+    /// Until when a quota holds a client back, if one does.
+    pub(super) fn held_until(&self, client: &str, now: Instant) -> Option<Instant> {
+        self.held.get(client).copied().filter(|until| *until > now)
     }
 
     pub(super) fn hold(&mut self, request: LateRequest) {

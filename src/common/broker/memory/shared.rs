@@ -55,6 +55,12 @@ impl Shared {
         self.waits == Waits::Never
     }
 
+    /// Until when a quota holds a client back, if one does.
+    pub(super) fn held_until(&self, client: &str) -> Option<Instant> {
+        let now = self.clock.monotonic();
+        self.lock().plan.held_until(client, now)
+    }
+
     /// An instant by the monotonic clock.
     pub(super) fn after(&self, wait: Duration) -> Instant {
         self.clock.monotonic() + wait
@@ -92,6 +98,9 @@ impl Shared {
             if by <= at.mono {
                 return Err(BrokerError::NotSent("the deadline has passed".to_owned()));
             }
+            if plan.held_until(client, at.mono).is_some() {
+                return Err(BrokerError::Throttled(format!("{call:?}: client {client} is above its quota")));
+            }
             let no_answer = |why: &str| Err(BrokerError::NoAnswer(format!("{call:?}: {why}")));
             match plan.fate(client, call) {
                 None => match cluster.refusal(call, of) {
@@ -114,6 +123,10 @@ impl Shared {
                         }
                     }));
                     no_answer("the request is late")
+                }
+                Some(Fate::AboveQuota(hold)) => {
+                    plan.throttle(client, at.mono + hold);
+                    apply(cluster, at)
                 }
                 Some(Fate::Refused(code)) => refuse(code),
                 Some(Fate::AppliedButRefused(code)) => {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use super::{Act, CALL, Call, Claimed, Dispatcher, Failure, Now};
+use super::{Act, Call, Claimed, Dispatcher, Failure, Now};
 use crate::common::broker::{
     BrokerError, Client, Commit, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for,
 };
@@ -97,7 +97,7 @@ impl Dispatcher {
         if claims.values().all(Vec::is_empty) {
             return Ok(claims);
         }
-        let by = now.mono + CALL;
+        let by = now.mono + self.claim_call();
         let count = self.runs_partitions(client, by)?;
         let mut batches: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
         let mut told_in: BTreeMap<(i32, i64), i32> = BTreeMap::new();
@@ -168,7 +168,7 @@ impl Dispatcher {
     /// Sends the pending commit, for the first time or again, and acts on what its answer decides.
     pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         let Some(mut pending) = self.pending.take() else { return };
-        let answer = client.commit(&pending.holder, &pending.commits, now.mono + CALL);
+        let answer = client.commit(&pending.holder, &pending.commits, now.mono + self.claim_call());
         let reason = answer.as_ref().map_or_else(BrokerError::word, |codes| undecided(codes));
         for decided in pending.answered(answer) {
             self.decided(&pending, &decided);

@@ -8,7 +8,7 @@ use crate::common::broker::{
     Broker, BrokerError, Client, Commit, Deadline, ErrorCode, Holder, Position, ProduceBatch, Record,
     TopicPartition,
 };
-use crate::common::clock::{Clock, SystemClock};
+use crate::common::clock::{Clock, ManualClock, SystemClock};
 use crate::common::topics::TopicSpec;
 
 fn soon() -> Deadline {
@@ -76,6 +76,26 @@ fn late_requests_arrive_in_order_when_the_test_says_so() {
     assert_eq!((broker.faults().late(), committed(&mut *client)), (2, Some(9)));
     broker.faults().deliver();
     assert_eq!((broker.faults().late(), committed(&mut *client)), (0, Some(2)));
+}
+
+#[test]
+fn a_client_above_its_quota_is_held_back_and_nothing_of_it_is_applied() {
+    let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+    let broker = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>);
+    let (mut client, by) = (broker.client("test"), clock.monotonic() + Duration::from_secs(99));
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 1, replication_factor: 1, settings: vec![] };
+    client.create_topic(&spec, by).unwrap();
+    broker.faults().next(Call::Offset, Fate::AboveQuota(Duration::from_secs(7)));
+    assert_eq!(client.offset(&of(0), Position::End, by), Ok(0), "the broker answers, and then holds back");
+    let check = |client: &mut dyn Client, is_held: bool| {
+        let answer = client.offset(&of(0), Position::End, by);
+        assert_eq!(matches!(answer, Err(BrokerError::Throttled(_))), is_held, "{answer:?}");
+    };
+    check(client.as_mut(), true);
+    check(broker.client("test").as_mut(), true);
+    check(broker.client("other").as_mut(), false);
+    clock.turn(Duration::from_secs(7));
+    check(client.as_mut(), false);
 }
 
 #[test]
