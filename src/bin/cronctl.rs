@@ -36,8 +36,8 @@ enum Question {
     /// What became of runs?
     ///
     /// A line a run: when it was due, how late its first attempt was started, how often it was tried, how long the last
-    /// attempt took, its state (waiting, running, waiting for retry, succeeded, given up, lost, expired, skipped,
-    /// queued), and who ran it. Ticks that were missed have a line for each interval.
+    /// attempt took, its state (waiting, running, waiting for retry, succeeded, given up, lost, expired, ended,
+    /// skipped, queued), and who ran it. Ticks that were missed have a line for each interval.
     #[command(after_help = "Example: cronctl runs --job backup --since 24h")]
     Runs(runs::list::Args),
     /// What happened to one run?
@@ -45,6 +45,15 @@ enum Question {
     /// Everything that the topics hold about it, in order, and the end of its output. Ends with 1 where that is nothing.
     #[command(after_help = "Example: cronctl run 87ca294a-ea2b-5902-b344-9fc1da880045")]
     Run(runs::one::Args),
+    /// Says that a run is over, so that no tick waits for it any more
+    ///
+    /// For a job with `overlap=skip` or `overlap=queue` that is held back by a run that no consumer will finish. Nothing is
+    /// stopped and no message is taken away: a command that runs goes on, and where a later attempt of the run is claimed
+    /// after all the job waits for it again. Ends with 1 where nothing is known of the run, or it is over already.
+    #[command(
+        after_help = "Example: cronctl end 87ca294a-ea2b-5902-b344-9fc1da880045 --reason 'its host is gone for good'"
+    )]
+    End(runs::end::Args),
     /// Is every tick accounted for?
     ///
     /// Asks the job file for every tick of a period and the topics for its fate: published, skipped, missed (with the
@@ -75,6 +84,7 @@ fn main() -> Exit {
         Question::Next(args) => next::run(args, &clock, screen),
         Question::Runs(args) => runs::list::run(args, &clock, screen),
         Question::Run(args) => runs::one::run(args, &clock, screen),
+        Question::End(args) => runs::end::run(args, &clock, screen),
         Question::Verify(args) => verify::run(args, &clock, screen),
         Question::Dead(args) => dead::run(args, &clock, screen),
         Question::Health(args) => health::run(args, &clock, screen),

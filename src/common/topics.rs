@@ -50,6 +50,7 @@ pub fn concerns(event: &Event, clusters: &[ClusterName]) -> bool {
         | Event::Queued { cluster, .. }
         | Event::Skipped { cluster, .. }
         | Event::Lost { cluster, .. }
+        | Event::Ended { cluster, .. }
         | Event::Revision { cluster, .. }
         | Event::Missed { cluster, .. } => clusters.contains(cluster),
         Event::Claimed { place, .. }

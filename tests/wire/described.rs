@@ -51,6 +51,7 @@ fn the_page_lists_the_words_that_are_used() {
     check("lost", "then");
     check("letter", "reason");
     check("missed", "reason");
+    check("ended", "reason");
     let events = [
         "claimed",
         "alive",
@@ -58,6 +59,7 @@ fn the_page_lists_the_words_that_are_used() {
         "published",
         "queued",
         "skipped",
+        "ended",
         "lost",
         "beat",
         "revision",

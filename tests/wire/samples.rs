@@ -7,8 +7,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use kafka_cron::common::wire::{DeadLetter, DeadReason, DeadRecord, Original, Replayed};
 use kafka_cron::common::words::{
-    Attempt, AttemptRef, ClusterName, Event, JobName, Limits, MissedReason, Outcome, Place, RetryPolicy, Run,
-    RunId, RunningAttempt, Then,
+    Attempt, AttemptRef, ClusterName, EndReason, Event, JobName, Limits, MissedReason, Outcome, Place,
+    RetryPolicy, Run, RunId, RunningAttempt, Then,
 };
 
 use super::message::Message;
@@ -249,7 +249,22 @@ fn leaders() -> Vec<(&'static str, Message)> {
         revision: "0123456789ab".to_owned(),
         at: noted(),
     };
+    let ended = |number, scheduled_at, reason, detail: &str, by: &str| Event::Ended {
+        attempt: attempt_of(RUN, number),
+        job: job(),
+        cluster: cluster(),
+        scheduled_at,
+        reason,
+        detail: detail.to_owned(),
+        by: by.to_owned(),
+        at: noted(),
+    };
+    let due = Some(at("2026-11-23T17:00:00Z"));
+    let gone = "no message of it is left in cluster-a that a consumer would claim";
+    let given_up = "its host is gone for good";
     let events = [
+        ("event-ended-unclaimable", ended(0, due, EndReason::Unclaimable, gone, "host-2/17")),
+        ("event-ended-operator", ended(2, None, EndReason::Operator, given_up, "host-3/99")),
         ("event-lost-retried", lost(1, Then::Retried)),
         ("event-lost-dead", lost(4, Then::Dead)),
         ("event-beat", Event::Beat { leader: leader(), number: 7, at: noted() }),

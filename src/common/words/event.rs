@@ -149,6 +149,29 @@ pub enum Event {
         /// When it was decided.
         at: DateTime<Utc>,
     },
+    /// A run is over although no attempt of it says so: no consumer will run it, or an operator does not wait for it any
+    /// more. Key: run id.
+    Ended {
+        /// The run, and the last of its attempts that was known; 0 where none was. A later attempt shows that the run goes
+        /// on.
+        #[serde(flatten)]
+        attempt: AttemptRef,
+        /// Its job.
+        job: JobName,
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The instant that the schedule named, where it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduled_at: Option<DateTime<Utc>>,
+        /// The bounded word for why.
+        reason: EndReason,
+        /// The same in a sentence.
+        detail: String,
+        /// The producer that leads, or the operator's host and process.
+        by: String,
+        /// When it was decided.
+        at: DateTime<Utc>,
+    },
     /// The leader sees the end of this partition. Written to each partition of `cron-runs`. Key: `beat/`, partition,
     /// `/` and leader.
     Beat {
@@ -239,6 +262,26 @@ pub struct RunningAttempt {
     pub attempt: AttemptRef,
     /// Where its message lies.
     pub place: Place,
+}
+
+/// Why a run is over although no attempt of it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// No message of it is left that a consumer would claim.
+    Unclaimable,
+    /// An operator has ended it.
+    Operator,
+}
+
+impl EndReason {
+    /// The word of the wire format, also used as a metric label.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unclaimable => "unclaimable",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 /// Why ticks are not run.

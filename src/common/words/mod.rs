@@ -8,7 +8,7 @@ mod names;
 mod outcome;
 mod run;
 
-pub use event::{AttemptRef, Event, MissedReason, Place, RunningAttempt, Then};
+pub use event::{AttemptRef, EndReason, Event, MissedReason, Place, RunningAttempt, Then};
 pub use names::{ClusterName, JobName, NameError, RunId};
 pub use outcome::Outcome;
 pub use run::{Attempt, Limits, RetryPolicy, Run};

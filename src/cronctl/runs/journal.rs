@@ -40,7 +40,7 @@ impl Entry {
     /// The bounded word for how far it has come.
     pub fn word(&self) -> &'static str {
         match self.decision {
-            _ if !self.story.attempts.is_empty() => self.story.stage().word(),
+            _ if !self.story.attempts.is_empty() || self.story.ended.is_some() => self.story.stage().word(),
             Decision::Skipped => "skipped",
             Decision::Queued => "queued",
             Decision::Published => self.story.stage().word(),
@@ -98,13 +98,16 @@ impl Journal {
                 scheduled_at: None,
                 decision: Decision::Published,
             }),
-            Event::Lost { job: None, .. } | Event::Lost { scheduled_at: None, .. } => {
+            Event::Lost { job: None, .. }
+            | Event::Lost { scheduled_at: None, .. }
+            | Event::Ended { scheduled_at: None, .. } => {
                 // Its message is gone; what is known of the run was told by the claim.
                 let entry = self.runs.get_mut(&run)?;
                 entry.story.take(event, written_at);
                 return Some(run);
             }
             Event::Lost { job: Some(job), cluster, scheduled_at: Some(scheduled_at), .. }
+            | Event::Ended { job, cluster, scheduled_at: Some(scheduled_at), .. }
             | Event::Finished { job, cluster, scheduled_at, .. }
             | Event::Published { job, cluster, scheduled_at, .. } => {
                 told(job, cluster, *scheduled_at, Decision::Published)

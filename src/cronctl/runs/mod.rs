@@ -1,8 +1,9 @@
-//! `cronctl runs` and `cronctl run`: what became of runs.
+//! `cronctl runs`, `cronctl run` and `cronctl end`: what became of runs, and saying that one is over.
 //!
 //! [`story`] folds a run's events; [`journal`] keeps the runs of a period; [`row`] shows one; [`list`] and [`one`] are
-//! the two questions.
+//! the two questions, and [`end`] is the order.
 
+pub mod end;
 pub mod journal;
 pub mod list;
 pub mod one;

@@ -163,6 +163,12 @@ fn told(event: &Event) -> String {
             let then = then.word();
             format!("attempt {} lost with {consumer}, then {then}", attempt.attempt)
         }
+        Event::Ended { attempt, detail, by, .. } if attempt.attempt == 0 => {
+            format!("ended by {by} before its first attempt: {detail}")
+        }
+        Event::Ended { attempt, detail, by, .. } => {
+            format!("ended by {by} after attempt {}: {detail}", attempt.attempt)
+        }
         Event::Published { job, scheduled_at, .. } => {
             format!("noted as published: {job} due {}", shown(*scheduled_at))
         }

@@ -12,6 +12,8 @@ use crate::common::words::{AttemptRef, Event, Outcome, RunId, Then};
 pub struct Story {
     /// By number.
     pub attempts: BTreeMap<u32, Try>,
+    /// The run was ended after this of its attempts (0: before the first), although no attempt says so.
+    pub ended: Option<u32>,
 }
 
 /// What is known of an attempt.
@@ -59,6 +61,8 @@ pub enum Stage {
     GivenUp,
     /// It is over: its consumer died, and no attempts were left.
     Lost,
+    /// It is over: no consumer will run it, or an operator has ended it.
+    Ended,
 }
 
 impl Stage {
@@ -72,6 +76,7 @@ impl Stage {
             Self::Expired => "expired",
             Self::GivenUp => "given up",
             Self::Lost => "lost",
+            Self::Ended => "ended",
         }
     }
 
@@ -140,6 +145,7 @@ impl Story {
             Event::Lost { attempt, then, .. } => {
                 self.attempts.entry(attempt.attempt).or_default().lost = Some(*then);
             }
+            Event::Ended { attempt, .. } => self.ended = self.ended.max(Some(attempt.attempt)),
             _ => {}
         }
     }
@@ -151,7 +157,11 @@ impl Story {
 
     /// How far the run has come: what its last attempt says.
     pub fn stage(&self) -> Stage {
-        self.attempts.last_key_value().map_or(Stage::Waiting, |(_, tried)| tried.stage())
+        let last = self.attempts.last_key_value();
+        let stage = last.map_or(Stage::Waiting, |(_, tried)| tried.stage());
+        // A later attempt shows that it goes on.
+        let is_ended = self.ended.is_some_and(|ended| last.is_none_or(|(number, _)| *number <= ended));
+        if is_ended && !stage.is_over() { Stage::Ended } else { stage }
     }
 
     /// The attempts that were started more than once.
@@ -167,7 +177,7 @@ impl Story {
         let ran_out = |(until, lease): (DateTime<Utc>, TimeDelta)| {
             until.checked_add_signed(lease).is_some_and(|found| found < now)
         };
-        tried.stage() == Stage::Running && tried.lease.is_some_and(ran_out)
+        self.stage() == Stage::Running && tried.lease.is_some_and(ran_out)
     }
 
     /// When the first process was started, where that is known: an attempt says so when it has ended.
@@ -190,9 +200,10 @@ impl Story {
 /// The run's attempt that an event is about, where it is about one.
 pub fn attempt_of(event: &Event) -> Option<AttemptRef> {
     match event {
-        Event::Claimed { attempt, .. } | Event::Finished { attempt, .. } | Event::Lost { attempt, .. } => {
-            Some(*attempt)
-        }
+        Event::Claimed { attempt, .. }
+        | Event::Finished { attempt, .. }
+        | Event::Lost { attempt, .. }
+        | Event::Ended { attempt, .. } => Some(*attempt),
         _ => None,
     }
 }

@@ -146,7 +146,9 @@ impl<'a> Audit<'a> {
                 let tick = self.tick_of(attempt.run, cluster_of(&place.topic));
                 tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }
-            Event::Finished { attempt, cluster, .. } | Event::Lost { attempt, cluster, .. } => {
+            Event::Finished { attempt, cluster, .. }
+            | Event::Lost { attempt, cluster, .. }
+            | Event::Ended { attempt, cluster, .. } => {
                 let tick = self.tick_of(attempt.run, cluster.as_str());
                 tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }

@@ -119,7 +119,7 @@ impl Tail {
         );
         self.ends.restart(&begins, now.mono);
         self.leases.clear();
-        self.miss_later();
+        self.miss_later(now.mono);
         (self.round, self.search, self.said_in, self.is_another) = (Round::Idle, None, None, false);
         self.astray.clear();
         Ok(())

@@ -77,7 +77,9 @@ impl Leases {
                     self.alive(consumer, length(*lease_ms), running, at, now);
                 }
             }
-            Event::Finished { attempt, .. } | Event::Lost { attempt, .. } => self.settle(*attempt, now),
+            Event::Finished { attempt, .. } | Event::Lost { attempt, .. } | Event::Ended { attempt, .. } => {
+                self.settle(*attempt, now);
+            }
             _ => {}
         }
     }

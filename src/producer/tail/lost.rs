@@ -155,7 +155,7 @@ impl Tail {
     }
 
     /// Writes records, and returns the keys of those that were not confirmed, and of those that are too large.
-    fn write(
+    pub(super) fn write(
         &mut self,
         client: &mut dyn Client,
         records: Vec<Outgoing>,
@@ -165,7 +165,7 @@ impl Tail {
     ) -> (HashSet<Bytes>, HashSet<Bytes>) {
         let (mut left, mut too_large) = (HashSet::new(), HashSet::new());
         for unwritten in self.writer.write(client, records, now.wall.timestamp_millis(), by) {
-            log::warn!("what follows from lost attempts: {}; trying again", unwritten.error);
+            log::warn!("what follows from lost attempts and runs: {}; trying again", unwritten.error);
             acts.push(Act::Failed(unwritten.error.word()));
             if unwritten.error.code() == Some(ErrorCode::MessageTooLarge) {
                 too_large.extend(unwritten.records.iter().map(|record| record.key.clone()));

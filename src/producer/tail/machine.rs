@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::ends::{BEATS_PER_LEASE, Ends};
@@ -22,6 +23,9 @@ use crate::common::words::{ClusterName, Event, JobName, RunId, Then};
 /// How long all the calls of a step may take: less than the shortest session, so that whoever has lost the lead since
 /// the step began stops deciding.
 const STEP: Duration = Duration::from_secs(2);
+
+/// How often it is looked which runs have waited for long.
+const LOOK_FOR_WAITING: Duration = Duration::from_secs(5);
 
 /// What is over is remembered for so many leases.
 const REMEMBERED: u32 = 4;
@@ -73,6 +77,8 @@ pub enum Act {
     },
     /// An attempt was declared lost: what followed and the event are confirmed.
     Lost(ClusterName, Then),
+    /// A run of this cluster is over that no consumer will run: that is put on record.
+    Unclaimable(ClusterName),
     /// A call failed, for this reason; it is made again.
     Failed(&'static str),
 }
@@ -112,6 +118,7 @@ pub struct Tail {
     is_behind: bool,
     is_blind: bool,
     forget_at: Instant,
+    look_for_waiting_at: Instant,
 }
 
 fn note<T>(what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Act>) -> Option<T> {
@@ -152,6 +159,7 @@ impl Tail {
             is_behind: false,
             is_blind: false,
             forget_at: now,
+            look_for_waiting_at: now,
         }
     }
 
@@ -180,7 +188,7 @@ impl Tail {
         self.ends.lead(leads, now.mono);
         if leads.is_none() {
             (self.round, self.search, self.said_in) = (Round::Idle, None, None);
-            self.miss_later();
+            self.miss_later(now.mono);
         }
         let behind = |(_, fetched): &Arrived| fetched.as_ref().is_ok_and(|f| f.next_offset < f.end_offset);
         self.is_behind = self.arrived.iter().any(behind) || self.history.is_some();
@@ -240,6 +248,10 @@ impl Tail {
             self.say_file(client, now, by, acts);
         }
         if leads {
+            if self.look_for_waiting_at <= now.mono {
+                self.look_for_waiting_at = now.mono + LOOK_FOR_WAITING;
+                self.runs.doubt_long_waiting(&self.leases.runs(), now.mono);
+            }
             self.say_beats(client, now, by, acts);
             let looked_back = self.look_back(client, now, by);
             note("looking back in cron-runs", looked_back, acts);
@@ -269,7 +281,7 @@ impl Tail {
                 for event in events {
                     // What is not finished is told when all is read.
                     drop(self.runs.take(&event, now.mono));
-                    self.runs.deleted(&event);
+                    self.runs.deleted(&event, now.mono);
                 }
             }
             None => {
@@ -297,13 +309,16 @@ impl Tail {
             Said::LateEnd => true,
             Said::Nothing => was_over,
         };
-        self.runs.deleted(event);
+        self.runs.deleted(event, now.mono);
         match event {
             Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
                 acts.push(Act::Over { job: Some(job.clone()), run: attempt.run });
             }
             Event::Lost { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
                 acts.push(Act::Over { job: job.clone(), run: attempt.run });
+            }
+            Event::Ended { attempt, job, .. } if !is_late => {
+                acts.push(Act::Over { job: Some(job.clone()), run: attempt.run });
             }
             _ => {}
         }
@@ -323,6 +338,12 @@ impl Tail {
     /// How many attempts are under way.
     pub fn watched(&self) -> usize {
         self.leases.len()
+    }
+
+    /// How long runs have waited for their first attempt to be claimed, the longest of each cluster: of the jobs whose ticks
+    /// wait for them or are skipped.
+    pub fn longest_waits(&self, now: DateTime<Utc>) -> BTreeMap<ClusterName, Duration> {
+        self.runs.longest_waits(&self.leases.runs(), now)
     }
 
     /// How long the leader's last beat took to be read back, or the one that is awaited takes already; none where this

@@ -1,8 +1,9 @@
 //! What the tail measures.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prometheus::{Gauge, IntCounterVec, IntGauge};
+use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge};
 
 use crate::common::metrics::Metrics;
 use crate::common::words::{ClusterName, Then};
@@ -13,6 +14,8 @@ pub struct TailMeasures {
     lost: IntCounterVec,
     given_up: IntCounterVec,
     failures: IntCounterVec,
+    unclaimable: IntCounterVec,
+    blocked: GaugeVec,
     watched: IntGauge,
     beat_delay: Gauge,
     differing: IntGauge,
@@ -30,6 +33,18 @@ impl TailMeasures {
             given_up: metrics.counters(
                 "cron_runs_given_up_total",
                 "Runs whose last attempt was lost, found and given up by this producer.",
+                &["cluster"],
+            ),
+            unclaimable: metrics.counters(
+                "cron_runs_unclaimable_total",
+                "Runs that were published and that no consumer will run, found and ended by this producer. Of jobs whose \
+                 overlap is skip or queue.",
+                &["cluster"],
+            ),
+            blocked: metrics.levels(
+                "cron_overlap_blocked_seconds",
+                "How long the oldest run has waited for its first attempt to be claimed, of jobs whose overlap is skip or \
+                 queue: their ticks are skipped or wait meanwhile. 0 where none waits.",
                 &["cluster"],
             ),
             failures: metrics.counters(
@@ -59,6 +74,19 @@ impl TailMeasures {
         self.lost.with_label_values(&[cluster.as_str()]).inc();
         if then == Then::Dead {
             self.given_up.with_label_values(&[cluster.as_str()]).inc();
+        }
+    }
+
+    /// A run will not be run by any consumer.
+    pub fn unclaimable(&self, cluster: &ClusterName) {
+        self.unclaimable.with_label_values(&[cluster.as_str()]).inc();
+    }
+
+    /// How long runs have waited for their first attempt to be claimed, by cluster.
+    pub fn waits(&self, clusters: &[ClusterName], longest: &BTreeMap<ClusterName, Duration>) {
+        for cluster in clusters {
+            let waits = longest.get(cluster).copied().unwrap_or_default();
+            self.blocked.with_label_values(&[cluster.as_str()]).set(waits.as_secs_f64());
         }
     }
 

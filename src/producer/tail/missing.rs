@@ -1,7 +1,9 @@
-//! Runs whose message was deleted before anybody had claimed it: nobody is to wait for them. That messages were deleted is
-//! told by consumers, and not of which runs; and a run may stand in its topic more than once. So it is looked for: what
+//! Runs whose next message no consumer will claim: nobody is to wait for them. The message was deleted, by retention or
+//! with its topic; or the group's offset has passed it without a claim, because an operator set it forward or the message
+//! could not be read. That messages were deleted is told by consumers, and not of which runs; of the rest nothing is told,
+//! so runs that have waited for long are looked for from time to time. A run may stand in its topic more than once. What
 //! waits to be claimed, and has no message left that anybody would claim, is over – if, read after that, `cron-runs` says
-//! nothing newer of it.
+//! nothing newer of it. The leader puts that on record (`ended`), and every producer takes it from there.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,18 +12,21 @@ use uuid::Uuid;
 
 use super::Act;
 use super::machine::Tail;
-use super::unfinished::Waiting;
+use super::unfinished::{Unfinished, Waiting};
 use super::verdict::{Present, Verdict, verdict};
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{
     BrokerError, Client, Committed, Deadline, ErrorCode, NodeId, Position, TopicPartition, Want,
 };
 use crate::common::clock::Now;
-use crate::common::topics;
-use crate::common::words::{Place, RunId};
+use crate::common::outgoing::Outgoing;
+use crate::common::words::{AttemptRef, EndReason, Event, Place, RunId};
+use crate::common::{holes, topics, wire};
 
 /// After so long it is looked again: the log may have been cut below the targets.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After so long it is looked again where a call failed.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs of which no message was found so far.
 #[derive(Debug)]
@@ -44,6 +49,7 @@ enum Stage {
 struct Part {
     of: TopicPartition,
     leader: Option<NodeId>,
+    start: i64,
     next: i64,
     end: i64,
     committed: Option<Committed>,
@@ -61,14 +67,16 @@ impl Tail {
         if self.history.is_some() || self.ends.seen().is_none() {
             return Ok(());
         }
-        let Some(mut missing) = self.missing.take().or_else(|| self.doubtful()) else { return Ok(()) };
-        match missing.stage {
-            Stage::Reading { targets, .. } if self.ends.has_read(&targets) => {
-                self.are_missing(&missing.topic, missing.runs, now, acts);
+        let Some(mut missing) = self.missing.take().or_else(|| self.doubtful(now.mono)) else {
+            return Ok(());
+        };
+        match &missing.stage {
+            Stage::Reading { targets, .. } if self.ends.has_read(targets) => {
+                self.are_missing(client, missing, now, by, acts);
                 return Ok(());
             }
-            Stage::Reading { until, .. } if until <= now.mono => {
-                self.runs.doubt(missing.topic);
+            Stage::Reading { until, .. } if *until <= now.mono => {
+                self.runs.doubt(missing.topic, now.mono);
                 return Ok(());
             }
             Stage::Reading { .. } => {}
@@ -76,7 +84,7 @@ impl Tail {
                 Ok(()) if missing.runs.is_empty() => return Ok(()),
                 Ok(()) => {}
                 Err(error) => {
-                    self.runs.doubt(missing.topic);
+                    self.runs.doubt(missing.topic, now.mono + AGAIN);
                     return Err(error);
                 }
             },
@@ -86,21 +94,22 @@ impl Tail {
     }
 
     /// What was looked for is looked for anew when this producer leads again.
-    pub(super) fn miss_later(&mut self) {
+    pub(super) fn miss_later(&mut self, now: Instant) {
         if let Some(missing) = self.missing.take() {
-            self.runs.doubt(missing.topic);
+            self.runs.doubt(missing.topic, now);
         }
     }
 
-    fn doubtful(&mut self) -> Option<Missing> {
+    fn doubtful(&mut self, now: Instant) -> Option<Missing> {
+        let under_way = self.leases.runs();
         // Whether a claim counted is known when each attempt under way must have given a sign of life.
         let sees = self.ends.seen().map(|(from, seen)| seen.saturating_duration_since(from));
         let is_sure = sees.is_some_and(|sees| sees >= self.options.lease);
         if is_sure {
-            self.runs.doubt_again();
+            self.runs.doubt_again(now);
         }
-        let topic = self.runs.take_doubtful()?;
-        let mut runs = self.runs.waiting_in(&topic, &self.leases.runs());
+        let topic = self.runs.take_doubtful(now)?;
+        let mut runs = self.runs.waiting_in(&topic, &under_way);
         if !is_sure && runs.iter().any(Waiting::is_claimed) {
             runs.retain(|waiting| !waiting.is_claimed());
             self.runs.doubt_later(topic.clone());
@@ -109,16 +118,39 @@ impl Tail {
         (!runs.is_empty()).then_some(Missing { topic, runs, stage })
     }
 
-    fn are_missing(&mut self, topic: &str, runs: Vec<Waiting>, now: Now, acts: &mut Vec<Act>) {
+    /// Puts on record that runs are over. They are when that is read: by us, and by who leads next.
+    fn are_missing(
+        &mut self,
+        client: &mut dyn Client,
+        missing: Missing,
+        now: Now,
+        by: Deadline,
+        acts: &mut Vec<Act>,
+    ) {
         let under_way = self.leases.runs();
-        for waiting in runs {
+        let mut records = Vec::new();
+        for waiting in missing.runs {
             if !self.runs.still_waits(&waiting, &under_way) {
                 continue;
             }
-            let Waiting { job, run, .. } = waiting;
-            log::warn!("{topic}: run {run} of {job} was deleted before anybody had claimed it");
-            self.runs.end(run, now.mono);
-            acts.push(Act::Over { job: Some(job), run });
+            let attempt = AttemptRef { run: waiting.run.run, attempt: waiting.last_attempt() };
+            let Waiting { run: Unfinished { job, run, scheduled_at }, cluster, .. } = waiting;
+            let detail = format!(
+                "no message of it is left in {} that a consumer would claim: it was deleted, or the group's offset has \
+                 passed it without a claim",
+                missing.topic
+            );
+            log::warn!("{cluster}: run {run} of {job} will not be run: {detail}");
+            acts.push(Act::Unclaimable(cluster.clone()));
+            let (reason, at) = (EndReason::Unclaimable, now.wall);
+            let by = self.options.name.clone();
+            let event = Event::Ended { attempt, job, cluster, scheduled_at, reason, detail, by, at };
+            let (key, value) = (run.to_string().into(), wire::encode(&event));
+            records.push(Outgoing { topic: topics::RUNS.into(), key, value });
+        }
+        let (unwritten, _) = self.write(client, records, now, by, acts);
+        if !unwritten.is_empty() {
+            self.runs.doubt(missing.topic, now.mono + AGAIN);
         }
     }
 
@@ -133,10 +165,17 @@ impl Tail {
         let Stage::Looking { topic_id, parts } = &mut missing.stage else { return Ok(()) };
         if parts.is_empty() {
             (*topic_id, *parts) = find(client, &missing.topic, by)?;
+            // Most of what waits for long lies where it was read to lie, and consumers are away.
+            missing
+                .runs
+                .retain(|waiting| !waiting.place.as_ref().is_some_and(|at| is_left(at, *topic_id, parts)));
+            if missing.runs.is_empty() {
+                return Ok(());
+            }
         }
         if let Some(part) = parts.iter_mut().find(|part| part.next < part.end) {
             let found = part.read(client, *topic_id, by)?;
-            missing.runs.retain(|waiting| !found.contains(&waiting.run));
+            missing.runs.retain(|waiting| !found.contains(&waiting.run.run));
             return Ok(());
         }
         let mut targets = BTreeMap::new();
@@ -149,19 +188,40 @@ impl Tail {
     }
 }
 
-/// What is to be looked through of a topic, with its id; nothing where there is no such topic.
+/// Whether a message waits where it was read to lie.
+fn is_left(place: &Place, topic_id: Uuid, parts: &[Part]) -> bool {
+    let part = parts.iter().find(|part| part.of.partition == place.partition);
+    part.is_some_and(|part| {
+        let present = Present { topic_id, start: part.start, committed: part.committed.as_ref() };
+        place.offset < part.end && verdict(place, present) == Verdict::Open
+    })
+}
+
+/// What is to be looked through of a topic, with its id: what the group has not passed.
 fn find(client: &mut dyn Client, topic: &str, by: Deadline) -> Result<(Uuid, Vec<Part>), BrokerError> {
-    let Some(state) = client.topic(topic, by)? else { return Ok((Uuid::nil(), Vec::new())) };
+    // One that is not there may only be out of sight, and is made anew before long.
+    let missing = || BrokerError::NotSent(format!("topic {topic} does not exist"));
+    let state = client.topic(topic, by)?.ok_or_else(missing)?;
     let of = |partition| TopicPartition { topic: topic.to_owned(), partition };
     let all: Vec<TopicPartition> = state.partitions.iter().map(|p| of(p.partition)).collect();
     let committed = client.committed(topic, &all, by)?;
     let mut parts = Vec::with_capacity(all.len());
     for ((of, committed), partition) in all.into_iter().zip(committed).zip(state.partitions) {
-        let next = client.offset(&of, Position::Start, by)?;
+        let start = client.offset(&of, Position::Start, by)?;
         let end = client.offset(&of, Position::End, by)?;
-        parts.push(Part { of, leader: partition.leader, next, end, committed });
+        let next = committed.as_ref().map_or(start, |committed| first_left(committed, state.id)).max(start);
+        parts.push(Part { of, leader: partition.leader, start, next, end, committed });
     }
     Ok((state.id, parts))
+}
+
+/// The first offset that the group has not passed.
+fn first_left(committed: &Committed, topic_id: Uuid) -> i64 {
+    match holes::decode(&committed.metadata, committed.offset) {
+        Ok(Some(holes)) if holes.topic_id != topic_id => 0,
+        Ok(Some(holes)) => holes.offsets.first().copied().unwrap_or(committed.offset),
+        Ok(None) | Err(_) => committed.offset,
+    }
 }
 
 impl Part {

@@ -101,7 +101,9 @@ impl Search {
     ) -> Result<bool, BrokerError> {
         let Some(events) = self.past.read(client, ends, clusters, by)? else { return Ok(true) };
         for event in events {
-            if let Event::Finished { attempt, .. } | Event::Lost { attempt, .. } = event
+            if let Event::Finished { attempt, .. }
+            | Event::Lost { attempt, .. }
+            | Event::Ended { attempt, .. } = event
                 && self.open.remove(&attempt)
             {
                 self.ended.push(attempt);

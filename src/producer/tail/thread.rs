@@ -15,12 +15,14 @@ use crate::common::broker::Client;
 use crate::common::clock::{Clock, Now};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::{JobName, RunId};
+use crate::common::words::{ClusterName, JobName, RunId};
 
 /// Between two steps: the fetch in a step waits for something to read, so this is for brokers that answer at once.
 const PAUSE: Duration = Duration::from_millis(20);
 /// After a step in which a call failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// How often it is measured how long runs wait.
+const MEASURE_WAITS: Duration = Duration::from_secs(5);
 /// How often it is told from where whoever leads next must read.
 const SAY_WHERE: Duration = Duration::from_secs(10);
 
@@ -95,9 +97,10 @@ impl RunsTail {
         // One of each; whoever finds no place tries again.
         let (ask, asked) = bounded(2);
         let thread = spawn("runs-tail", move || {
-            let tail = Tail::new(options, around.clock.monotonic());
-            let say_where_at = around.clock.monotonic() + SAY_WHERE;
-            Tailing { tail, around, tell, asked, stopped, say_where_at }.run();
+            let now = around.clock.monotonic();
+            let (clusters, tail) = (options.clusters.clone(), Tail::new(options, now));
+            let (say_where_at, measure_waits_at) = (now + SAY_WHERE, now);
+            Tailing { tail, clusters, around, tell, asked, stopped, say_where_at, measure_waits_at }.run();
         })?;
         Ok((Self { _stop: stop, thread }, ask, told))
     }
@@ -110,11 +113,13 @@ impl RunsTail {
 
 struct Tailing {
     tail: Tail,
+    clusters: Vec<ClusterName>,
     around: Around,
     tell: Sender<Told>,
     asked: Receiver<Ask>,
     stopped: Receiver<()>,
     say_where_at: Instant,
+    measure_waits_at: Instant,
 }
 
 impl Tailing {
@@ -139,6 +144,7 @@ impl Tailing {
                     Act::HistoryRead(of) => news.push(Told::HistoryRead(of)),
                     Act::ReadToEnd { term, over } => news.push(Told::ReadToEnd { term, over }),
                     Act::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
+                    Act::Unclaimable(cluster) => self.around.measures.unclaimable(&cluster),
                     Act::Failed(reason) => {
                         self.around.measures.failed(reason);
                         pause = PAUSE_AFTER_FAILURE;
@@ -148,6 +154,10 @@ impl Tailing {
             if leads.is_some() && self.say_where_at <= now.mono {
                 self.say_where_at = now.mono + SAY_WHERE;
                 news.push(Told::ReadFrom(self.tail.must_be_read_from()));
+            }
+            if self.measure_waits_at <= now.mono {
+                self.measure_waits_at = now.mono + MEASURE_WAITS;
+                self.around.measures.waits(&self.clusters, &self.tail.longest_waits(now.wall));
             }
             self.around.measures.differing(self.tail.differing());
             self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));

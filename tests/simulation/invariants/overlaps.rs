@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use kafka_cron::common::words::{Attempt, AttemptRef, Event, JobName, RunId, Then};
 
+/// For how long ticks may be held back by a run that no leader has published: one that was decided, and whose leader died
+/// or is cut off.
+const UNPUBLISHED: Duration = Duration::from_secs(80);
+
 /// How long a leader may take to learn that a run is over: as long as processes are stopped and brokers are away, and what
 /// it takes to lead again.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -27,6 +31,8 @@ pub struct Overlaps {
     ended: BTreeMap<AttemptRef, Then>,
     lost: BTreeMap<AttemptRef, Then>,
     skipped: BTreeSet<RunId>,
+    /// Runs that have held back ticks and that nobody has published, and since when.
+    unpublished: BTreeMap<RunId, Instant>,
     pub queued: u64,
     pub broken: Option<String>,
 }
@@ -60,6 +66,7 @@ impl Overlaps {
                 "{job} at {at}, run {run}, is published beside run {other}, which is not over"
             ));
         }
+        self.unpublished.remove(&run);
         let known = Known { job: job.clone(), last: attempt.attempt, over: None, is_excused: is_late };
         self.runs.insert(run, known);
     }
@@ -109,6 +116,14 @@ impl Overlaps {
         }
         if is_skipped && self.runs.get(&run).is_some_and(|known| !known.is_excused) {
             self.breaks(format!("{job} at {scheduled_at} is skipped, and is published already"));
+        }
+        if !self.runs.contains_key(blocked_by) {
+            let since = *self.unpublished.entry(*blocked_by).or_insert(now);
+            if now.saturating_duration_since(since) > UNPUBLISHED {
+                self.breaks(format!(
+                    "{job} at {scheduled_at} is held back by run {blocked_by}, which nobody has published"
+                ));
+            }
         }
         let over = self.runs.get(blocked_by).filter(|known| !known.is_excused).and_then(|known| known.over);
         let ago = over.map(|over| now.saturating_duration_since(over)).unwrap_or_default();

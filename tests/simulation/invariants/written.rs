@@ -8,7 +8,7 @@ use kafka_cron::common::holes;
 use kafka_cron::common::wire::{self, DeadRecord};
 use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
 
-use super::{Message, Oracle, of};
+use super::{Attempts, Message, Oracle, of};
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
 
 impl Oracle {
@@ -77,6 +77,7 @@ impl Oracle {
             Event::Missed { job, from, to, count, .. } => self.ticks.missed(job, (*from, *to), *count),
             Event::Skipped { job, scheduled_at, .. } => self.ticks.skipped(job, *scheduled_at),
             Event::Lost { attempt, place, then, .. } => self.lost(*attempt, place, *then),
+            Event::Ended { attempt, .. } => self.ended(*attempt),
             Event::DeletedUnread { place, next_offset, .. } => {
                 let attempts = self.attempts.get_mut(&of(place)).unwrap();
                 attempts.told_deleted.push((place.offset, *next_offset));
@@ -112,6 +113,21 @@ impl Oracle {
         if !silent {
             let ago: Vec<_> = signs.iter().map(|sign| self.now - *sign).collect();
             self.breaks(|| format!("{attempt:?} is lost although it was heard of {ago:?} ago"));
+        }
+    }
+
+    /// A run is said to be one that no consumer will run: no later attempt of it waits to be claimed.
+    fn ended(&mut self, ended: AttemptRef) {
+        let waits = |attempts: &Attempts| {
+            attempts.messages.range(attempts.start..).any(|(offset, message)| {
+                let is_later = |name: AttemptRef| name.run == ended.run && name.attempt > ended.attempt;
+                message.name.is_some_and(is_later)
+                    && attempts.is_unclaimed(*offset)
+                    && !attempts.is_copy(message)
+            })
+        };
+        if self.attempts.values().any(waits) {
+            self.breaks(|| format!("{ended:?} is said to be the last of its run, and a later attempt waits"));
         }
     }
 

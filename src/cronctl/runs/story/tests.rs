@@ -1,7 +1,7 @@
 //! Stories, told by events.
 
 use super::*;
-use crate::common::words::{ClusterName, JobName, Place};
+use crate::common::words::{ClusterName, EndReason, JobName, Place};
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()
@@ -94,6 +94,27 @@ fn the_last_attempt_says_how_far_a_run_has_come() {
     check(&[lost(1, Then::Retried), done(1, Outcome::Succeeded)], Stage::Retrying, Some("a"));
     // Put back by hand.
     check(&[finished(1, "a", FAILED, Then::Dead), claimed(2, "b")], Stage::Running, Some("b"));
+}
+
+#[test]
+fn a_run_that_was_ended_is_over_unless_a_later_attempt_is_known() {
+    let ended = |number| Event::Ended {
+        attempt: attempt(number),
+        job: job(),
+        cluster: cluster(),
+        scheduled_at: None,
+        reason: EndReason::Unclaimable,
+        detail: String::new(),
+        by: String::new(),
+        at: at(0),
+    };
+    let check = |events: &[Event], stage: Stage| assert_eq!(story(events).stage(), stage, "{events:?}");
+    check(&[ended(0)], Stage::Ended);
+    check(&[ended(0), claimed(1, "a")], Stage::Running);
+    check(&[claimed(1, "a"), ended(1)], Stage::Ended);
+    check(&[ended(1), finished(1, "a", FAILED, Then::Retried)], Stage::Ended);
+    check(&[ended(1), finished(1, "a", Outcome::Succeeded, Then::Done)], Stage::Succeeded);
+    check(&[ended(1), finished(1, "a", FAILED, Then::Retried), claimed(2, "a")], Stage::Running);
 }
 
 #[test]

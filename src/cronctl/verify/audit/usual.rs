@@ -34,7 +34,7 @@ pub(super) fn usual(consumer: String, ended_ms: i64) -> Story {
     let (outcome, then) = (Outcome::Succeeded, Then::Done);
     let end = End { consumer, outcome, then, started_at: ended_at, ended_at };
     let tried = Try { ends: vec![end], ..Try::default() };
-    Story { attempts: BTreeMap::from([(1, tried)]) }
+    Story { attempts: BTreeMap::from([(1, tried)]), ended: None }
 }
 
 /// Whether an event is a copy of what the usual story was made of, or adds nothing to it.

@@ -296,10 +296,15 @@ impl World {
 
     /// The events `lost`.
     pub(super) fn lost(&mut self) -> Vec<Event> {
+        self.said(|event| matches!(event, Event::Lost { .. }))
+    }
+
+    /// The events of `cron-runs` that are wanted.
+    pub(super) fn said(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
         let state = self.client.topic(topics::RUNS, self.soon()).unwrap().unwrap();
         let all = state.partitions.iter().flat_map(|p| self.values(of(topics::RUNS, p.partition)));
         let all: Vec<Event> = all.map(|value| wire::decode_event(&value).unwrap()).collect();
-        all.into_iter().filter(|event| matches!(event, Event::Lost { .. })).collect()
+        all.into_iter().filter(wanted).collect()
     }
 
     /// How many next attempts, letters and events `lost` there are.

@@ -6,3 +6,4 @@ mod knowing;
 mod leading;
 mod starting;
 mod thread;
+mod waiting;
