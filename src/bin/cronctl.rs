@@ -58,7 +58,8 @@ enum Question {
     ///
     /// Asks the job file for every tick of a period and the topics for its fate: published, skipped, missed (with the
     /// reason), waiting – or without a trace. Also told: messages that the schedule does not ask for, attempts that were
-    /// started twice, and runs whose consumer died without anybody saying so. Which instants a schedule names is worked
+    /// started twice, runs whose consumer died without anybody saying so, attempts that nobody has begun within
+    /// --begun-within, and ticks that were held back by a run that is over or does not live. Which instants a schedule names is worked
     /// out anew, minute by minute, by other code than the producer's.
     ///
     /// Ends with 0 only if nothing of that is found and the whole period could be checked; a time in which another

@@ -180,6 +180,13 @@ impl Story {
         self.stage() == Stage::Running && tried.lease.is_some_and(ran_out)
     }
 
+    /// Since when the last attempt that is known of says nothing more: its end, or when its lease was over.
+    pub fn quiet_since(&self) -> Option<DateTime<Utc>> {
+        let (_, tried) = self.attempts.last_key_value()?;
+        let ended = tried.ends.iter().map(|end| end.ended_at).max();
+        ended.or(tried.lease.map(|(until, _)| until))
+    }
+
     /// When the first process was started, where that is known: an attempt says so when it has ended.
     pub fn started_at(&self) -> Option<DateTime<Utc>> {
         self.attempts.values().flat_map(|tried| &tried.ends).map(|end| end.started_at).min()

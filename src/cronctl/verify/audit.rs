@@ -1,13 +1,16 @@
 //! The audit: folds the clusters' topics and then `cron-runs` into the book ([`verdict`] says what is wrong with it
 //! then). Pure; the topics are streamed through it.
 
+mod held;
 mod usual;
 mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use self::held::Held;
 use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
 use super::book::{Book, Fate, Found, Marks, Period, TickNo};
 use super::reign::Reign;
@@ -22,14 +25,16 @@ pub struct Audit<'a> {
     reign: Reign,
     consumers: Consumers,
     missed: Vec<Interval>,
-    /// What stood in the way of a tick that waited.
+    /// What stood in the way of a tick that waited or was skipped.
     blocked: HashMap<TickNo, RunId>,
+    held: Held,
+    begun_within: Duration,
     report: Report,
 }
 
 impl<'a> Audit<'a> {
-    /// An audit of a book for the job file of that revision.
-    pub fn new(book: Book, revision: &'a str, period: Period, reign: Reign) -> Self {
+    /// An audit of a book for the job file of that revision. What was published is to be begun within a time.
+    pub fn new(book: Book, revision: &'a str, period: Period, reign: Reign, begun_within: Duration) -> Self {
         let report = Report {
             ok: false,
             since: period.since,
@@ -44,6 +49,8 @@ impl<'a> Audit<'a> {
             too_many: List::default(),
             doubled: List::default(),
             abandoned: List::default(),
+            not_begun: List::default(),
+            held_back: List::default(),
             miscounted: List::default(),
             not_checked: List::default(),
             unfinished: List::default(),
@@ -57,6 +64,8 @@ impl<'a> Audit<'a> {
             consumers: Consumers::default(),
             missed: Vec::new(),
             blocked: HashMap::new(),
+            held: Held::default(),
+            begun_within,
             report,
         }
     }
@@ -71,8 +80,8 @@ impl<'a> Audit<'a> {
         self.report.notes.push(note);
     }
 
-    /// Takes a message of a cluster's topic.
-    pub fn message(&mut self, cluster: &ClusterName, attempt: &Attempt) {
+    /// Takes a message of a cluster's topic, which the broker had at `written_at`.
+    pub fn message(&mut self, cluster: &ClusterName, attempt: &Attempt, written_at: DateTime<Utc>) {
         let run = &attempt.run;
         if !self.period.has(run.scheduled_at) {
             return;
@@ -100,11 +109,19 @@ impl<'a> Audit<'a> {
                 self.report.too_many.add(item(&format!("in the topic {cluster}")));
             }
             Found::Tick(tick) if self.book.marks[tick].has(Marks::PUBLISHED) => self.report.copies += 1,
-            Found::Tick(tick) => self.book.marks[tick].add(Marks::PUBLISHED),
-            Found::Open => {}
+            Found::Tick(tick) => self.published(tick, written_at),
+            Found::Open => {
+                let opened = self.book.open(&run.job, run.scheduled_at);
+                opened.into_iter().for_each(|tick| self.published(tick, written_at));
+            }
             Found::Unnamed => self.report.too_many.add(item("the schedule names no such instant")),
             Found::NoJob => self.report.too_many.add(item("the file has no such job")),
         }
+    }
+
+    fn published(&mut self, tick: TickNo, written_at: DateTime<Utc>) {
+        self.book.marks[tick].add(Marks::PUBLISHED);
+        self.book.published[tick] = u32::try_from(written_at.timestamp()).unwrap_or(0);
     }
 
     /// Takes an event of `cron-runs`, which the broker had at `written_at`. Messages come before events.
@@ -117,15 +134,18 @@ impl<'a> Audit<'a> {
                     }
                 }
             }
-            Event::Skipped { job, cluster, scheduled_at, .. } => {
+            Event::Skipped { job, cluster, scheduled_at, blocked_by, .. } => {
                 if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
                     self.book.marks[tick].add(Marks::SKIPPED);
+                    self.blocked.insert(tick, *blocked_by);
+                    self.hold(*blocked_by, job, *scheduled_at);
                 }
             }
             Event::Queued { job, cluster, scheduled_at, blocked_by, .. } => {
                 if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
                     self.book.marks[tick].add(Marks::QUEUED);
                     self.blocked.insert(tick, *blocked_by);
+                    self.hold(*blocked_by, job, *scheduled_at);
                 }
             }
             Event::Missed { job, cluster, from, to, count, reason, .. } => {

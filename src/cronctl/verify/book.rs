@@ -115,6 +115,10 @@ pub struct Book {
     pub marks: Vec<Marks>,
     /// By the tick's number.
     pub fates: Vec<Fate>,
+    /// By the tick's number: when its message was in the topic, in seconds since the epoch.
+    pub published: Vec<u32>,
+    /// Page and instant of the ticks that no calendar names; their numbers come after those of all others.
+    opened: Vec<(usize, i64)>,
 }
 
 impl Book {
@@ -135,6 +139,8 @@ impl Book {
             by_run: HashMap::new(),
             marks: Vec::new(),
             fates: Vec::new(),
+            published: Vec::new(),
+            opened: Vec::new(),
         };
         let mut shared: HashMap<_, Arc<Vec<i64>>> = HashMap::new();
         for job in &file.jobs {
@@ -156,7 +162,20 @@ impl Book {
         }
         book.marks.resize(book.by_run.len(), Marks::default());
         book.fates.resize_with(book.by_run.len(), Fate::default);
+        book.published.resize(book.by_run.len(), 0);
         Ok(book)
+    }
+
+    /// The tick of a job whose instants no calendar names (`@reboot`): each that was published is one.
+    pub fn open(&mut self, job: &JobName, at: DateTime<Utc>) -> Option<TickNo> {
+        let page = *self.by_name.get(job)?;
+        let number = self.marks.len();
+        self.by_run.insert(RunId::of(job, at), u32::try_from(number).ok()?);
+        self.opened.push((page, at.timestamp()));
+        self.marks.push(Marks::default());
+        self.fates.push(Fate::default());
+        self.published.push(0);
+        Some(number)
     }
 
     fn add(&mut self, job: &Arc<Job>, at: &Arc<Vec<i64>>, open: bool) {
@@ -190,7 +209,7 @@ impl Book {
         let whole = at.timestamp_subsec_nanos() == 0;
         match page.at.binary_search(&at.timestamp()) {
             Ok(place) if whole => Found::Tick(page.first + place),
-            _ if page.open => Found::Open,
+            _ if page.open => self.tick_of(RunId::of(job, at)).map_or(Found::Open, Found::Tick),
             _ => Found::Unnamed,
         }
     }
@@ -216,6 +235,10 @@ impl Book {
 
     /// The job of a tick, and its instant.
     pub fn tick(&self, number: TickNo) -> (&Arc<Job>, DateTime<Utc>) {
+        let named = self.marks.len() - self.opened.len();
+        if let Some((page, second)) = number.checked_sub(named).and_then(|place| self.opened.get(place)) {
+            return (&self.pages[*page].job, instant(*second));
+        }
         // Of pages without ticks, the last that begins there is the one that has it.
         let page = &self.pages[self.pages.partition_point(|page| page.first <= number) - 1];
         (&page.job, instant(page.at[number - page.first]))

@@ -11,6 +11,7 @@ pub mod reign;
 pub mod report;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as Arguments;
@@ -21,7 +22,7 @@ use self::report::Report;
 use super::instant::Moment;
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
-use crate::common::cli::{ClusterList, KafkaArgs};
+use crate::common::cli::{self, ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::scan::Scan;
@@ -52,6 +53,10 @@ pub struct Args {
     /// Last instant, or how long ago it was [default: 10s ago]
     #[arg(long, env = "KAFKA_CRON_UNTIL", value_name = "RFC3339|DURATION")]
     pub until: Option<Moment>,
+
+    /// How long a published attempt may wait for a worker before it counts as not begun
+    #[arg(long, env = "KAFKA_CRON_BEGUN_WITHIN", default_value = "10m", value_name = "DURATION", value_parser = cli::duration)]
+    pub begun_within: Duration,
 
     /// One JSON object instead of words
     #[arg(long)]
@@ -88,6 +93,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     let asked = Asked {
         since: args.since.map(|since| since.from(now)),
         until: args.until.map_or(now - ON_ITS_WAY, |until| until.from(now)),
+        begun_within: args.begun_within,
     };
     if args.until.is_none() && asked.since.is_some_and(|since| since >= asked.until) {
         screen.complain(
@@ -129,6 +135,8 @@ pub struct Asked {
     pub since: Option<DateTime<Utc>>,
     /// The last instant.
     pub until: DateTime<Utc>,
+    /// How long a published attempt may wait for a worker.
+    pub begun_within: Duration,
 }
 
 /// The verdict on a period. Reads the topics as far as they may be about it, and keeps none of them: what is kept is about
@@ -157,7 +165,7 @@ pub fn verify(
             asked.until
         )));
     }
-    let mut audit = Audit::new(Book::new(file, period)?, &file.revision, period, reign);
+    let mut audit = Audit::new(Book::new(file, period)?, &file.revision, period, reign, asked.begun_within);
     begins.notes(since).into_iter().for_each(|note| audit.note(note));
     let from_ms = (since - AHEAD).timestamp_millis();
     for cluster in clusters {
@@ -165,7 +173,7 @@ pub fn verify(
         messages.skip_to(client, from_ms)?;
         let there =
             messages.read(client, |_, record| match record.value.as_deref().map(wire::decode_attempt) {
-                Some(Ok(attempt)) => audit.message(cluster, &attempt),
+                Some(Ok(attempt)) => audit.message(cluster, &attempt, written(record.timestamp_ms)),
                 _ => audit.unreadable(),
             })?;
         if !there {
@@ -176,11 +184,22 @@ pub fn verify(
     events.skip_to(client, from_ms)?;
     events.read(client, |_, record| match record.value.as_deref().map(wire::decode_event) {
         Some(Ok(event)) => {
-            audit.event(&event, DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default());
+            audit.event(&event, written(record.timestamp_ms));
         }
         _ => audit.unreadable(),
     })?;
+    if audit.is_held_back_for_long() {
+        Scan::new(topics::RUNS).read(client, |_, record| {
+            if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) {
+                audit.holder(&event, written(record.timestamp_ms));
+            }
+        })?;
+    }
     Ok(audit.finish(now))
+}
+
+fn written(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
 #[cfg(test)]

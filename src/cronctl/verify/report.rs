@@ -78,6 +78,8 @@ pub struct Ticks {
     pub published: usize,
     /// Those among the published that had waited for the run before.
     pub queued_first: usize,
+    /// Those among the published that nobody has begun.
+    pub not_begun: usize,
     /// Skipped, because the run before was not finished.
     pub skipped: usize,
     /// In an interval that is recorded as missed.
@@ -119,6 +121,10 @@ pub struct Report {
     pub doubled: List<Item>,
     /// Runs whose consumer shows no sign of life, and nobody says that they are lost.
     pub abandoned: List<Item>,
+    /// Attempts that were published long ago, and that nobody has begun.
+    pub not_begun: List<Item>,
+    /// Ticks that were held back by a run that is over, was never published or shows no sign of life.
+    pub held_back: List<Item>,
     /// Intervals that do not agree with the schedule.
     pub miscounted: List<Interval>,
     /// Runs and ticks of another job file.
@@ -148,8 +154,8 @@ impl Report {
     /// # Errors
     /// The output cannot be written.
     pub fn words(&self, screen: &mut Screen) -> io::Result<()> {
-        let Ticks { named, published, queued_first, skipped, missed, queued, not_checked, unaccounted } =
-            self.ticks;
+        let Ticks { named, published, queued_first, not_begun, .. } = self.ticks;
+        let Ticks { skipped, missed, queued, not_checked, unaccounted, .. } = self.ticks;
         screen.say(format_args!(
             "{} to {}, revision {}: {named} ticks of {} jobs",
             shown(self.since),
@@ -161,8 +167,10 @@ impl Report {
             self.missed_by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         let reasons =
             if by_reason.is_empty() { String::new() } else { format!(" ({})", by_reason.join(", ")) };
-        screen
-            .say(format_args!("  published    {published} ({queued_first} of them after they had waited)"))?;
+        let begun = if not_begun == 0 { String::new() } else { format!(", {not_begun} not begun yet") };
+        screen.say(format_args!(
+            "  published    {published} ({queued_first} of them after they had waited{begun})"
+        ))?;
         screen.say(format_args!("  skipped      {skipped}"))?;
         screen.say(format_args!("  missed       {missed}{reasons}"))?;
         screen.say(format_args!("  waiting      {queued}"))?;
@@ -178,6 +186,8 @@ impl Report {
         items("messages that the schedule does not ask for", &self.too_many, screen)?;
         items("attempts started more than once", &self.doubled, screen)?;
         items("runs whose lease has run out", &self.abandoned, screen)?;
+        items("published long ago and not begun", &self.not_begun, screen)?;
+        items("held back by a run that is over or does not live", &self.held_back, screen)?;
         section("intervals that do not agree with the schedule", &self.miscounted, screen, |interval| {
             let Interval { job, from, to, count, named, open } = interval;
             let (from, to) = (shown(*from), shown(*to));

@@ -24,7 +24,9 @@ impl Audit<'_> {
         for tick in self.book.numbers() {
             self.judge(tick, now);
             self.judge_run(tick, now);
+            self.judge_skip(tick);
         }
+        self.judge_holders(now);
         self.judge_intervals();
         let others = self.reign.others(self.revision, self.period);
         let notes = others.iter().map(|term| {
@@ -39,6 +41,8 @@ impl Audit<'_> {
             report.too_many.total,
             report.doubled.total,
             report.abandoned.total,
+            report.not_begun.total,
+            report.held_back.total,
             report.miscounted.total,
             report.not_checked.total,
             report.ticks.not_checked,
@@ -89,12 +93,61 @@ impl Audit<'_> {
     /// Whether what a tick waited for has been over for so long that the tick should have been published.
     fn is_free(&self, tick: TickNo, now: DateTime<Utc>) -> bool {
         let blocking = self.blocked.get(&tick).and_then(|run| self.book.tick_of(*run));
-        let ended = blocking.and_then(|run| match &self.book.fates[run] {
+        blocking.and_then(|run| self.over_since(run)).is_some_and(|ended| ended + RELEASE < now)
+    }
+
+    /// When the run of a tick was over, where it is.
+    fn over_since(&self, tick: TickNo) -> Option<DateTime<Utc>> {
+        match &self.book.fates[tick] {
             Fate::Silent => None,
             Fate::Done { ended_ms, .. } => DateTime::from_timestamp_millis(*ended_ms),
-            Fate::Told(story) => story.last_end().filter(|_| story.stage().is_over()).map(|end| end.ended_at),
-        });
-        ended.is_some_and(|ended| ended + RELEASE < now)
+            Fate::Told(story) => story.quiet_since().filter(|_| story.stage().is_over()),
+        }
+    }
+
+    /// A tick is rightly skipped for a run that was published, and was not over when the tick was due.
+    fn judge_skip(&mut self, tick: TickNo) {
+        let marks = self.book.marks[tick];
+        if !marks.has(Marks::SKIPPED) || marks.has(Marks::PUBLISHED) {
+            return;
+        }
+        let Some(run) = self.blocked.get(&tick).copied() else { return };
+        let Some(blocking) = self.book.tick_of(run) else { return };
+        let of_blocking = self.book.marks[blocking];
+        let was_none = !of_blocking.has(Marks::PUBLISHED)
+            && !of_blocking.has(Marks::OTHER_FILE)
+            && (of_blocking.has(Marks::SKIPPED) || of_blocking.has(Marks::MISSED))
+            && matches!(self.book.fates[blocking], Fate::Silent);
+        let due = self.book.tick(tick).1;
+        let was_over = self.over_since(blocking).is_some_and(|ended| ended + RELEASE < due);
+        let why = match (was_none, was_over) {
+            (true, _) => format!("skipped for run {run}, which was never published"),
+            (_, true) => format!("skipped for run {run}, which was over"),
+            _ => return,
+        };
+        let item = self.item(tick, why);
+        self.report.held_back.add(item);
+    }
+
+    /// Since when an attempt of a tick could have been begun that nobody has begun; with its number.
+    fn waits_since(&self, tick: TickNo, story: &Story) -> Option<(u32, DateTime<Utc>)> {
+        let retry = &self.book.tick(tick).0.retry;
+        match story.stage() {
+            Stage::Waiting => {
+                let published = DateTime::from_timestamp(i64::from(self.book.published[tick]), 0)?;
+                Some((1, published.max(self.book.tick(tick).1)))
+            }
+            Stage::Retrying => {
+                let (number, _) = story.attempts.last_key_value()?;
+                let doubled = 2_u64.saturating_pow(number.saturating_sub(1));
+                let wait_ms = retry.backoff_ms.saturating_mul(doubled).min(retry.backoff_max_ms);
+                // A fifth more at most.
+                let wait = Duration::from_millis(wait_ms.saturating_add(wait_ms / 5));
+                let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+                Some((number + 1, story.quiet_since()?.checked_add_signed(wait)?))
+            }
+            _ => None,
+        }
     }
 
     /// What became of the run of a tick.
@@ -120,11 +173,19 @@ impl Audit<'_> {
         let limits = job.limits;
         let limit = limits.timeout_ms.map(|timeout| Duration::from_millis(timeout + limits.grace_ms));
         let long = scheduled_at + limit.filter(|_| stage == Stage::Running).unwrap_or(LONG) < now;
+        let waits = self.waits_since(tick, story);
+        let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
+        let forgotten =
+            waits.filter(|(_, since)| since.checked_add_signed(limit).is_some_and(|late| late < now));
+        self.report.ticks.not_begun += usize::from(stage == Stage::Waiting);
         for why in twice {
             let item = self.item(tick, why);
             self.report.doubled.add(item);
         }
-        if abandoned {
+        if let Some((number, since)) = forgotten {
+            let item = self.item(tick, format!("attempt {number} could begin since {}", shown(since)));
+            self.report.not_begun.add(item);
+        } else if abandoned {
             let item = self.item(tick, format!("claimed by {worker}"));
             self.report.abandoned.add(item);
         } else if long && !stage.is_over() {

@@ -100,10 +100,136 @@ fn a_run_without_an_end_is_listed_and_a_fault_once_its_lease_is_over() {
         }
     };
     let report = check(begun(false, None), [0; 6]);
-    assert_eq!((report.ok, report.unfinished.total), (true, 1));
-    assert_eq!(report.unfinished.first[0].why, "waiting (nobody)");
+    assert_eq!((report.ok, report.unfinished.total, report.not_begun.total), (false, 0, 1));
+    assert_eq!(report.not_begun.first[0].why, "attempt 1 could begin since 2026-03-01T12:01:40Z");
+    assert_eq!(report.ticks.not_begun, 1);
     let report = check(begun(true, Some("13:59:30")), [0; 6]);
     assert_eq!((report.ok, report.unfinished.total), (true, 1));
     assert!(!check(begun(true, None), [0, 0, 0, 1, 0, 0]).ok);
     assert!(!check(begun(true, Some("13:57:59")), [0, 0, 0, 1, 0, 0]).ok);
+}
+
+#[test]
+fn a_retry_that_nobody_begins_is_told_of() {
+    let tick = at("12:01:40");
+    let report = |then: Then, lost: bool| {
+        let failed = |world: &mut World| {
+            world.forget("often", tick);
+            world.publish("often", tick);
+            let run = RunId::of(&name("often"), tick);
+            world.claim((run, 1), "c1", tick);
+            if lost {
+                let attempt = AttemptRef { run, attempt: 1 };
+                let (job, place) = (Some(name("often")), place("b"));
+                let lost = Event::Lost {
+                    attempt,
+                    job,
+                    cluster: cluster("b"),
+                    scheduled_at: Some(tick),
+                    place,
+                    consumer: "c1".to_owned(),
+                    then,
+                    at: at("12:04:00"),
+                };
+                world.events.push((at("12:04:00"), lost));
+            } else {
+                world.finish("often", tick, (1, "c1", Outcome::Failed { code: 1 }, then));
+            }
+        };
+        check(failed, [0; 6])
+    };
+    for lost in [false, true] {
+        let retried = report(Then::Retried, lost);
+        assert_eq!((retried.ok, retried.not_begun.total), (false, 1), "{lost}");
+        assert!(retried.not_begun.first[0].why.starts_with("attempt 2 could begin since"), "{retried:?}");
+        let dead = report(Then::Dead, lost);
+        assert_eq!((dead.ok, dead.not_begun.total), (true, 0), "{lost}");
+    }
+}
+
+#[test]
+fn what_was_published_a_moment_ago_may_wait() {
+    let mut world = World::new();
+    let tick = at("12:01:40");
+    world.forget("often", tick);
+    world.publish("often", tick);
+    world.written = Some(at("13:55:00"));
+    let report = world.verdict();
+    assert_eq!((report.ok, report.not_begun.total, report.ticks.not_begun), (true, 0, 1), "{report:?}");
+    world.written = Some(at("13:49:00"));
+    assert_eq!(world.verdict().not_begun.total, 1);
+}
+
+#[test]
+fn a_tick_is_skipped_for_a_run_that_lives() {
+    let skip = |ticks: &'static [&'static str], blocked_by: RunId| {
+        move |world: &mut World| {
+            for tick in ticks.iter().map(|tick| at(tick)) {
+                world.forget("minutely", tick);
+                let (job, cluster) = (name("minutely"), cluster("a"));
+                let skipped = Event::Skipped { job, cluster, scheduled_at: tick, blocked_by, at: tick };
+                world.events.push((tick, skipped));
+            }
+        }
+    };
+    let run = |tick: &str| RunId::of(&name("minutely"), at(tick));
+    let found = |report: &Report| (report.ok, report.held_back.total);
+    // The run of the minute before has ended a second after it began.
+    assert_eq!(found(&check(skip(&["12:01:00"], run("12:00:00")), [0; 6])), (true, 0));
+    let report = check(skip(&["12:02:00"], run("12:00:00")), [0; 6]);
+    assert_eq!(found(&report), (false, 1));
+    assert!(report.held_back.first[0].why.ends_with("which was over"), "{report:?}");
+    let report = check(skip(&["12:01:00", "12:02:00"], run("12:01:00")), [0; 6]);
+    assert!(report.held_back.first[0].why.ends_with("which was never published"), "{report:?}");
+    assert_eq!(found(&report), (false, 2));
+}
+
+#[test]
+fn a_run_of_before_the_period_that_holds_ticks_back_must_live() {
+    let before = RunId::of(&name("minutely"), at("09:00:00"));
+    let report = |signs: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        for minute in 0..=5 {
+            let tick = at("12:00:00") + TimeDelta::minutes(minute);
+            world.forget("minutely", tick);
+            let (job, cluster) = (name("minutely"), cluster("a"));
+            world.events.push((
+                tick,
+                Event::Skipped { job, cluster, scheduled_at: tick, blocked_by: before, at: tick },
+            ));
+        }
+        signs(&mut world);
+        world.begun_within = Duration::from_secs(200);
+        let report = world.verdict();
+        (report.ok, report.held_back.total)
+    };
+    let alive = |world: &mut World, sign: &str| {
+        let running =
+            vec![RunningAttempt { attempt: AttemptRef { run: before, attempt: 1 }, place: place("a") }];
+        let (consumer, lease_ms) = ("c1".to_owned(), 60_000);
+        world.events.push((at(sign), Event::Alive { consumer, lease_ms, running, at: at(sign) }));
+    };
+    assert_eq!(report(&|_| {}), (false, 1));
+    assert_eq!(report(&|world| alive(world, "13:59:30")), (true, 0));
+    assert_eq!(report(&|world| alive(world, "10:00:00")), (false, 1));
+}
+
+#[test]
+fn a_run_that_no_calendar_names_must_be_begun_too() {
+    let verdict = |begun: bool| {
+        let mut world = World::new();
+        let text = format!("{FILE}@reboot a [name=boot] x\n");
+        let file = jobfile::parse("jobs", text.as_bytes(), &[cluster("a"), cluster("b")]).unwrap();
+        world.file = JobFile { revision: world.file.revision.clone(), ..file };
+        let tick = at("12:00:07");
+        world.publish("boot", tick);
+        world.publish("boot", tick);
+        if begun {
+            world.finish("boot", tick, (1, "c1", Outcome::Succeeded, Then::Done));
+        }
+        let report = world.verdict();
+        (report.ok, report.ticks.named, report.ticks.published, report.copies, report.not_begun.total)
+    };
+    assert_eq!(verdict(true), (true, 23, 23, 1, 0));
+    assert_eq!(verdict(false), (false, 23, 23, 1, 1));
 }

@@ -39,6 +39,9 @@ struct World {
     messages: Vec<(ClusterName, Attempt)>,
     /// With the instant at which the broker had them.
     events: Vec<(DateTime<Utc>, Event)>,
+    /// When the broker had the messages, if that was not when their ticks were due.
+    written: Option<DateTime<Utc>>,
+    begun_within: Duration,
 }
 
 impl World {
@@ -46,7 +49,8 @@ impl World {
     fn new() -> Self {
         let clusters = [cluster("a"), cluster("b")];
         let file = jobfile::parse("jobs", FILE.as_bytes(), &clusters).unwrap();
-        let mut world = Self { file, messages: Vec::new(), events: Vec::new() };
+        let begun_within = Duration::from_secs(600);
+        let mut world = Self { file, messages: Vec::new(), events: Vec::new(), written: None, begun_within };
         for second in 0..=300 {
             let tick = at("12:00:00") + TimeDelta::seconds(second);
             for (job, every) in [("minutely", 60), ("often", 20)] {
@@ -142,13 +146,14 @@ impl World {
             client.produce(&[ProduceBatch { to, records: vec![record] }], soon()).remove(0).unwrap();
         };
         for (cluster, attempt) in &self.messages {
-            write(cluster.as_str(), None, wire::encode(attempt), attempt.run.scheduled_at);
+            let written = self.written.unwrap_or(attempt.run.scheduled_at);
+            write(cluster.as_str(), None, wire::encode(attempt), written);
         }
         for (written, event) in &self.events {
             let key = matches!(event, Event::Revision { .. }).then_some(&b"revision"[..]);
             write(topics::RUNS, key, wire::encode(event), *written);
         }
-        let asked = Asked { since: since.map(at), until: at(until) };
+        let asked = Asked { since: since.map(at), until: at(until), begun_within: self.begun_within };
         verify(client.as_mut(), &self.file, &clusters, asked, at("14:00:00"))
     }
 

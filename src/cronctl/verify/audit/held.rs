@@ -1,0 +1,74 @@
+//! Runs that hold ticks of their job back and were due before the period. The topics are asked a second time what became of
+//! them, where they hold back for long.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Audit;
+use crate::common::words::{Event, JobName, RunId, RunningAttempt};
+use crate::cronctl::instant::shown;
+use crate::cronctl::runs::story::{Stage, Story, attempt_of};
+use crate::cronctl::verify::report::Item;
+
+/// What a run holds back.
+#[derive(Debug)]
+struct Hold {
+    job: JobName,
+    /// The first and the last tick that it holds back.
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+    count: u64,
+    story: Story,
+}
+
+/// The runs of before the period that hold something back.
+#[derive(Debug, Default)]
+pub(super) struct Held(HashMap<RunId, Hold>);
+
+impl Audit<'_> {
+    /// Notes that a tick is held back by a run, if the run is none of the period.
+    pub(super) fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
+        if self.book.tick_of(by).is_some() {
+            return;
+        }
+        let fresh = || Hold { job: job.clone(), first: tick, last: tick, count: 0, story: Story::default() };
+        let hold = self.held.0.entry(by).or_insert_with(fresh);
+        (hold.first, hold.last) = (hold.first.min(tick), hold.last.max(tick));
+        hold.count += 1;
+    }
+
+    /// Keeps the runs that hold something back for longer than what is published takes to begin. Whether there is any, so
+    /// that all events have to be asked about them.
+    pub fn is_held_back_for_long(&mut self) -> bool {
+        let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
+        self.held.0.retain(|_, hold| hold.last - hold.first > limit);
+        !self.held.0.is_empty()
+    }
+
+    /// Takes what an event says about the runs that hold something back.
+    pub fn holder(&mut self, event: &Event, written_at: DateTime<Utc>) {
+        if let Event::Alive { lease_ms, running, .. } = event {
+            for RunningAttempt { attempt, .. } in running {
+                if let Some(hold) = self.held.0.get_mut(&attempt.run) {
+                    hold.story.sign(attempt.attempt, written_at, *lease_ms);
+                }
+            }
+        } else if let Some(hold) = attempt_of(event).and_then(|attempt| self.held.0.get_mut(&attempt.run)) {
+            hold.story.take(event, written_at);
+        }
+    }
+
+    /// Tells of the runs of before the period that hold ticks back and do not live.
+    pub(super) fn judge_holders(&mut self, now: DateTime<Utc>) {
+        for (run, Hold { job, first, last, count, story }) in std::mem::take(&mut self.held.0) {
+            let why = match story.stage() {
+                Stage::Waiting => "nobody has begun it",
+                Stage::Running if story.is_abandoned(now) => "its lease has run out",
+                _ => continue,
+            };
+            let why = format!("this run holds back {count} ticks from then to {}, and {why}", shown(last));
+            self.report.held_back.add(Item { job, scheduled_at: first, run, why });
+        }
+    }
+}
