@@ -11,7 +11,7 @@ use kafka_cron::common::broker::Broker;
 use kafka_cron::common::cli::{self, ClusterList, KafkaArgs, ObserveArgs};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::exit::{self, Exit, Fault};
-use kafka_cron::common::http::{Bound, Fact, Health, Page};
+use kafka_cron::common::http::{Bound, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
@@ -22,7 +22,7 @@ use kafka_cron::producer::jobfile::{self, JobFile};
 use kafka_cron::producer::leadership::{self, Lead, Mandate};
 use kafka_cron::producer::measures::{Measures, TimerMeasures};
 use kafka_cron::producer::publisher::{self, Around, Publisher};
-use kafka_cron::producer::setup;
+use kafka_cron::producer::setup::{self, TopicMeasures, Topics, Upkeep};
 use kafka_cron::producer::tail;
 use kafka_cron::producer::tail::measures::TailMeasures;
 use kafka_cron::producer::tail::thread::RunsTail;
@@ -114,15 +114,23 @@ fn run(args: &Args) -> Result<(), Fault> {
             .map_err(thread("the membership's thread"))?;
     let mandate = Mandate::new(standing.clone(), args.session_timeout);
 
+    let options = setup::Options { partitions: args.partitions, replication_factor: args.replication_factor };
+    let around = setup::Around {
+        client: client("topics"),
+        clock: Arc::clone(&clock),
+        health: health.clone(),
+        measures: TopicMeasures::new(&metrics),
+        beat: beats.thread("topics"),
+    };
+    let upkeep = Upkeep::new(clusters.to_vec(), options);
+    let (_topics, missing) = Topics::start(upkeep, around).map_err(thread("the topics' thread"))?;
+
     let measures = Measures::new(&metrics);
     let (confirming, confirmed) = bounded(TICK_BATCHES * clusters.len());
     let (mut to_publishers, mut publishers, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for (number, cluster) in clusters.iter().enumerate() {
-        let topics =
-            setup::Options { partitions: args.partitions, replication_factor: args.replication_factor };
-        let options = publisher::Options { cluster: cluster.clone(), number, topics };
+        let options = publisher::Options { cluster: cluster.clone(), number };
         let measures = measures.of(cluster);
-        health.set(cluster.as_str(), Fact::NotReady("its topics have not been seen to yet".to_owned()));
         let around = Around {
             client: client("producer"),
             clock: Arc::clone(&clock),
@@ -130,6 +138,7 @@ fn run(args: &Args) -> Result<(), Fault> {
             confirmed: confirming.clone(),
             measures: measures.clone(),
             health: health.clone(),
+            missing: missing.clone(),
             beat: beats.thread("publish"),
         };
         let (publisher, batches) =
@@ -208,9 +217,10 @@ fn run(args: &Args) -> Result<(), Fault> {
     health.stops();
     log::info!("ending");
     // Nothing more is begun. What is under way is confirmed, the cursors are kept, and then another one leads.
+    // The timer goes before the tail that it listens to: it waits for the last confirmations.
     drop(watching);
-    drop(tailing);
     drop(timer);
+    drop(tailing);
     drop(leading);
     drop(publishers);
     ended

@@ -76,39 +76,49 @@ pub struct TopicSpec {
     pub settings: Vec<(&'static str, String)>,
 }
 
-/// All topics for a set of clusters.
+/// All topics for a set of clusters, each with every setting that a promise stands on: what is not named here, a topic
+/// takes over from its broker, whose operator may have set it for other topics.
 ///
 /// With a replication factor of 3 or more two copies must confirm each write (`min.insync.replicas=2`).
 /// Codecs are undone by the broker (`compression.type=uncompressed`), so that no foreign batch is unreadable.
+/// Records have the broker's time (`LogAppendTime`): no writer's clock decides what retention deletes, and none is
+/// refused for it.
 pub fn all(clusters: &[ClusterName], partitions: i32, replication_factor: i16) -> Vec<TopicSpec> {
-    let spec = |name: String, partitions: i32, extra: &[(&'static str, String)]| {
-        let mut settings = vec![
-            ("compression.type", "uncompressed".to_owned()),
-            ("unclean.leader.election.enable", "false".to_owned()),
+    let confirming = if replication_factor >= 3 { "2" } else { "1" };
+    let spec = |name: String, partitions: i32, retention_ms: i64, max_message_bytes: i64| {
+        let settings = vec![
             ("cleanup.policy", "delete".to_owned()),
+            ("compression.type", "uncompressed".to_owned()),
+            ("max.message.bytes", max_message_bytes.to_string()),
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
+            ("min.insync.replicas", confirming.to_owned()),
+            ("retention.bytes", "-1".to_owned()),
+            ("retention.ms", retention_ms.to_string()),
+            ("segment.bytes", SEGMENT_BYTES.to_string()),
+            ("segment.ms", (7 * DAY_MS).to_string()),
+            ("unclean.leader.election.enable", "false".to_owned()),
         ];
-        if replication_factor >= 3 {
-            settings.push(("min.insync.replicas", "2".to_owned()));
-        }
-        settings.extend(extra.iter().cloned());
         TopicSpec { name, partitions, replication_factor, settings }
     };
     let mut topics = Vec::with_capacity(clusters.len() * 3 + 2);
     for cluster in clusters {
-        let week = [("retention.ms", (7 * DAY_MS).to_string())];
-        topics.push(spec(first(cluster), partitions, &week));
-        topics.push(spec(retry(cluster), partitions, &week));
-        // A letter carries what it is about in base64, so it may be larger than the message was.
-        let letters =
-            [("retention.ms", "-1".to_owned()), ("max.message.bytes", (4 * 1024 * 1024).to_string())];
-        topics.push(spec(dead(cluster), 1, &letters));
+        topics.push(spec(first(cluster), partitions, 7 * DAY_MS, MESSAGE_BYTES));
+        topics.push(spec(retry(cluster), partitions, 7 * DAY_MS, MESSAGE_BYTES));
+        topics.push(spec(dead(cluster), 1, -1, LETTER_BYTES));
     }
-    let events =
-        [("retention.ms", (8 * DAY_MS).to_string()), ("message.timestamp.type", "LogAppendTime".to_owned())];
-    topics.push(spec(RUNS.to_owned(), 2, &events));
-    topics.push(spec(LEADER.to_owned(), 1, &[]));
+    topics.push(spec(RUNS.to_owned(), 2, 8 * DAY_MS, MESSAGE_BYTES));
+    topics.push(spec(LEADER.to_owned(), 1, 7 * DAY_MS, MESSAGE_BYTES));
     topics
 }
+
+/// The largest batch that a topic takes: Kafka's own default.
+const MESSAGE_BYTES: i64 = 1_048_588;
+
+/// The largest letter: it carries what it is about in base64, so it may be larger than the message was.
+const LETTER_BYTES: i64 = 4 * 1024 * 1024;
+
+/// Kafka's own default. No batch may be larger than a segment.
+const SEGMENT_BYTES: i64 = 1024 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@
 //! 2. **Who says**: *[`leadership`]*: who leads, and from which cursors.
 //! 3. **What is due**: *[`timer`]*, which steps [`timing`]; a [`lane`] for each cluster knows what is owed, by its
 //!    [`timetable`]; [`catchup`] judges what is late, [`overlap`] what is not to run beside another run.
-//! 4. **Written**: *[`publisher`]*, one a cluster; [`setup`] makes the topics.
+//! 4. **Written**: *[`publisher`]*, one a cluster; *[`setup`]* looks after the topics.
 //! 5. **What became of it**: *[`tail`]* follows `cron-runs`: lost attempts, unfinished runs.
 //!
 //! And for whoever looks from outside: [`due`] counts what should come of it all, *[`depth`]* what lies in the

@@ -150,7 +150,8 @@ impl Running {
                 },
                 recv(self.lines.told) -> told => match told {
                     Ok(told) => self.timing.told(&told),
-                    Err(_) => return,
+                    // Nobody follows `cron-runs` any more: the program ends, and what is under way is confirmed first.
+                    Err(_) => self.lines.told = crossbeam_channel::never(),
                 },
                 recv(self.around.clock.alarm(wait)) -> _ => {}
             }
@@ -172,8 +173,7 @@ impl Running {
             let Ok(confirmed) = self.lines.confirmed.recv_timeout(LAST_CONFIRMATION) else { break };
             self.timing.confirmed(confirmed);
         }
-        let keep = self.timing.keep(self.now()).or_else(|| self.keep.take());
-        if let Some(keep) = keep
+        if let Some(keep) = self.newest_cursors()
             && self.lines.keeps.send_timeout(keep, Duration::from_secs(1)).is_err()
         {
             log::warn!(
@@ -283,10 +283,16 @@ impl Running {
         }
     }
 
+    /// The newest cursors that were not handed on. What waited before them is forgotten: were it offered after them, the
+    /// cursors would go back.
+    fn newest_cursors(&mut self) -> Option<Keep> {
+        let waiting = self.keep.take();
+        self.timing.keep(self.now()).or(waiting)
+    }
+
     /// Offers the newest cursors. `false` when nobody keeps them any more.
     fn offer_cursors(&mut self) -> bool {
-        let now = self.now();
-        let Some(keep) = self.timing.keep(now).or_else(|| self.keep.take()) else { return true };
+        let Some(keep) = self.newest_cursors() else { return true };
         match self.lines.keeps.try_send(keep) {
             Ok(()) => true,
             Err(TrySendError::Full(keep)) => {

@@ -110,8 +110,15 @@ fn the_run_id_of_the_page_is_the_one_that_is_computed() {
 #[test]
 fn the_topics_of_the_page_are_the_ones_that_are_created() {
     let page = Page::read();
-    let common =
-        ["cleanup.policy=delete", "compression.type=uncompressed", "unclean.leader.election.enable=false"];
+    let common = [
+        "cleanup.policy=delete",
+        "compression.type=uncompressed",
+        "message.timestamp.type=LogAppendTime",
+        "retention.bytes=-1",
+        "segment.bytes=1073741824",
+        "segment.ms=604800000",
+        "unclean.leader.election.enable=false",
+    ];
     let created = topics::all(&[ClusterName::new("c").unwrap()], 2, 3);
     let said: BTreeSet<(String, String, BTreeSet<String>)> = page
         .table("created")

@@ -133,6 +133,8 @@ impl Publishing {
         let mut waiting = HashMap::new();
         for Unwritten { records: left, error } in unwritten {
             self.measures.failed(error.word());
+            // A tick whose message no broker takes becomes an event. An event becomes nothing smaller: it waits.
+            let mut waits = !is_too_large(&error);
             for record in left {
                 match unconfirmed.remove(&record.key) {
                     Some(number) if is_too_large(&error) => {
@@ -144,10 +146,13 @@ impl Publishing {
                         waiting.insert(record.key.clone(), number);
                         records.push(record);
                     }
-                    None => records.push(record), // an event
+                    None => {
+                        waits = true;
+                        records.push(record); // an event
+                    }
                 }
             }
-            failed = failed.or((!is_too_large(&error)).then_some(error));
+            failed = failed.or(waits.then_some(error));
         }
         let confirmed = std::mem::replace(unconfirmed, waiting);
         self.count(confirmed.into_values().map(|number| &batch.ticks[number]).collect(), now);

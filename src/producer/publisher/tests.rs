@@ -1,64 +1,224 @@
-//! The real thread on a clock that the test turns, with a cluster in memory.
+//! The state machine, and the real thread on a clock that the test turns, with a cluster in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::DateTime;
-use crossbeam_channel::bounded;
+use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::*;
 use crate::common::bounds::TICK_BATCHES;
-use crate::common::broker::Broker;
-use crate::common::broker::memory::MemoryBroker;
-use crate::common::clock::{Clock, ManualClock};
+use crate::common::broker::memory::{Call, MemoryBroker};
+use crate::common::broker::{Broker, Client, ErrorCode};
+use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::words::ClusterName;
-use crate::producer::job::sample;
+use crate::common::scan::Scan;
+use crate::common::words::{ClusterName, MissedReason};
+use crate::common::{topics, wire};
+use crate::producer::job::{Job, sample};
 use crate::producer::leadership::Mandate;
 use crate::producer::measures::Measures;
-use crate::producer::setup;
+use crate::producer::setup::Missing;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[test]
-fn a_batch_waits_for_the_proof_of_our_membership_and_is_left_only_when_its_term_is_over() {
+/// A cluster in memory with all topics of `cluster-a`, and a leave to write in term 2.
+struct Bench {
+    clock: Arc<ManualClock>,
+    broker: MemoryBroker,
+    client: Box<dyn Client>,
+    standing: Standing,
+    mandate: Mandate,
+    metrics: Metrics,
+    cluster: ClusterName,
+}
+
+fn bench() -> Bench {
     let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
-    let (metrics, standing) = (Metrics::new(), Standing::new(clock.monotonic()));
-    let mandate = Mandate::new(standing.clone(), Duration::from_secs(6));
-    let (confirming, confirmed) = bounded(TICK_BATCHES);
+    let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
+    let mut client = broker.client("test");
     let cluster = ClusterName::new("cluster-a").unwrap();
-    let around = Around {
-        client: MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>).client("publisher"),
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        mandate: mandate.clone(),
-        confirmed: confirming,
-        measures: Measures::new(&metrics).of(&cluster),
-        health: Health::new(&metrics),
-        beat: Beats::new(&metrics).thread("publish"),
-    };
-    let topics = setup::Options { partitions: 1, replication_factor: None };
-    let options = Options { cluster, number: 0, topics };
-    let (_publisher, batches) = Publisher::start(options, around).unwrap();
-    let batch = |epoch| Batch {
+    for spec in topics::all(std::slice::from_ref(&cluster), 1, 1) {
+        client.create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
+    }
+    let standing = Standing::new(clock.monotonic());
+    let mandate = Mandate::new(standing.clone(), Duration::from_secs(3_600));
+    mandate.grant(2, standing.losses());
+    Bench { clock, broker, client, standing, mandate, metrics: Metrics::new(), cluster }
+}
+
+fn batch(epoch: u64, jobs: Vec<Job>) -> Batch {
+    let tick = |job| Tick { job: Arc::new(job), at: DateTime::UNIX_EPOCH };
+    Batch {
         epoch,
         kind: Some(Kind::Present),
-        ticks: vec![Tick { job: Arc::new(sample("a", "@hourly")), at: DateTime::UNIX_EPOCH }],
+        ticks: jobs.into_iter().map(tick).collect(),
         events: Vec::new(),
         revision: Arc::from("r"),
-    };
-    // The batch of a term that is over, and one of the present term while our membership is not proven.
-    mandate.grant(2, standing.losses());
-    batches.send(batch(1)).unwrap();
-    batches.send(batch(2)).unwrap();
-    while !batches.is_empty() {
-        assert!(clock.ring_next(PATIENCE));
     }
-    assert!(clock.ring_next(PATIENCE));
+}
+
+impl Bench {
+    /// The thread, what it is given, and what it confirms.
+    fn start(&self) -> (Publisher, Sender<Batch>, Receiver<Confirmed>, Receiver<()>) {
+        let (confirming, confirmed) = bounded(TICK_BATCHES);
+        let (missing, called) = Missing::new();
+        let around = Around {
+            client: self.broker.client("publisher"),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            mandate: self.mandate.clone(),
+            confirmed: confirming,
+            measures: Measures::new(&self.metrics).of(&self.cluster),
+            health: Health::new(&self.metrics),
+            missing,
+            beat: Beats::new(&self.metrics).thread("publish"),
+        };
+        let options = Options { cluster: self.cluster.clone(), number: 0 };
+        let (publisher, batches) = Publisher::start(options, around).unwrap();
+        (publisher, batches, confirmed, called)
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.now(), mono: self.clock.monotonic() }
+    }
+
+    /// What lies in a topic.
+    fn read<T>(&mut self, topic: &str, decode: impl Fn(&[u8]) -> T) -> Vec<T> {
+        let mut all = Vec::new();
+        let mut scan = Scan::new(topic);
+        scan.read(self.client.as_mut(), |_, record| all.push(decode(record.value.as_deref().unwrap())))
+            .unwrap();
+        all
+    }
+
+    fn missed(&mut self) -> Vec<(String, DateTime<Utc>, MissedReason)> {
+        let events = self.read(topics::RUNS, |value| wire::decode_event(value).unwrap());
+        let missed = events.into_iter().filter_map(|event| match event {
+            Event::Missed { job, from, reason, .. } => Some((job.to_string(), from, reason)),
+            _ => None,
+        });
+        missed.collect()
+    }
+}
+
+#[test]
+fn a_batch_waits_for_the_proof_of_our_membership_and_is_left_only_when_its_term_is_over() {
+    let bench = bench();
+    let (_publisher, batches, confirmed, _called) = bench.start();
+    // The batch of a term that is over, and one of the present term while our membership is not proven.
+    batches.send(batch(1, vec![sample("a", "@hourly")])).unwrap();
+    batches.send(batch(2, vec![sample("a", "@hourly")])).unwrap();
+    while !batches.is_empty() {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    assert!(bench.clock.ring_next(PATIENCE));
     assert!(confirmed.is_empty(), "nothing is written without a proof");
-    standing.set(Some(clock.monotonic()));
-    assert!(clock.ring_next(PATIENCE));
+    bench.standing.set(Some(bench.clock.monotonic()));
+    assert!(bench.clock.ring_next(PATIENCE));
     let confirmed = confirmed.recv_timeout(PATIENCE).unwrap();
     assert_eq!(confirmed.epoch, 2);
+}
+
+#[test]
+fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_holds_up_no_other() {
+    let mut bench = bench();
+    bench.standing.set(Some(bench.clock.monotonic()));
+    bench.broker.faults().set_topic("cluster-a", "max.message.bytes", "1500");
+    let large = Job { command: "x".repeat(2_000), ..sample("large", "@hourly") };
+    let jobs = vec![sample("a", "@hourly"), large, sample("b", "@hourly")];
+    let measures = Measures::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
+    // As long as that cannot be put on record, the batch is not done.
+    bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
+    for _ in 0..3 {
+        let now = bench.now();
+        let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+        assert!(matches!(progress, Progress::GoesOn | Progress::Failed(_)), "{progress:?}");
+    }
+    let mut published =
+        bench.read("cluster-a", |value| wire::decode_attempt(value).unwrap().run.job.to_string());
+    published.sort();
+    assert_eq!(published, ["a", "b"], "each once");
+    assert_eq!(bench.missed(), []);
+    bench.broker.faults().allow(Call::Produce, topics::RUNS);
+    let now = bench.now();
+    let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+    let Progress::Done(confirmed) = progress else { panic!("{progress:?}") };
+    let name: JobName = "large".parse().unwrap();
+    assert_eq!(confirmed.refused, [(name.clone(), RunId::of(&name, DateTime::UNIX_EPOCH))]);
+    let missed = ("large".to_owned(), DateTime::UNIX_EPOCH, MissedReason::TooLarge);
+    assert_eq!(bench.missed(), [missed]);
+}
+
+/// A batch that has a tick and an event, and is refused for a minute as `refuse` says; the events are told about once it is
+/// over. Nothing may be asked for without rests.
+fn check_rests(refuse: impl Fn(&MemoryBroker), mend: impl Fn(&MemoryBroker), calls_for_topics: bool) {
+    let bench = bench();
+    bench.standing.set(Some(bench.clock.monotonic()));
+    let (_publisher, batches, confirmed, called) = bench.start();
+    refuse(&bench.broker);
+    let event = Event::Revision {
+        cluster: bench.cluster.clone(),
+        revision: "r".to_owned(),
+        leader: "me".to_owned(),
+        from: DateTime::UNIX_EPOCH,
+        at: DateTime::UNIX_EPOCH,
+    };
+    batches.send(Batch { events: vec![event], ..batch(2, vec![sample("a", "@hourly")]) }).unwrap();
+    let fails = || {
+        let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+        page.lines().any(|line| line == "cron_ready{fact=\"cluster-a\"} 0")
+    };
+    while !fails() {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    let end = bench.clock.monotonic() + Duration::from_secs(60);
+    while bench.clock.monotonic() < end {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    let faults = bench.broker.faults();
+    let made = [Call::Produce, Call::Topic].map(|call| faults.made(call));
+    assert!(made.iter().all(|made| *made < 100), "{made:?} calls in a minute");
+    assert!(confirmed.is_empty());
+    assert_eq!(!called.is_empty(), calls_for_topics);
+    mend(&bench.broker);
+    while confirmed.is_empty() {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    assert_eq!(confirmed.recv().unwrap().refused, []);
+}
+
+#[test]
+fn whatever_refuses_a_batch_for_long_is_asked_with_rests() {
+    let codes = [
+        ErrorCode::TopicAuthorizationFailed,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::NotEnoughReplicas,
+        ErrorCode::NotLeader,
+        ErrorCode::Other(87),
+    ];
+    for topic in ["cluster-a", topics::RUNS] {
+        for code in codes {
+            check_rests(
+                |broker| broker.faults().refuse(Call::Produce, topic, code),
+                |broker| broker.faults().allow(Call::Produce, topic),
+                code == ErrorCode::UnknownTopicOrPartition,
+            );
+        }
+        check_rests(
+            |broker| broker.faults().refuse(Call::Topic, topic, ErrorCode::TopicAuthorizationFailed),
+            |broker| broker.faults().allow(Call::Topic, topic),
+            false,
+        );
+    }
+    check_rests(|broker| broker.faults().away(), |broker| broker.faults().back(), false);
+    // An event that its topic does not take, too: it cannot become anything smaller.
+    check_rests(
+        |broker| broker.faults().set_topic(topics::RUNS, "max.message.bytes", "70"),
+        |broker| broker.faults().set_topic(topics::RUNS, "max.message.bytes", "1048588"),
+        false,
+    );
 }

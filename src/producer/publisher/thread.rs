@@ -12,13 +12,13 @@ use super::{Batch, Confirmed, Encoded, encoding};
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client};
 use crate::common::clock::{Clock, Now};
-use crate::common::http::{Fact, Health};
+use crate::common::http::{Duty, Fact, Health, Trouble};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::ClusterName;
 use crate::producer::leadership::Mandate;
 use crate::producer::measures::ClusterMeasures;
-use crate::producer::setup;
+use crate::producer::setup::Missing;
 
 /// What a publisher is to do.
 #[derive(Debug, Clone)]
@@ -27,8 +27,6 @@ pub struct Options {
     pub cluster: ClusterName,
     /// The cluster's number in the timer's list.
     pub number: usize,
-    /// How the cluster's topics are created.
-    pub topics: setup::Options,
 }
 
 /// Around a publisher: what it talks to.
@@ -45,6 +43,8 @@ pub struct Around {
     pub measures: ClusterMeasures,
     /// Told whether Kafka takes our writes.
     pub health: Health,
+    /// Told when a topic is missing.
+    pub missing: Missing,
     /// When it last came round.
     pub beat: Beat,
 }
@@ -69,9 +69,11 @@ impl Publisher {
         let (encoding, encoded) = encoding::start(&options.cluster, queue)?;
         let (give_up, given_up) = bounded(0);
         let thread = spawn(&format!("publish-{}", options.cluster), move || {
-            let Options { cluster, number, topics } = options;
+            let Options { cluster, number } = options;
             let publishing = Publishing::new(cluster.clone(), number, around.measures.clone());
-            Thread { cluster, topics, around, publishing, given_up, is_away: false }.run(&encoded);
+            let duty = around.health.duty(&format!("publishing {cluster}"));
+            around.health.set(cluster.as_str(), Fact::Ready);
+            Thread { cluster, around, duty, publishing, given_up, is_away: false }.run(&encoded);
         })?;
         Ok((Self { _give_up: give_up, thread, _encoding: encoding }, batches))
     }
@@ -84,8 +86,8 @@ impl Publisher {
 
 struct Thread {
     cluster: ClusterName,
-    topics: setup::Options,
     around: Around,
+    duty: Duty,
     publishing: Publishing,
     given_up: Receiver<()>,
     is_away: bool,
@@ -97,9 +99,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl Thread {
     fn run(&mut self, queue: &Receiver<Encoded>) {
-        if !self.set_up() {
-            return;
-        }
         loop {
             self.around.beat.touch(self.around.clock.now());
             self.around.measures.encoded.is(queue.len());
@@ -123,31 +122,19 @@ impl Thread {
         Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() }
     }
 
-    /// Creates the cluster's topics, however long it takes to reach Kafka.
-    fn set_up(&mut self) -> bool {
-        let mut wait = FIRST_WAIT;
-        loop {
-            match setup::ensure(self.around.client.as_mut(), &self.cluster, self.topics) {
-                Ok(()) => {
-                    self.reached();
-                    return true;
-                }
-                Err(error) => self.failed("cannot see to the topics", &error),
-            }
-            if !self.pause(&mut wait) {
-                return false;
-            }
-        }
-    }
-
     /// Steps until the batch is done, or abandoned. `false`: we end, and Kafka is away.
     fn publish(&mut self) -> bool {
         let mut wait = FIRST_WAIT;
+        // Owed from here on, so that a call that hangs is told as well.
+        self.duty.owed();
         loop {
             let now = self.now();
             let progress = self.publishing.step(self.around.client.as_mut(), &self.around.mandate, now);
             match progress {
-                Progress::Idle | Progress::Abandoned => return true,
+                Progress::Idle | Progress::Abandoned => {
+                    self.duty.done();
+                    return true;
+                }
                 Progress::Done(confirmed) => {
                     self.reached();
                     if self.around.confirmed.send(confirmed).is_err() {
@@ -157,10 +144,15 @@ impl Thread {
                 }
                 Progress::GoesOn => {
                     self.reached();
+                    self.duty.owed();
                     continue;
                 }
-                Progress::Failed(error) => self.failed("ticks wait to be published", &error),
-                Progress::Waits => {}
+                Progress::Failed(error) => self.failed(&error),
+                Progress::Waits => self.duty.failed(Trouble::new(
+                    "unproven",
+                    "the membership in the group of producers is not proven at present, so nothing is written",
+                    "the duty `group` says why",
+                )),
             }
             if !self.pause(&mut wait) {
                 let (cluster, left) = (&self.cluster, self.publishing.left());
@@ -174,16 +166,19 @@ impl Thread {
         if std::mem::take(&mut self.is_away) {
             log::info!("{}: Kafka takes our writes again", self.cluster);
         }
+        self.duty.done();
         self.around.health.set(self.cluster.as_str(), Fact::Ready);
     }
 
     /// An outage is one thing to be told, not a thousand.
-    fn failed(&mut self, what: &str, error: &BrokerError) {
+    fn failed(&mut self, error: &BrokerError) {
+        let what = "ticks wait to be published";
         if !std::mem::replace(&mut self.is_away, true) {
             log::warn!("{}: {what}: {error}; trying again", self.cluster);
         }
-        let why = Fact::NotReady(format!("{what}: {error}"));
-        self.around.health.set(self.cluster.as_str(), why);
+        self.around.missing.hear(error);
+        self.duty.failed(Trouble::of("writing ticks and their events", error));
+        self.around.health.set(self.cluster.as_str(), Fact::NotReady(format!("{what}: {error}")));
     }
 
     /// Waits before the next try. `false` when it was told to give up.

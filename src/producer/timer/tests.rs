@@ -296,6 +296,31 @@ fn the_cursor_says_what_is_on_record_and_a_later_term_begins_where_it_is_told() 
 }
 
 #[test]
+fn at_the_end_the_cursor_covers_what_is_confirmed_although_nobody_follows_the_runs_any_more() {
+    let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *"]);
+    bench.ticks_until("2026-03-01T10:00:05Z", 0);
+    while bench.batches[0].is_empty() {
+        assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
+    }
+    let Bench { timer, news, keeps, batches, confirming, .. } = bench;
+    drop(news);
+    // Dropping the handle waits for the thread, which waits for these confirmations.
+    let ending = std::thread::spawn(move || drop(timer));
+    let (mut last, mut kept) = (None, None);
+    while !ending.is_finished() {
+        kept = keeps.recv_timeout(Duration::from_millis(1)).ok().or(kept);
+        for batch in batches[0].try_iter() {
+            last = batch.ticks.iter().map(|tick| tick.at).max().max(last);
+            let Batch { epoch, kind, .. } = batch;
+            confirming.send(Confirmed { epoch, kind, cluster: 0, refused: Vec::new() }).unwrap();
+        }
+    }
+    ending.join().unwrap();
+    let kept = keeps.try_iter().last().or(kept).unwrap();
+    assert!(last.is_some() && kept.cursors[0] >= last, "{kept:?}: {last:?} is confirmed");
+}
+
+#[test]
 fn batches_of_an_earlier_term_that_are_still_in_the_way_end_nothing() {
     let bench = bench("2026-03-01T10:00:00Z", chrono_tz::UTC, &["* * * * * *"]);
     while bench.batches[0].len() < TICK_BATCHES {

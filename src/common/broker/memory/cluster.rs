@@ -99,6 +99,12 @@ impl Cluster {
         }
     }
 
+    pub(super) fn set_topic(&mut self, name: &str, setting: &'static str, value: &str) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.set(setting, value);
+        }
+    }
+
     pub(super) fn grow_topic(&mut self, name: &str, partitions: usize) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.grow(partitions, &self.nodes);

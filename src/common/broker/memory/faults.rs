@@ -215,6 +215,11 @@ impl Faults {
         self.cluster(|cluster| cluster.delete_topic(name));
     }
 
+    /// Changes a setting of a topic.
+    pub fn set_topic(&self, name: &str, setting: &'static str, value: &str) {
+        self.cluster(|cluster| cluster.set_topic(name, setting, value));
+    }
+
     /// Gives a topic more partitions.
     pub fn grow_topic(&self, name: &str, partitions: usize) {
         self.cluster(|cluster| cluster.grow_topic(name, partitions));

@@ -10,14 +10,18 @@ use crate::common::broker::{ErrorCode, NodeId, PartitionState, Record, TopicStat
 use crate::common::topics::TopicSpec;
 
 /// The settings that this end knows, with a broker's defaults.
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("cleanup.policy", "delete"),
     ("compression.type", "producer"),
     ("max.message.bytes", "1048588"),
     ("message.timestamp.after.max.ms", "3600000"),
+    ("message.timestamp.before.max.ms", "9223372036854775807"),
     ("message.timestamp.type", "CreateTime"),
     ("min.insync.replicas", "1"),
+    ("retention.bytes", "-1"),
     ("retention.ms", "604800000"),
+    ("segment.bytes", "1073741824"),
+    ("segment.ms", "604800000"),
     ("unclean.leader.election.enable", "false"),
 ];
 
@@ -75,6 +79,11 @@ impl Topic {
     /// The value of a setting.
     pub(super) fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
+    }
+
+    /// Changes a setting.
+    pub(super) fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.insert(name, value.to_owned());
     }
 
     fn number(&self, name: &str) -> i64 {

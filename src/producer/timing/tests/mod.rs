@@ -90,6 +90,14 @@ fn cursor(timing: &mut Timing, second: i64) -> DateTime<Utc> {
     timing.kept.as_ref().unwrap().cursors[0].unwrap()
 }
 
+/// Has the next batch confirmed, of which all runs are refused: their messages are too large.
+fn refuse(timing: &mut Timing, second: i64) {
+    let (cluster, batch) = timing.next_batch(at(second)).unwrap();
+    let run = |tick: &Tick| (tick.job.name.clone(), RunId::of(&tick.job.name, tick.at));
+    let refused = batch.ticks.iter().map(run).collect();
+    timing.confirmed(Confirmed { epoch: batch.epoch, kind: batch.kind, refused, cluster });
+}
+
 fn over(timing: &mut Timing, job: &Arc<Job>, second: i64) {
     timing.told(&Told::Over { job: Some(job.name.clone()), run: RunId::of(&job.name, at(second)) });
 }
@@ -110,6 +118,29 @@ fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
     over(&mut timing, &two, 1);
     assert_eq!(published(&mut timing, 2), ["two"]);
     assert!(cursor(&mut timing, 2) >= at(2));
+}
+
+#[test]
+fn what_an_earlier_term_has_under_way_moves_no_cursor_when_it_is_confirmed() {
+    let one = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&one]);
+    start(&mut timing, 0);
+    work(&mut timing, 0); // the job file is on record
+    let (_, earlier) = timing.next_batch(at(1)).unwrap();
+    timing.end();
+    timing.begin(2);
+    let start = Start { cursor: at(0), reboot: None, published: nothing(at(0)), is_gap: false };
+    timing.start(2, 0, start, at(1));
+    work(&mut timing, 1);
+    let (_, present) = timing.next_batch(at(1)).unwrap();
+    assert_eq!((earlier.ticks.len(), present.ticks.len()), (1, 1), "the same tick in both terms");
+    let confirmed =
+        |batch: &Batch| Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster: 0 };
+    timing.confirmed(confirmed(&earlier));
+    assert!(cursor(&mut timing, 1) < at(1), "its tick is not on record as far as this term knows");
+    assert!(timing.is_busy());
+    timing.confirmed(confirmed(&present));
+    assert_eq!(cursor(&mut timing, 1), at(1));
 }
 
 #[test]

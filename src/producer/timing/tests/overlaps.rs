@@ -63,6 +63,50 @@ fn overlaps_are_not_decided_by_what_was_known_before_the_term() {
 }
 
 #[test]
+fn a_run_whose_message_is_too_large_blocks_no_later_one() {
+    for (overlap, second) in [(job::Overlap::Skip, 2), (job::Overlap::Queue, 2)] {
+        let one = job("one", "c", overlap);
+        let mut timing = timing(&["c"], &[&one]);
+        read(&mut timing);
+        start(&mut timing, 0);
+        work(&mut timing, 0); // the job file is on record
+        refuse(&mut timing, 1);
+        assert_eq!(published(&mut timing, second), ["one"], "{overlap:?}");
+    }
+    // A tick that waits for one that turns out to be too large.
+    let one = job("one", "c", job::Overlap::Queue);
+    let mut timing = timing(&["c"], &[&one]);
+    read(&mut timing);
+    start(&mut timing, 0);
+    work(&mut timing, 0);
+    let (_, batch) = timing.next_batch(at(1)).unwrap();
+    assert_eq!(published(&mut timing, 2), [""; 0], "it waits");
+    let refused = vec![(one.name.clone(), RunId::of(&one.name, at(1)))];
+    timing.confirmed(Confirmed { epoch: batch.epoch, kind: batch.kind, refused, cluster: 0 });
+    assert_eq!(published(&mut timing, 2), ["one"]);
+}
+
+#[test]
+fn ticks_of_two_files_that_were_held_back_come_in_two_batches_each_with_its_revision() {
+    let (one, two) = (job("one", "c", job::Overlap::Queue), job("two", "c", job::Overlap::Queue));
+    let mut timing = timing(&["c"], &[&one]);
+    start(&mut timing, 0);
+    assert_eq!(published(&mut timing, 1), [""; 0], "held back until it is known what is unfinished");
+    let file = JobsInForce { jobs: vec![Arc::clone(&one), Arc::clone(&two)], revision: Arc::from("s") };
+    timing.swap(file, at(1));
+    assert_eq!(published(&mut timing, 2), [""; 0], "as those of the next file are");
+    read(&mut timing);
+    let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut timing, 2)).collect();
+    let told = |batch: &Batch| {
+        let ticks: Vec<String> = batch.ticks.iter().map(|tick| tick.job.name.to_string()).collect();
+        (batch.revision.to_string(), ticks, batch.events.len())
+    };
+    let expected = [("r", "one", 0), ("s", "two", 1)];
+    let expected = expected.map(|(file, job, waits)| (file.to_owned(), vec![job.to_owned()], waits));
+    assert_eq!(batches.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn ticks_that_were_held_back_are_decided_in_their_order() {
     let queues = job("queues", "c", job::Overlap::Queue);
     let mut timing = timing(&["c"], &[&queues]);
