@@ -182,6 +182,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         leads: Box::new(term),
         measures: TailMeasures::new(&metrics),
         beat: beats.thread("runs-tail"),
+        health: health.clone(),
     };
     let options = tail::Options {
         name: name.clone(),

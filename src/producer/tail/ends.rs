@@ -85,6 +85,16 @@ impl Ends {
         }
     }
 
+    /// Whether this producer leads.
+    pub fn leads(&self) -> bool {
+        self.leads.is_some()
+    }
+
+    /// Whether a beat was written that was not read back yet.
+    pub fn awaits(&self) -> bool {
+        self.partitions.values().any(|end| end.awaited.is_some())
+    }
+
     /// The partitions to which a beat is to be written, each with the beat's number.
     pub fn due(&self, now: Instant, every: Duration) -> Vec<(i32, u64)> {
         let is_due = |end: &End| {

@@ -7,6 +7,7 @@ use super::Act;
 use super::machine::Tail;
 use super::past::Past;
 use super::round::Round;
+use super::work::Work;
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{
     BrokerError, Client, Deadline, ErrorCode, Fetched, NodeId, Position, ProduceBatch, Record,
@@ -59,7 +60,7 @@ impl Tail {
                 Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => self.astray.push(partition),
                 Err(error) => {
                     log::debug!("{}/{partition}: {error}", topics::RUNS);
-                    acts.push(Act::Failed(error.word()));
+                    acts.push(Act::Failed(Work::Following, error));
                     self.look_up_at = None;
                 }
             }
@@ -202,7 +203,7 @@ impl Tail {
                 }
                 Err(error) => {
                     log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
-                    acts.push(Act::Failed(error.word()));
+                    acts.push(Act::Failed(Work::Beats, error));
                     self.ends.beat(*partition, None, now.mono);
                     self.look_up_at = None;
                 }
@@ -216,9 +217,11 @@ impl Tail {
         let event = Event::Standby { producer, group: self.options.group.clone(), revision, at: now.wall };
         let key = self.options.name.clone().into();
         let record = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        self.undone.saying_file = false;
         for unwritten in self.writer.write(client, vec![record], now.wall.timestamp_millis(), by) {
             log::debug!("saying which job file we have: {}", unwritten.error);
-            acts.push(Act::Failed(unwritten.error.word()));
+            self.undone.saying_file = true;
+            acts.push(Act::Failed(Work::StandingBy, unwritten.error));
         }
     }
 
@@ -230,6 +233,8 @@ impl Tail {
                 let want = Want { from: of(*partition), offset: end.next, max_bytes: FETCH_BYTES };
                 by_leader.entry(leader).or_default().push(want);
             } else {
+                let why = format!("{}/{partition} has no leader", topics::RUNS);
+                acts.push(Act::Failed(Work::Following, BrokerError::NotSent(why)));
                 self.look_up_at = self.look_up_at.map(|at| at.min(by));
             }
         }
@@ -243,7 +248,7 @@ impl Tail {
                 }
                 Err(error) => {
                     log::debug!("reading {} from broker {leader}: {error}", topics::RUNS);
-                    acts.push(Act::Failed(error.word()));
+                    acts.push(Act::Failed(Work::Following, error));
                     self.look_up_at = None;
                 }
             }

@@ -30,6 +30,8 @@ pub struct Lease {
     heard: Instant,
     sign: (i32, i64),
     rest: Option<(Instant, Duration)>,
+    /// It was asked what became of it, in vain.
+    asked_in_vain: bool,
 }
 
 /// Attempts by their last sign of life.
@@ -69,6 +71,7 @@ impl Leases {
                     heard: now,
                     sign: at,
                     rest: None,
+                    asked_in_vain: false,
                 };
                 self.attempts.insert(*attempt, lease);
             }
@@ -103,8 +106,10 @@ impl Leases {
             heard: now,
             sign: at,
             rest: None,
+            asked_in_vain: false,
         });
         (lease.length, lease.heard, lease.sign, lease.rest) = (length, now, at, None);
+        lease.asked_in_vain = false;
     }
 
     fn is_settled(&mut self, attempt: &AttemptRef, now: Instant) -> bool {
@@ -151,7 +156,7 @@ impl Leases {
     pub fn put_off(&mut self, attempt: &AttemptRef, now: Instant) {
         if let Some(lease) = self.attempts.get_mut(attempt) {
             let wait = lease.rest.map_or(lease.length / 6, |(_, wait)| wait * 2).min(LONGEST_REST);
-            lease.rest = Some((now + wait, wait));
+            (lease.rest, lease.asked_in_vain) = (Some((now + wait, wait)), false);
         }
     }
 
@@ -159,8 +164,13 @@ impl Leases {
     pub fn ask_again(&mut self, attempt: &AttemptRef, now: Instant) {
         if let Some(lease) = self.attempts.get_mut(attempt) {
             let wait = lease.rest.map_or(lease.length / 6, |(_, wait)| wait);
-            lease.rest = Some((now + SHORTEST * 2, wait));
+            (lease.rest, lease.asked_in_vain) = (Some((now + SHORTEST * 2, wait)), true);
         }
+    }
+
+    /// Whether it was asked in vain what became of any.
+    pub fn were_asked_in_vain(&self) -> bool {
+        self.attempts.values().any(|lease| lease.asked_in_vain)
     }
 
     /// What is known of an attempt under way.

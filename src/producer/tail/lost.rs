@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Act;
 use super::machine::Tail;
 use super::round::Suspect;
+use super::work::Work;
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, TopicPartition, Want};
 use crate::common::clock::Now;
 use crate::common::outgoing::Outgoing;
@@ -51,7 +52,7 @@ impl Tail {
                 Err(error) => {
                     let Place { topic, partition, offset, .. } = &suspect.place;
                     log::warn!("the lost attempt at {topic}/{partition} {offset}: {error}; trying again");
-                    acts.push(Act::Failed(error.word()));
+                    acts.push(Act::Failed(Work::LostAttempts, error));
                     self.leases.ask_again(&suspect.name, now.mono);
                 }
             }
@@ -166,11 +167,11 @@ impl Tail {
         let (mut left, mut too_large) = (HashSet::new(), HashSet::new());
         for unwritten in self.writer.write(client, records, now.wall.timestamp_millis(), by) {
             log::warn!("what follows from lost attempts and runs: {}; trying again", unwritten.error);
-            acts.push(Act::Failed(unwritten.error.word()));
             if unwritten.error.code() == Some(ErrorCode::MessageTooLarge) {
                 too_large.extend(unwritten.records.iter().map(|record| record.key.clone()));
             }
             left.extend(unwritten.records.into_iter().map(|record| record.key));
+            acts.push(Act::Failed(Work::LostAttempts, unwritten.error));
         }
         (left, too_large)
     }

@@ -15,6 +15,7 @@ use super::past::{Past, Search};
 use super::peers::{self, News, Peers};
 use super::round::Round;
 use super::unfinished::{Followed, Runs, Said, Unfinished};
+use super::work::{Undone, Work};
 use crate::common::broker::{BrokerError, Client, Deadline};
 use crate::common::clock::Now;
 use crate::common::outgoing::Writer;
@@ -79,8 +80,8 @@ pub enum Act {
     Lost(ClusterName, Then),
     /// A run of this cluster is over that no consumer will run: that is put on record.
     Unclaimable(ClusterName),
-    /// A call failed, for this reason; it is made again.
-    Failed(&'static str),
+    /// A call failed, in this part of the work; it is made again.
+    Failed(Work, BrokerError),
 }
 
 /// The state of the tail.
@@ -117,16 +118,17 @@ pub struct Tail {
     pub(super) writer: Writer,
     is_behind: bool,
     is_blind: bool,
+    pub(super) undone: Undone,
     forget_at: Instant,
     look_for_waiting_at: Instant,
 }
 
-fn note<T>(what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Act>) -> Option<T> {
+fn note<T>(work: Work, what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Act>) -> Option<T> {
     match answer {
         Ok(answer) => Some(answer),
         Err(error) => {
             log::debug!("{what}: {error}; trying again");
-            acts.push(Act::Failed(error.word()));
+            acts.push(Act::Failed(work, error));
             None
         }
     }
@@ -158,6 +160,7 @@ impl Tail {
             writer: Writer::default(),
             is_behind: false,
             is_blind: false,
+            undone: Undone::default(),
             forget_at: now,
             look_for_waiting_at: now,
         }
@@ -208,6 +211,7 @@ impl Tail {
             }
         }
         self.go_on(client, now, leads.is_some(), &mut acts);
+        self.undone.following = acts.iter().any(|act| matches!(act, Act::Failed(Work::Following, _)));
         if leads != self.said_in && leads.is_some() && self.history.is_none() && self.ends.seen().is_some() {
             self.said_in = leads;
             let over = self.runs.over();
@@ -237,12 +241,12 @@ impl Tail {
         let by = now.mono + STEP;
         if self.look_up_at.is_none_or(|at| at <= now.mono) {
             let looked_up = self.look_up(client, now, by);
-            note("where cron-runs is", looked_up, acts);
+            note(Work::Following, "where cron-runs is", looked_up, acts);
         }
         let found_back = self.find_back(client, now, by);
-        note("where cron-runs goes on", found_back, acts);
+        note(Work::Following, "where cron-runs goes on", found_back, acts);
         let read = self.read_history(client, now, by, acts);
-        note("reading all of cron-runs", read, acts);
+        note(Work::Following, "reading all of cron-runs", read, acts);
         if !leads && self.say_file_at <= now.mono {
             self.say_file_at = now.mono + peers::SAY;
             self.say_file(client, now, by, acts);
@@ -254,11 +258,14 @@ impl Tail {
             }
             self.say_beats(client, now, by, acts);
             let looked_back = self.look_back(client, now, by);
-            note("looking back in cron-runs", looked_back, acts);
+            self.undone.looking_back =
+                note(Work::LostAttempts, "looking back in cron-runs", looked_back, acts).is_none();
             let looked_for = self.look_for_missing(client, now, by, acts);
-            note("what was deleted unread", looked_for, acts);
+            if note(Work::LostAttempts, "which runs no consumer will run", looked_for, acts).is_none() {
+                self.undone.looking_for_runs = true;
+            }
             let decided = self.decide(client, now, by, acts);
-            if note("what has become of attempts", decided, acts) == Some(true) {
+            if note(Work::LostAttempts, "what has become of attempts", decided, acts) == Some(true) {
                 return;
             }
         }
@@ -322,6 +329,22 @@ impl Tail {
             }
             _ => {}
         }
+    }
+
+    /// Whether a part of the work is done, as far as it is owed; what failed lately is not.
+    pub fn is_done(&self, work: Work) -> bool {
+        let leads = self.ends.leads();
+        match work {
+            Work::Following => !self.undone.following && !self.ends.partitions().is_empty(),
+            Work::Beats => !leads || (!self.is_blind && self.ends.seen().is_some()),
+            Work::LostAttempts => !leads || !self.undone.is_undecided(),
+            Work::StandingBy => leads || !self.undone.saying_file,
+        }
+    }
+
+    /// Whether beats were written and are not read back, although that is long overdue.
+    pub fn misses_beats(&self) -> bool {
+        self.is_blind && self.ends.awaits()
     }
 
     /// How often beats are written: for the shortest lease that is under way.

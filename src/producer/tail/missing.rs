@@ -68,6 +68,7 @@ impl Tail {
             return Ok(());
         }
         let Some(mut missing) = self.missing.take().or_else(|| self.doubtful(now.mono)) else {
+            self.undone.looking_for_runs &= self.runs.is_doubtful();
             return Ok(());
         };
         match &missing.stage {
@@ -81,7 +82,10 @@ impl Tail {
             }
             Stage::Reading { .. } => {}
             Stage::Looking { .. } => match self.look(client, &mut missing, now, by) {
-                Ok(()) if missing.runs.is_empty() => return Ok(()),
+                Ok(()) if missing.runs.is_empty() => {
+                    self.undone.looking_for_runs = false;
+                    return Ok(());
+                }
                 Ok(()) => {}
                 Err(error) => {
                     self.runs.doubt(missing.topic, now.mono + AGAIN);
@@ -149,6 +153,7 @@ impl Tail {
             records.push(Outgoing { topic: topics::RUNS.into(), key, value });
         }
         let (unwritten, _) = self.write(client, records, now, by, acts);
+        self.undone.looking_for_runs = !unwritten.is_empty();
         if !unwritten.is_empty() {
             self.runs.doubt(missing.topic, now.mono + AGAIN);
         }

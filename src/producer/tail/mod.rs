@@ -39,5 +39,7 @@ mod tests;
 pub mod thread;
 pub mod unfinished;
 pub mod verdict;
+pub mod work;
 
 pub use machine::{Act, OVER_REMEMBERED, Options, Tail};
+pub use work::Work;

@@ -66,6 +66,7 @@ impl Tail {
             Round::Idle if now.mono < self.next_round => Ok(false),
             Round::Idle => {
                 self.next_round = now.mono + LOOK;
+                self.undone.attempts = self.leases.were_asked_in_vain();
                 self.begin_round(client, now, by)
             }
             Round::Reading { suspects, targets, .. } if self.ends.has_read(&targets) => {

@@ -9,18 +9,21 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::measures::TailMeasures;
 use super::unfinished::{Followed, Unfinished};
+use super::work::Work;
 use super::{Act, Options, Tail};
 use crate::common::bounds::RUNS_TOLD;
 use crate::common::broker::Client;
 use crate::common::clock::{Clock, Now};
+use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::{ClusterName, JobName, RunId};
 
 /// Between two steps: the fetch in a step waits for something to read, so this is for brokers that answer at once.
 const PAUSE: Duration = Duration::from_millis(20);
-/// After a step in which a call failed.
+/// After a step in which a call failed, doubled for each one that follows up to the longest.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is measured how long runs wait.
 const MEASURE_WAITS: Duration = Duration::from_secs(5);
 /// How often it is told from where whoever leads next must read.
@@ -74,6 +77,8 @@ pub struct Around {
     pub leads: Box<dyn Fn() -> Option<u64> + Send>,
     /// What it counts.
     pub measures: TailMeasures,
+    /// Where it says what it cannot do.
+    pub health: Health,
     /// When it last came round.
     pub beat: Beat,
 }
@@ -100,7 +105,21 @@ impl RunsTail {
             let now = around.clock.monotonic();
             let (clusters, tail) = (options.clusters.clone(), Tail::new(options, now));
             let (say_where_at, measure_waits_at) = (now + SAY_WHERE, now);
-            Tailing { tail, clusters, around, tell, asked, stopped, say_where_at, measure_waits_at }.run();
+            let duties = Work::ALL.map(|work| (work, around.health.duty(work.name())));
+            let pause = PAUSE_AFTER_FAILURE;
+            let tailing = Tailing {
+                tail,
+                clusters,
+                around,
+                duties,
+                tell,
+                asked,
+                stopped,
+                say_where_at,
+                measure_waits_at,
+                pause,
+            };
+            tailing.run();
         })?;
         Ok((Self { _stop: stop, thread }, ask, told))
     }
@@ -115,11 +134,14 @@ struct Tailing {
     tail: Tail,
     clusters: Vec<ClusterName>,
     around: Around,
+    duties: [(Work, Duty); 4],
     tell: Sender<Told>,
     asked: Receiver<Ask>,
     stopped: Receiver<()>,
     say_where_at: Instant,
     measure_waits_at: Instant,
+    /// How long to pause after the next step that fails.
+    pause: Duration,
 }
 
 impl Tailing {
@@ -136,7 +158,7 @@ impl Tailing {
             let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
             let acts = self.tail.step(self.around.client.as_mut(), now, leads);
             let mut pause = if self.tail.is_behind() { Duration::ZERO } else { PAUSE };
-            let mut news = Vec::new();
+            let (mut news, mut failed) = (Vec::new(), Vec::new());
             for act in acts {
                 match act {
                     Act::Over { job, run } => news.push(Told::Over { job, run }),
@@ -145,12 +167,19 @@ impl Tailing {
                     Act::ReadToEnd { term, over } => news.push(Told::ReadToEnd { term, over }),
                     Act::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
                     Act::Unclaimable(cluster) => self.around.measures.unclaimable(&cluster),
-                    Act::Failed(reason) => {
-                        self.around.measures.failed(reason);
-                        pause = PAUSE_AFTER_FAILURE;
+                    Act::Failed(work, error) => {
+                        self.around.measures.failed(error.word());
+                        failed.push((work, Trouble::of(work.attempt(), &error)));
                     }
                 }
             }
+            if failed.is_empty() {
+                self.pause = PAUSE_AFTER_FAILURE;
+            } else {
+                pause = self.pause;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+            self.report(failed);
             if leads.is_some() && self.say_where_at <= now.mono {
                 self.say_where_at = now.mono + SAY_WHERE;
                 news.push(Told::ReadFrom(self.tail.must_be_read_from()));
@@ -168,6 +197,33 @@ impl Tailing {
                 recv(self.stopped) -> _ => return,
                 recv(self.around.clock.alarm(pause)) -> _ => {}
             }
+        }
+    }
+
+    /// Reports what was done and what was not.
+    fn report(&self, failed: Vec<(Work, Trouble)>) {
+        for (work, duty) in &self.duties {
+            if self.tail.is_done(*work) {
+                duty.done();
+            } else {
+                duty.owed();
+            }
+        }
+        if self.tail.misses_beats() {
+            self.duty(Work::Beats, |duty| {
+                let cause = "beats that were written to cron-runs are not read back";
+                let cure = "see whether the topic is cut, compacted or overloaded (docs/OPERATIONS.md)";
+                duty.failed(Trouble::new("out_of_sight", cause, cure));
+            });
+        }
+        for (work, trouble) in failed {
+            self.duty(work, |duty| duty.failed(trouble));
+        }
+    }
+
+    fn duty(&self, of: Work, tell: impl FnOnce(&Duty)) {
+        if let Some((_, duty)) = self.duties.iter().find(|(work, _)| *work == of) {
+            tell(duty);
         }
     }
 

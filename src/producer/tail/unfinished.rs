@@ -280,6 +280,11 @@ impl Runs {
         Some(topic)
     }
 
+    /// Whether that list has any.
+    pub fn is_doubtful(&self) -> bool {
+        !self.doubtful.is_empty()
+    }
+
     /// Puts a topic on that list, to be looked at from an instant on.
     pub fn doubt(&mut self, topic: String, at: Instant) {
         let known = self.doubtful.entry(topic).or_insert(at);

@@ -7,3 +7,4 @@ mod leading;
 mod starting;
 mod thread;
 mod waiting;
+mod working;

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use super::fixture::{World, name, options};
 use crate::common::broker::Broker;
 use crate::common::clock::ManualClock;
+use crate::common::http::Health;
 use crate::common::metrics::{Beats, Metrics};
 use crate::producer::tail::measures::TailMeasures;
 use crate::producer::tail::thread::{Around, RunsTail, Told};
@@ -37,6 +38,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
         clock: Arc::<ManualClock>::clone(&world.clock),
         leads: Box::new(move || asked.load(Ordering::Relaxed).then_some(1)),
         measures: TailMeasures::new(&metrics),
+        health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
     let place = world.start(1, 0);
@@ -65,6 +67,7 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
         clock: Arc::<ManualClock>::clone(&world.clock),
         leads: Box::new(|| None),
         measures: TailMeasures::new(&metrics),
+        health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
     let runs = u128::try_from(crate::common::bounds::RUNS_TOLD).unwrap() + 10;

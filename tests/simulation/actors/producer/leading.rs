@@ -111,7 +111,7 @@ impl Producer {
                     world.weather().counts.add("declared lost", 1);
                 }
                 tail::Act::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
-                tail::Act::Failed(_) => pause = Duration::from_millis(200),
+                tail::Act::Failed(..) => pause = Duration::from_millis(200),
                 tail::Act::Over { job, run } => self.news.push_back(Told::Over { job, run }),
                 tail::Act::Unfinished(run) => self.news.push_back(Told::Unfinished(run)),
                 tail::Act::HistoryRead(of) => self.news.push_back(Told::HistoryRead(of)),

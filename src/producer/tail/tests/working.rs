@@ -1,0 +1,69 @@
+//! What the tail says that it cannot do.
+
+use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, of};
+use crate::common::broker::ErrorCode;
+use crate::common::broker::memory::{Call, Fate};
+use crate::common::topics;
+use crate::producer::tail::Work;
+
+/// What is not done.
+fn undone(producer: &Producer) -> Vec<Work> {
+    Work::ALL.into_iter().filter(|work| !producer.tail.is_done(*work)).collect()
+}
+
+fn check(leads: bool, expected: &[Work], breaks: impl Fn(&mut World), mends: impl Fn(&mut World)) {
+    let mut world = World::new();
+    let mut producer = world.producer("p", leads);
+    world.start(1, 0);
+    world.pass(15, &mut [&mut producer]);
+    assert_eq!(undone(&producer), []);
+    breaks(&mut world);
+    world.pass(2 * LEASE_AND_A_BIT, &mut [&mut producer]);
+    for _ in 0..30 {
+        world.pass(1, &mut [&mut producer]);
+        assert_eq!(undone(&producer), expected, "of a leader: {leads}");
+    }
+    mends(&mut world);
+    world.pass(LEASE, &mut [&mut producer]);
+    assert_eq!(undone(&producer), [], "of a leader: {leads}");
+}
+
+/// As [`check`], where the broker refuses each call of a kind.
+fn check_refused(leads: bool, call: Call, expected: &[Work]) {
+    let refused = Fate::Refused(ErrorCode::TopicAuthorizationFailed);
+    let refuse = move |of: &str, made: Call| (of == "p" && made == call).then_some(refused);
+    check(
+        leads,
+        expected,
+        |world| world.faults().decide(Box::new(refuse)),
+        |world| world.faults().decide(Box::new(|_, _| None)),
+    );
+}
+
+#[test]
+fn what_a_broker_refuses_is_not_done_until_it_refuses_no_more() {
+    check_refused(true, Call::Fetch, &[Work::Following, Work::Beats]);
+    check_refused(false, Call::Fetch, &[Work::Following]);
+    check_refused(true, Call::Topic, &[Work::Following, Work::LostAttempts]);
+    check_refused(true, Call::Produce, &[Work::Beats]);
+    check_refused(false, Call::Produce, &[Work::StandingBy]);
+}
+
+#[test]
+fn a_topic_that_is_deleted_or_without_a_leader_is_not_followed() {
+    let delete = |world: &mut World| world.faults().delete_topic(topics::RUNS);
+    let create = |world: &mut World| world.create(topics::RUNS, 2);
+    check(true, &[Work::Following, Work::Beats], delete, create);
+    check(false, &[Work::Following, Work::StandingBy], delete, create);
+    let away = |world: &mut World| world.faults().lead(&of(topics::RUNS, 1), None);
+    let back = |world: &mut World| world.faults().lead(&of(topics::RUNS, 1), Some(1));
+    check(true, &[Work::Following, Work::Beats], away, back);
+}
+
+#[test]
+fn a_lost_attempt_that_cannot_be_passed_on_is_owed_until_it_is() {
+    let away = |world: &mut World| world.faults().lead(&of("c-dead", 0), None);
+    let back = |world: &mut World| world.faults().lead(&of("c-dead", 0), Some(1));
+    check(true, &[Work::LostAttempts], away, back);
+    check(false, &[], away, back);
+}
