@@ -3,6 +3,7 @@
 mod letters;
 mod list;
 mod replay;
+mod reread;
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,9 @@ enum Question {
     List(list::Args),
     /// Puts runs back: the next attempt, with a fresh budget of retries, goes to the cluster's retry topic
     ///
-    /// A message that could not be read goes back to the topic that it came from, as it was. Putting the same letter
-    /// back twice runs it once. Ends with 1 where there is no such letter, or nothing in it to put back.
+    /// A message that could not be read goes back to the topic that it came from, as it was; so do the messages of a batch
+    /// that could not be decoded, where that is possible now. Putting the same letter back twice runs it once. Ends with
+    /// 1 where there is no such letter, or nothing in it to put back.
     Replay(replay::Args),
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use clap::Args as Arguments;
 
 use super::letters::Letter;
+use super::reread::reread;
 use super::{Kafka, Of, refused, soon};
 use crate::common::broker::{BrokerError, ProduceBatch, Record, TopicPartition};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::outgoing::{Outgoing, Writer};
 use crate::common::topics;
-use crate::common::wire::{self, DeadRecord, Original, Replayed};
+use crate::common::wire::{self, DeadReason, DeadRecord, Original, Replayed};
 use crate::common::words::{Attempt, AttemptRef, ClusterName, RunId};
 use crate::cronctl::screen::{Answer, Screen};
 
@@ -62,13 +63,14 @@ pub(super) fn run(
             screen.say(format_args!("offset {}: has been put back before", letter.offset))?;
             continue;
         }
-        let (what, replayed) = match back(letter, &args.of.cluster) {
-            Some(back) => back,
-            None => {
-                screen.complain(format_args!("offset {}: holds no message to put back", letter.offset))?;
+        let (what, replayed) = match back(letter, &args.of.cluster, client) {
+            Ok(Ok(back)) => back,
+            Ok(Err(why)) => {
+                screen.complain(format_args!("offset {}: {why}", letter.offset))?;
                 exit = Exit::Found;
                 continue;
             }
+            Err(error) => return refused(screen, &error),
         };
         let mark = mark(letter, replayed, &args.of.cluster, clock);
         let written =
@@ -104,11 +106,16 @@ fn choose<'a>(which: &Which, letters: &'a [Letter]) -> Vec<&'a Letter> {
 enum Back {
     /// To the partition of its key.
     Attempt(Outgoing),
-    /// To the partition that it came from.
-    Original(TopicPartition, Original),
+    /// To the partition that they came from.
+    Originals(TopicPartition, Vec<Original>),
 }
 
-fn back(letter: &Letter, cluster: &ClusterName) -> Option<(Back, Option<AttemptRef>)> {
+/// What goes back, or why nothing can.
+fn back(
+    letter: &Letter,
+    cluster: &ClusterName,
+    client: Kafka<'_>,
+) -> Result<Result<(Back, Option<AttemptRef>), String>, BrokerError> {
     if let Some(failed) = &letter.letter.attempt {
         let next = Attempt {
             run: Arc::clone(&failed.run),
@@ -119,12 +126,17 @@ fn back(letter: &Letter, cluster: &ClusterName) -> Option<(Back, Option<AttemptR
         let named = AttemptRef { run: next.run.id, attempt: next.attempt };
         let key = next.run.id.to_string().into();
         let record = Outgoing { topic: topics::retry(cluster).into(), key, value: wire::encode(&next) };
-        return Some((Back::Attempt(record), Some(named)));
+        return Ok(Ok((Back::Attempt(record), Some(named))));
     }
-    let original = letter.letter.original.clone().filter(|original| original.value.is_some())?;
+    let original = letter.letter.original.clone().filter(|original| original.value.is_some());
+    let originals = match original {
+        Some(original) => Ok(vec![original]),
+        None if letter.letter.reason == DeadReason::Undecodable => reread(&letter.letter, client)?,
+        None => Err("holds no message to put back".to_owned()),
+    };
     let place = &letter.letter.place;
     let from = TopicPartition { topic: place.topic.clone(), partition: place.partition };
-    Some((Back::Original(from, original), None))
+    Ok(originals.map(|originals| (Back::Originals(from, originals), None)))
 }
 
 fn mark(letter: &Letter, attempt: Option<AttemptRef>, cluster: &ClusterName, clock: &dyn Clock) -> Back {
@@ -144,10 +156,11 @@ fn write(client: Kafka<'_>, writer: &mut Writer, what: Back, clock: &dyn Clock) 
             let unwritten = writer.write(client, vec![record], timestamp_ms, soon());
             unwritten.into_iter().next().map_or(Ok(()), |left| Err(left.error))
         }
-        Back::Original(to, Original { key, value }) => {
-            let batch = ProduceBatch { to, records: vec![Record { key, value, timestamp_ms }] };
+        // One by one: a batch that was packed may be larger unpacked than its topic takes.
+        Back::Originals(to, originals) => originals.into_iter().try_for_each(|Original { key, value }| {
+            let batch = ProduceBatch { to: to.clone(), records: vec![Record { key, value, timestamp_ms }] };
             client.produce(&[batch], soon()).into_iter().try_for_each(|answer| answer.map(drop))
-        }
+        }),
     }
 }
 
@@ -158,9 +171,12 @@ mod tests {
 
     use super::*;
     use crate::common::broker::Broker;
+    use crate::common::broker::Position;
     use crate::common::broker::memory::MemoryBroker;
     use crate::common::clock::ManualClock;
-    use crate::common::wire::{DeadLetter, DeadReason};
+    use crate::common::scan::scan;
+    use crate::common::topics::TopicSpec;
+    use crate::common::wire::DeadLetter;
     use crate::common::words::Place;
 
     #[derive(Parser)]
@@ -169,23 +185,27 @@ mod tests {
         args: Args,
     }
 
-    #[test]
-    fn a_letter_that_holds_nothing_to_put_back_is_no_success() {
-        let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
-        let mut client = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>).client("test");
-        let place = Place { topic: "c".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
-        let letter = DeadLetter {
-            reason: DeadReason::Deleted,
-            detail: "its message is gone".to_owned(),
+    fn letter(reason: DeadReason, place: Place, last_offset: i64) -> DeadLetter {
+        DeadLetter {
+            reason,
+            detail: String::new(),
             place,
-            last_offset: 4,
+            last_offset,
             attempt: None,
             outcome: None,
             output_tail: String::new(),
             original: None,
             consumer: "p".to_owned(),
-            at: clock.now(),
-        };
+            at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_letter_that_holds_nothing_to_put_back_is_no_success() {
+        let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+        let mut client = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>).client("test");
+        let place = Place { topic: "c".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
+        let letter = letter(DeadReason::Deleted, place, 4);
         let letters = [Letter { offset: 7, letter, replayed: false }];
         for (offset, expected) in [("7", Exit::Found), ("8", Exit::Found)] {
             let line = Line::parse_from(["replay", "--cluster", "c", "--offset", offset]);
@@ -193,5 +213,48 @@ mod tests {
             let exit = run(&line.args, &letters, client.as_mut(), clock.as_ref(), &mut screen).unwrap();
             assert_eq!(exit, expected, "offset {offset}");
         }
+    }
+    #[test]
+    fn what_could_not_be_decoded_is_read_again_where_it_lies_and_put_back_once() {
+        let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+        let broker = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let mut client = broker.client("test");
+        for name in ["c", "c-dead"] {
+            let (name, settings) = (name.to_owned(), vec![]);
+            let spec = TopicSpec { name, partitions: 1, replication_factor: 1, settings };
+            client.create_topic(&spec, soon()).unwrap();
+        }
+        let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+        let record =
+            |text: &'static str| Record { key: Some(text.into()), value: Some(text.into()), timestamp_ms: 5 };
+        for records in [vec!["before", "a", "b"], vec!["after"]] {
+            let records = records.into_iter().map(record).collect();
+            client.produce(&[ProduceBatch { to: of.clone(), records }], soon()).remove(0).unwrap();
+        }
+        let topic_id = client.topic("c", soon()).unwrap().unwrap().id;
+        let place = |topic_id, offset| Place { topic: "c".to_owned(), topic_id, partition: 0, offset };
+        let mut check = |place: Place, last: i64, exit: Exit, said: &str, end: i64| {
+            let undecodable = letter(DeadReason::Undecodable, place, last);
+            let why = reread(&undecodable, client.as_mut()).unwrap().err().unwrap_or_default();
+            assert!(why.contains(said) && why.is_empty() == said.is_empty(), "{why}");
+            let letters = [Letter { offset: 7, letter: undecodable, replayed: false }];
+            let line = Line::parse_from(["replay", "--cluster", "c", "--offset", "7"]);
+            let mut screen = Screen::new(std::io::sink(), std::io::sink());
+            let done = run(&line.args, &letters, client.as_mut(), clock.as_ref(), &mut screen).unwrap();
+            assert_eq!(done, exit, "{why}");
+            assert_eq!(client.offset(&of, Position::End, soon()), Ok(end));
+        };
+        broker.faults().spoil(&of, 3);
+        check(place(topic_id, 3), 3, Exit::Found, "still cannot be decoded: its checksum is wrong", 4);
+        check(place(Uuid::nil(), 1), 2, Exit::Found, "not the one any more", 4);
+        check(place(topic_id, 1), 2, Exit::Done, "", 6);
+        broker.faults().delete_records(&of, 2);
+        check(place(topic_id, 1), 2, Exit::Found, "deleted", 6);
+        let mut values = Vec::new();
+        scan(client.as_mut(), "c", |_, record| values.push(record.value.unwrap())).unwrap();
+        assert_eq!(values, ["b", "a", "b"]);
+        let mut marks = 0;
+        scan(client.as_mut(), "c-dead", |_, _| marks += 1).unwrap();
+        assert_eq!(marks, 1);
     }
 }

@@ -200,6 +200,11 @@ fn fetched(want: &Want, topic_id: Uuid, data: PartitionData) -> Result<Fetched, 
     let decoded = batch::decode(set, want.offset, data.high_watermark).map_err(|why| {
         BrokerError::Nonsense(format!("{} {}: {why}", want.from.topic, want.from.partition))
     })?;
+    for batch in &decoded.undecodable {
+        let (topic, partition) = (&want.from.topic, want.from.partition);
+        let (first, last, why) = (batch.first_offset, batch.last_offset, &batch.reason);
+        log::error!("{topic}/{partition}: the batch at offsets {first} to {last} cannot be decoded: {why}");
+    }
     Ok(Fetched {
         topic_id,
         records: decoded.records,
