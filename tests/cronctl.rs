@@ -122,6 +122,8 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     check(&["check"], "<FILE>");
     check(&["check", "x", "--clusters", "A"], "is not a cluster name");
     check(&["next", "@daily", "--tz", "Europe/Lodnon"], "did you mean `Europe/London`?");
+    check(&["next", "0 9 * * 1–5"], "U+2013 (en dash) only looks like `-` (write `-`)");
+    check(&["next", "0 3 L * *"], "the days 28-31 with a test in the command");
     check(&["next", "@daily", "--after", "tomorrow"], "as in `2026-03-01T00:00:00Z`");
     check(&["next", "@daily", "--count", "0"], "--count");
     check(

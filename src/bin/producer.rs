@@ -173,6 +173,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         clock: Arc::clone(&clock),
         leads: Box::new(move || leads().is_some()),
         measures: DepthMeasures::new(&metrics),
+        duty: health.duty("dead letters"),
         beat: beats.thread("depth"),
     };
     let _depth = Depth::start(clusters.to_vec(), around).map_err(thread("the thread that counts letters"))?;

@@ -7,6 +7,7 @@ use clap::Args as Arguments;
 use super::screen::{Answer, Screen};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
+use crate::common::glyphs::{glyph, visible};
 use crate::producer::jobfile;
 use crate::producer::schedule::{Schedule, odd_steps};
 
@@ -42,6 +43,10 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
 /// The answer cannot be written.
 pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     let words = args.schedule.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(glyph) = words.chars().find_map(glyph) {
+        screen.complain(format_args!("`{}`: {}", visible(&words), glyph.said("")))?;
+        return Ok(Exit::Usage);
+    }
     let schedule = match Schedule::parse(&words, args.tz) {
         Ok(schedule) => schedule,
         Err(error) => {

@@ -11,6 +11,7 @@ use prometheus::IntGaugeVec;
 
 use crate::common::broker::{BrokerError, Client, Deadline, Position, TopicPartition};
 use crate::common::clock::Clock;
+use crate::common::http::{Duty, Trouble};
 use crate::common::metrics::{Beat, Metrics};
 use crate::common::thread::{Joined, spawn};
 use crate::common::topics;
@@ -47,6 +48,8 @@ pub struct Around {
     pub leads: Box<dyn Fn() -> bool + Send>,
     /// What it shows.
     pub measures: DepthMeasures,
+    /// Owed while this producer leads: a number that stands still looks well, and hides that letters pile up.
+    pub duty: Duty,
     /// When it last came round.
     pub beat: Beat,
 }
@@ -83,6 +86,7 @@ impl Looking {
             let now = self.around.clock.monotonic();
             if !(self.around.leads)() {
                 self.around.measures.0.reset();
+                self.around.duty.done();
                 next = None;
             } else if next.is_none_or(|at| at <= now) {
                 self.look();
@@ -97,12 +101,20 @@ impl Looking {
 
     /// What cannot be known at present stays as it was.
     fn look(&mut self) {
+        let mut trouble = None;
         for cluster in &self.clusters {
             let by = self.around.clock.monotonic() + CALL;
-            match stored(self.around.client.as_mut(), &topics::dead(cluster), by) {
+            let topic = topics::dead(cluster);
+            match stored(self.around.client.as_mut(), &topic, by) {
                 Ok(stored) => self.around.measures.0.with_label_values(&[cluster.as_str()]).set(stored),
-                Err(error) => log::debug!("{cluster}: how many dead letters there are: {error}"),
+                Err(error) => {
+                    trouble = Some(Trouble::of(&format!("counting the letters of {topic}"), &error));
+                }
             }
+        }
+        match trouble {
+            Some(trouble) => self.around.duty.failed(trouble),
+            None => self.around.duty.done(),
         }
     }
 }
@@ -126,9 +138,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::common::broker::ErrorCode;
     use crate::common::broker::memory::{Call, Fate, MemoryBroker};
     use crate::common::broker::{Broker, ProduceBatch, Record};
     use crate::common::clock::ManualClock;
+    use crate::common::http::Health;
     use crate::common::metrics::Beats;
     use crate::common::topics::TopicSpec;
 
@@ -158,6 +172,7 @@ mod tests {
             clock: Arc::<ManualClock>::clone(&clock),
             leads: Box::new(move || asked.load(Ordering::Acquire)),
             measures: DepthMeasures::new(&metrics),
+            duty: Health::new(&metrics).duty("dead letters"),
             beat: Beats::new(&metrics).thread("depth"),
         };
         let depth = Depth::start(vec!["a".parse().unwrap()], around).unwrap();
@@ -203,6 +218,19 @@ mod tests {
         bench.leads.store(false, Ordering::Release);
         bench.check(1, None);
         drop(bench.depth);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_for_long_is_asked_with_rests() {
+        for call in [Call::Topic, Call::Offset] {
+            let bench = bench();
+            bench.broker.faults().refuse(call, "a-dead", ErrorCode::TopicAuthorizationFailed);
+            bench.leads.store(true, Ordering::Release);
+            let before = bench.broker.faults().made(call);
+            bench.check(60, None);
+            let made = bench.broker.faults().made(call) - before;
+            assert!((1..=5).contains(&made), "{call:?}: {made} calls in a minute");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! - `scrapers`: hostile ones.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
+//! - `topics`: topics that are deleted, or are not as they should be.
 
 #[cfg(test)] // it is, and this tells the lints
 #[expect(dead_code, reason = "each test binary takes its own part")]
@@ -48,3 +49,5 @@ mod retries;
 mod scrapers;
 #[cfg(test)]
 mod ticks;
+#[cfg(test)]
+mod topics;

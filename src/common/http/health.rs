@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntGaugeVec;
 
 use super::duty::{Duties, Duty};
+use crate::common::glyphs::harmless;
 use crate::common::metrics::{Beat, Metrics};
 
 /// What one look at the beats may add to a thread's silence. The page looks once a second; when it comes later than
@@ -116,7 +117,8 @@ impl Health {
             Fact::Ready => None,
             Fact::NotReady(why) => Some(format!("{name}: {why}")),
         }));
-        missing
+        // Causes quote job files and other programs, and people read the page in a terminal.
+        missing.iter().map(|line| harmless(line)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,6 +146,13 @@ mod tests {
     use crate::common::metrics::Beats;
 
     const NONE: [&str; 0] = [];
+
+    #[test]
+    fn nothing_that_a_terminal_would_obey_is_shown() {
+        let health = Health::new(&Metrics::new());
+        health.set("job-file", Fact::NotReady("a\x1b[31m\nb\u{202e}".to_owned()));
+        assert_eq!(health.missing(), [r"job-file: a\u{1b}[31m\nb\u{202e}"]);
+    }
 
     #[test]
     fn a_program_is_ready_when_every_fact_holds() {

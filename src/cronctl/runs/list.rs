@@ -56,6 +56,8 @@ pub struct Args {
 struct News {
     runs: Vec<RunId>,
     missed: Vec<Event>,
+    /// Messages of clusters' topics that cannot be read: each has a dead letter.
+    unreadable: usize,
 }
 
 /// Topics that are read on.
@@ -93,15 +95,20 @@ impl Sources {
         let since_ms = since.timestamp_millis();
         for scan in &mut self.messages {
             scan.read(client, |_, record| {
-                let attempt = record.value.as_deref().map(wire::decode_attempt);
-                if let (true, Some(Ok(attempt))) = (record.timestamp_ms >= since_ms, attempt) {
-                    news.runs.extend(journal.message(&attempt));
+                if record.timestamp_ms < since_ms {
+                    return;
+                }
+                match record.value.as_deref().map(wire::decode_attempt) {
+                    Some(Ok(attempt)) => news.runs.extend(journal.message(&attempt)),
+                    _ => news.unreadable += 1,
                 }
             })?;
         }
         self.events.read(client, |_, record| {
-            let event = record.value.as_deref().map(wire::decode_event);
-            let (true, Some(Ok(event))) = (record.timestamp_ms >= since_ms, event) else { return };
+            if record.timestamp_ms < since_ms {
+                return;
+            }
+            let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) else { return };
             if !topics::concerns(&event, &self.clusters) {
                 return;
             }
@@ -139,7 +146,15 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     }
     loop {
         match sources.read(client.as_mut(), since, &mut journal) {
-            Ok(news) => args.show(&news, &journal, screen)?,
+            Ok(news) => {
+                args.show(&news, &journal, screen)?;
+                if news.unreadable > 0 {
+                    screen.complain(format_args!(
+                        "{} messages cannot be read (`cronctl dead list`)",
+                        news.unreadable
+                    ))?;
+                }
+            }
             Err(error) if args.follow => screen.complain(&error)?,
             Err(error) => return super::refused(screen, &error),
         }

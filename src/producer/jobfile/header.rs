@@ -152,6 +152,11 @@ impl<'a, 'c> Head<'a, 'c> {
         let wrong = match fields {
             0 => format!("the schedule is missing before the cluster ({FORM})"),
             1 => format!("the schedule has 1 field ({FORM})"),
+            7 if is_year(self.words[6]) => {
+                format!(
+                    "the schedule has 7 fields ({FORM}; the options `from` and `until` bound a job to a year)"
+                )
+            }
             _ => format!("the schedule has {fields} fields ({FORM})"),
         };
         let rest = self.known(fields).map(|_| self.rests[fields]);
@@ -193,6 +198,11 @@ fn listed(clusters: &[ClusterName]) -> String {
         [one] => format!("the known cluster is {one}"),
         _ => format!("the known clusters are {}", names.join(", ")),
     }
+}
+
+/// Whether a word may be the year of a Quartz schedule.
+fn is_year(word: &str) -> bool {
+    word == "*" || (word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether a word may have been meant as a field of a schedule, also as one of other schedulers (`?`, `L`).

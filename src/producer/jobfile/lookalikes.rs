@@ -107,6 +107,12 @@ pub(super) fn in_option(value: &str) -> Option<Glyph> {
     mistaken(value).map(|(_, glyph)| glyph).find(odd)
 }
 
+/// What is probably not meant in the value of an option, quoted or not.
+pub(super) fn odd_in_option(word: &str, value: &str) -> Option<String> {
+    let (_, glyph) = mistaken(value).next()?;
+    Some(format!("option `{word}`: {}", glyph.said("")))
+}
+
 /// Sentences about the first of each different character of a text, which begins at `start` in the line.
 fn told(line: &str, start: Option<usize>, found: impl Iterator<Item = (usize, Glyph)>) -> Vec<String> {
     let mut first: Vec<(usize, Glyph)> = Vec::new();

@@ -238,6 +238,13 @@ impl<'c> Reader<'c> {
         };
         wrong.extend(list.wrong);
         let (settings, wrong_settings) = Settings::read(&list.options);
+        if wrong_settings.is_empty() {
+            for (word, value) in &list.options {
+                if let Some(warning) = lookalikes::odd_in_option(word, value) {
+                    self.report.warning(number, &warning);
+                }
+            }
+        }
         wrong.extend(wrong_settings);
         if command.is_some_and(str::is_empty) {
             wrong.push("the command is missing (it ends the line)".to_owned());

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::report::quoted;
 use crate::common::duration;
+use crate::common::glyphs::{Glyph, Looks, mistaken};
 use crate::common::nearest::nearest;
 use crate::common::words::JobName;
 use crate::producer::job::{CatchUpPolicy, Overlap};
@@ -30,6 +31,10 @@ const MAX_USER_BYTES: usize = 32;
 pub(super) fn name(value: &str) -> Result<JobName, String> {
     if value == JobName::any().as_str() {
         return Err(format!("option `name`: {} stands for all jobs of a cluster", quoted(value)));
+    }
+    let unseen = |glyph: &Glyph| glyph.looks == Looks::Unseen;
+    if let Some(glyph) = mistaken(value).map(|(_, glyph)| glyph).find(unseen) {
+        return Err(format!("option `name`: {}", glyph.said("")));
     }
     JobName::new(value).map_err(|_| {
         let rule = "1 to 128 characters, none of them white space or control";

@@ -20,6 +20,9 @@ const COMPARE: Duration = Duration::from_secs(60);
 /// The waits after a look that failed double from here up to [`LOOK`].
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
+/// What was just created is looked at soon, so that its id is known before somebody deletes it.
+const AFTER_CREATION: Duration = Duration::from_millis(500);
+
 /// A call for an earlier look is heeded at most so often.
 const AT_MOST: Duration = Duration::from_secs(1);
 
@@ -147,7 +150,12 @@ impl Upkeep {
         self.looked = Some(now);
         let is_call = matches!(looked.failure, Some(Failure::Call(..)));
         self.failures = if is_call { self.failures.saturating_add(1) } else { 0 };
-        let wait = if is_call { AFTER_FAILURE * (1 << self.failures.min(10)) / 2 } else { LOOK };
+        let is_any_new = self.known.values().any(|known| known.id.is_none());
+        let wait = match (is_call, is_any_new) {
+            (true, _) => AFTER_FAILURE * (1 << self.failures.min(10)) / 2,
+            (false, true) => AFTER_CREATION,
+            (false, false) => LOOK,
+        };
         self.next = Some(now + wait.min(LOOK));
         looked
     }
@@ -229,7 +237,10 @@ impl Upkeep {
                 Ok(())
             }
             // Another producer creates it at this moment, with the same settings; the next look learns its id.
-            Err(BrokerError::Refused(ErrorCode::TopicAlreadyExists)) => Ok(()),
+            Err(BrokerError::Refused(ErrorCode::TopicAlreadyExists)) => {
+                self.known.entry(topic.to_owned()).or_default();
+                Ok(())
+            }
             Err(error) => refused(looked, (format!("creating topic {topic}"), error)),
         }
     }

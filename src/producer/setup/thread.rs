@@ -119,6 +119,7 @@ impl Looking {
     }
 
     fn tell(&mut self, looked: Looked) {
+        say_created(&looked.told);
         for told in looked.told {
             self.say(told);
         }
@@ -152,15 +153,8 @@ impl Looking {
             self.around.measures.0.with_label_values(&labels)
         };
         match told {
-            Told::Created { topic, copies } => {
-                log::info!("topic {topic} is created with {copies} copies of each partition");
-                if copies < 3 {
-                    log::warn!(
-                        "topic {topic}: with {copies} copies of each partition, the loss of a broker's disk loses what \
-                         it holds; three brokers or more and --replication-factor 3 keep it"
-                    );
-                }
-            }
+            // All of them in one line.
+            Told::Created { .. } => {}
             Told::Anew { topic } => {
                 log::warn!("topic {topic} was deleted and is made anew; what was in it is gone");
             }
@@ -177,5 +171,22 @@ impl Looking {
                  DescribeConfigs on the topic is missing: docs/OPERATIONS.md)"
             ),
         }
+    }
+}
+
+/// What a look has created is told in one line, for at a first start that is everything.
+fn say_created(told: &[Told]) {
+    let created = told.iter().filter_map(|told| match told {
+        Told::Created { topic, copies } => Some((topic.as_str(), *copies)),
+        _ => None,
+    });
+    let (topics, copies): (Vec<&str>, Vec<i16>) = created.unzip();
+    let Some(copies) = copies.into_iter().min() else { return };
+    log::info!("created {} with {copies} copies of each partition", topics.join(", "));
+    if copies < 3 {
+        log::warn!(
+            "with {copies} copies of each partition, the loss of a broker's disk loses runs and results; three brokers \
+             or more and --replication-factor 3 keep them"
+        );
     }
 }

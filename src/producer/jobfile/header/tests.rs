@@ -47,7 +47,7 @@ fn a_wrong_number_of_fields_is_counted() {
     check_wrong("cluster-a x", "the schedule is missing before the cluster");
     check_wrong("0 0 3 * * * 2026 cluster-a x", "the schedule has 7 fields");
     check_wrong("0 0 3 ? * MON-FRI 2026 cluster-a x", "the schedule has 7 fields");
-    check_wrong("0 0 3 * * * 2026 x", "the schedule has 7 fields");
+    check_wrong("0 0 3 * * * 2026 x", "the options `from` and `until` bound a job to a year");
     check_wrong("* * * * clustr-a x", "field 5 of the schedule cannot be `clustr-a`");
     check_wrong("0 3 * * /opt/x", "field 5 of the schedule cannot be `/opt/x`");
     check_wrong("0 3 * /opt/drain x cluster-b", "field 4 of the schedule cannot be `/opt/drain`");

@@ -70,6 +70,16 @@ fn a_character_that_is_mistaken_for_another_is_named_wherever_it_stands() {
         Some("U+200B (zero width space) in column 27 cannot be seen"),
     );
     check_warning("0 6 * * * cluster-a /opt/v –full", Some("U+2013 (en dash) in column 28"));
+    check_warning(
+        "@daily cluster-a [cwd=/srv/аpp] x",
+        Some("option `cwd`: U+0430 (Cyrillic letter) only looks like `a`"),
+    );
+    check_warning("@daily cluster-a [name=a‐b] x", Some("option `name`: U+2010 (hyphen)"));
+    check_warning("@daily cluster-a [cwd=\"/srv/a\u{a0}b\"] x", Some("option `cwd`: U+00A0"));
+    check_wrong(
+        "@daily cluster-a [name=\"a\u{202e}b\"] x",
+        &["1: option `name`: U+202E (bidirectional override)"],
+    );
     check_warning("PATH=“/bin", Some("U+201C"));
     check_warning("PATH=/bin\u{200b}:/usr/bin", Some("U+200B (zero width space) in column 10"));
     check_warning("0 6 * * * cluster-a [name=бюро] echo 'größe – “5”'", None);
