@@ -15,7 +15,9 @@ use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
 use super::book::{Book, Fate, Found, Marks, Period, TickNo};
 use super::reign::Reign;
 use super::report::{Interval, Item, List, Report, Ticks};
-use crate::common::words::{Attempt, ClusterName, Event, JobName, MissedReason, RunId, RunningAttempt};
+use crate::common::words::{
+    Attempt, ClusterName, EndReason, Event, JobName, MissedReason, RunId, RunningAttempt,
+};
 
 /// What is known after some of the records.
 pub struct Audit<'a> {
@@ -28,8 +30,18 @@ pub struct Audit<'a> {
     /// What stood in the way of a tick that waited or was skipped.
     blocked: HashMap<TickNo, RunId>,
     held: Held,
+    /// Runs that are over although no attempt says so.
+    ended: HashMap<TickNo, Ended>,
     begun_within: Duration,
     report: Report,
+}
+
+/// That a run is over although no attempt says so.
+#[derive(Debug)]
+struct Ended {
+    at: DateTime<Utc>,
+    reason: EndReason,
+    detail: String,
 }
 
 impl<'a> Audit<'a> {
@@ -65,6 +77,7 @@ impl<'a> Audit<'a> {
             missed: Vec::new(),
             blocked: HashMap::new(),
             held: Held::default(),
+            ended: HashMap::new(),
             begun_within,
             report,
         }
@@ -166,9 +179,14 @@ impl<'a> Audit<'a> {
                 let tick = self.tick_of(attempt.run, cluster_of(&place.topic));
                 tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }
-            Event::Finished { attempt, cluster, .. }
-            | Event::Lost { attempt, cluster, .. }
-            | Event::Ended { attempt, cluster, .. } => {
+            Event::Ended { attempt, cluster, reason, detail, .. } => {
+                if let Some(tick) = self.tick_of(attempt.run, cluster.as_str()) {
+                    self.tell(tick, event, written_at);
+                    let ended = Ended { at: written_at, reason: *reason, detail: detail.clone() };
+                    self.ended.insert(tick, ended);
+                }
+            }
+            Event::Finished { attempt, cluster, .. } | Event::Lost { attempt, cluster, .. } => {
                 let tick = self.tick_of(attempt.run, cluster.as_str());
                 tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }

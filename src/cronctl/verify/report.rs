@@ -121,7 +121,7 @@ pub struct Report {
     pub doubled: List<Item>,
     /// Runs whose consumer shows no sign of life, and nobody says that they are lost.
     pub abandoned: List<Item>,
-    /// Attempts that were published long ago, and that nobody has begun.
+    /// Attempts that were published, and that nobody has begun for long or ever will.
     pub not_begun: List<Item>,
     /// Ticks that were held back by a run that is over, was never published or shows no sign of life.
     pub held_back: List<Item>,
@@ -186,7 +186,7 @@ impl Report {
         items("messages that the schedule does not ask for", &self.too_many, screen)?;
         items("attempts started more than once", &self.doubled, screen)?;
         items("runs whose lease has run out", &self.abandoned, screen)?;
-        items("published long ago and not begun", &self.not_begun, screen)?;
+        items("published and not begun", &self.not_begun, screen)?;
         items("held back by a run that is over or does not live", &self.held_back, screen)?;
         section("intervals that do not agree with the schedule", &self.miscounted, screen, |interval| {
             let Interval { job, from, to, count, named, open } = interval;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Audit;
-use crate::common::words::RunId;
+use super::{Audit, Ended};
+use crate::common::words::{EndReason, RunId};
 use crate::cronctl::instant::shown;
 use crate::cronctl::runs::story::{Stage, Story};
 use crate::cronctl::verify::book::{Fate, Marks, TickNo};
@@ -35,6 +35,10 @@ impl Audit<'_> {
             format!("from {since} to {until} the job file of revision {of} was in force: not checked")
         });
         self.report.notes.extend(notes);
+        let by_operators = self.ended.values().filter(|ended| ended.reason == EndReason::Operator).count();
+        if by_operators > 0 {
+            self.report.notes.push(format!("{by_operators} runs were ended by an operator"));
+        }
         let report = &self.report;
         let faults = [
             report.unaccounted.total,
@@ -101,6 +105,7 @@ impl Audit<'_> {
         match &self.book.fates[tick] {
             Fate::Silent => None,
             Fate::Done { ended_ms, .. } => DateTime::from_timestamp_millis(*ended_ms),
+            Fate::Told(story) if story.stage() == Stage::Ended => self.ended.get(&tick).map(|ended| ended.at),
             Fate::Told(story) => story.quiet_since().filter(|_| story.stage().is_over()),
         }
     }
@@ -182,7 +187,12 @@ impl Audit<'_> {
             let item = self.item(tick, why);
             self.report.doubled.add(item);
         }
-        if let Some((number, since)) = forgotten {
+        if stage == Stage::Ended
+            && let Some(Ended { reason: EndReason::Unclaimable, detail, .. }) = self.ended.get(&tick)
+        {
+            let item = self.item(tick, format!("no consumer will run it: {detail}"));
+            self.report.not_begun.add(item);
+        } else if let Some((number, since)) = forgotten {
             let item = self.item(tick, format!("attempt {number} could begin since {}", shown(since)));
             self.report.not_begun.add(item);
         } else if abandoned {

@@ -148,6 +148,34 @@ fn a_retry_that_nobody_begins_is_told_of() {
 }
 
 #[test]
+fn a_run_that_was_ended_and_never_ran_is_told_of() {
+    let tick = at("12:02:00");
+    let report = |reason: EndReason, skipped: &'static str| {
+        let ended = |world: &mut World| {
+            world.forget("minutely", tick);
+            world.publish("minutely", tick);
+            let (run, cluster) = (RunId::of(&name("minutely"), tick), cluster("a"));
+            let (attempt, detail, by) = (AttemptRef { run, attempt: 0 }, "why".to_owned(), "p".to_owned());
+            let (job, scheduled_at, at) = (name("minutely"), Some(tick), at("12:03:30"));
+            let of = cluster.clone();
+            world
+                .events
+                .push((at, Event::Ended { attempt, job, cluster: of, scheduled_at, reason, detail, by, at }));
+            let (tick, job) = (super::at(skipped), name("minutely"));
+            world.forget("minutely", tick);
+            world
+                .events
+                .push((tick, Event::Skipped { job, cluster, scheduled_at: tick, blocked_by: run, at: tick }));
+        };
+        let report = check(ended, [0; 6]);
+        (report.ok, report.not_begun.total, report.held_back.total, report.notes.len())
+    };
+    assert_eq!(report(EndReason::Unclaimable, "12:03:00"), (false, 1, 0, 0));
+    assert_eq!(report(EndReason::Operator, "12:03:00"), (true, 0, 0, 1));
+    assert_eq!(report(EndReason::Operator, "12:05:00"), (false, 0, 1, 1));
+}
+
+#[test]
 fn what_was_published_a_moment_ago_may_wait() {
     let mut world = World::new();
     let tick = at("12:01:40");

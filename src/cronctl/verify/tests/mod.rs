@@ -15,7 +15,7 @@ use crate::common::broker::memory::MemoryBroker;
 use crate::common::broker::{ProduceBatch, TopicPartition};
 use crate::common::clock::ManualClock;
 use crate::common::words::{
-    Attempt, AttemptRef, Event, JobName, MissedReason, Outcome, Place, RunId, RunningAttempt, Then,
+    Attempt, AttemptRef, EndReason, Event, JobName, MissedReason, Outcome, Place, RunId, RunningAttempt, Then,
 };
 use crate::producer::jobfile;
 
