@@ -13,10 +13,10 @@ use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::words::ClusterName;
-use kafka_cron::common::{duration, identity, logging, signals, topics};
+use kafka_cron::common::{bounds, duration, identity, logging, signals, topics};
 use kafka_cron::consumer::claiming::dispatch::{Dispatch, Lines, MEMBER, Observe};
 use kafka_cron::consumer::claiming::dispatcher;
-use kafka_cron::consumer::fetching::poll::Poll;
+use kafka_cron::consumer::fetching::poll::{Poll, PollOptions};
 use kafka_cron::consumer::measures::Measures;
 use kafka_cron::consumer::results::reporter;
 use kafka_cron::consumer::results::reporter::Reporter;
@@ -127,16 +127,23 @@ fn run(args: &Args) -> Result<(), Fault> {
     let (membership, changes, _standing) =
         Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
             .map_err(thread("the membership's thread"))?;
-    let (poll, chunks) = Poll::start(
-        Arc::clone(&broker),
-        Arc::clone(&clock),
-        cluster.clone(),
-        measures.clone(),
-        beats.clone(),
-    )
-    .map_err(thread("the poll thread"))?;
-    let options =
-        dispatcher::Options { cluster, topic: args.topic.clone(), group, consumer, lease: args.lease };
+    let options = PollOptions {
+        topic: args.topic.clone(),
+        cluster: cluster.clone(),
+        measures: measures.clone(),
+        beats: beats.clone(),
+        reading: health.duty("reading"),
+    };
+    let (poll, chunks) = Poll::start(options, Arc::clone(&broker), Arc::clone(&clock))
+        .map_err(thread("the poll thread"))?;
+    let options = dispatcher::Options {
+        cluster,
+        topic: args.topic.clone(),
+        group,
+        consumer,
+        lease: args.lease,
+        waiting_bytes: bounds::HELD_BYTES_PER_PARTITION,
+    };
     let lines = Lines { changes, chunks, idle: became_idle, jobs, report, poll, membership };
     let dispatch = Dispatch::start(
         options,

@@ -31,13 +31,18 @@ pub const LEAD_ACTS: usize = 64;
 /// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).
 pub const DUPLICATE_WINDOW: i64 = 10_000;
 
-/// Bytes of messages that a consumer holds for a partition before it pauses fetching from it.
+/// Bytes of messages that are ready but wait for a worker, a partition, before fetching from it pauses. As many bytes of
+/// messages that wait for their instant are kept beside them; of what is more, offset and instant alone.
 pub const HELD_BYTES_PER_PARTITION: usize = 8 * 1024 * 1024;
 
-/// Messages that are ready but wait for a worker, a partition, before fetching from it pauses; those that wait for their
-/// instant have the bound of bytes alone, for others behind them may be due sooner. Enough to feed any
-/// number of workers over one fetch's round trip.
+/// Messages that are ready but wait for a worker, a partition, before fetching from it pauses. Enough to feed any number
+/// of workers over one fetch's round trip.
 pub const READY_PER_PARTITION: usize = 2_000;
+
+/// Messages that wait for their instant, a partition, before fetching from it pauses. Each is a hole in the commits behind
+/// it, and the text beside an offset names at most 100,000 ([`super::holes::MAX_HOLES`]): what has been fetched by the time
+/// fetching pauses, and what is ready, must fit as well. 6 MiB of offsets and instants.
+pub const WAITING_PER_PARTITION: usize = 60_000;
 
 /// Fetched chunks between the poll threads and dispatch; a poll thread waits when it is full.
 pub const FETCHED_CHUNKS: usize = 8;

@@ -17,6 +17,9 @@ use uuid::Uuid;
 /// The longest text that Kafka keeps beside an offset (`offset.metadata.max.bytes`, default 4096).
 pub const MAX_METADATA_BYTES: usize = 4096;
 
+/// The length of a text without holes: the topic's id alone.
+pub const LEAST_METADATA_BYTES: usize = 39;
+
 /// How far below the committed offset a hole may lie. A text that says more is not one of ours.
 pub const MAX_DISTANCE: i64 = 1_000_000_000;
 

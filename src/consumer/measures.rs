@@ -235,7 +235,8 @@ mod tests {
         );
         let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
         let attempt = wire::decode_attempt(text.as_bytes()).unwrap();
-        Claimed { attempt, place, published_ms: at(published).timestamp_millis(), claimed_at: at(published) }
+        let (published_ms, claimed_at) = (at(published).timestamp_millis(), at(published));
+        Claimed { attempt, place, published_ms, claimed_at, start_by: std::time::Instant::now() }
     }
 
     fn report(job: &str, left: u32, outcome: Outcome) -> Report {

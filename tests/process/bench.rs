@@ -55,7 +55,8 @@ impl Bench {
 
     pub fn hand_over(&self, attempt: Attempt) {
         let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 0 };
-        let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH };
+        let start_by = std::time::Instant::now() + std::time::Duration::from_secs(3_600);
+        let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH, start_by };
         self.jobs.as_ref().unwrap().send(Box::new(claimed)).unwrap();
     }
 

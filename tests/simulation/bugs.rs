@@ -243,6 +243,10 @@ impl Admin for Misled {
         self.inner.broker_count(by)
     }
 
+    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        self.inner.topic_names(by)
+    }
+
     fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
         self.inner.create_topic(topic, by)
     }

@@ -51,6 +51,12 @@ pub trait Admin: Send {
     /// When no broker answers.
     fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError>;
 
+    /// The names of all topics that this client may know of, in no order.
+    ///
+    /// # Errors
+    /// When no broker answers.
+    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError>;
+
     /// Creates a topic. One that exists already is refused with [`ErrorCode::TopicAlreadyExists`].
     ///
     /// # Errors

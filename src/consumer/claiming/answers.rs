@@ -10,6 +10,10 @@ pub enum Answer {
     /// Our membership is over: the attempt is not ours. Should an earlier copy of the commit have landed, nobody
     /// runs it and its lease finds it.
     Refused,
+    /// The broker will not take this commit, whoever makes it, as long as a topic, a right or a setting is as it is. This
+    /// sending of it was not applied. The attempt is not started, and the position is looked up anew, for an earlier
+    /// sending may have been applied.
+    Rejected(ErrorCode),
     /// The group is between two generations and the commit was not applied: the same one is sent again.
     NotApplied,
     /// It may have been applied or not: the same commit is sent again until it is granted or refused.
@@ -23,6 +27,12 @@ pub fn to_partition(code: Option<ErrorCode>) -> Answer {
         Some(ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId) => {
             Answer::Refused
         }
+        Some(
+            code @ (ErrorCode::OffsetMetadataTooLarge
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::GroupAuthorizationFailed),
+        ) => Answer::Rejected(code),
         Some(ErrorCode::RebalanceInProgress) => Answer::NotApplied,
         // Coordinator errors too: a coordinator that is being replaced may have written it before it said so.
         Some(_) => Answer::Unknown,
@@ -55,7 +65,11 @@ mod tests {
             (16, Answer::Unknown),
             (7, Answer::Unknown),
             (-1, Answer::Unknown),
-            (12, Answer::Unknown),
+            (3, Answer::Rejected(ErrorCode::UnknownTopicOrPartition)),
+            (12, Answer::Rejected(ErrorCode::OffsetMetadataTooLarge)),
+            (29, Answer::Rejected(ErrorCode::TopicAuthorizationFailed)),
+            (30, Answer::Rejected(ErrorCode::GroupAuthorizationFailed)),
+            (28, Answer::Unknown),
         ];
         for (number, answer) in rows {
             assert_eq!(to_partition(ErrorCode::from_wire(number)), answer, "error code {number}");

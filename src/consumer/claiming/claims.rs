@@ -31,14 +31,33 @@ pub struct Decided {
     pub partition: i32,
     /// What its commit claims.
     pub offsets: Vec<i64>,
-    /// Granted, as opposed to refused.
-    pub granted: bool,
+    /// How long the text beside the offset was, in bytes.
+    pub text_bytes: usize,
+    /// What was decided.
+    pub verdict: Verdict,
+}
+
+/// What an answer decides about a partition's claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is ours to start.
+    Granted,
+    /// Our membership is over.
+    Refused,
+    /// This commit will not be let through, and nothing of it is started; the partition is still ours.
+    Rejected(ErrorCode),
+}
+
+/// The instant before which an attempt must have been started, where its claim was sent at `claimed_sent`: a quarter of the
+/// lease before the leader may take it for lost.
+pub fn start_by(claimed_sent: Instant, lease: Duration) -> Instant {
+    claimed_sent + (lease - lease / 4)
 }
 
 /// Whether a confirmation came in time: later than the lease less a quarter after `claimed` was sent, the run is the
 /// leader's.
 pub fn in_time(claimed_sent: Instant, now: Instant, lease: Duration) -> bool {
-    now.duration_since(claimed_sent) < lease - lease / 4
+    now < start_by(claimed_sent, lease)
 }
 
 impl Pending {
@@ -69,11 +88,9 @@ impl Pending {
             let answer = codes.get(i).map_or(Answer::Unknown, |code| to_partition(*code));
             match answer {
                 Answer::NotApplied | Answer::Unknown => undecided.push(commit),
-                Answer::Granted | Answer::Refused => {
-                    let partition = commit.of.partition;
-                    let offsets = self.claims.remove(&partition).unwrap_or_default();
-                    decided.push(Decided { partition, offsets, granted: answer == Answer::Granted });
-                }
+                Answer::Granted => decided.push(self.decide(&commit, Verdict::Granted)),
+                Answer::Refused => decided.push(self.decide(&commit, Verdict::Refused)),
+                Answer::Rejected(code) => decided.push(self.decide(&commit, Verdict::Rejected(code))),
             }
         }
         self.commits = undecided;
@@ -82,6 +99,12 @@ impl Pending {
             self.failed(&of);
         }
         decided
+    }
+
+    fn decide(&mut self, commit: &Commit, verdict: Verdict) -> Decided {
+        let partition = commit.of.partition;
+        let offsets = self.claims.remove(&partition).unwrap_or_default();
+        Decided { partition, offsets, text_bytes: commit.metadata.len(), verdict }
     }
 
     /// Tells of the first failure and then of one in a while: an outage is one thing, not a thousand.
@@ -121,7 +144,8 @@ mod tests {
         let codes = codes.iter().map(|code| ErrorCode::from_wire(*code)).collect();
         let decided = pending.answered(Ok(codes));
         let of = |granted| {
-            decided.iter().filter(|d| d.granted == granted).map(|d| d.partition).collect::<Vec<_>>()
+            let is = |d: &&Decided| (d.verdict == Verdict::Granted) == granted;
+            decided.iter().filter(is).map(|d| d.partition).collect::<Vec<_>>()
         };
         assert_eq!((of(true), of(false)), (granted.to_vec(), refused.to_vec()));
         assert_eq!(pending.commits.iter().map(|c| c.of.partition).collect::<Vec<_>>(), again);
@@ -134,6 +158,7 @@ mod tests {
         check(&[0, 22, 27], &[0], &[1], &[2]);
         check(&[15, 16, 25], &[], &[2], &[0, 1]);
         check(&[0], &[0], &[], &[1, 2]);
+        check(&[0, 12, 7], &[0], &[1], &[2]);
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //! what to start. It is the only one that commits. Each call of [`Dispatcher::step`] does a bounded piece of that; the
 //! thread and the simulation both do nothing but call it.
 //!
-//! Here is what is ours and where each partition goes on; [`claiming`] claims and starts, [`unread`] writes letters
-//! for what could not be read.
+//! Here is what is ours and where each partition goes on; [`claiming`] claims and starts, [`writing`] puts claims on record,
+//! [`again`] reads again what waited too long to be kept, [`unread`] writes letters for what could not be read.
 
+mod again;
 mod claiming;
 #[cfg(test)]
 mod tests;
 mod unread;
 mod words;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,17 +20,19 @@ use chrono::{DateTime, Utc};
 
 pub use self::words::{Act, Call, Claimed, Counts, Failure, Now, Options};
 
+use self::again::Again;
 use self::claiming::Granted;
 use self::unread::Unread;
+use self::writing::{ClaimLog, Of};
 use super::claims::Pending;
-use super::loading::{self, Loaded, OnRecord};
+use super::loading::{self, Loaded, Loading};
 use super::partition::{Partition, Taken};
 use crate::common::broker::{
     BrokerError, Client, Holder, ProduceBatch, Record, TopicPartition, partition_for,
 };
 use crate::common::membership::Change;
 use crate::common::words::{Event, Place};
-use crate::common::{bounds, topics, wire};
+use crate::common::{bounds, holes, topics, wire};
 use crate::consumer::fetching::reading::{LogSlice, Read};
 
 /// How long a call may take where the lease is short.
@@ -51,7 +55,8 @@ pub struct Dispatcher {
     load_again: Option<Instant>,
     /// How often each partition's position was lost since something was read of it.
     losses: BTreeMap<i32, u32>,
-    on_record: OnRecord,
+    loading: Loading,
+    again: Again,
     pending: Option<Pending>,
     granted: Vec<Granted>,
     unread: Unread,
@@ -59,7 +64,15 @@ pub struct Dispatcher {
     /// A claim was decided, and what it kept waiting may be claimed now.
     may_claim: bool,
     counts: Counts,
-    runs_partitions: Option<i32>,
+    claim_log: ClaimLog,
+    /// Claims that could not be written: until when they give way to others.
+    postponed: BTreeMap<Of, Instant>,
+    /// A partition of which nothing could be claimed, for what waits does not fit beside its offset.
+    crowded: Option<i32>,
+    /// How often each partition's commit was rejected since one was granted.
+    rejections: BTreeMap<i32, u32>,
+    /// The longest text that a commit may have beside it.
+    text_limit: usize,
 }
 
 impl Dispatcher {
@@ -72,14 +85,19 @@ impl Dispatcher {
             to_load: Vec::new(),
             load_again: None,
             losses: BTreeMap::new(),
-            on_record: OnRecord::default(),
+            loading: Loading::default(),
+            again: Again::default(),
             pending: None,
             granted: Vec::new(),
             unread: Unread::default(),
             waits_for_new_id: false,
             may_claim: false,
             counts: Counts::default(),
-            runs_partitions: None,
+            claim_log: ClaimLog::default(),
+            postponed: BTreeMap::new(),
+            crowded: None,
+            rejections: BTreeMap::new(),
+            text_limit: holes::MAX_METADATA_BYTES,
         }
     }
 
@@ -91,6 +109,9 @@ impl Dispatcher {
         self.unread.clear();
         self.load_again = None;
         self.losses.clear();
+        self.postponed.clear();
+        self.crowded = None;
+        self.rejections.clear();
         // Whatever is still unanswered was claimed under the old generation: nobody starts it, and its lease ends it.
         if let Some(pending) = self.pending.take() {
             self.counts.refused += pending.claims.values().map(Vec::len).sum::<usize>() as u64;
@@ -169,16 +190,12 @@ impl Dispatcher {
         } else if !self.waits_for_new_id {
             if let Err(error) = self.load(client, now, &mut acts) {
                 log::debug!("dispatch: where partitions go on: {error}; trying again");
-                acts.push(Act::Failed(Failure::to_claim(&error)));
+                acts.push(Act::Failed(Failure { call: Call::Load, error }));
             }
+            self.read_again(client, now, &mut acts);
             self.write_letters(client, now, &mut acts);
-            match self.claim(client, now, free) {
-                Ok(()) => self.send_pending(client, now, &mut acts),
-                Err(error) => {
-                    log::debug!("dispatch: writing claims: {error}; trying again");
-                    acts.push(Act::Failed(Failure::to_claim(&error)));
-                }
-            }
+            self.claim(client, now, free, &mut acts);
+            self.send_pending(client, now, &mut acts);
         }
         acts
     }
@@ -200,12 +217,14 @@ impl Dispatcher {
             self.unread.forget(*partition);
         }
         let of = (self.options.topic.as_str(), self.options.group.as_str());
-        let loaded = loading::load(client, of, &self.to_load, &mut self.on_record, now.mono + CALL * 5)?;
+        let loaded = self.loading.load(client, of, &self.to_load, now.mono)?;
         self.to_load.retain(|partition| loaded.iter().all(|loaded| loaded.partition != *partition));
         if self.to_load.is_empty() {
-            self.on_record = OnRecord::default();
+            self.loading.is_done();
         } else {
-            self.load_again = Some(now.mono + LOAD_AGAIN);
+            self.load_again = Some(self.loading.rests_until().unwrap_or(now.mono).max(now.mono + LOAD_AGAIN));
+            let error = self.loading.take_error();
+            acts.extend(error.map(|error| Act::Failed(Failure { call: Call::Load, error })));
         }
         if loaded.is_empty() {
             return Ok(());
@@ -217,13 +236,16 @@ impl Dispatcher {
             if let Some(event) = event
                 && let Err(error) = self.write_event(client, &event, now)
             {
-                acts.push(Act::Failed(Failure::to_claim(&error)));
+                acts.push(Act::Failed(Failure { call: Call::Load, error }));
                 self.to_load.push(partition);
                 self.load_again = Some(now.mono + LOAD_AGAIN);
                 continue;
             }
             let read_from = position.read_from(log, bounds::DUPLICATE_WINDOW);
-            let mut held = Partition::new(log.topic_id, position, read_from, bounds::DUPLICATE_WINDOW);
+            let waiting_bytes = self.options.waiting_bytes;
+            let mut held =
+                Partition::new(log.topic_id, position, read_from, bounds::DUPLICATE_WINDOW, waiting_bytes);
+            held.limit_text(self.text_limit);
             if is_new {
                 held.record_first();
             }
@@ -244,14 +266,15 @@ impl Dispatcher {
     /// find it again.
     fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
         let by = now.mono + CALL;
-        let count = self.runs_partitions(client, by)?;
+        let count = self.claim_log.partitions(client, by)?;
         let key = self.options.topic.clone();
         let partition = partition_for(key.as_bytes(), count);
         let to = TopicPartition { topic: topics::RUNS.to_owned(), partition };
         let timestamp_ms = now.wall.timestamp_millis();
         let record = Record { key: Some(key.into()), value: Some(wire::encode(event)), timestamp_ms };
         let batch = ProduceBatch { to, records: vec![record] };
-        client.produce(&[batch], by).into_iter().try_for_each(|answer| answer.map(drop))
+        let answers = client.produce(&[batch], by);
+        answers.into_iter().try_for_each(|answer| answer.map(drop)).inspect_err(|_| self.claim_log.forget())
     }
 
     fn place(&self, topic_id: uuid::Uuid, partition: i32, offset: i64) -> Place {
@@ -276,16 +299,32 @@ impl Dispatcher {
     /// Whether a step would send something at once.
     pub fn is_busy(&self) -> bool {
         let loads = !self.to_load.is_empty() && self.load_again.is_none();
-        let works = loads || self.unread.is_busy() || (self.may_claim && self.holder.is_some());
+        let works = loads || self.reads_again() || self.unread.is_busy();
+        let works = works || (self.may_claim && self.holder.is_some());
         self.has_pending() || (!self.waits_for_new_id && works)
     }
 
     /// Whether reading this partition should pause: it holds as much as it may.
     pub fn is_full(&self, partition: i32) -> bool {
-        let (ready, bytes) = self.partitions.get(&partition).map_or((0, 0), Partition::load);
-        ready >= bounds::READY_PER_PARTITION
-            || bytes >= bounds::HELD_BYTES_PER_PARTITION
-            || self.unread.is_full()
+        self.partitions.get(&partition).is_some_and(Partition::is_full) || self.unread.is_full()
+    }
+
+    /// What is still to be done of what a step has tried: a call whose part is not owed any more has not failed for good.
+    pub fn owes(&self, call: Call) -> bool {
+        self.holder.is_some()
+            && match call {
+                Call::Load => !self.to_load.is_empty(),
+                Call::ReadAgain => self.again.has_failed(),
+                Call::Claim => !self.postponed.is_empty(),
+                Call::Commit => self.pending.is_some() || !self.rejections.is_empty(),
+                Call::Letter => !self.unread.is_empty(),
+            }
+    }
+
+    /// A partition of which something is due and nothing can be claimed: more waits in it, too far apart, than can be
+    /// written down beside its offset.
+    pub fn crowded(&self) -> Option<i32> {
+        self.crowded
     }
 
     /// Messages that wait for their instant.

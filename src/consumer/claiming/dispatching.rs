@@ -3,18 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TrySendError, select};
 
 use super::dispatch::{Lines, MEMBER, Observe};
-use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Failure, Now, Options};
+use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Now, Options};
+use super::duties::Duties;
 use super::ends::Ends;
 use super::pace::Pace;
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::Clock;
 use crate::common::http::Fact;
 use crate::common::membership::Change;
+use crate::common::topics;
 use crate::common::words::Event;
 use crate::consumer::fetching::fetcher::{Chunk, Track, What};
 use crate::consumer::fetching::poll::Plan;
@@ -35,6 +37,9 @@ pub(super) struct Dispatching {
     topic: String,
     generation: i32,
     ends: Ends,
+    duties: Duties,
+    /// When the topic of claims is looked up next.
+    look_at_runs: Instant,
     counted: Counts,
     tracks: Plan,
     /// A plan that `poll` has not taken yet.
@@ -47,6 +52,10 @@ pub(super) struct Dispatching {
     /// To be told to the reporter.
     notes: VecDeque<Event>,
 }
+
+/// How often the topic of claims is looked up, and how long that may take.
+const LOOK_AT_RUNS: Duration = Duration::from_secs(5);
+const RUNS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long dispatch waits after a failed call, doubled with each one that follows.
 const FIRST_REST: Duration = Duration::from_millis(20);
@@ -63,6 +72,8 @@ impl Dispatching {
     ) -> Self {
         Self {
             topic: options.topic.clone(),
+            duties: Duties::new(&observe.health, &options),
+            look_at_runs: clock.monotonic(),
             dispatcher: Dispatcher::new(options),
             client,
             fills: Fills::new(&observe.measures, &lines),
@@ -106,6 +117,7 @@ impl Dispatching {
             }
             self.set_gates();
             self.ends.look(self.client.as_mut(), &self.tracks, self.clock.monotonic());
+            self.look_at_runs();
             self.measure();
         }
     }
@@ -156,7 +168,7 @@ impl Dispatching {
 
     fn step_once(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
-        let mut failed = false;
+        let mut failed = Vec::new();
         let free = if self.pace.wait(self.free, now.mono).is_zero() { self.free } else { 0 };
         for act in self.dispatcher.step(self.client.as_mut(), now, free) {
             match act {
@@ -168,20 +180,24 @@ impl Dispatching {
                     self.lines.membership.join_as_new();
                 }
                 Act::Read(offsets) => self.read_from(&offsets),
-                Act::Failed(Failure { call, reason }) => {
+                Act::Failed(failure) => {
                     let measures = &self.observe.measures;
-                    let failures = match call {
-                        Call::Claim => &measures.claim_failures,
+                    let failures = match failure.call {
+                        Call::Load | Call::Claim | Call::Letter => &measures.claim_failures,
+                        Call::ReadAgain => &measures.fetch_failures,
                         Call::Commit => &measures.commit_failures,
                     };
-                    measures.failed(failures, reason);
-                    failed = true;
+                    measures.failed(failures, failure.error.word());
+                    self.duties.failed(&failure);
+                    failed.push(failure.call);
                 }
                 Act::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
                 Act::Note(event) => self.notes.push_back(event),
             }
         }
-        self.rest = if failed { (self.rest * 2).clamp(FIRST_REST, LONGEST_REST) } else { Duration::ZERO };
+        self.duties.look(&self.dispatcher, &failed);
+        let longer = (self.rest * 2).clamp(FIRST_REST, LONGEST_REST);
+        self.rest = if failed.is_empty() { Duration::ZERO } else { longer };
         if let Some(plan) = self.plan.take() {
             match self.lines.poll.plans.try_send(plan) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => {}
@@ -226,6 +242,16 @@ impl Dispatching {
         };
         self.tracks = offsets.iter().map(track).collect();
         self.plan = Some(self.tracks.clone());
+    }
+
+    /// Looks up the topic of claims now and then: where it is gone, nothing that comes can be run.
+    fn look_at_runs(&mut self) {
+        let now = self.clock.monotonic();
+        if now >= self.look_at_runs {
+            let found = self.client.topic(topics::RUNS, now + RUNS_PATIENCE).map(|topic| topic.is_some());
+            self.duties.found_runs(found);
+            self.look_at_runs = self.clock.monotonic() + LOOK_AT_RUNS;
+        }
     }
 
     fn set_gates(&self) {

@@ -11,6 +11,9 @@ use crate::consumer::fetching::fetcher::Track;
 /// How often the end of a partition is looked at that is not read.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long that rests after a failure: claims wait while a broker does not answer.
+const REST: Duration = Duration::from_secs(15);
+
 /// The ends by partition.
 #[derive(Debug)]
 pub(super) struct Ends {
@@ -52,7 +55,10 @@ impl Ends {
         let Some(track) = self.looked.checked_rem(shut.len()).map(|which| shut[which]) else { return };
         match client.offset(&track.of, Position::End, now + LOOK / 2) {
             Ok(end) => self.told(track.of.partition, end),
-            Err(error) => log::debug!("where {}/{} ends: {error}", track.of.topic, track.of.partition),
+            Err(error) => {
+                log::debug!("where {}/{} ends: {error}", track.of.topic, track.of.partition);
+                self.look_at = now + REST;
+            }
         }
     }
 }

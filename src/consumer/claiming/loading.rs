@@ -1,14 +1,14 @@
 //! Where each assigned partition goes on: asks the broker, and `cron-runs` where the broker has forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::position::{Finding, LogEnds, Position, resume, without_claimed};
 use crate::common::broker::{
-    BrokerError, Client, Deadline, ErrorCode, Position as End, TopicPartition, Want,
+    BrokerError, Client, Deadline, ErrorCode, NodeId, Position as End, TopicPartition, TopicState, Want,
 };
 use crate::common::words::{Event, Place};
 use crate::common::{bounds, topics, wire};
@@ -26,59 +26,136 @@ pub struct Loaded {
     pub position: Position,
 }
 
-/// Looks up where partitions of `(topic, group)` go on. The committed offsets are read first and the logs' ends after
-/// them, so that an end below an offset really means a log that was cut. A partition whose ends cannot be had now, for
-/// it has no leader, is left out of the answer and holds up no other.
-///
-/// # Errors
-/// The coordinator's refusal, or no answer about anything: ask again.
-pub fn load(
-    client: &mut dyn Client,
-    (topic, group): (&str, &str),
-    partitions: &[i32],
-    on_record: &mut OnRecord,
-    by: Deadline,
-) -> Result<Vec<Loaded>, BrokerError> {
-    let of: Vec<TopicPartition> =
-        partitions.iter().map(|p| TopicPartition { topic: topic.to_owned(), partition: *p }).collect();
-    let committed = client.committed(group, &of, by)?;
-    let missing = || BrokerError::NotSent(format!("topic {topic} does not exist"));
-    let topic_id = client.topic(topic, by)?.ok_or_else(missing)?.id;
-    let mut all = Vec::with_capacity(of.len());
-    for (of, committed) in of.iter().zip(committed) {
-        match ends(client, of, by) {
-            Ok((start, end)) => {
-                let log = LogEnds { topic_id, start, end };
-                let position = resume(committed.as_ref(), log);
-                let made_anew = position.finding == Some(Finding::TopicMadeAnew);
-                let is_new = committed.is_none() || made_anew;
-                all.push(Loaded { partition: of.partition, is_new, log, position });
-            }
-            Err(error) => log::warn!("{topic}/{}: where it goes on: {error}; trying again", of.partition),
-        }
-    }
-    // Ends are asked for by the topic's name: were they those of another topic by now, the id would be another, too.
-    if client.topic(topic, by)?.ok_or_else(missing)?.id != topic_id {
-        return Err(BrokerError::Refused(ErrorCode::InconsistentTopicId));
-    }
-    let forgotten = |loaded: &Loaded| loaded.position.finding.as_ref().is_some_and(Finding::has_no_offset);
-    if all.iter().any(forgotten) {
-        match on_record.read(client, topic, topic_id, by) {
-            Ok(()) => {
-                let none = BTreeSet::new();
-                for loaded in all.iter_mut().filter(|loaded| forgotten(loaded)) {
-                    let claimed = on_record.claims.get(&loaded.partition).unwrap_or(&none);
-                    let finding = loaded.position.finding.take();
-                    loaded.position = without_claimed(loaded.log, claimed, on_record.is_whole(), finding);
+/// How long looking up may take in all.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a broker that did not answer is left alone, doubled with each time, and at most.
+const REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// Looks up where partitions go on, and remembers what a further try need not find out again.
+#[derive(Debug, Default)]
+pub struct Loading {
+    on_record: OnRecord,
+    /// Brokers that did not answer: how often in a row, and until when they are left alone.
+    silent: BTreeMap<NodeId, (u32, Instant)>,
+    /// Until when there is nothing to be had, because brokers are left alone.
+    rests_until: Option<Instant>,
+    error: Option<BrokerError>,
+}
+
+impl Loading {
+    /// Looks up where partitions of `(topic, group)` go on. The committed offsets are read first and the logs' ends after
+    /// them, so that an end below an offset really means a log that was cut. A partition whose ends cannot be had now, for
+    /// it has no leader or its leader does not answer, is left out of the answer and holds up no other: of a broker that
+    /// does not answer one partition is asked for, and that not again before a while.
+    ///
+    /// # Errors
+    /// The coordinator's refusal, or no answer about anything: ask again.
+    pub fn load(
+        &mut self,
+        client: &mut dyn Client,
+        (topic, group): (&str, &str),
+        partitions: &[i32],
+        now: Instant,
+    ) -> Result<Vec<Loaded>, BrokerError> {
+        (self.rests_until, self.error) = (None, None);
+        let by = now + PATIENCE;
+        let of: Vec<TopicPartition> =
+            partitions.iter().map(|p| TopicPartition { topic: topic.to_owned(), partition: *p }).collect();
+        let committed = client.committed(group, &of, by)?;
+        let missing = || BrokerError::Refused(ErrorCode::UnknownTopicOrPartition);
+        let state = client.topic(topic, by)?.ok_or_else(missing)?;
+        let mut all = Vec::with_capacity(of.len());
+        // Whether something was left out that may be had at any time.
+        let mut soon = false;
+        for (of, committed) in of.iter().zip(committed) {
+            match self.ends(client, of, &state, now) {
+                Ok(Some((start, end))) => {
+                    let log = LogEnds { topic_id: state.id, start, end };
+                    let position = resume(committed.as_ref(), log);
+                    let made_anew = position.finding == Some(Finding::TopicMadeAnew);
+                    let is_new = committed.is_none() || made_anew;
+                    all.push(Loaded { partition: of.partition, is_new, log, position });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    log::warn!("{topic}/{}: where it goes on: {error}; trying again", of.partition);
+                    soon |= error.code().is_some();
+                    self.error = Some(error);
                 }
             }
-            Err(error) => {
-                log::warn!("{topic}: what was claimed before: {error}; trying again");
-                all.retain(|loaded| !forgotten(loaded));
+        }
+        // Ends are asked for by the topic's name: were they those of another topic by now, the id would be another, too.
+        if client.topic(topic, by)?.ok_or_else(missing)?.id != state.id {
+            return Err(BrokerError::Refused(ErrorCode::InconsistentTopicId));
+        }
+        if all.iter().any(Loaded::has_no_offset) {
+            match self.on_record.read(client, topic, state.id, by) {
+                Ok(()) => all.iter_mut().filter(|loaded| loaded.has_no_offset()).for_each(|loaded| {
+                    loaded.position = self.on_record.position(loaded);
+                }),
+                Err(error) => {
+                    log::warn!("{topic}: what was claimed before: {error}; trying again");
+                    all.retain(|loaded| !loaded.has_no_offset());
+                    soon = true;
+                    self.error = Some(error);
+                }
+            }
+        }
+        self.rests_until = self.rests_until.filter(|_| !soon);
+        Ok(all)
+    }
+
+    /// Where a partition's log begins and ends; `None` while its leader is left alone.
+    fn ends(
+        &mut self,
+        client: &mut dyn Client,
+        of: &TopicPartition,
+        state: &TopicState,
+        now: Instant,
+    ) -> Result<Option<(i64, i64)>, BrokerError> {
+        let led = state.partitions.iter().find(|led| led.partition == of.partition);
+        let leader = led.and_then(|led| led.leader);
+        let leader = leader.ok_or(BrokerError::Refused(ErrorCode::LeaderNotAvailable))?;
+        if let Some((_, until)) = self.silent.get(&leader).filter(|(_, until)| now < *until) {
+            self.rests_until = Some(self.rests_until.map_or(*until, |rests| rests.min(*until)));
+            return Ok(None);
+        }
+        match ends(client, of, now + PATIENCE) {
+            Err(error) if error.code().is_none() => {
+                let (times, until) = self.silent.entry(leader).or_insert((0, now));
+                *until = now + (REST * 2_u32.pow((*times).min(4))).min(LONGEST_REST);
+                *times += 1;
+                self.rests_until = Some(self.rests_until.map_or(*until, |rests| rests.min(*until)));
+                Err(error)
+            }
+            answer => {
+                self.silent.remove(&leader);
+                answer.map(Some)
             }
         }
     }
-    Ok(all)
+
+    /// Until when a further try would bring nothing.
+    pub fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    /// Why a partition was left out.
+    pub fn take_error(&mut self) -> Option<BrokerError> {
+        self.error.take()
+    }
+
+    /// All that was asked for was had: what was claimed is read anew the next time.
+    pub fn is_done(&mut self) {
+        self.on_record = OnRecord::default();
+    }
+}
+
+impl Loaded {
+    fn has_no_offset(&self) -> bool {
+        self.position.finding.as_ref().is_some_and(Finding::has_no_offset)
+    }
 }
 
 fn ends(client: &mut dyn Client, of: &TopicPartition, by: Deadline) -> Result<(i64, i64), BrokerError> {
@@ -88,7 +165,7 @@ fn ends(client: &mut dyn Client, of: &TopicPartition, by: Deadline) -> Result<(i
 /// The claims that `cron-runs` knows of one topic, as far as they have been read. It may hold more than can be read
 /// before a deadline: whoever asks again goes on where it stopped.
 #[derive(Debug, Default)]
-pub struct OnRecord {
+struct OnRecord {
     topic_id: Uuid,
     /// Where reading each partition of `cron-runs` goes on.
     next: BTreeMap<i32, i64>,
@@ -98,9 +175,11 @@ pub struct OnRecord {
 }
 
 impl OnRecord {
-    /// Whether every claim that was ever written is known.
-    fn is_whole(&self) -> bool {
-        !self.lacks_some
+    /// Where a partition without an offset goes on.
+    fn position(&self, of: &Loaded) -> Position {
+        let none = BTreeSet::new();
+        let claimed = self.claims.get(&of.partition).unwrap_or(&none);
+        without_claimed(of.log, claimed, !self.lacks_some, of.position.finding.clone())
     }
 
     /// Reads on to the end.

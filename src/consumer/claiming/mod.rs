@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod dispatcher;
 mod dispatching;
 pub mod duplicates;
+mod duties;
 mod ends;
 pub mod letters;
 pub mod loading;

@@ -1,20 +1,26 @@
 //! One partition between reading and claiming: what is held, what is ready, and what a commit has to say.
 //!
-//! Pure. It never learns that Kafka exists: records go in, claims come out, and whoever asks gets the offset and the
-//! holes that make a claim.
+//! Pure. It never learns that Kafka exists: records go in, claims come out, and the caller gets the offset and the holes
+//! that make a claim. Of messages that wait for their instant it keeps, beyond a bound, only offset and instant
+//! ([`waiting`]): such a message must be read again when it is due.
 
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use self::waiting::Waiting;
 use super::duplicates::Duplicates;
 use super::position::Position;
 use crate::common::holes;
+use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
 use crate::common::words::{Attempt, AttemptRef};
+use crate::consumer::fetching::reading::{Read, Unreadable};
 
 /// A message that nobody has claimed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,16 +54,18 @@ pub struct Partition {
     unread_holes: BTreeSet<i64>,
     /// Read, and on their way to the dead-letter topic: unclaimed until the letter is confirmed.
     unreadable: BTreeSet<i64>,
-    held: BTreeMap<i64, Held>,
-    ready: BTreeSet<i64>,
-    waiting: BTreeSet<(DateTime<Utc>, i64)>,
+    /// What may be claimed now.
+    ready: BTreeMap<i64, Held>,
+    ready_bytes: usize,
+    waiting: Waiting,
     /// The latest instant by which `ready` and `waiting` were told apart.
     looked_at: DateTime<Utc>,
-    held_bytes: usize,
     duplicates: Duplicates,
     unread_from: i64,
     /// Where reading goes on: below `unread_from` while what was claimed before is read to know copies.
     next_read: i64,
+    /// The longest text that a commit may have beside it.
+    text_limit: usize,
     /// Nothing is committed yet, and until something is nothing may be claimed.
     unrecorded: bool,
     /// Settled since the last commit was put together, and without a claim: copies and dead letters.
@@ -66,21 +74,27 @@ pub struct Partition {
 
 impl Partition {
     /// A partition as its new owner finds it, to be read from `read_from` on; `window` is how many offsets back a copy
-    /// is known.
-    pub fn new(topic_id: Uuid, position: Position, read_from: i64, window: i64) -> Self {
+    /// is known, and `waiting_bytes` how many bytes of messages that wait are kept.
+    pub fn new(
+        topic_id: Uuid,
+        position: Position,
+        read_from: i64,
+        window: i64,
+        waiting_bytes: usize,
+    ) -> Self {
         Self {
             topic_id,
             passed: position.unread_from,
             unread_holes: position.holes,
             unreadable: BTreeSet::new(),
-            held: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            waiting: BTreeSet::new(),
+            ready: BTreeMap::new(),
+            ready_bytes: 0,
+            waiting: Waiting::new(waiting_bytes),
             looked_at: DateTime::<Utc>::MIN_UTC,
-            held_bytes: 0,
             duplicates: Duplicates::new(window),
             unread_from: position.unread_from,
             next_read: read_from,
+            text_limit: holes::MAX_METADATA_BYTES,
             unrecorded: false,
             // What was odd about the offset is told once: a commit puts it right for the next owner.
             dirty: position.finding.is_some(),
@@ -112,13 +126,54 @@ impl Partition {
         }
         self.unread_holes.remove(&offset);
         self.unread_from = self.unread_from.max(offset + 1);
-        self.held_bytes += message.bytes;
         match message.attempt.not_before {
-            Some(at) => drop(self.waiting.insert((at, offset))),
-            None => drop(self.ready.insert(offset)),
+            Some(at) if at > self.looked_at => self.waiting.hold(at, offset, message),
+            _ => self.make_ready(offset, message),
         }
-        self.held.insert(offset, message);
         Taken::Held
+    }
+
+    fn make_ready(&mut self, offset: i64, message: Held) {
+        self.ready_bytes += message.bytes;
+        self.ready.insert(offset, message);
+    }
+
+    /// The first message that is due and must be read again, as long as there is room for what else that brings.
+    pub fn to_read_again(&self) -> Option<i64> {
+        let has_room = self.ready.len() < READY_PER_PARTITION / 2 && self.ready_bytes < HELD_BYTES_PER_PARTITION / 2;
+        self.waiting.first_due().filter(|_| has_room)
+    }
+
+    /// Takes what was read again: of the messages in `span`, those that are due and whose content was dropped. What is not
+    /// there any more was deleted, and is settled. Returns what cannot be read any more, as
+    /// [`Partition::take_unreadable`].
+    pub fn take_again(&mut self, records: Vec<(i64, Read)>, span: Range<i64>) -> Vec<(i64, Unreadable)> {
+        let mut missing = self.waiting.without_content(span);
+        let mut unreadable = Vec::new();
+        for (offset, read) in records {
+            match read {
+                Read::Attempt(message) => {
+                    missing.remove(&offset);
+                    if self.waiting.take_due(offset) {
+                        self.make_ready(offset, message);
+                    }
+                }
+                Read::Unreadable(letter) => {
+                    let gone: Vec<i64> = missing.range(offset..=letter.last_offset).copied().collect();
+                    for offset in &gone {
+                        missing.remove(offset);
+                        self.waiting.forget(*offset);
+                    }
+                    self.unreadable.extend(&gone);
+                    unreadable.extend(gone.first().map(|offset| (*offset, letter)));
+                }
+            }
+        }
+        for offset in missing {
+            self.waiting.forget(offset);
+            self.dirty = true;
+        }
+        unreadable
     }
 
     /// Takes what is no attempt of this cluster, a record or all of a batch, and returns the first of its offsets that
@@ -155,59 +210,76 @@ impl Partition {
 
     /// Offsets that may be claimed at `now`, lowest first, at most `limit`.
     pub fn due(&mut self, now: DateTime<Utc>, limit: usize) -> Vec<i64> {
+        self.look(now);
+        let limit = if self.unrecorded { 0 } else { limit };
+        self.ready.keys().take(limit).copied().collect()
+    }
+
+    /// Tells what is due at `now` from what waits.
+    pub fn look(&mut self, now: DateTime<Utc>) {
         if now < self.looked_at {
             self.wait_again(now);
         }
         self.looked_at = now;
-        while let Some((at, offset)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
-            self.waiting.remove(&(at, offset));
-            self.ready.insert(offset);
+        for (offset, message) in self.waiting.take_all_due(now) {
+            self.make_ready(offset, message);
         }
-        let limit = if self.unrecorded { 0 } else { limit };
-        self.ready.iter().take(limit).copied().collect()
     }
 
     /// The wall clock was set back: what was due by it and was not claimed may not be due any more.
     fn wait_again(&mut self, now: DateTime<Utc>) {
-        for (offset, message) in &self.held {
-            if let Some(at) = message.attempt.not_before.filter(|at| *at > now)
-                && self.ready.remove(offset)
-            {
-                self.waiting.insert((at, *offset));
+        self.waiting.wait_again(now);
+        let is_early = |message: &Held| message.attempt.not_before.filter(|at| *at > now);
+        let early: Vec<(i64, DateTime<Utc>)> =
+            self.ready.iter().filter_map(|(offset, message)| Some((*offset, is_early(message)?))).collect();
+        for (offset, at) in early {
+            if let Some(message) = self.forget(offset) {
+                self.waiting.hold(at, offset, message);
             }
         }
     }
 
     /// The next instant at which something becomes due by itself.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
-        self.waiting.first().map(|(at, _)| *at)
+        self.waiting.next_due()
     }
 
-    /// A message that is held.
-    pub fn held(&self, offset: i64) -> Option<&Held> {
-        self.held.get(&offset)
+    /// A message that may be claimed.
+    pub fn ready(&self, offset: i64) -> Option<&Held> {
+        self.ready.get(&offset)
     }
 
     /// Offset and text of the commit that claims `offsets` (none: that only moves past what is settled). `None` when
     /// the holes that it would leave cannot be written down: the partition waits.
     pub fn commit_for(&self, offsets: &[i64]) -> Option<(i64, String)> {
         let passed = offsets.iter().map(|offset| offset + 1).fold(self.passed, i64::max);
-        let unclaimed = self.held.range(..passed).map(|(offset, _)| *offset);
-        let unclaimed = unclaimed.chain(self.unread_holes.iter().copied());
-        let unclaimed = unclaimed.chain(self.unreadable.range(..passed).copied());
-        let holes: BTreeSet<i64> = unclaimed.filter(|offset| !offsets.contains(offset)).collect();
-        holes::encode(self.topic_id, passed, &holes).map(|text| (passed, text))
+        let unclaimed = self.ready.range(..passed).map(|(offset, _)| *offset);
+        let unclaimed = unclaimed.filter(|offset| !offsets.contains(offset)).chain(self.waiting.below(passed));
+        let unclaimed = unclaimed.chain(self.unread_holes.range(..passed).copied());
+        let mut holes: Vec<i64> = unclaimed.chain(self.unreadable.range(..passed).copied()).collect();
+        holes.sort_unstable();
+        holes.dedup();
+        holes::encode_within(self.text_limit, self.topic_id, passed, &holes).map(|text| (passed, text))
     }
 
     /// As [`Partition::commit_for`], with as many of the offsets, from the first on, as leave holes that can be written
-    /// down.
+    /// down: found by halving, for many offsets and many holes make each try long.
     pub fn commit_for_some(&self, offsets: &mut Vec<i64>) -> Option<(i64, String)> {
-        loop {
-            let commit = self.commit_for(offsets);
-            if commit.is_some() || offsets.pop().is_none() {
-                return commit;
-            }
+        if let Some(commit) = self.commit_for(offsets) {
+            return Some(commit);
         }
+        let (mut fits, mut too_many) = (0, offsets.len());
+        while too_many - fits > 1 {
+            let half = fits + (too_many - fits) / 2;
+            if self.commit_for(&offsets[..half]).is_some() { fits = half } else { too_many = half }
+        }
+        offsets.truncate(fits);
+        self.commit_for(offsets)
+    }
+
+    /// The text beside an offset must not be longer than this, in bytes: the broker keeps no more.
+    pub fn limit_text(&mut self, bytes: usize) {
+        self.text_limit = bytes;
     }
 
     /// A commit was put together and will be sent until it is granted or refused. What is settled from now on is not
@@ -228,14 +300,17 @@ impl Partition {
         self.dirty
     }
 
-    /// Messages that are ready, and the bytes of all that are held.
-    pub fn load(&self) -> (usize, usize) {
-        (self.held.len() - self.waiting.len(), self.held_bytes)
+    /// Whether reading on would hold more than a partition may: messages that are ready and wait for a worker, or messages
+    /// that wait for their instant.
+    pub fn is_full(&self) -> bool {
+        self.ready.len() >= READY_PER_PARTITION
+            || self.ready_bytes >= HELD_BYTES_PER_PARTITION
+            || self.waiting.len() >= WAITING_PER_PARTITION
     }
 
     /// Messages that nobody has claimed, read or not, where the log ends at `end`.
     pub fn unclaimed(&self, end: i64) -> i64 {
-        let below = self.held.len() + self.unread_holes.len() + self.unreadable.len();
+        let below = self.ready.len() + self.waiting.len() + self.unread_holes.len() + self.unreadable.len();
         (end - self.unread_from).max(0) + i64::try_from(below).unwrap_or(i64::MAX)
     }
 
@@ -255,12 +330,8 @@ impl Partition {
     }
 
     fn forget(&mut self, offset: i64) -> Option<Held> {
-        let message = self.held.remove(&offset)?;
-        self.held_bytes -= message.bytes;
-        self.ready.remove(&offset);
-        if let Some(at) = message.attempt.not_before {
-            self.waiting.remove(&(at, offset));
-        }
+        let message = self.ready.remove(&offset)?;
+        self.ready_bytes -= message.bytes;
         Some(message)
     }
 }

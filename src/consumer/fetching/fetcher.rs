@@ -61,6 +61,7 @@ pub struct Fetcher {
     _stop: Sender<()>,
     thread: Joined,
     tracks: Vec<Arc<Track>>,
+    works: Arc<AtomicBool>,
 }
 
 /// What a fetcher needs to know.
@@ -73,6 +74,10 @@ pub struct Options {
     pub cluster: ClusterName,
     /// Where fetches and failures are counted.
     pub measures: Measures,
+    /// Whether a fetch has been answered, or nothing is to be fetched: until then nobody knows whether reading works.
+    pub works: Arc<AtomicBool>,
+    /// Where the error is told that ends it. Full while an earlier one was not taken, which says as much.
+    pub errors: Sender<BrokerError>,
 }
 
 impl Fetcher {
@@ -88,13 +93,17 @@ impl Fetcher {
         beat: Beat,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let tracks = options.tracks.clone();
+        let (tracks, works) = (options.tracks.clone(), Arc::clone(&options.works));
         let thread = spawn(&format!("fetch-{}", options.leader), move || {
-            while let Ok(true) = turn(&options, log.as_mut(), clock.as_ref(), &to, &stopped) {
-                beat.touch(clock.now());
+            loop {
+                match turn(&options, log.as_mut(), clock.as_ref(), &to, &stopped) {
+                    Ok(true) => beat.touch(clock.now()),
+                    Ok(false) => return,
+                    Err(error) => return drop(options.errors.try_send(error)),
+                }
             }
         })?;
-        Ok(Self { _stop: stop, thread, tracks })
+        Ok(Self { _stop: stop, thread, tracks, works })
     }
 
     /// What it reads.
@@ -105,6 +114,11 @@ impl Fetcher {
     /// Whether it reads this.
     pub fn reads(&self, track: &Arc<Track>) -> bool {
         self.tracks.iter().any(|mine| Arc::ptr_eq(mine, track))
+    }
+
+    /// Whether it has read, or has nothing to read, since it was started.
+    pub fn works(&self) -> bool {
+        self.works.load(Ordering::Acquire)
     }
 
     /// Whether it has met an error.
@@ -128,6 +142,7 @@ fn turn(
         return Ok(false);
     }
     if open.is_empty() {
+        options.works.store(true, Ordering::Release);
         return Ok(true);
     }
     let want = |track: &&Arc<Track>| Want {
@@ -152,6 +167,7 @@ fn turn(
         }
     };
     options.measures.fetches.inc();
+    let mut failed = None;
     for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
         let what = match answer {
             Ok(fetched) => {
@@ -166,7 +182,9 @@ fn turn(
             Err(error) => {
                 options.measures.failed(&options.measures.fetch_failures, error.word());
                 log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
-                return Err(error);
+                // What came of the others is handed over first: one bad partition must not keep them waiting for ever.
+                failed = Some(error);
+                continue;
             }
         };
         let next = match &what {
@@ -181,7 +199,13 @@ fn turn(
         // Not before it is on its way: another fetcher may go on here.
         next.into_iter().for_each(|next| track.next.store(next, Ordering::Release));
     }
-    Ok(true)
+    match failed {
+        Some(error) => Err(error),
+        None => {
+            options.works.store(true, Ordering::Release);
+            Ok(true)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::fetcher::{Chunk, Fetcher, Options, Track};
 use crate::common::bounds;
-use crate::common::broker::{Broker, Client, NodeId};
+use crate::common::broker::{Broker, BrokerError, Client, ErrorCode, NodeId};
 use crate::common::clock::Clock;
+use crate::common::http::{Duty, Trouble};
 use crate::common::metrics::{Beat, Beats};
+use crate::common::nearest::nearest;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::ClusterName;
 use crate::consumer::measures::Measures;
@@ -22,6 +24,10 @@ pub type Plan = Vec<Arc<Track>>;
 /// How often fetchers are looked after, and how soon again where something is not read.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often the topic is looked up while nothing of it is ours.
+const LOOK_AT_TOPIC: Duration = Duration::from_secs(3);
+/// How long a look-up may take.
+const CALL: Duration = Duration::from_secs(2);
 
 /// The handle. Dropping it ends the thread and its fetchers; the field order matters for that.
 #[derive(Debug)]
@@ -37,43 +43,60 @@ impl Poll {
     /// # Errors
     /// The system's, when it has no room for a thread.
     pub fn start(
+        options: PollOptions,
         broker: Arc<dyn Broker>,
         clock: Arc<dyn Clock>,
-        cluster: ClusterName,
-        measures: Measures,
-        beats: Beats,
     ) -> io::Result<(Self, Receiver<Chunk>)> {
         let (plans, planned) = bounded(1);
         let (chunks, read) = bounded(bounds::FETCHED_CHUNKS);
         let thread = spawn("poll", move || {
+            let (tell_error, errors) = bounded(1);
             let mut poll = Polling {
                 client: broker.client("kafka-cron-poll"),
+                look_at_topic: clock.monotonic(),
+                options,
                 broker,
                 clock,
-                cluster,
                 chunks,
-                measures,
-                beats,
+                tell_error,
+                errors,
                 plan: Vec::new(),
                 fetchers: BTreeMap::new(),
             };
-            let beat = poll.beats.thread("poll");
+            let beat = poll.options.beats.thread("poll");
             poll.run(&planned, &beat);
         })?;
         Ok((Self { plans, _thread: thread }, read))
     }
 }
 
+/// What poll needs to know, and where it shows how it is.
+pub struct PollOptions {
+    /// The topic that is read.
+    pub topic: String,
+    /// The cluster whose attempts may be run.
+    pub cluster: ClusterName,
+    /// Where fetches and failures are counted.
+    pub measures: Measures,
+    /// Where its threads show that they come round.
+    pub beats: Beats,
+    /// That what is planned is read, and that there is such a topic.
+    pub reading: Duty,
+}
+
 struct Polling {
+    options: PollOptions,
     client: Box<dyn Client>,
     broker: Arc<dyn Broker>,
     clock: Arc<dyn Clock>,
-    cluster: ClusterName,
     chunks: Sender<Chunk>,
-    measures: Measures,
-    beats: Beats,
+    /// The last error that ended a fetcher.
+    tell_error: Sender<BrokerError>,
+    errors: Receiver<BrokerError>,
     plan: Plan,
     fetchers: BTreeMap<NodeId, Fetcher>,
+    /// When the topic is looked up while nothing of it is to be read.
+    look_at_topic: Instant,
 }
 
 impl Polling {
@@ -98,57 +121,94 @@ impl Polling {
         // A leader that changed, or is gone, ends its fetcher: what it read goes on where it was, wherever that is led
         // now.
         self.fetchers.retain(|_, fetcher| !fetcher.is_over());
+        if self.plan.is_empty() {
+            self.look_at_topic();
+            return LOOK;
+        }
         let unread: Plan = self.plan.iter().filter(|track| !self.is_read(track)).map(Arc::clone).collect();
-        if unread.is_empty() || self.start(unread) { LOOK } else { LOOK_AGAIN }
+        if let Some(error) = self.errors.try_iter().last() {
+            self.fails(&error);
+        }
+        if unread.is_empty() {
+            if self.fetchers.values().all(Fetcher::works) {
+                self.options.reading.done();
+            }
+            return LOOK;
+        }
+        match self.start(unread) {
+            Ok(()) => LOOK,
+            Err(error) => {
+                self.fails(&error);
+                LOOK_AGAIN
+            }
+        }
+    }
+
+    fn fails(&self, error: &BrokerError) {
+        self.options.reading.failed(Trouble::of(&format!("reading topic {}", self.options.topic), error));
+    }
+
+    /// Nothing of the topic is ours to read: all of it may be with others, or there may be no such topic.
+    fn look_at_topic(&mut self) {
+        let now = self.clock.monotonic();
+        if now < self.look_at_topic {
+            return;
+        }
+        self.look_at_topic = now + LOOK_AT_TOPIC;
+        let (topic, by) = (self.options.topic.as_str(), now + CALL);
+        match self.client.topic(topic, by) {
+            Ok(Some(_)) => self.options.reading.done(),
+            Ok(None) => {
+                let names = self.client.topic_names(by).unwrap_or_default();
+                let meant = nearest(topic, names.iter().map(String::as_str));
+                let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+                self.options.reading.failed(Trouble::new(
+                    ErrorCode::UnknownTopicOrPartition.word(),
+                    format!("there is no topic {topic}{meant}"),
+                    "correct --topic, or start a producer whose --clusters name the cluster: it creates the topic",
+                ));
+            }
+            Err(error) => self.fails(&error),
+        }
     }
 
     fn is_read(&self, track: &Arc<Track>) -> bool {
         self.fetchers.values().any(|fetcher| fetcher.reads(track))
     }
 
-    /// Starts to read what has a leader. `false` when something is still not read.
-    fn start(&mut self, unread: Plan) -> bool {
-        let Some(topic) = unread.first().map(|track| track.of.topic.clone()) else { return true };
-        let by = self.clock.monotonic() + Duration::from_secs(2);
-        let state = match self.client.topic(&topic, by) {
-            Ok(Some(state)) => state,
-            Ok(None) => return false,
-            Err(error) => {
-                log::debug!("looking up who leads {topic}: {error}");
-                return false;
-            }
-        };
+    /// Starts to read what has a leader, and says why something is still not read.
+    fn start(&mut self, unread: Plan) -> Result<(), BrokerError> {
+        let topic = self.options.topic.clone();
+        let missing = BrokerError::Refused(ErrorCode::UnknownTopicOrPartition);
+        let state = self.client.topic(&topic, self.clock.monotonic() + CALL)?.ok_or(missing)?;
         let mut by_leader: BTreeMap<NodeId, Plan> = BTreeMap::new();
-        let mut all = true;
+        let mut all = Ok(());
         for track in unread {
             let state = state.partitions.iter().find(|p| p.partition == track.of.partition);
             match state.and_then(|p| p.leader) {
                 Some(leader) => by_leader.entry(leader).or_default().push(track),
-                None => all = false,
+                None => all = Err(BrokerError::Refused(ErrorCode::LeaderNotAvailable)),
             }
         }
-        by_leader.into_iter().fold(all, |all, (leader, tracks)| self.start_fetcher(leader, tracks) && all)
+        by_leader.into_iter().fold(all, |all, (leader, tracks)| all.and(self.start_fetcher(leader, tracks)))
     }
 
     /// One fetcher a leader: one that is there already makes room for one that reads more.
-    fn start_fetcher(&mut self, leader: NodeId, mut tracks: Plan) -> bool {
+    fn start_fetcher(&mut self, leader: NodeId, mut tracks: Plan) -> Result<(), BrokerError> {
         if let Some(before) = self.fetchers.remove(&leader) {
             tracks.extend(before.tracks());
         }
-        let (cluster, measures) = (self.cluster.clone(), self.measures.clone());
-        let options = Options { leader, tracks, cluster, measures };
+        let (cluster, measures) = (self.options.cluster.clone(), self.options.measures.clone());
+        let (works, errors) = (Arc::default(), self.tell_error.clone());
+        let options = Options { leader, tracks, cluster, measures, works, errors };
         let log = self.broker.client("kafka-cron-fetch");
-        let beat = self.beats.thread("fetch");
-        match Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat) {
-            Ok(fetcher) => {
-                self.fetchers.insert(leader, fetcher);
-                true
-            }
-            Err(error) => {
-                log::error!("no thread to read from broker {leader}: {error}");
-                false
-            }
-        }
+        let beat = self.options.beats.thread("fetch");
+        let started = Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat);
+        let fetcher = started.map_err(|error| {
+            BrokerError::NotSent(format!("no thread to read from broker {leader}: {error}"))
+        })?;
+        self.fetchers.insert(leader, fetcher);
+        Ok(())
     }
 }
 

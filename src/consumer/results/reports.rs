@@ -120,7 +120,8 @@ mod tests {
         let at: DateTime<Utc> = "2026-11-23T17:00:01Z".parse().unwrap();
         let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
         let attempt = wire::decode_attempt(text.as_bytes()).unwrap();
-        let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: at };
+        let start_by = std::time::Instant::now();
+        let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: at, start_by };
         let output_tail = "oops".to_owned();
         let (fit, is_terse) = (Fit::Whole, false);
         Report { claimed, outcome, started_at: at, ended_at: at, output_bytes: 4, output_tail, fit, is_terse }

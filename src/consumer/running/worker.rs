@@ -149,6 +149,10 @@ impl Worker {
         if claimed.attempt.run.is_expired(now) {
             return without_output(Outcome::Expired);
         }
+        if self.clock.monotonic() >= claimed.start_by {
+            let reason = "its claim waited until the lease was nearly over: this host was stopped or overloaded";
+            return without_output(Outcome::CouldNotStart { reason: reason.to_owned() });
+        }
         let started = process::start(&self.host, &claimed.attempt);
         let now = *started_at.insert(self.clock.now());
         self.measures.started(claimed, now);

@@ -22,6 +22,10 @@ impl Admin for KafkaClient {
         Ok(self.routes.broker_count())
     }
 
+    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        self.routes.topic_names(by)
+    }
+
     fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
         let settings = topic.settings.iter().map(|(name, value)| {
             CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))

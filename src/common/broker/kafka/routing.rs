@@ -276,6 +276,14 @@ impl Routes {
         Ok(states)
     }
 
+    /// The names of all topics.
+    pub(super) fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        let request =
+            MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+        let answer = self.ask_any(&request, by)?;
+        Ok(answer.topics.into_iter().filter_map(|topic| Some(topic.name?.0.to_string())).collect())
+    }
+
     /// How many brokers the last metadata named.
     pub(super) fn broker_count(&self) -> usize {
         self.brokers.len()

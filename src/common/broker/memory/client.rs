@@ -135,6 +135,11 @@ impl Admin for MemoryClient {
         self.shared.call(call, by, refused, |cluster, _| Ok(cluster.node_count()))
     }
 
+    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        let call = (self.name.as_str(), Call::Topic, "");
+        self.shared.call(call, by, refused, |cluster, _| Ok(cluster.topic_names()))
+    }
+
     fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
         let (topic, name) = (topic.clone(), topic.name.clone());
         self.shared.call((&self.name, Call::CreateTopic, &name), by, refused, move |cluster, _| {

@@ -30,12 +30,14 @@ pub(super) struct Cluster {
     ids: u128,
     /// What is refused for the time being, by call and by the name of what it is about.
     refusals: BTreeMap<(Call, String), ErrorCode>,
+    /// Partitions whose commits are refused for the time being.
+    rejected: BTreeMap<TopicPartition, ErrorCode>,
 }
 
 impl Cluster {
     pub(super) fn new() -> Self {
         let (topics, groups, refusals) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { nodes: vec![1], topics, groups, ids: 0, refusals }
+        Self { nodes: vec![1], topics, groups, ids: 0, refusals, rejected: BTreeMap::new() }
     }
 
     fn next_id(&mut self) -> u128 {
@@ -49,6 +51,14 @@ impl Cluster {
         match code {
             Some(code) => self.refusals.insert(key, code),
             None => self.refusals.remove(&key),
+        };
+    }
+
+    /// Refuses commits of a partition from now on; `None` lifts it.
+    pub(super) fn reject_commits(&mut self, of: &TopicPartition, code: Option<ErrorCode>) {
+        match code {
+            Some(code) => self.rejected.insert(of.clone(), code),
+            None => self.rejected.remove(of),
         };
     }
 
@@ -113,6 +123,10 @@ impl Cluster {
 
     pub(super) fn topic(&self, name: &str) -> Option<TopicState> {
         self.topics.get(name).map(Topic::state)
+    }
+
+    pub(super) fn topic_names(&self) -> Vec<String> {
+        self.topics.keys().cloned().collect()
     }
 
     pub(super) fn topic_settings(
@@ -236,6 +250,10 @@ impl Cluster {
         self.group_of(holder)?.leave(holder, now)
     }
 
+    fn refused_commit(&self, of: &TopicPartition) -> Option<ErrorCode> {
+        self.refusal(Call::Commit, &of.topic).or_else(|| self.rejected.get(of).copied())
+    }
+
     /// Commits. What concerns the topic is refused for each partition before the group is asked.
     pub(super) fn commit(
         &mut self,
@@ -244,7 +262,7 @@ impl Cluster {
         now: Instant,
     ) -> Vec<Option<ErrorCode>> {
         let refusals: Vec<Option<ErrorCode>> =
-            commits.iter().map(|commit| self.refusal(Call::Commit, &commit.of.topic)).collect();
+            commits.iter().map(|commit| self.refused_commit(&commit.of)).collect();
         let topics = &self.topics;
         let exists = |of: &TopicPartition| {
             topics.get(&of.topic).is_some_and(|topic| topic.partition(of.partition).is_some())

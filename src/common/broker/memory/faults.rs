@@ -141,6 +141,16 @@ impl Faults {
         self.cluster(|cluster| cluster.refuse(call, of, Some(code)));
     }
 
+    /// Refuses commits of one partition from now on, and lets those of others through; `None` ends that.
+    pub fn reject_commits(&self, of: &TopicPartition, code: Option<ErrorCode>) {
+        self.cluster(|cluster| cluster.reject_commits(of, code));
+    }
+
+    /// Forgets what was planted and has not been met with.
+    pub fn forget_planned(&self) {
+        self.plan(|plan| plan.next.clear());
+    }
+
     /// Ends [`Faults::refuse`].
     pub fn allow(&self, call: Call, of: &str) {
         self.cluster(|cluster| cluster.refuse(call, of, None));

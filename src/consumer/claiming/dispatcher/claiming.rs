@@ -1,19 +1,28 @@
 //! Claim, then start: which messages, what is written and committed for them, and what its answer decides.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+<<<<<<< HEAD
 use super::{Act, Call, Claimed, Dispatcher, Failure, Now};
 use crate::common::broker::{
     BrokerError, Client, Commit, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for,
 };
+=======
+use super::writing::Line;
+use super::{Act, CALL, Call, Claimed, Dispatcher, Failure, LOAD_AGAIN, Now};
+use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartition};
+use crate::common::{holes, wire};
+>>>>>>> c25d0a6 (wip)
 use crate::common::words::{AttemptRef, Event, Place};
-use crate::common::{topics, wire};
 use crate::consumer::claiming::answers::{Answer, to_partition};
-use crate::consumer::claiming::claims::{Decided, Pending, in_time};
+use crate::consumer::claiming::claims::{Decided, Pending, Verdict, in_time, start_by};
 use crate::consumer::claiming::partition::Held;
+
+/// For how long a claim that could not be written gives way to others.
+const POSTPONED: Duration = Duration::from_secs(1);
 
 /// A claim that was granted and whose attempt has not been started yet.
 #[derive(Debug)]
@@ -25,16 +34,11 @@ pub(super) struct Granted {
 
 impl Dispatcher {
     /// Claims for as many workers as are free: writes `claimed`, then commits, each in one round trip.
-    pub(super) fn claim(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        free: usize,
-    ) -> Result<(), BrokerError> {
-        let Some(holder) = self.holder.clone() else { return Ok(()) };
+    pub(super) fn claim(&mut self, client: &mut dyn Client, now: Now, free: usize, acts: &mut Vec<Act>) {
+        let Some(holder) = self.holder.clone() else { return };
         self.may_claim = false;
-        let chosen = self.choose(now.wall, free);
-        let written = self.write_claimed(client, chosen, now).inspect_err(|_| self.runs_partitions = None)?;
+        let chosen = self.choose(now, free);
+        let written = self.write_claimed(client, chosen, now, acts);
         let mut commits = Vec::new();
         let mut claims = BTreeMap::new();
         for (partition, mut offsets) in written {
@@ -44,7 +48,7 @@ impl Dispatcher {
             claims.insert(partition, offsets);
         }
         if commits.is_empty() {
-            return Ok(());
+            return;
         }
         for partition in claims.keys() {
             if let Some(held) = self.partitions.get_mut(partition) {
@@ -52,7 +56,6 @@ impl Dispatcher {
             }
         }
         self.pending = Some(Pending::new(holder, commits, claims, now.mono));
-        Ok(())
     }
 
     /// The commit for as many of the offsets as it can claim; `None` when there is nothing to commit.
@@ -62,12 +65,20 @@ impl Dispatcher {
         (!offsets.is_empty() || held.is_dirty()).then_some(commit)
     }
 
-    /// Which offsets to claim: each partition in turn gives one, so that none waits behind another's backlog.
-    fn choose(&mut self, now: DateTime<Utc>, free: usize) -> BTreeMap<i32, Vec<i64>> {
+    /// Which offsets to claim: each partition in turn gives one, so that none waits behind another's backlog. Those whose
+    /// claim could not be written a moment ago come last, so that they take no other's place.
+    fn choose(&mut self, now: Now, free: usize) -> BTreeMap<i32, Vec<i64>> {
+        self.postponed.retain(|_, until| now.mono < *until);
+        let postponed = &self.postponed;
         let mut due: Vec<(i32, VecDeque<i64>, Vec<i64>)> = self
             .partitions
             .iter_mut()
-            .map(|(partition, held)| (*partition, held.due(now, free).into(), Vec::new()))
+            .map(|(partition, held)| {
+                let late = postponed.range((*partition, i64::MIN)..=(*partition, i64::MAX)).count();
+                let mut due = held.due(now.wall, if free == 0 { 0 } else { free + late });
+                due.sort_by_key(|offset| postponed.contains_key(&(*partition, *offset)));
+                (*partition, due.into(), Vec::new())
+            })
             .collect();
         let mut left = free;
         while left > 0 && due.iter().any(|(_, waiting, _)| !waiting.is_empty()) {
@@ -82,7 +93,13 @@ impl Dispatcher {
         }
         let mut claims: BTreeMap<i32, Vec<i64>> =
             due.into_iter().map(|(partition, _, chosen)| (partition, chosen)).collect();
+        let chosen: BTreeMap<i32, usize> = claims.iter().map(|(of, offsets)| (*of, offsets.len())).collect();
+        for offsets in claims.values_mut() {
+            offsets.sort_unstable();
+        }
         claims.retain(|partition, offsets| self.to_commit(*partition, offsets).is_some());
+        let none_left = |(of, count): &(&i32, &usize)| **count > 0 && claims.get(of).is_none_or(Vec::is_empty);
+        self.crowded = chosen.iter().find(none_left).map(|(of, _)| *of);
         claims
     }
 
@@ -93,64 +110,35 @@ impl Dispatcher {
         client: &mut dyn Client,
         mut claims: BTreeMap<i32, Vec<i64>>,
         now: Now,
-    ) -> Result<BTreeMap<i32, Vec<i64>>, BrokerError> {
-        if claims.values().all(Vec::is_empty) {
-            return Ok(claims);
-        }
-        let by = now.mono + self.claim_call();
-        let count = self.runs_partitions(client, by)?;
-        let mut batches: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
-        let mut told_in: BTreeMap<(i32, i64), i32> = BTreeMap::new();
+        acts: &mut Vec<Act>,
+    ) -> BTreeMap<i32, Vec<i64>> {
+        let mut lines = Vec::new();
         for (partition, offsets) in &claims {
             let Some(held) = self.partitions.get(partition) else { continue };
-            for (offset, message) in offsets.iter().filter_map(|o| held.held(*o).map(|message| (*o, message)))
-            {
-                let key = message.attempt.run.id.to_string();
-                let to = partition_for(key.as_bytes(), count);
+            for (offset, message) in offsets.iter().filter_map(|o| Some((*o, held.ready(*o)?))) {
                 let place = self.place(held.topic_id(), *partition, offset);
-                let record = Record {
-                    key: Some(key.into()),
-                    value: Some(wire::encode(&self.claimed_event(message, place, now.wall))),
-                    timestamp_ms: now.wall.timestamp_millis(),
-                };
-                batches.entry(to).or_default().push(record);
-                told_in.insert((*partition, offset), to);
+                let key = message.attempt.run.id.to_string().into();
+                let value = wire::encode(&self.claimed_event(message, place, now.wall));
+                lines.push(Line { of: (*partition, offset), key, value });
             }
         }
-        let batches: Vec<ProduceBatch> = batches
-            .into_iter()
-            .map(|(partition, records)| ProduceBatch {
-                to: TopicPartition { topic: topics::RUNS.to_owned(), partition },
-                records,
-            })
-            .collect();
-        let mut failed = BTreeMap::new();
-        for (batch, answer) in batches.iter().zip(client.produce(&batches, by)) {
-            if let Err(error) = answer {
-                failed.insert(batch.to.partition, error);
-            }
+        if lines.is_empty() {
+            return claims;
+        }
+        let outcome = self.claim_log.write(client, lines, now, self.claim_call());
+        let postponed = outcome.unwritten.into_iter().map(|of| (of, now.mono + POSTPONED));
+        self.postponed.extend(postponed);
+        if let Some(error) = outcome.error {
+            log::debug!("dispatch: writing claims: {error}; trying again");
+            acts.push(Act::Failed(Failure { call: Call::Claim, error }));
         }
         for (partition, offsets) in &mut claims {
-            offsets.retain(|offset| {
-                told_in.get(&(*partition, *offset)).is_some_and(|to| !failed.contains_key(to))
-            });
+            offsets.retain(|offset| outcome.written.contains(&(*partition, *offset)));
+            for offset in offsets {
+                self.postponed.remove(&(*partition, *offset));
+            }
         }
-        let nothing = claims.values().all(Vec::is_empty);
-        failed.into_values().next().filter(|_| nothing).map_or(Ok(claims), Err)
-    }
-
-    pub(super) fn runs_partitions(
-        &mut self,
-        client: &mut dyn Client,
-        by: Instant,
-    ) -> Result<i32, BrokerError> {
-        if let Some(count) = self.runs_partitions {
-            return Ok(count);
-        }
-        let topic = client.topic(topics::RUNS, by)?;
-        let missing = || BrokerError::NotSent(format!("topic {} does not exist yet", topics::RUNS));
-        let count = i32::try_from(topic.ok_or_else(missing)?.partitions.len()).unwrap_or(1);
-        Ok(*self.runs_partitions.insert(count))
+        claims
     }
 
     fn claimed_event(&self, message: &Held, place: Place, at: DateTime<Utc>) -> Event {
@@ -169,14 +157,14 @@ impl Dispatcher {
     pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         let Some(mut pending) = self.pending.take() else { return };
         let answer = client.commit(&pending.holder, &pending.commits, now.mono + self.claim_call());
-        let reason = answer.as_ref().map_or_else(BrokerError::word, |codes| undecided(codes));
+        let error = answer.as_ref().map_or_else(Clone::clone, |codes| undecided(codes));
         for decided in pending.answered(answer) {
-            self.decided(&pending, &decided);
+            self.decided(&pending, &decided, now, acts);
         }
         let late = pending.may_arrive_late;
         self.may_claim = pending.is_settled();
         if !pending.is_settled() {
-            acts.push(Act::Failed(Failure { call: Call::Commit, reason }));
+            acts.push(Act::Failed(Failure { call: Call::Commit, error }));
             self.pending = Some(pending);
         } else if late {
             self.waits_for_new_id = true;
@@ -184,18 +172,40 @@ impl Dispatcher {
         }
     }
 
-    fn decided(&mut self, pending: &Pending, decided: &Decided) {
-        let Some(held) = self.partitions.get_mut(&decided.partition) else { return };
-        if !decided.granted {
-            self.counts.refused += decided.offsets.len() as u64;
-            // Not ours any more: the membership is about to say so, and the new owner reads it from its offset.
-            self.partitions.remove(&decided.partition);
-            return;
-        }
-        let topic_id = held.topic_id();
-        for (offset, message) in held.claimed(&decided.offsets) {
-            let place = self.place(topic_id, decided.partition, offset);
-            self.granted.push(Granted { claimed_sent: pending.claimed_sent, place, message });
+    fn decided(&mut self, pending: &Pending, decided: &Decided, now: Now, acts: &mut Vec<Act>) {
+        let partition = decided.partition;
+        let Some(held) = self.partitions.get_mut(&partition) else { return };
+        match decided.verdict {
+            Verdict::Granted => {
+                self.rejections.remove(&partition);
+                let topic_id = held.topic_id();
+                for (offset, message) in held.claimed(&decided.offsets) {
+                    let place = self.place(topic_id, partition, offset);
+                    self.granted.push(Granted { claimed_sent: pending.claimed_sent, place, message });
+                }
+            }
+            Verdict::Refused => {
+                self.counts.refused += decided.offsets.len() as u64;
+                // Not ours any more: the membership is about to say so, and the new owner reads it from its offset.
+                self.partitions.remove(&partition);
+            }
+            Verdict::Rejected(code) => {
+                self.counts.refused += decided.offsets.len() as u64;
+                if code == ErrorCode::OffsetMetadataTooLarge {
+                    let shorter = decided.text_bytes - decided.text_bytes.div_ceil(4);
+                    self.text_limit = shorter.max(holes::LEAST_METADATA_BYTES);
+                }
+                // Still ours, and what stands committed is looked up: an earlier copy may have been applied.
+                self.partitions.remove(&partition);
+                self.unread.forget(partition);
+                self.to_load.push(partition);
+                let times = self.rejections.entry(partition).or_default();
+                let rest = LOAD_AGAIN * 2_u32.pow((*times).min(4));
+                *times = times.saturating_add(1);
+                self.load_again = Some(now.mono + rest);
+                let error = BrokerError::Refused(code);
+                acts.push(Act::Failed(Failure { call: Call::Commit, error }));
+            }
         }
     }
 
@@ -208,7 +218,9 @@ impl Dispatcher {
                 continue;
             }
             let Held { attempt, published_ms, .. } = message;
-            acts.push(Act::Start(Box::new(Claimed { attempt, place, published_ms, claimed_at: now.wall })));
+            let start_by = start_by(claimed_sent, self.options.lease);
+            let claimed = Claimed { attempt, place, published_ms, claimed_at: now.wall, start_by };
+            acts.push(Act::Start(Box::new(claimed)));
         }
         if late > 0 {
             self.counts.too_late += late;
@@ -218,8 +230,9 @@ impl Dispatcher {
 }
 
 /// Why an answer leaves a partition undecided: the first code that says so, or that it says nothing.
-fn undecided(codes: &[Option<ErrorCode>]) -> &'static str {
+fn undecided(codes: &[Option<ErrorCode>]) -> BrokerError {
     let open =
         |code: &&Option<ErrorCode>| matches!(to_partition(**code), Answer::NotApplied | Answer::Unknown);
-    codes.iter().find(open).copied().flatten().map_or("no_answer", ErrorCode::word)
+    let nothing = || BrokerError::NoAnswer("nothing about a partition".to_owned());
+    codes.iter().find(open).copied().flatten().map_or_else(nothing, BrokerError::Refused)
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Act, CALL, Dispatcher, Now};
+use super::{Act, CALL, Call, Dispatcher, Failure, Now};
 use crate::common::broker::{BrokerError, Client};
 use crate::common::words::Event;
 use crate::common::{bounds, words::Place};
@@ -61,6 +61,11 @@ impl Unread {
         self.letters.len() >= bounds::READY_PER_PARTITION || self.bytes >= bounds::HELD_BYTES_PER_PARTITION
     }
 
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
     /// Whether a step would write one.
     pub(super) fn is_busy(&self) -> bool {
         !self.letters.is_empty() && self.rests_until.is_none()
@@ -85,6 +90,7 @@ impl Dispatcher {
                 // To the end: the next ones may be luckier.
                 self.unread.letters.push_back(letter);
                 self.unread.rests_until = Some(now.mono + REST);
+                acts.push(Act::Failed(Failure { call: Call::Letter, error }));
                 return;
             }
             acts.push(Act::Letter(letter.unreadable.reason));

@@ -1,6 +1,6 @@
 //! What goes into dispatch and what comes out of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
@@ -22,6 +22,8 @@ pub struct Options {
     pub consumer: String,
     /// How long a claim counts without a sign of life.
     pub lease: Duration,
+    /// How many bytes of messages that wait for their instant are kept, a partition; of the rest, offset and instant.
+    pub waiting_bytes: usize,
 }
 
 /// An attempt that is ours to start.
@@ -35,6 +37,8 @@ pub struct Claimed {
     pub published_ms: i64,
     /// When the claim was confirmed.
     pub claimed_at: DateTime<Utc>,
+    /// The instant by our monotonic clock before which it must have been started: later, its lease may be over.
+    pub start_by: Instant,
 }
 
 /// What follows from a step.
@@ -55,28 +59,27 @@ pub enum Act {
 }
 
 /// A call that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Which.
     pub call: Call,
-    /// The bounded word for why.
-    pub reason: &'static str,
+    /// Why.
+    pub error: BrokerError,
 }
 
 /// The calls of dispatch, as far as their failures are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// Writing claims, and looking up what is needed for that.
+    /// Looking up where partitions go on.
+    Load,
+    /// Reading again what waited and is due.
+    ReadAgain,
+    /// Writing claims.
     Claim,
     /// The commit that decides claims.
     Commit,
-}
-
-impl Failure {
-    /// A claim that could not be made.
-    pub(super) fn to_claim(error: &BrokerError) -> Self {
-        Self { call: Call::Claim, reason: error.word() }
-    }
+    /// Writing a letter for what cannot be read.
+    Letter,
 }
 
 /// What was counted since the start.

@@ -29,7 +29,7 @@ fn message(run: u128, not_before: Option<i64>) -> Held {
 
 fn partition(unread_from: i64, holes: &[i64]) -> Partition {
     let position = Position { unread_from, holes: holes.iter().copied().collect(), finding: None };
-    Partition::new(Uuid::nil(), position, 0, 100)
+    Partition::new(Uuid::nil(), position, 0, 100, 1_000_000)
 }
 
 fn check_commit(partition: &Partition, claim: &[i64], offset: i64, holes: &[i64]) {
@@ -43,7 +43,7 @@ fn a_message_that_is_not_yet_due_lets_others_pass_and_stays_a_hole() {
     let mut p = partition(0, &[]);
     assert_eq!(p.take(0, message(1, Some(60))), Taken::Held);
     assert_eq!(p.take(1, message(2, None)), Taken::Held);
-    assert_eq!(p.load(), (1, 20), "what waits is no reason to read no further, but for its bytes");
+    assert_eq!((p.ready.len(), p.ready_bytes, p.waiting()), (1, 10, 1));
     assert_eq!(p.due(at(0), 9), [1]);
     check_commit(&p, &[1], 2, &[0]);
     assert_eq!(p.claimed(&[1]).len(), 1);
@@ -51,7 +51,7 @@ fn a_message_that_is_not_yet_due_lets_others_pass_and_stays_a_hole() {
     assert_eq!(p.due(at(60), 9), [0]);
     check_commit(&p, &[0], 2, &[]);
     p.claimed(&[0]);
-    assert_eq!(p.load(), (0, 0));
+    assert_eq!((p.ready_bytes, p.waiting()), (0, 0));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_record_that_is_read_twice_is_held_once() {
     let mut p = partition(0, &[]);
     assert_eq!(p.take(0, message(1, None)), Taken::Held);
     assert_eq!(p.take(0, message(1, None)), Taken::Old);
-    assert_eq!(p.load(), (1, 10));
+    assert_eq!((p.ready.len(), p.ready_bytes), (1, 10));
 }
 
 #[test]
@@ -157,4 +157,114 @@ fn holes_that_cannot_be_written_down_make_the_partition_wait() {
     let mut some = vec![0, 3_000_000];
     assert!(p.commit_for_some(&mut some).is_some());
     assert_eq!(some, [0], "what can be claimed is");
+}
+
+/// A partition that keeps the content of two messages that wait.
+fn narrow() -> Partition {
+    let position = Position { unread_from: 0, holes: BTreeSet::new(), finding: None };
+    Partition::new(Uuid::nil(), position, 0, 100, 20)
+}
+
+#[test]
+fn of_what_waits_beyond_the_bound_offset_and_instant_are_kept_and_it_is_read_again() {
+    let mut p = narrow();
+    for (offset, due) in [(0, 50), (1, 90), (2, 60), (3, 70), (4, 80)] {
+        p.take(offset, message(u128::try_from(offset).unwrap(), Some(due)));
+    }
+    p.take(5, message(9, None));
+    assert!(!p.is_full(), "reading goes on");
+    assert_eq!((p.waiting(), p.due(at(0), 9)), (5, vec![5]));
+    check_commit(&p, &[5], 6, &[0, 1, 2, 3, 4]);
+    p.claimed(&[5]);
+    assert_eq!((p.due(at(60), 9), p.to_read_again()), (vec![0, 2], None), "what is due first was kept");
+    assert_eq!((p.due(at(80), 9), p.to_read_again()), (vec![0, 2], Some(3)));
+    assert_eq!(p.waiting(), 3, "what is to be read again waits");
+    check_commit(&p, &[0, 2], 6, &[1, 3, 4]);
+    p.claimed(&[0, 2]);
+    let read = |offset: i64, due| (offset, Read::Attempt(message(u128::try_from(offset).unwrap(), Some(due))));
+    let all = vec![read(3, 70), read(4, 80), (5, Read::Attempt(message(9, None)))];
+    assert_eq!(p.take_again(all, 3..6), []);
+    assert_eq!((p.due(at(80), 9), p.to_read_again()), (vec![3, 4], None));
+    check_commit(&p, &[3, 4], 6, &[1]);
+    assert_eq!(p.claimed(&[3, 4]).len(), 2);
+    assert_eq!(p.next_due(), Some(at(90)));
+}
+
+#[test]
+fn what_waits_and_is_not_there_when_it_is_read_again_is_settled_or_becomes_a_letter() {
+    let mut p = narrow();
+    for offset in 0..6_u32 {
+        p.take(i64::from(offset), message(u128::from(offset), Some(50 + i64::from(offset))));
+    }
+    p.take(6, message(9, None));
+    p.due(at(0), 9);
+    p.claimed(&[6]);
+    assert_eq!((p.due(at(60), 9), p.to_read_again()), (vec![0, 1], Some(2)));
+    let letter = Unreadable {
+        last_offset: 4,
+        reason: crate::common::wire::DeadReason::Undecodable,
+        detail: String::new(),
+        record: None,
+    };
+    let read = vec![(3, Read::Unreadable(letter.clone())), (5, Read::Attempt(message(5, Some(55))))];
+    assert_eq!(p.take_again(read, 2..6), [(3, letter)]);
+    assert!(p.is_dirty(), "what was deleted is committed past");
+    check_commit(&p, &[0, 1, 5], 7, &[3, 4]);
+    p.settle(3, 4);
+    check_commit(&p, &[0, 1, 5], 7, &[]);
+}
+
+#[test]
+fn what_is_to_be_read_again_waits_again_when_the_clock_is_set_back() {
+    let mut p = narrow();
+    for offset in 0..4_i64 {
+        p.take(offset, message(u128::try_from(offset).unwrap(), Some(50 + offset)));
+    }
+    assert_eq!((p.due(at(60), 9), p.to_read_again()), (vec![0, 1], Some(2)));
+    assert_eq!((p.due(at(49), 9), p.to_read_again()), (vec![], None));
+    assert_eq!((p.waiting(), p.next_due()), (4, Some(at(50))));
+    assert_eq!((p.due(at(53), 9), p.to_read_again()), (vec![0, 1], Some(2)));
+}
+
+#[test]
+fn reading_pauses_before_there_are_more_holes_than_can_be_written_down() {
+    let mut p = narrow();
+    let most = i64::try_from(WAITING_PER_PARTITION).unwrap();
+    for offset in 0..most {
+        assert!(!p.is_full());
+        p.take(offset, message(u128::try_from(offset).unwrap(), Some(50)));
+    }
+    assert!(p.is_full());
+    p.take(most, message(1 << 100, None));
+    assert!(p.commit_for(&[most]).is_some(), "what is due behind them can be claimed");
+}
+
+#[test]
+fn as_many_are_claimed_as_leave_holes_that_can_be_written_down() {
+    let mut p = partition(0, &[]);
+    for i in 0..1_000_i64 {
+        p.take(i * 1_000, message(u128::try_from(i).unwrap(), Some(60)));
+        p.take(i * 1_000 + 1, message(1_000_000 + u128::try_from(i).unwrap(), None));
+    }
+    let mut some = p.due(at(0), 1_000);
+    assert!(p.commit_for_some(&mut some).is_some());
+    assert!((200..900).contains(&some.len()), "{}", some.len());
+    let next = i64::try_from(some.len()).unwrap() * 1_000 + 1;
+    some.push(next);
+    assert_eq!(p.commit_for(&some), None, "one more does not fit");
+}
+
+#[test]
+fn a_text_that_the_broker_found_too_long_is_followed_by_shorter_ones() {
+    let mut p = partition(0, &[]);
+    for i in 0..100_i64 {
+        p.take(i * 1_000, message(u128::try_from(i).unwrap(), Some(60)));
+        p.take(i * 1_000 + 1, message(1_000_000 + u128::try_from(i).unwrap(), None));
+    }
+    let due = p.due(at(0), 100);
+    let (_, text) = p.commit_for(&due).unwrap();
+    p.limit_text(text.len() - 1);
+    let mut some = due.clone();
+    let (_, shorter) = p.commit_for_some(&mut some).unwrap();
+    assert!(shorter.len() < text.len() && !some.is_empty() && some.len() < due.len());
 }

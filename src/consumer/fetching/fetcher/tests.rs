@@ -29,6 +29,8 @@ fn what_was_not_handed_over_is_read_again() {
         tracks: vec![Arc::clone(&track)],
         cluster: "c".parse().unwrap(),
         measures: Measures::new(&Metrics::new(), "c"),
+        works: Arc::default(),
+        errors: bounded(1).0,
     };
     let (to, read) = bounded(0);
     let (stop, stopped) = bounded(0);
@@ -47,4 +49,35 @@ fn what_was_not_handed_over_is_read_again() {
     assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(true));
     let What::Records { slice, .. } = taken.recv().unwrap().what else { panic!("records") };
     assert_eq!((slice.records.len(), slice.span, track.next.load(Ordering::Acquire)), (1, 0..1, 1));
+}
+
+#[test]
+fn a_partition_that_cannot_be_read_keeps_no_other_waiting() {
+    let broker = MemoryBroker::new(Arc::new(SystemClock));
+    let by = Instant::now() + Duration::from_secs(5);
+    let mut client = broker.client("test");
+    let spec = TopicSpec { name: "c".to_owned(), partitions: 2, replication_factor: 1, settings: Vec::new() };
+    client.create_topic(&spec, by).unwrap();
+    let of = |partition| TopicPartition { topic: "c".to_owned(), partition };
+    let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+    client.produce(&[ProduceBatch { to: of(1), records: vec![record] }], by).remove(0).unwrap();
+    broker.faults().lead(&of(0), None);
+    let track = |partition| {
+        let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
+        Arc::new(Track { of: of(partition), generation: 1, next, open })
+    };
+    let options = Options {
+        leader: 1,
+        tracks: vec![track(0), track(1)],
+        cluster: "c".parse().unwrap(),
+        measures: Measures::new(&Metrics::new(), "c"),
+        works: Arc::default(),
+        errors: bounded(1).0,
+    };
+    let (to, read) = bounded(2);
+    let (_stop, stopped) = bounded(0);
+    let error = turn(&options, client.as_mut(), &SystemClock, &to, &stopped).unwrap_err();
+    assert_eq!(error.word(), "leader_not_available");
+    assert_eq!(read.try_recv().unwrap().track.of, of(1));
+    assert!(!options.works.load(Ordering::Acquire));
 }

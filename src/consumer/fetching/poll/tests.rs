@@ -10,6 +10,7 @@ use super::*;
 use crate::common::broker::memory::MemoryBroker;
 use crate::common::broker::{ProduceBatch, Record, TopicPartition};
 use crate::common::clock::SystemClock;
+use crate::common::http::Health;
 use crate::common::metrics::Metrics;
 use crate::common::topics::TopicSpec;
 
@@ -33,14 +34,14 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     faults.lead(&of(0), Some(1));
     faults.lead(&of(1), Some(2));
     let metrics = Metrics::new();
-    let (poll, chunks) = Poll::start(
-        Arc::clone(&broker) as Arc<dyn Broker>,
-        clock,
-        "c".parse().unwrap(),
-        Measures::new(&metrics, "c"),
-        Beats::new(&metrics),
-    )
-    .unwrap();
+    let options = PollOptions {
+        topic: "c".to_owned(),
+        cluster: "c".parse().unwrap(),
+        measures: Measures::new(&metrics, "c"),
+        beats: Beats::new(&metrics),
+        reading: Health::new(&metrics).duty("reading"),
+    };
+    let (poll, chunks) = Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, clock).unwrap();
     let track = |partition| {
         let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
         Arc::new(Track { of: of(partition), generation: 1, next, open })

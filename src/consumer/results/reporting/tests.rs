@@ -88,7 +88,7 @@ fn claimed(run: u8, left: u32) -> Claimed {
     );
     let attempt = wire::decode_attempt(text.as_bytes()).unwrap();
     let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
-    Claimed { attempt, place, published_ms: 0, claimed_at: at() }
+    Claimed { attempt, place, published_ms: 0, claimed_at: at(), start_by: std::time::Instant::now() }
 }
 
 fn ended(claimed: Claimed, outcome: Outcome) -> Tell {

@@ -123,6 +123,8 @@ impl Consumer {
             group,
             consumer: name.clone(),
             lease: world.lease,
+            // Some keep next to nothing of what waits, and must read it again.
+            waiting_bytes: if world.random.chance(500) { 1_000 } else { 1 << 20 },
         });
         let threads = [Thread::Membership, Thread::Dispatch, Thread::Fetch, Thread::Reporter];
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::consumer::Consumer;
-use super::fixture::{LEASE, World};
-use crate::common::broker::ErrorCode;
+use super::fixture::{LEASE, World, of};
+use crate::common::broker::{ErrorCode, TopicPartition, partition_for};
 use crate::common::broker::memory::{Call, Fate};
-use crate::consumer::claiming::dispatcher::{self, Failure};
+use crate::consumer::claiming::dispatcher;
 
 /// A consumer that holds what was published and has claimed nothing yet.
 fn ready(world: &mut World, runs: &[u128]) -> Consumer {
@@ -160,9 +160,8 @@ fn a_commit_that_decides_nothing_is_told_apart_from_a_claim_that_was_not_written
         let mut consumer = ready(&mut world, &[7]);
         world.faults().next(call, fate);
         consumer.run(&world, 1);
-        let expected: Vec<Failure> =
-            expected.iter().map(|(call, reason)| Failure { call: *call, reason }).collect();
-        assert_eq!(consumer.failures, expected, "{call:?} {fate:?}");
+        let failures: Vec<_> = consumer.failures.iter().map(|f| (f.call, f.error.word())).collect();
+        assert_eq!(failures, expected, "{call:?} {fate:?}");
     };
     let (claim, commit) = (dispatcher::Call::Claim, dispatcher::Call::Commit);
     check(Call::Produce, Fate::NotSent, &[(claim, "unreachable")]);
@@ -170,5 +169,157 @@ fn a_commit_that_decides_nothing_is_told_apart_from_a_claim_that_was_not_written
     check(Call::Commit, Fate::RequestLost, &[(commit, "no_answer")]);
     let busy = ErrorCode::RebalanceInProgress;
     check(Call::Commit, Fate::Refused(busy), &[(commit, "rebalance_in_progress")]);
+    let forbidden = ErrorCode::TopicAuthorizationFailed;
+    check(Call::Commit, Fate::Refused(forbidden), &[(commit, "topic_authorization_failed")]);
     check(Call::Commit, Fate::Refused(ErrorCode::IllegalGeneration), &[]);
+}
+
+#[test]
+fn claims_are_written_in_batches_that_the_topic_takes() {
+    let mut world = World::new();
+    let runs: Vec<u128> = (1..=60).collect();
+    let mut consumer = ready(&mut world, &runs);
+    world.make_runs_anew(&[("max.message.bytes", "4000")]);
+    consumer.run(&world, 60);
+    assert_eq!((consumer.started, consumer.failures), (runs.clone(), vec![]));
+    assert_eq!(world.claimed().len(), 60);
+}
+
+#[test]
+fn a_claim_that_can_never_be_written_is_told_and_takes_no_others_place() {
+    let mut world = World::new();
+    let mut consumer = ready(&mut world, &[]);
+    world.faults().lead(&runs_partition(0), None);
+    let elsewhere = (1..=40).filter(|run| runs_partition_of(*run) == 1).count();
+    for run in 1..=40 {
+        world.publish(0, run);
+    }
+    consumer.poll(&world);
+    for _ in 0..elsewhere * 6 {
+        consumer.step(&world, 1);
+    }
+    assert_eq!(consumer.started.len(), elsewhere, "with a single worker");
+    assert!(consumer.dispatcher.owes(dispatcher::Call::Claim), "the others are owed");
+    assert!(consumer.failures.iter().any(|failure| failure.call == dispatcher::Call::Claim));
+    world.faults().lead(&runs_partition(0), Some(1));
+    world.turn_clock(Duration::from_secs(15));
+    for _ in 0..4 * 40 {
+        consumer.step(&world, 1);
+    }
+    assert_eq!(consumer.started.len(), 40);
+    assert!(!consumer.dispatcher.owes(dispatcher::Call::Claim));
+}
+
+#[test]
+fn a_partition_of_claims_that_cannot_be_written_is_not_asked_all_the_time() {
+    let mut world = World::new();
+    let mut consumer = ready(&mut world, &[1, 2, 3, 4, 5, 6]);
+    for partition in 0..2 {
+        world.faults().lead(&runs_partition(partition), None);
+    }
+    let before = world.faults().made(Call::Produce);
+    for _ in 0..100 {
+        consumer.step(&world, 9);
+    }
+    let asked = world.faults().made(Call::Produce) - before;
+    assert!((2..=6).contains(&asked), "{asked} batches in no time");
+}
+
+#[test]
+fn a_commit_that_is_rejected_blocks_no_other_partition_and_starts_nothing() {
+    for code in [ErrorCode::OffsetMetadataTooLarge, ErrorCode::UnknownTopicOrPartition] {
+        let mut world = World::new();
+        let mut consumer = ready(&mut world, &[7]);
+        world.publish(1, 8);
+        consumer.poll(&world);
+        // Of the answer, the first partition's code; the second's commit is granted.
+        world.faults().reject_commits(&of(0), Some(code));
+        consumer.run(&world, 9);
+        assert_eq!(consumer.started, [8], "{code}");
+        world.publish(1, 9);
+        consumer.run(&world, 9);
+        assert_eq!((consumer.started.as_slice(), world.committed(0)), (&[8, 9][..], Some((0, vec![]))));
+        assert!(consumer.dispatcher.owes(dispatcher::Call::Commit));
+        world.faults().reject_commits(&of(0), None);
+        world.turn_clock(Duration::from_secs(10));
+        consumer.run(&world, 9);
+        assert_eq!((consumer.started, consumer.dispatcher.counts().too_late), (vec![8, 9, 7], 0), "{code}");
+    }
+}
+
+#[test]
+fn a_rejected_commit_is_not_made_again_all_the_time() {
+    let mut world = World::new();
+    let mut consumer = ready(&mut world, &[7]);
+    world.faults().reject_commits(&of(0), Some(ErrorCode::TopicAuthorizationFailed));
+    let before = world.faults().made(Call::Commit);
+    for _ in 0..200 {
+        consumer.step(&world, 9);
+        consumer.poll(&world);
+        world.turn_clock(Duration::from_millis(100));
+    }
+    let made = world.faults().made(Call::Commit) - before;
+    assert!((3..=12).contains(&made), "{made} commits in 20 s");
+}
+
+#[test]
+fn what_waits_beyond_the_bound_is_read_again_when_it_is_due_and_holds_up_nothing() {
+    let mut world = World::new();
+    world.waiting_bytes = 1_000;
+    let mut consumer = ready(&mut world, &[]);
+    for run in 0..300 {
+        world.publish_for_later(0, run, 400 - i64::try_from(run).unwrap());
+    }
+    world.publish_for_later(0, 1_000, 1);
+    world.publish(0, 1_001);
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [1_001]);
+    world.turn_clock(Duration::from_secs(1));
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started.as_slice(), consumer.dispatcher.waiting()), (&[1_001, 1_000][..], 300));
+    world.turn_clock(Duration::from_secs(109));
+    for _ in 0..10 {
+        consumer.run(&world, 4);
+    }
+    let started: Vec<u128> = consumer.started[2..].to_vec();
+    assert_eq!(started.len(), 10, "{started:?}");
+    world.turn_clock(Duration::from_secs(290));
+    for _ in 0..40 {
+        consumer.run(&world, 9);
+    }
+    consumer.started.sort_unstable();
+    assert_eq!(consumer.started, (0..300).chain([1_000, 1_001]).collect::<Vec<u128>>(), "each once");
+    assert_eq!(world.committed(0), Some((302, vec![])));
+}
+
+#[test]
+fn reading_again_rests_after_a_failure_and_claims_go_on() {
+    let mut world = World::new();
+    world.waiting_bytes = 0;
+    let mut consumer = ready(&mut world, &[]);
+    world.publish_for_later(0, 1, 1);
+    consumer.run(&world, 9);
+    world.turn_clock(Duration::from_secs(1));
+    let before = world.faults().made(Call::Fetch);
+    for _ in 0..20 {
+        world.faults().next(Call::Fetch, Fate::RequestLost);
+    }
+    for _ in 0..50 {
+        consumer.step(&world, 9);
+    }
+    assert_eq!(world.faults().made(Call::Fetch) - before, 1);
+    assert!(consumer.dispatcher.owes(dispatcher::Call::ReadAgain) && !consumer.dispatcher.is_busy());
+    world.faults().forget_planned();
+    world.turn_clock(Duration::from_secs(5));
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [1]);
+    assert!(!consumer.dispatcher.owes(dispatcher::Call::ReadAgain));
+}
+
+fn runs_partition(partition: i32) -> TopicPartition {
+    TopicPartition { topic: "cron-runs".to_owned(), partition }
+}
+
+fn runs_partition_of(run: u128) -> i32 {
+    partition_for(uuid::Uuid::from_u128(run).to_string().as_bytes(), 2)
 }

@@ -43,7 +43,9 @@ impl Consumer {
             instance_id: None,
             session_timeout,
         };
-        let dispatcher = Dispatcher::new(Options { cluster, topic, group, consumer, lease: LEASE });
+        let waiting_bytes = world.waiting_bytes;
+        let dispatcher =
+            Dispatcher::new(Options { cluster, topic, group, consumer, lease: LEASE, waiting_bytes });
         let mut new = Self {
             member: Member::new(options),
             members_client: world.broker.client("membership"),

@@ -49,6 +49,8 @@ impl Clock for StillClock {
 pub(super) struct World {
     pub(super) broker: MemoryBroker,
     pub(super) clock: Arc<StillClock>,
+    /// How much a consumer keeps of what waits.
+    pub(super) waiting_bytes: usize,
     client: Box<dyn Client>,
 }
 
@@ -56,7 +58,7 @@ impl World {
     pub(super) fn new() -> Self {
         let clock = Arc::new(StillClock { began: Instant::now(), turned: Mutex::default() });
         let broker = MemoryBroker::stepped(Arc::<StillClock>::clone(&clock));
-        let mut world = Self { client: broker.client("test"), broker, clock };
+        let mut world = Self { waiting_bytes: 1 << 20, client: broker.client("test"), broker, clock };
         for (name, partitions) in [(TOPIC, 2), ("c-dead", 1), ("cron-runs", 2)] {
             world.create(name, partitions);
         }
@@ -78,6 +80,15 @@ impl World {
     pub(super) fn make_topic_anew(&mut self) {
         self.faults().delete_topic(TOPIC);
         self.create(TOPIC, 2);
+    }
+
+    /// Makes `cron-runs` anew, with other settings.
+    pub(super) fn make_runs_anew(&mut self, settings: &[(&'static str, &str)]) {
+        self.faults().delete_topic("cron-runs");
+        let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let name = "cron-runs".to_owned();
+        let spec = TopicSpec { name, partitions: 2, replication_factor: 1, settings };
+        self.client.create_topic(&spec, self.soon()).unwrap();
     }
 
     pub(super) fn faults(&self) -> Faults {

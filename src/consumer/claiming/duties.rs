@@ -1,0 +1,79 @@
+//! What dispatch owes, told where a call fails for long: positions, claims, commits, letters, and what is read again.
+
+use super::dispatcher::{Call, Dispatcher, Failure, Options};
+use crate::common::broker::BrokerError;
+use crate::common::http::{Duty, Health, Trouble};
+use crate::common::topics;
+
+const CALLS: [Call; 5] = [Call::Load, Call::ReadAgain, Call::Claim, Call::Commit, Call::Letter];
+
+/// The duties of dispatch.
+pub(super) struct Duties {
+    /// One for each call, in the order of [`CALLS`], and what is attempted by it.
+    each: [(Duty, String); 5],
+    /// That what is due fits beside what waits.
+    room: Duty,
+    /// That there is a topic to write claims to, also while there is nothing to claim.
+    runs: Duty,
+}
+
+impl Duties {
+    /// Nothing is owed yet.
+    pub(super) fn new(health: &Health, options: &Options) -> Self {
+        let Options { topic, group, cluster, .. } = options;
+        let each = CALLS.map(|call| {
+            let (name, attempt) = match call {
+                Call::Load => ("positions", format!("looking up where group {group} goes on in topic {topic}")),
+                Call::ReadAgain => ("retries", format!("reading what is due again from topic {topic}")),
+                Call::Claim => ("claims", format!("writing claims to topic {}", topics::RUNS)),
+                Call::Commit => ("commits", format!("committing what is claimed of topic {topic} for group {group}")),
+                Call::Letter => ("letters", format!("writing a dead letter to topic {}", topics::dead(cluster))),
+            };
+            (health.duty(name), attempt)
+        });
+        Self { each, room: health.duty("holes"), runs: health.duty("runs-topic") }
+    }
+
+    /// A call failed.
+    pub(super) fn failed(&self, failure: &Failure) {
+        let of = CALLS.iter().zip(&self.each).find(|(call, _)| **call == failure.call);
+        if let Some((_, (duty, attempt))) = of {
+            duty.failed(Trouble::of(attempt, &failure.error));
+        }
+    }
+
+    /// After a step in which these calls failed, or none.
+    pub(super) fn look(&self, dispatcher: &Dispatcher, failed: &[Call]) {
+        for (call, (duty, _)) in CALLS.iter().zip(&self.each) {
+            if !failed.contains(call) && !dispatcher.owes(*call) {
+                duty.done();
+            }
+        }
+        match dispatcher.crowded() {
+            None => self.room.done(),
+            Some(partition) => self.room.failed(Trouble::new(
+                "holes",
+                format!(
+                    "partition {partition} has retries that are due and cannot be claimed: those that still wait lie \
+                     too far apart to be written down beside its offset"
+                ),
+                "wait, or add partitions to the topic",
+            )),
+        }
+    }
+
+    /// What was found where claims are written to.
+    pub(super) fn found_runs(&self, found: Result<bool, BrokerError>) {
+        match found {
+            Ok(true) => self.runs.done(),
+            Ok(false) => self.runs.failed(Trouble::new(
+                "unknown_topic_or_partition",
+                format!("there is no topic {}, to which claims are written", topics::RUNS),
+                "start a producer, which creates it",
+            )),
+            Err(error) => {
+                self.runs.failed(Trouble::of(&format!("looking up topic {}", topics::RUNS), &error));
+            }
+        }
+    }
+}
