@@ -134,8 +134,8 @@ fn run(args: &Args) -> Result<(), Fault> {
         beats: beats.clone(),
         reading: health.duty("reading"),
     };
-    let (poll, chunks) = Poll::start(options, Arc::clone(&broker), Arc::clone(&clock))
-        .map_err(thread("the poll thread"))?;
+    let (poll, chunks) =
+        Poll::start(options, Arc::clone(&broker), Arc::clone(&clock)).map_err(thread("the poll thread"))?;
     let options = dispatcher::Options {
         cluster,
         topic: args.topic.clone(),

@@ -23,11 +23,17 @@ impl Duties {
         let Options { topic, group, cluster, .. } = options;
         let each = CALLS.map(|call| {
             let (name, attempt) = match call {
-                Call::Load => ("positions", format!("looking up where group {group} goes on in topic {topic}")),
+                Call::Load => {
+                    ("positions", format!("looking up where group {group} goes on in topic {topic}"))
+                }
                 Call::ReadAgain => ("retries", format!("reading what is due again from topic {topic}")),
                 Call::Claim => ("claims", format!("writing claims to topic {}", topics::RUNS)),
-                Call::Commit => ("commits", format!("committing what is claimed of topic {topic} for group {group}")),
-                Call::Letter => ("letters", format!("writing a dead letter to topic {}", topics::dead(cluster))),
+                Call::Commit => {
+                    ("commits", format!("committing what is claimed of topic {topic} for group {group}"))
+                }
+                Call::Letter => {
+                    ("letters", format!("writing a dead letter to topic {}", topics::dead(cluster)))
+                }
             };
             (health.duty(name), attempt)
         });

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use self::waiting::Waiting;
 use super::duplicates::Duplicates;
 use super::position::Position;
-use crate::common::holes;
 use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
+use crate::common::holes;
 use crate::common::words::{Attempt, AttemptRef};
 use crate::consumer::fetching::reading::{Read, Unreadable};
 
@@ -140,7 +140,8 @@ impl Partition {
 
     /// The first message that is due and must be read again, as long as there is room for what else that brings.
     pub fn to_read_again(&self) -> Option<i64> {
-        let has_room = self.ready.len() < READY_PER_PARTITION / 2 && self.ready_bytes < HELD_BYTES_PER_PARTITION / 2;
+        let has_room =
+            self.ready.len() < READY_PER_PARTITION / 2 && self.ready_bytes < HELD_BYTES_PER_PARTITION / 2;
         self.waiting.first_due().filter(|_| has_room)
     }
 
@@ -254,7 +255,8 @@ impl Partition {
     pub fn commit_for(&self, offsets: &[i64]) -> Option<(i64, String)> {
         let passed = offsets.iter().map(|offset| offset + 1).fold(self.passed, i64::max);
         let unclaimed = self.ready.range(..passed).map(|(offset, _)| *offset);
-        let unclaimed = unclaimed.filter(|offset| !offsets.contains(offset)).chain(self.waiting.below(passed));
+        let unclaimed =
+            unclaimed.filter(|offset| !offsets.contains(offset)).chain(self.waiting.below(passed));
         let unclaimed = unclaimed.chain(self.unread_holes.range(..passed).copied());
         let mut holes: Vec<i64> = unclaimed.chain(self.unreadable.range(..passed).copied()).collect();
         holes.sort_unstable();

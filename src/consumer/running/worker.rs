@@ -150,7 +150,8 @@ impl Worker {
             return without_output(Outcome::Expired);
         }
         if self.clock.monotonic() >= claimed.start_by {
-            let reason = "its claim waited until the lease was nearly over: this host was stopped or overloaded";
+            let reason =
+                "its claim waited until the lease was nearly over: this host was stopped or overloaded";
             return without_output(Outcome::CouldNotStart { reason: reason.to_owned() });
         }
         let started = process::start(&self.host, &claimed.attempt);

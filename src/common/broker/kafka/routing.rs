@@ -278,8 +278,7 @@ impl Routes {
 
     /// The names of all topics.
     pub(super) fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
-        let request =
-            MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+        let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
         let answer = self.ask_any(&request, by)?;
         Ok(answer.topics.into_iter().filter_map(|topic| Some(topic.name?.0.to_string())).collect())
     }

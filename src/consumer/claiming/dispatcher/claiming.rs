@@ -5,18 +5,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-<<<<<<< HEAD
-use super::{Act, Call, Claimed, Dispatcher, Failure, Now};
-use crate::common::broker::{
-    BrokerError, Client, Commit, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for,
-};
-=======
 use super::writing::Line;
-use super::{Act, CALL, Call, Claimed, Dispatcher, Failure, LOAD_AGAIN, Now};
+use super::{Act, Call, Claimed, Dispatcher, Failure, LOAD_AGAIN, Now};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartition};
-use crate::common::{holes, wire};
->>>>>>> c25d0a6 (wip)
 use crate::common::words::{AttemptRef, Event, Place};
+use crate::common::{holes, wire};
 use crate::consumer::claiming::answers::{Answer, to_partition};
 use crate::consumer::claiming::claims::{Decided, Pending, Verdict, in_time, start_by};
 use crate::consumer::claiming::partition::Held;
@@ -98,7 +91,8 @@ impl Dispatcher {
             offsets.sort_unstable();
         }
         claims.retain(|partition, offsets| self.to_commit(*partition, offsets).is_some());
-        let none_left = |(of, count): &(&i32, &usize)| **count > 0 && claims.get(of).is_none_or(Vec::is_empty);
+        let none_left =
+            |(of, count): &(&i32, &usize)| **count > 0 && claims.get(of).is_none_or(Vec::is_empty);
         self.crowded = chosen.iter().find(none_left).map(|(of, _)| *of);
         claims
     }

@@ -181,7 +181,8 @@ fn of_what_waits_beyond_the_bound_offset_and_instant_are_kept_and_it_is_read_aga
     assert_eq!(p.waiting(), 3, "what is to be read again waits");
     check_commit(&p, &[0, 2], 6, &[1, 3, 4]);
     p.claimed(&[0, 2]);
-    let read = |offset: i64, due| (offset, Read::Attempt(message(u128::try_from(offset).unwrap(), Some(due))));
+    let read =
+        |offset: i64, due| (offset, Read::Attempt(message(u128::try_from(offset).unwrap(), Some(due))));
     let all = vec![read(3, 70), read(4, 80), (5, Read::Attempt(message(9, None)))];
     assert_eq!(p.take_again(all, 3..6), []);
     assert_eq!((p.due(at(80), 9), p.to_read_again()), (vec![3, 4], None));

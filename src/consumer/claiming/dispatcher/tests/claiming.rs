@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::consumer::Consumer;
 use super::fixture::{LEASE, World, of};
-use crate::common::broker::{ErrorCode, TopicPartition, partition_for};
 use crate::common::broker::memory::{Call, Fate};
+use crate::common::broker::{ErrorCode, TopicPartition, partition_for};
 use crate::consumer::claiming::dispatcher;
 
 /// A consumer that holds what was published and has claimed nothing yet.
