@@ -11,6 +11,7 @@
 //! - `chaos`: programs and Kafka killed again and again, under load.
 //! - `clocks`: wall clocks that jump, run fast, or are wrong.
 //! - `pages`: the metrics of live programs beside their list.
+//! - `runs_topic`: `cron-runs` as others made it, or made anew, and runs that no consumer will run.
 //! - `scrapers`: hostile ones.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
@@ -45,6 +46,8 @@ mod outages;
 mod pages;
 #[cfg(test)]
 mod retries;
+#[cfg(test)]
+mod runs_topic;
 #[cfg(test)]
 mod scrapers;
 #[cfg(test)]

@@ -25,6 +25,9 @@ use crate::common::words::{ClusterName, Event, JobName, RunId, Then};
 /// the step began stops deciding.
 const STEP: Duration = Duration::from_secs(2);
 
+/// A run of an overlapping job that has waited for so long, or for a lease if that is shorter, is looked for: consumers
+/// that are there claim within seconds.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// How often it is looked which runs have waited for long.
 const LOOK_FOR_WAITING: Duration = Duration::from_secs(5);
 
@@ -137,7 +140,8 @@ fn note<T>(work: Work, what: &str, answer: Result<T, BrokerError>, acts: &mut Ve
 impl Tail {
     /// One that has read nothing yet.
     pub fn new(options: Options, now: Instant) -> Self {
-        let runs = Runs::new(Followed::clone(&options.overlapping));
+        let look_after = options.lease.min(LOOK_AFTER);
+        let runs = Runs::new(Followed::clone(&options.overlapping), look_after);
         Self {
             history: (!runs.is_idle()).then(Past::default),
             has_told: runs.is_idle(),

@@ -13,8 +13,6 @@ use chrono::{DateTime, Utc};
 use crate::common::topics;
 use crate::common::words::{AttemptRef, ClusterName, Event, JobName, Place, RunId, Then};
 
-/// A run that has waited for so long is looked for: consumers that are there claim within seconds.
-const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// The longest wait before it is looked for again.
 const LONGEST_LOOK: Duration = Duration::from_secs(600);
 
@@ -37,6 +35,8 @@ pub struct Unfinished {
 #[derive(Debug, Default)]
 pub struct Runs {
     jobs: Followed,
+    /// A run that has waited for so long is looked for.
+    look_after: Duration,
     open: HashMap<RunId, Open>,
     /// Runs that are over: that may be read before they are known to have begun.
     over: HashMap<RunId, Over>,
@@ -129,9 +129,9 @@ impl Waiting {
 }
 
 impl Runs {
-    /// Of these jobs.
-    pub fn new(jobs: Followed) -> Self {
-        Self { jobs, ..Self::default() }
+    /// Of these jobs. A run that has waited for `look_after` is looked for.
+    pub fn new(jobs: Followed, look_after: Duration) -> Self {
+        Self { jobs, look_after, ..Self::default() }
     }
 
     /// Whether there is no job to follow the runs of.
@@ -210,10 +210,10 @@ impl Runs {
         at: (Instant, DateTime<Utc>),
     ) -> Said {
         let unfinished = Unfinished { job: job.clone(), run: attempt.run, scheduled_at };
-        let last = Some((attempt.attempt, sign));
+        let (last, look_after) = (Some((attempt.attempt, sign)), self.look_after);
         let Some((news, open)) = self.open_of(unfinished, cluster, last, at) else { return Said::Nothing };
         if open.last < last {
-            (open.last, open.since, open.look) = (last, at.1, (at.0 + LOOK_AFTER, LOOK_AFTER));
+            (open.last, open.since, open.look) = (last, at.1, (at.0 + look_after, look_after));
         }
         news
     }
@@ -234,7 +234,7 @@ impl Runs {
         let is_new = !self.open.contains_key(&run.run);
         let news = if is_new { Said::Unfinished(run.clone()) } else { Said::Nothing };
         let (id, cluster) = (run.run, cluster.clone());
-        let look = (now + LOOK_AFTER, LOOK_AFTER);
+        let look = (now + self.look_after, self.look_after);
         let begins = || Open { run, cluster, is_published: false, last: None, place: None, since, look };
         Some((news, self.open.entry(id).or_insert_with(begins)))
     }

@@ -72,7 +72,7 @@ fn jobs(names: &[&str]) -> Followed {
 
 fn check(events: &[Event], expected: &[u128]) {
     let now = Instant::now();
-    let mut runs = Runs::new(jobs(&["j"]));
+    let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
     for event in events {
         runs.take(event, now);
     }
@@ -94,7 +94,7 @@ fn a_run_is_open_from_published_until_nothing_follows_in_whatever_order_that_is_
 
 #[test]
 fn a_run_waits_where_its_next_message_is_until_it_is_claimed() {
-    let mut runs = Runs::new(jobs(&["j"]));
+    let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
     let all = HashSet::from([1, 2].map(|run| RunId(Uuid::from_u128(run))));
     let mut check = |event: Event, first: usize, retry: usize| {
         runs.take(&event, Instant::now());
@@ -115,7 +115,7 @@ fn a_run_waits_where_its_next_message_is_until_it_is_claimed() {
 
 #[test]
 fn a_run_whose_claim_did_not_count_waits_where_it_was_claimed() {
-    let mut runs = Runs::new(jobs(&["j"]));
+    let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
     let none = HashSet::new();
     let lost = lost_as((1, 2), None, Then::Dead);
     for (event, expected) in [(claimed(1), (1, 0)), (claimed_as(1, 2), (0, 1)), (lost, (0, 0))] {
@@ -130,7 +130,7 @@ fn a_run_whose_claim_did_not_count_waits_where_it_was_claimed() {
 
 #[test]
 fn an_attempt_under_way_keeps_a_claimed_run_from_being_missing_and_not_one_that_is_to_be_tried_again() {
-    let mut runs = Runs::new(jobs(&["j"]));
+    let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
     let all = HashSet::from([RunId(Uuid::from_u128(1))]);
     for (event, topic, expected) in
         [(claimed(1), "c", false), (lost_of(Some("j"), 1, Then::Retried), "c-retry", true)]
@@ -153,7 +153,7 @@ fn a_run_that_nobody_said_was_published_is_open_from_its_first_claim_on() {
 
 /// Once all of `cron-runs` was read, with nothing under way but run 9.
 fn check_read(events: &[Event], expected: &[u128]) {
-    let mut runs = Runs::new(jobs(&["j"]));
+    let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
     for event in events {
         runs.take(event, Instant::now());
     }
@@ -195,7 +195,7 @@ fn a_run_that_is_put_back_is_open_again() {
 
 #[test]
 fn what_is_known_of_a_job_that_is_not_followed_any_more_ends_all_the_same() {
-    let (now, mut runs) = (Instant::now(), Runs::new(jobs(&["j"])));
+    let (now, mut runs) = (Instant::now(), Runs::new(jobs(&["j"]), Duration::from_secs(60)));
     assert!(matches!(runs.take(&published("j", 1), now), Said::Unfinished(_)));
     runs.follow(jobs(&["other"]));
     assert_eq!(runs.take(&finished(1, 1, Then::Done), now), Said::Over);
@@ -204,7 +204,7 @@ fn what_is_known_of_a_job_that_is_not_followed_any_more_ends_all_the_same() {
 
 #[test]
 fn a_job_that_is_followed_later_is_known_by_what_is_read_again() {
-    let (now, mut runs) = (Instant::now(), Runs::new(jobs(&[])));
+    let (now, mut runs) = (Instant::now(), Runs::new(jobs(&[]), Duration::from_secs(60)));
     let events = [published("j", 1), claimed(2)];
     events.iter().for_each(|event| drop(runs.take(event, now)));
     assert_eq!(open(&runs), [0; 0]);
