@@ -20,3 +20,5 @@ mod plain;
 mod stored;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod transactions;

@@ -1,10 +1,12 @@
 //! What can go wrong between us and a broker, by what we may conclude from it.
 
+use super::code_names::name;
+
 /// A call that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
     /// It was not sent: nobody to send it to, or the dialling failed. Certainly not applied.
-    #[error("no broker reached: {0}")]
+    #[error("not sent: {0}")]
     NotSent(String),
     /// It was not sent: a quota of the broker's holds this client back for longer than the call could wait. Certainly
     /// not applied.
@@ -124,7 +126,10 @@ codes! {
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Other(number) => write!(f, "error code {number}"),
+            Self::Other(number) => match name(*number) {
+                Some(name) => write!(f, "{name} (error code {number})"),
+                None => write!(f, "error code {number}"),
+            },
             known => f.write_str(known.word()),
         }
     }

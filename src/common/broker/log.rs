@@ -161,6 +161,21 @@ pub trait Log: Send {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError>;
 
+    /// As [`Self::fetch`], but without what another program wrote in a transaction that it has not committed: nothing from
+    /// an open one on, and not the records of one that was aborted.
+    ///
+    /// # Errors
+    /// As of [`Self::fetch`].
+    fn fetch_committed(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        self.fetch(leader, wants, max_wait, by) // there are no transactions in memory
+    }
+
     /// The offset of a place in a partition, from its leader. Nothing that is written after the call lies below it,
     /// and with [`Position::Since`] nothing of that time or later does.
     ///

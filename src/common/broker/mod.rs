@@ -8,6 +8,7 @@
 //! [`BrokerError::NoAnswer`] may have been applied, may not have been, and *may still be applied later*: a request
 //! can sit in a socket buffer of a connection that was given up. [`BrokerError::Refused`] is the broker's own word.
 
+mod code_names;
 mod cure;
 mod error;
 mod group;

@@ -155,7 +155,7 @@ fn turn(
     let all_open = open.len() == options.tracks.len();
     let max_wait = if all_open { bounds::FETCH_MAX_WAIT } else { Duration::from_millis(20) };
     let by = clock.monotonic() + max_wait + Duration::from_secs(2);
-    let answers = match log.fetch(options.leader, &wants, max_wait, by) {
+    let answers = match log.fetch_committed(options.leader, &wants, max_wait, by) {
         Ok(answers) => answers,
         Err(error) => {
             options.measures.failed(&options.measures.fetch_failures, error.word());

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::records::{self, Frame};
+use super::transactions::Aborted;
 use super::unpack::unpack;
 use crate::common::bounds;
 use crate::common::broker::{FetchedRecord, Undecodable};
@@ -17,6 +18,7 @@ const MAGIC: usize = 16;
 const SMALLEST: usize = 26;
 
 const LOG_APPEND_TIME: i16 = 1 << 3;
+const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 const CODEC: i16 = 0b111;
 
@@ -28,11 +30,17 @@ pub(super) struct Decoded {
     pub(super) next_offset: i64,
 }
 
-/// Decodes batch by batch, from an offset that may lie inside the first, up to the end of the log.
+/// Decodes batch by batch, from an offset that may lie inside the first, up to the end of the log, and passes over what was
+/// written in transactions that were aborted.
 ///
 /// # Errors
 /// When not even the length of the first batch makes sense: then there is no way past it.
-pub(super) fn decode(mut set: Bytes, from: i64, end: i64) -> Result<Decoded, &'static str> {
+pub(super) fn decode(
+    mut set: Bytes,
+    from: i64,
+    end: i64,
+    aborted: &mut Aborted,
+) -> Result<Decoded, &'static str> {
     let mut decoded = Decoded { records: Vec::new(), undecodable: Vec::new(), next_offset: from };
     while let Some((base_offset, size)) = split(&set) {
         let Some(size) = size else {
@@ -46,7 +54,7 @@ pub(super) fn decode(mut set: Bytes, from: i64, end: i64) -> Result<Decoded, &'s
         let batch = set.split_to(size);
         let follower = split(&set).map(|(base_offset, _)| base_offset);
         let next = decoded.next_offset;
-        match read(&batch, base_offset) {
+        match read(&batch, base_offset, aborted) {
             Ok(Batch { last_offset, .. }) if last_offset < next => {}
             Ok(Batch { last_offset, records }) => {
                 decoded.records.extend(records.into_iter().filter(|record| record.offset >= next));
@@ -82,7 +90,7 @@ struct Batch {
     records: Vec<FetchedRecord>,
 }
 
-fn read(batch: &Bytes, base_offset: i64) -> Result<Batch, String> {
+fn read(batch: &Bytes, base_offset: i64, aborted: &mut Aborted) -> Result<Batch, String> {
     let magic = batch.get(MAGIC).copied().unwrap_or_default();
     if magic != 2 {
         return Err(format!("it is of magic {magic}, which is not read here"));
@@ -100,8 +108,10 @@ fn read(batch: &Bytes, base_offset: i64) -> Result<Batch, String> {
     let span = i32::from_be_bytes(field(batch, 23).ok_or(header)?);
     let last_offset = base_offset.checked_add(span.into()).filter(|last| *last >= base_offset);
     let last_offset = last_offset.ok_or("its last offset makes no sense")?;
-    if attributes & CONTROL != 0 {
-        return Ok(Batch { last_offset, records: Vec::new() }); // the end of a transaction, for brokers only
+    let producer = i64::from_be_bytes(field(batch, 43).ok_or(header)?);
+    let is_control = attributes & CONTROL != 0;
+    if attributes & TRANSACTIONAL != 0 && !is_control && aborted.holds(producer, last_offset) {
+        return Ok(Batch { last_offset, records: Vec::new() });
     }
     let max_timestamp = i64::from_be_bytes(field(batch, 35).ok_or(header)?);
     let frame = Frame {
@@ -112,8 +122,13 @@ fn read(batch: &Bytes, base_offset: i64) -> Result<Batch, String> {
         count: i32::from_be_bytes(field(batch, 57).ok_or(header)?),
     };
     let unpacked = unpack(batch.slice(HEADER..), attributes & CODEC, bounds::UNPACKED_BATCH_BYTES)?;
-    let records = records::read(&unpacked, &frame)?;
-    Ok(Batch { last_offset, records })
+    let records = records::read(&unpacked, &frame);
+    if is_control {
+        // The end of a transaction, for brokers and for us: nobody's record. One that cannot be read ends none.
+        aborted.marker(producer, last_offset, &records.unwrap_or_default());
+        return Ok(Batch { last_offset, records: Vec::new() });
+    }
+    Ok(Batch { last_offset, records: records? })
 }
 
 /// The last offset of a batch that cannot be read. Where its header may be what is broken, what follows it in the
@@ -129,6 +144,8 @@ fn last_offset(batch: &Bytes, base_offset: i64, follower: Option<i64>, end: i64)
 
 #[cfg(test)]
 mod tests {
+    use kafka_protocol::messages::fetch_response::AbortedTransaction;
+
     use super::*;
     use crate::common::broker::Record;
     use crate::common::broker::kafka::produce;
@@ -165,7 +182,7 @@ mod tests {
     type Seen = (Vec<i64>, Vec<(i64, i64)>, i64);
 
     fn seen(set: &[u8], from: i64) -> Option<Seen> {
-        let decoded = decode(Bytes::copy_from_slice(set), from, 100).ok()?;
+        let decoded = decode(Bytes::copy_from_slice(set), from, 100, &mut Aborted::default()).ok()?;
         let offsets = decoded.records.iter().map(|record| record.offset).collect();
         let ranges = decoded.undecodable.iter().map(|u| (u.first_offset, u.last_offset)).collect();
         Some((offsets, ranges, decoded.next_offset))
@@ -173,7 +190,7 @@ mod tests {
 
     #[test]
     fn keys_values_and_nulls_come_back_as_they_were() {
-        let decoded = decode(batch(5).into(), 5, 8).unwrap();
+        let decoded = decode(batch(5).into(), 5, 8, &mut Aborted::default()).unwrap();
         let check = |i: usize, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>| {
             let record = &decoded.records[i];
             assert_eq!((record.offset, record.key.as_deref(), record.value.as_deref()), (offset, key, value));
@@ -224,6 +241,56 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_in_an_aborted_transaction_is_not_delivered() {
+        // A batch or a marker of a writer, in a transaction.
+        let of = |base_offset: i64, producer: i64, control: u8, key: &'static [u8]| {
+            let record = Record { key: Some(Bytes::from_static(key)), value: None, timestamp_ms: 1 };
+            let mut bytes = produce::encode(&[record]).unwrap().to_vec();
+            bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+            bytes[22] |= 0x10 | control;
+            bytes[43..51].copy_from_slice(&producer.to_be_bytes());
+            let crc = crc32c::crc32c(&bytes[21..]);
+            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+            bytes
+        };
+        let data = |at, producer| of(at, producer, 0, b"k");
+        let [abort, commit] = [&[0, 0, 0, 0], &[0, 0, 0, 1]]
+            .map(|key: &'static [u8; 4]| move |at, producer| of(at, producer, 0x20, key));
+        let set = [
+            data(0, 7),
+            data(1, 8),
+            batch(2), // 2 to 4, in no transaction
+            data(5, 7),
+            abort(6, 7),
+            data(7, 7), // another transaction of the same writer
+            commit(8, 8),
+            data(9, 8),
+            commit(10, 7),
+            abort(11, 8),
+            data(12, 9), // not ended yet: of those that are not told of here
+        ]
+        .concat();
+        let check = |named: &[(i64, i64)], from: i64, offsets: &[i64]| {
+            let named: Vec<AbortedTransaction> = named
+                .iter()
+                .map(|(producer, first)| {
+                    AbortedTransaction::default()
+                        .with_producer_id((*producer).into())
+                        .with_first_offset(*first)
+                })
+                .collect();
+            let start = usize::try_from(from).unwrap();
+            let all = Bytes::from(set.clone());
+            let decoded = decode(all, from, 100, &mut Aborted::new(&named)).unwrap();
+            let found: Vec<i64> = decoded.records.iter().map(|record| record.offset).collect();
+            assert_eq!((found.as_slice(), decoded.next_offset), (offsets, 13), "{named:?} from {start}");
+        };
+        check(&[], 0, &[0, 1, 2, 3, 4, 5, 7, 9, 12]);
+        check(&[(7, 0), (8, 9)], 0, &[1, 2, 3, 4, 7, 12]);
+        check(&[(8, 9), (7, 0)], 3, &[3, 4, 7, 12]);
+    }
+
+    #[test]
     fn a_broken_last_offset_skips_nothing_beyond_the_log() {
         let mut last = corrupt(95);
         last[23..27].copy_from_slice(&i32::MAX.to_be_bytes());
@@ -245,7 +312,7 @@ mod tests {
         bytes[35..43].copy_from_slice(&1_800_000_000_000_i64.to_be_bytes());
         let crc = crc32c::crc32c(&bytes[21..]);
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        let decoded = decode(bytes.into(), 0, 3).unwrap();
+        let decoded = decode(bytes.into(), 0, 3, &mut Aborted::default()).unwrap();
         assert!(decoded.records.iter().all(|record| record.timestamp_ms == 1_800_000_000_000));
     }
 

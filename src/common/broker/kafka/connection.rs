@@ -52,7 +52,13 @@ pub(super) struct Connection {
     versions: HashMap<i16, VersionRange>,
     /// Whether something was said that is not answered yet.
     is_pending: bool,
+    /// Whether a request has been answered, beyond the question for versions.
+    has_answered: bool,
 }
+
+/// Why a broker that is there may close a connection before it has answered a request.
+const FIRST_REQUEST: &str = " before anything was answered; a listener that asks for a login (SASL) does so, and one that \
+                             speaks TLS where --tls-ca is not given";
 
 impl Drop for Connection {
     /// Takes back what was said and not answered, as far as that is possible.
@@ -77,9 +83,20 @@ impl Connection {
         let stream = Stream::new(tcp, &to.host, tls, by).map_err(|e| format!("{to}: {e}"))?;
         let client_id = client_id.to_owned();
         let (peer, versions) = (to.to_string(), HashMap::new());
-        let mut connection = Self { stream, peer, client_id, correlation: 0, versions, is_pending: false };
+        let mut connection = Self {
+            stream,
+            peer,
+            client_id,
+            correlation: 0,
+            versions,
+            is_pending: false,
+            has_answered: false,
+        };
         // Nothing has been asked of the broker yet that could be applied, so whatever fails here was not sent.
-        connection.ask_versions(by).map_err(|lost| BrokerError::from(lost).to_string())?;
+        connection.ask_versions(by).map_err(|lost| match lost {
+            Lost::NotSent(why) | Lost::Closed(why) | Lost::Nonsense(why) => why,
+            Lost::Silent(why) => format!("{why}, though it took the connection"),
+        })?;
         Ok(connection)
     }
 
@@ -148,7 +165,13 @@ impl Connection {
     fn read(&mut self, correlation: i32, header: i16, limit: usize, by: Instant) -> Result<Bytes, Lost> {
         self.stream.limit(by);
         let mut frame = frame::read(&mut self.stream, limit).map_err(|broken| match broken {
-            Broken::Length(length) => Lost::Nonsense(format!("{}: an answer of {length} bytes", self.peer)),
+            Broken::Length(length) => {
+                let what = frame::foreign(length).unwrap_or_else(|| format!("an answer of {length} bytes"));
+                Lost::Nonsense(format!("{}: {what}", self.peer))
+            }
+            Broken::Stream(e) if !self.has_answered && !is_timeout(&e) => {
+                Lost::Closed(format!("{}: {}{FIRST_REQUEST}", self.peer, worded(&e)))
+            }
             Broken::Stream(e) if is_timeout(&e) => Lost::Silent(format!("{}: {}", self.peer, worded(&e))),
             Broken::Stream(e) => Lost::Closed(format!("{}: {}", self.peer, worded(&e))),
         })?;
@@ -156,6 +179,7 @@ impl Connection {
         let head = head.map_err(|e| Lost::Nonsense(format!("{}: {e}", self.peer)))?;
         if head.correlation_id == correlation {
             self.is_pending = false;
+            self.has_answered |= correlation > 0;
             Ok(frame)
         } else {
             Err(Lost::Nonsense(format!("{}: an answer to something else", self.peer)))
@@ -206,10 +230,27 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
+/// What an operator can do about what TLS says.
+fn tls_worded(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => format!(
+            "its certificate is signed by no authority of the file of --tls-ca (where it is signed by itself, put it \
+             into that file): {error}"
+        ),
+        rustls::Error::InvalidMessage(_) => format!(
+            "it does not speak TLS: leave --tls-ca out, or give the port of a listener with TLS ({error})"
+        ),
+        _ => error.to_string(),
+    }
+}
+
 /// "Resource temporarily unavailable" is what the system calls a time-out.
 fn worded(error: &io::Error) -> String {
     match error.kind() {
         _ if is_timeout(error) => "no answer in time".to_owned(),
+        _ if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) => {
+            tls_worded(tls)
+        }
         io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
         _ => error.to_string(),
     }

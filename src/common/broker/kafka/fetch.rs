@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::produce::{self, millis};
 use super::routing::wait_until;
+use super::transactions::Aborted;
 use super::wire::topic_name;
 use super::{KafkaClient, batch};
 use crate::common::bounds;
@@ -22,6 +23,9 @@ use crate::common::broker::{
 /// `ListOffsets` asks by time; these two stand for the ends.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// Isolation levels of a fetch: all records, or those alone whose transaction has been committed.
+const UNCOMMITTED: i8 = 0;
+const COMMITTED: i8 = 1;
 /// How long a fetch waits at least that a quota holds back.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Its answer where no record is of that time or later.
@@ -48,12 +52,17 @@ impl Log for KafkaClient {
         max_wait: Duration,
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
-        let answer = self.fetch_once(leader, wants, max_wait, by);
-        if let Err(BrokerError::Throttled(_)) = answer {
-            // As if the broker had nothing to read for so long: whoever reads on asks again at once.
-            wait_until(by.min(Instant::now() + max_wait.max(PAUSE)));
-        }
-        answer
+        self.fetch_patiently(leader, wants, max_wait, by, UNCOMMITTED)
+    }
+
+    fn fetch_committed(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        self.fetch_patiently(leader, wants, max_wait, by, COMMITTED)
     }
 
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
@@ -75,12 +84,29 @@ fn nothing() -> BrokerError {
 }
 
 impl KafkaClient {
+    fn fetch_patiently(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+        isolation: i8,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let answer = self.fetch_once(leader, wants, max_wait, by, isolation);
+        if let Err(BrokerError::Throttled(_)) = answer {
+            // As if the broker had nothing to read for so long: whoever reads on asks again at once.
+            wait_until(by.min(Instant::now() + max_wait.max(PAUSE)));
+        }
+        answer
+    }
+
     fn fetch_once(
         &mut self,
         leader: NodeId,
         wants: &[Want],
         max_wait: Duration,
         by: Deadline,
+        isolation: i8,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         let address = self.routes.address(leader, by)?;
         let ids = self.topic_ids(wants, by)?;
@@ -91,7 +117,7 @@ impl KafkaClient {
         }
         // Only the first partition of a request gets a batch that is larger than asked for: take turns.
         self.turn = self.turn.wrapping_add(1);
-        let request = request(&asked, self.turn, max_wait);
+        let request = request(&asked, self.turn, max_wait).with_isolation_level(isolation);
         let answer = self.routes.ask(&address, &request, max_wait, by)?;
         if let Some(code) = ErrorCode::from_wire(answer.error_code) {
             return Err(BrokerError::Refused(code));
@@ -104,7 +130,7 @@ impl KafkaClient {
         for (want, id) in wants.iter().zip(ids) {
             let share = id.and_then(|id| {
                 let data = found.remove(&(id, want.from.partition)).ok_or_else(nothing)?;
-                fetched(want, id, data)
+                fetched(want, id, data, isolation)
             });
             if matches!(
                 share,
@@ -192,12 +218,15 @@ fn request(wants: &[(&Want, Uuid)], turn: usize, max_wait: Duration) -> FetchReq
         .with_topics(topics)
 }
 
-fn fetched(want: &Want, topic_id: Uuid, data: PartitionData) -> Result<Fetched, BrokerError> {
+fn fetched(want: &Want, topic_id: Uuid, data: PartitionData, isolation: i8) -> Result<Fetched, BrokerError> {
     if let Some(code) = ErrorCode::from_wire(data.error_code) {
         return Err(BrokerError::Refused(code));
     }
     let set = data.records.unwrap_or_default();
-    let decoded = batch::decode(set, want.offset, data.high_watermark).map_err(|why| {
+    let mut aborted = Aborted::new(data.aborted_transactions.as_deref().unwrap_or_default());
+    let stable = Some(data.last_stable_offset).filter(|offset| isolation == COMMITTED && *offset >= 0);
+    let end_offset = stable.map_or(data.high_watermark, |stable| stable.min(data.high_watermark));
+    let decoded = batch::decode(set, want.offset, end_offset, &mut aborted).map_err(|why| {
         BrokerError::Nonsense(format!("{} {}: {why}", want.from.topic, want.from.partition))
     })?;
     for batch in &decoded.undecodable {
@@ -211,6 +240,6 @@ fn fetched(want: &Want, topic_id: Uuid, data: PartitionData) -> Result<Fetched, 
         undecodable: decoded.undecodable,
         next_offset: decoded.next_offset,
         start_offset: data.log_start_offset,
-        end_offset: data.high_watermark,
+        end_offset,
     })
 }

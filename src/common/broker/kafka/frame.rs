@@ -16,6 +16,25 @@ pub(super) enum Broken {
     Length(i32),
 }
 
+/// What a length that makes no sense is, where another protocol begins with the same four bytes.
+pub(super) fn foreign(length: i32) -> Option<String> {
+    match length.to_be_bytes() {
+        // An alert or a handshake of TLS (RFC 8446, section 5.1).
+        [0x15 | 0x16, 3, ..] => Some(
+            "it speaks TLS and was spoken to in plain text: give --tls-ca, or the port of a listener without TLS"
+                .to_owned(),
+        ),
+        [b'H', b'T', b'T', b'P'] => {
+            Some("it answers in HTTP: this is the port of a web server, and not that of a broker".to_owned())
+        }
+        text if text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            Some(format!("it answers with a text, \"{text}...\": this is not the port of a broker"))
+        }
+        _ => None,
+    }
+}
+
 /// Reads one frame: four bytes of length, then that many.
 pub(super) fn read(stream: &mut impl Read, limit: usize) -> Result<Bytes, Broken> {
     let mut head = [0; 4];
@@ -114,6 +133,22 @@ mod tests {
         let frame = Bytes::from_static(&[0, 0, 0, 0, 2, 2, b't', 2, 0, 0, 0, 7, 0, 0, 0, 0, 0]);
         let answer = OffsetCommitResponse::decode(&mut Guarded::new(frame), 8).unwrap();
         assert_eq!(answer.topics[0].partitions[0].partition_index, 7);
+    }
+
+    #[test]
+    fn other_protocols_are_known_by_their_first_bytes() {
+        let check = |head: [u8; 4], part: Option<&str>| {
+            let found = foreign(i32::from_be_bytes(head));
+            assert_eq!(found.is_some(), part.is_some(), "{head:?}");
+            let found = found.unwrap_or_default();
+            assert!(found.contains(part.unwrap_or_default()), "{found}");
+        };
+        check([0x15, 3, 3, 0], Some("--tls-ca"));
+        check([0x16, 3, 1, 2], Some("--tls-ca"));
+        check(*b"HTTP", Some("web server"));
+        check(*b"SSH-", Some("\"SSH-...\""));
+        check([0xff; 4], None);
+        check([0, 0, 0, 3], None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Bottom up: [`resolve`] finds addresses, [`connection`] carries one request at a time and knows whether it was
 //! sent, [`frame`] bounds what is believed of an answer, [`quotas`] and [`patience`] know how long brokers want to be
-//! left alone and waited for, [`routing`] knows who leads what and keeps the connections. On these stand [`produce`], [`fetch`] (with [`batch`], [`records`] and [`unpack`]), [`group`] (with
+//! left alone and waited for, [`routing`] knows who leads what and keeps the connections. On these stand [`produce`], [`fetch`] (with [`batch`], [`records`], [`transactions`] and [`unpack`]), [`group`] (with
 //! [`subscription`]) and [`admin`].
 //!
 //! A client belongs to one thread. It has no thread of its own, nothing happens between calls, and each request is
@@ -23,6 +23,7 @@ mod resolve;
 mod routing;
 mod subscription;
 mod tls;
+mod transactions;
 mod unpack;
 mod wire;
 

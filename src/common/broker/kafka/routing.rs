@@ -7,18 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
-use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, MetadataRequest};
+use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest};
 use uuid::Uuid;
 
 use super::Cluster;
 use super::connection::{CONNECT, Connection, Lost, REQUEST};
 use super::patience::Patience;
 use super::resolve::Address;
-use super::wire::{Asked, text, topic_name};
-use crate::common::broker::{
-    BrokerError, Deadline, ErrorCode, NodeId, PartitionState, TopicPartition, TopicState,
-};
+use super::wire::{Asked, text, topic_name, topic_state};
+use crate::common::broker::{BrokerError, Deadline, ErrorCode, NodeId, TopicPartition, TopicState};
 
 /// What one client knows of the cluster.
 pub(super) struct Routes {
@@ -35,6 +32,8 @@ pub(super) struct Routes {
     topic_ids: HashMap<String, Uuid>,
     coordinators: HashMap<String, Address>,
     patience: Patience,
+    /// Who said last where brokers are.
+    named_by: Option<Address>,
 }
 
 /// A request that was sent, on its way to its answer.
@@ -63,6 +62,7 @@ impl Routes {
             topic_ids: HashMap::new(),
             coordinators: HashMap::new(),
             patience: Patience::default(),
+            named_by: None,
         }
     }
 
@@ -184,8 +184,20 @@ impl Routes {
             }
             Err(why) => {
                 self.give_up(to);
-                Err(BrokerError::NotSent(why))
+                Err(BrokerError::NotSent(self.named(to, why)))
             }
+        }
+    }
+
+    /// Why a broker is not reached, with who named it where no operator did.
+    fn named(&self, to: &Address, why: String) -> String {
+        match &self.named_by {
+            Some(by) if by != to && !self.cluster.bootstrap.contains(to) => {
+                format!(
+                    "{by} answered and named {to} (its advertised.listeners), which cannot be reached: {why}"
+                )
+            }
+            _ => why,
         }
     }
 
@@ -230,7 +242,11 @@ impl Routes {
             match self.ask(&candidate, request, Duration::ZERO, by) {
                 Err(error @ (BrokerError::NotSent(_) | BrokerError::Throttled(_))) => last = error,
                 Err(error) if R::REPEATABLE => last = error,
-                answer => return answer,
+                Ok(answer) => {
+                    self.named_by = Some(candidate);
+                    return Ok(answer);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(last)
@@ -257,7 +273,7 @@ impl Routes {
         for topic in answer.topics {
             let Some(name) = topic.name.as_ref().map(|name| name.0.to_string()) else { continue };
             let state = match ErrorCode::from_wire(topic.error_code) {
-                None | Some(ErrorCode::LeaderNotAvailable) => Ok(state(&topic)),
+                None | Some(ErrorCode::LeaderNotAvailable) => Ok(topic_state(&topic)),
                 Some(code) => Err(code),
             };
             self.leaders.retain(|of, _| of.topic != name);
@@ -377,18 +393,4 @@ impl Routes {
 pub(super) fn wait_until(until: Instant) {
     // Nobody sends: it ends when the time is over.
     crossbeam_channel::never::<()>().recv_deadline(until).ok();
-}
-
-fn state(topic: &MetadataResponseTopic) -> TopicState {
-    let mut partitions: Vec<PartitionState> = topic
-        .partitions
-        .iter()
-        .map(|partition| PartitionState {
-            partition: partition.partition_index,
-            leader: Some(partition.leader_id).filter(|BrokerId(id)| *id >= 0).map(|BrokerId(id)| id),
-            replicas: partition.replica_nodes.len(),
-        })
-        .collect();
-    partitions.sort_by_key(|partition| partition.partition);
-    TopicState { id: topic.topic_id, partitions }
 }

@@ -1,9 +1,11 @@
 //! The requests that are made, each in one version, and what may be concluded from losing one.
 
-use kafka_protocol::messages::{self, ApiKey, GroupId, TopicName};
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{self, ApiKey, BrokerId, GroupId, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
 use crate::common::bounds::{ANSWER_BYTES, FETCH_ANSWER_BYTES};
+use crate::common::broker::{PartitionState, TopicState};
 
 /// A request as this client makes it.
 ///
@@ -75,4 +77,19 @@ pub(super) fn topic_name(name: &str) -> TopicName {
 /// A group's name of the wire.
 pub(super) fn group_id(name: &str) -> GroupId {
     GroupId(text(name))
+}
+
+/// A topic as metadata describes it.
+pub(super) fn topic_state(topic: &MetadataResponseTopic) -> TopicState {
+    let mut partitions: Vec<PartitionState> = topic
+        .partitions
+        .iter()
+        .map(|partition| PartitionState {
+            partition: partition.partition_index,
+            leader: Some(partition.leader_id).filter(|BrokerId(id)| *id >= 0).map(|BrokerId(id)| id),
+            replicas: partition.replica_nodes.len(),
+        })
+        .collect();
+    partitions.sort_by_key(|partition| partition.partition);
+    TopicState { id: topic.topic_id, partitions }
 }
