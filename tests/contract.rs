@@ -67,6 +67,7 @@ rows! {
         members_get_what_their_leader_shares_out,
         a_follower_waits_for_the_leaders_shares,
         leaving_makes_the_others_share_out_anew,
+        a_new_member_is_one_under_the_id_that_it_was_told_however_often_it_asks,
         a_silent_member_is_put_out_when_its_session_ends,
         the_leader_that_joins_again_begins_a_new_generation,
         members_that_do_not_fit_are_refused;
@@ -81,7 +82,9 @@ rows! {
         joining_again_with_the_old_id_fences_nothing,
         a_new_member_id_fences_the_old_one,
         a_second_process_with_an_instance_id_fences_the_first,
-        a_static_member_that_comes_back_keeps_its_share;
+        a_static_member_that_comes_back_keeps_its_share,
+        a_static_leader_that_comes_back_is_told_to_share_out_nothing,
+        partitions_added_while_the_groups_leader_restarts_are_shared_out;
 }
 
 rows! {

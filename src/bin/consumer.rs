@@ -124,9 +124,14 @@ fn run(args: &Args) -> Result<(), Fault> {
         session_timeout: args.session_timeout,
     };
     drop(lines); // the reporter ends when the workers' and dispatch's copies of its sender are gone
-    let (membership, changes, _standing) =
-        Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
-            .map_err(thread("the membership's thread"))?;
+    let (membership, changes, _standing) = Membership::start(
+        options,
+        client("membership"),
+        Arc::clone(&clock),
+        health.duty("group"),
+        beats.thread("membership"),
+    )
+    .map_err(thread("the membership's thread"))?;
     let options = PollOptions {
         topic: args.topic.clone(),
         cluster: cluster.clone(),

@@ -109,9 +109,14 @@ fn run(args: &Args) -> Result<(), Fault> {
         instance_id: None,
         session_timeout: args.session_timeout,
     };
-    let (membership, changes, standing) =
-        Membership::start(options, client("membership"), Arc::clone(&clock), beats.thread("membership"))
-            .map_err(thread("the membership's thread"))?;
+    let (membership, changes, standing) = Membership::start(
+        options,
+        client("membership"),
+        Arc::clone(&clock),
+        health.duty("group"),
+        beats.thread("membership"),
+    )
+    .map_err(thread("the membership's thread"))?;
     let mandate = Mandate::new(standing.clone(), args.session_timeout);
 
     let options = setup::Options { partitions: args.partitions, replication_factor: args.replication_factor };

@@ -23,6 +23,9 @@ pub trait End {
     /// Deletes a topic.
     fn delete_topic(&self, name: &str);
 
+    /// Gives a topic more partitions.
+    fn grow_topic(&self, name: &str, partitions: i32);
+
     /// Runs what makes `commits` commits whose requests come late: they get no answer now.
     fn late(&self, commits: usize, make: &mut dyn FnMut());
 
@@ -68,6 +71,10 @@ impl End for Memory {
         self.0.faults().delete_records(of, below);
     }
 
+    fn grow_topic(&self, name: &str, partitions: i32) {
+        self.0.faults().grow_topic(name, usize::try_from(partitions).unwrap());
+    }
+
     fn delete_topic(&self, name: &str) {
         self.0.faults().delete_topic(name);
     }
@@ -101,6 +108,11 @@ impl End for Kafka {
 
     fn delete_records(&self, of: &TopicPartition, below: i64) {
         raw::delete_records(TestBroker::shared().brokers(), &of.topic, of.partition, below);
+    }
+
+    fn grow_topic(&self, name: &str, partitions: i32) {
+        raw::grow_topic(TestBroker::shared().brokers(), name, partitions);
+        await_topic(&mut *self.client(), name);
     }
 
     fn delete_topic(&self, name: &str) {
@@ -153,6 +165,10 @@ impl End for Proxied {
     }
 
     fn delete_records(&self, _: &TopicPartition, _: i64) {
+        panic!("not needed here");
+    }
+
+    fn grow_topic(&self, _: &str, _: i32) {
         panic!("not needed here");
     }
 

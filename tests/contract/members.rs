@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kafka_cron::common::broker::{
-    BrokerError, Client, Commit, ErrorCode, Holder, JoinRequest, Joined, Owned, Subscription, TopicPartition,
+    BrokerError, Client, Commit, ErrorCode, Holder, Join, JoinRequest, Joined, Owned, Share, Subscription,
+    TopicPartition,
 };
 
 use crate::ends::End;
@@ -33,9 +34,19 @@ pub fn wish(group: &str, topic: &str) -> JoinRequest {
     }
 }
 
+/// Joins, as a new member by the id that it is told.
+pub fn join(client: &mut dyn Client, mut request: JoinRequest) -> Result<Joined, BrokerError> {
+    loop {
+        match client.join(&request, soon())? {
+            Join::Named(member_id) => request.member_id = member_id,
+            Join::Joined(joined) => return Ok(joined),
+        }
+    }
+}
+
 impl Member {
     pub fn join(mut client: Box<dyn Client>, request: JoinRequest) -> Self {
-        let joined = client.join(&request, soon()).unwrap();
+        let joined = join(&mut *client, request.clone()).unwrap();
         let holder = Holder {
             group: request.group.clone(),
             member_id: String::new(),
@@ -55,7 +66,7 @@ impl Member {
     }
 
     pub fn join_again(&mut self) {
-        let joined = self.client.join(&self.request, soon()).unwrap();
+        let joined = join(&mut *self.client, self.request.clone()).unwrap();
         self.take(joined);
     }
 
@@ -63,7 +74,7 @@ impl Member {
         !self.joined.members.is_empty()
     }
 
-    pub fn sync(&mut self, shares: &[(String, Vec<Owned>)]) -> Vec<Owned> {
+    pub fn sync(&mut self, shares: &[(String, Share)]) -> Share {
         self.client.sync(&self.holder, BY_HAND, shares, soon()).unwrap()
     }
 
@@ -106,9 +117,9 @@ impl Member {
     }
 
     /// A share of the member's topic.
-    pub fn share(&self, partitions: &[i32]) -> Vec<Owned> {
+    pub fn share(&self, partitions: &[i32]) -> Share {
         let topic = self.request.subscription.topics[0].clone();
-        vec![Owned { topic, partitions: partitions.to_vec() }]
+        Share { owned: vec![Owned { topic, partitions: partitions.to_vec() }], shared_out: Some(2) }
     }
 }
 

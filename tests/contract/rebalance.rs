@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::broker::{BrokerError, ErrorCode, JoinRequest};
+use kafka_cron::common::broker::{BrokerError, ErrorCode, Join, JoinRequest, Share};
 
 use crate::ends::End;
-use crate::members::{BY_HAND, Member, alone, join_beside, pair, wish};
+use crate::members::{BY_HAND, Member, alone, join, join_beside, pair, wish};
 use crate::support::{soon, unique};
 
 pub fn members_get_what_their_leader_shares_out(end: &impl End) {
@@ -29,7 +29,7 @@ pub fn a_follower_waits_for_the_leaders_shares(end: &impl End) {
     assert!(matches!(early, Err(BrokerError::NoAnswer(_))), "{early:?}");
     assert_eq!(follower.heartbeat(), Ok(()), "who waits for shares is alive");
     let shares = [(follower.holder.member_id.clone(), leader.share(&[0, 1]))];
-    assert_eq!(leader.sync(&shares), [], "who is left out has nothing");
+    assert_eq!(leader.sync(&shares), Share::default(), "who is left out has nothing");
     assert_eq!(follower.sync(&[]), leader.share(&[0, 1]));
 }
 
@@ -41,6 +41,19 @@ pub fn leaving_makes_the_others_share_out_anew(end: &impl End) {
     follower.follow();
     assert_eq!(follower.holder.generation, before + 1);
     assert_eq!(follower.joined.members.len(), 1, "and now it leads");
+}
+
+pub fn a_new_member_is_one_under_the_id_that_it_was_told_however_often_it_asks(end: &impl End) {
+    let (topic, _) = end.topic(2, &[]);
+    let request = wish(&unique("group"), &topic);
+    let Ok(Join::Named(member_id)) = end.client().join(&request, soon()) else { panic!("it is told its id") };
+    let named = JoinRequest { member_id: member_id.clone(), ..request };
+    // As if the answer to this had been lost.
+    Member::join(end.client(), named.clone());
+    let mut member = Member::join(end.client(), named);
+    assert_eq!((&member.holder.member_id, member.joined.members.len()), (&member_id, 1), "and no ghost");
+    let mine = member.share(&[0, 1]);
+    assert_eq!(member.sync(&[(member_id, mine.clone())]), mine);
 }
 
 pub fn a_silent_member_is_put_out_when_its_session_ends(end: &impl End) {
@@ -73,7 +86,7 @@ pub fn members_that_do_not_fit_are_refused(end: &impl End) {
     let request = wish(&leader.request.group, &leader.of(0).topic);
     let mut client = end.client();
     let mut check = |request: JoinRequest, code: ErrorCode| {
-        let refused = client.join(&request, soon()).map(|_| ());
+        let refused = join(&mut *client, request.clone()).map(|_| ());
         assert_eq!(refused, Err(BrokerError::Refused(code)), "{request:?}");
     };
     let other = JoinRequest { protocol: "other".to_owned(), ..request.clone() };

@@ -1,6 +1,9 @@
 //! Who a member is: member ids and instance ids, and what a new one fences.
 
-use kafka_cron::common::broker::{BrokerError, ErrorCode, Holder, JoinRequest};
+use std::time::{Duration, Instant};
+
+use kafka_cron::common::broker::{BrokerError, Client, ErrorCode, Holder, JoinRequest};
+use kafka_cron::common::membership::{self, Change, Options};
 
 use crate::ends::End;
 use crate::members::{Member, alone, pair, wish};
@@ -61,4 +64,59 @@ pub fn a_static_member_that_comes_back_keeps_its_share(end: &impl End) {
     assert!(joined.iter().all(|member| member.instance_id.as_deref() == Some("host-1")));
     back.leave();
     assert_eq!(back.heartbeat(), Err(BrokerError::Refused(ErrorCode::UnknownMemberId)));
+}
+
+pub fn a_static_leader_that_comes_back_is_told_to_share_out_nothing(end: &impl End) {
+    let first = only_static(end);
+    assert!(!first.joined.skips_assignment, "the first one has to share out");
+    let request = JoinRequest { member_id: String::new(), ..first.request };
+    let mut back = Member::join(end.client(), request);
+    assert!(back.joined.skips_assignment && back.leads(), "it leads, and sees who is a member");
+    let other = back.share(&[1]);
+    let shares = [(back.holder.member_id.clone(), other)];
+    assert_eq!(back.sync(&shares), back.share(&[0, 1]), "what it shares out all the same is ignored");
+    let before = back.holder.generation;
+    back.join_again();
+    assert_eq!((back.holder.generation, back.joined.skips_assignment), (before + 1, false), "now it may");
+}
+
+/// A member as the programs are one. Its clock goes on by a second with each step.
+struct Program {
+    member: membership::Member,
+    client: Box<dyn Client>,
+    now: Instant,
+    partitions: usize,
+}
+
+impl Program {
+    fn start(end: &dyn End, group: &str, topic: &str) -> Self {
+        let options = Options {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            instance_id: Some("host-1".to_owned()),
+            session_timeout: Duration::from_secs(60),
+        };
+        let member = membership::Member::new(options);
+        Self { member, client: end.client(), now: Instant::now(), partitions: 0 }
+    }
+
+    fn steps(&mut self, count: usize) -> usize {
+        for _ in 0..count {
+            let (change, _) = self.member.step(self.client.as_mut(), self.now);
+            if let Some(Change::Assigned { partitions, .. }) = change {
+                self.partitions = partitions.len();
+            }
+            self.now += Duration::from_secs(1);
+        }
+        self.partitions
+    }
+}
+
+pub fn partitions_added_while_the_groups_leader_restarts_are_shared_out(end: &impl End) {
+    let ((topic, _), group) = (end.topic(2, &[]), unique("group"));
+    assert_eq!(Program::start(end, &group, &topic).steps(3), 2);
+    end.grow_topic(&topic, 4);
+    let mut restarted = Program::start(end, &group, &topic);
+    assert_eq!(restarted.steps(1), 2, "its restart moves nothing");
+    assert_eq!(restarted.steps(10), 4);
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kafka_cron::common::broker::{
-    Broker as _, Commit, Holder, JoinRequest, Owned, Subscription, partition_for,
+    Broker as _, Client, Commit, Holder, Join, JoinRequest, Owned, Share, Subscription, partition_for,
 };
 use kafka_cron::common::membership::ASSIGNOR;
 
@@ -125,57 +125,97 @@ fn what_kafkas_producer_packs_is_read_and_our_topics_keep_it_unpacked() {
     }
 }
 
+/// The only member of a new group, with both partitions of a topic.
+fn member(test: &TestBroker, topic: &str) -> (Box<dyn Client>, Holder) {
+    let mut client = test.broker().client("consumer-of-ours");
+    let request = JoinRequest {
+        group: unique("group"),
+        member_id: String::new(),
+        instance_id: Some("instance-7".to_owned()),
+        session_timeout: Duration::from_secs(60),
+        rebalance_timeout: Duration::from_secs(5),
+        protocol: ASSIGNOR.to_owned(),
+        subscription: Subscription { topics: vec![topic.to_owned()], owned: vec![], owned_generation: -1 },
+    };
+    let Ok(Join::Joined(joined)) = client.join(&request, soon()) else {
+        panic!("static members join at once")
+    };
+    let holder = Holder {
+        group: request.group,
+        member_id: joined.member_id.clone(),
+        instance_id: request.instance_id,
+        generation: joined.generation,
+    };
+    let owned = vec![Owned { topic: topic.to_owned(), partitions: vec![0, 1] }];
+    let share = Share { owned, shared_out: Some(2) };
+    client.sync(&holder, ASSIGNOR, &[(joined.member_id, share)], soon()).unwrap();
+    (client, holder)
+}
+
+/// The words of the first line of a description of a group that has all of some words in it.
+fn described(test: &TestBroker, group: &str, what: &[&str], with: &[&str]) -> Vec<String> {
+    let mut program = tool("consumer.group.ConsumerGroupCommand", test.brokers());
+    program.args(["--describe", "--group", group]).args(what);
+    let output = output(program);
+    let mut lines = output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| with.iter().all(|with| words.contains(with)));
+    line.unwrap_or_else(|| panic!("{with:?} in\n{output}")).into_iter().map(str::to_owned).collect()
+}
+
 #[test]
 fn kafkas_group_tool_shows_our_group() {
     let test = TestBroker::shared();
-    let (topic, group) = (unique("console"), unique("group"));
+    let topic = unique("console");
     test.topic(&topic, 2);
-    let mut client = test.broker().client("consumer-of-ours");
+    let (mut client, holder) = member(test, &topic);
     write(client.as_mut(), &partition(&topic, 1), vec![record(None, Some("x")); 5]);
-    let joined = client
-        .join(
-            &JoinRequest {
-                group: group.clone(),
-                member_id: String::new(),
-                instance_id: Some("instance-7".to_owned()),
-                session_timeout: Duration::from_secs(60),
-                rebalance_timeout: Duration::from_secs(5),
-                protocol: ASSIGNOR.to_owned(),
-                subscription: Subscription {
-                    topics: vec![topic.clone()],
-                    owned: vec![],
-                    owned_generation: -1,
-                },
-            },
-            soon(),
-        )
-        .unwrap();
-    let holder = Holder {
-        group: group.clone(),
-        member_id: joined.member_id.clone(),
-        instance_id: Some("instance-7".to_owned()),
-        generation: joined.generation,
-    };
-    let share = vec![Owned { topic: topic.clone(), partitions: vec![0, 1] }];
-    client.sync(&holder, ASSIGNOR, &[(joined.member_id.clone(), share)], soon()).unwrap();
     let commit = Commit { of: partition(&topic, 1), offset: 3, metadata: "1;text".to_owned() };
     assert_eq!(client.commit(&holder, &[commit], soon()).unwrap(), [None]);
 
-    let describe = |what: &[&str]| {
-        let mut program = tool("consumer.group.ConsumerGroupCommand", test.brokers());
-        program.args(["--describe", "--group", &group]).args(what);
-        output(program)
-    };
-    let words = |output: &str, with: &[&str]| -> Vec<String> {
-        let mut lines = output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let line = lines.find(|words| with.iter().all(|with| words.contains(with)));
-        line.unwrap_or_else(|| panic!("{with:?} in\n{output}")).into_iter().map(str::to_owned).collect()
-    };
     // Group, topic, partition, committed offset, end, lag, member, host, client id.
-    let offsets = words(&describe(&[]), &[&group, &topic, "1"]);
-    assert_eq!(offsets[3..7], ["3", "5", "2", &joined.member_id]);
+    let offsets = described(test, &holder.group, &[], &[&holder.group, &topic, "1"]);
+    assert_eq!(offsets[3..7], ["3", "5", "2", &holder.member_id]);
     assert_eq!(offsets[8], "consumer-of-ours");
-    let state = words(&describe(&["--state"]), &[&group]);
+    let members = described(test, &holder.group, &["--members", "--verbose"], &[&holder.group]);
+    assert!(members.contains(&format!("{topic}:0,1")), "{members:?}");
+    client.leave(&holder, soon()).unwrap();
+    // Its offsets can be set by Kafka's tool where nobody is a member.
+    let mut program = tool("consumer.group.ConsumerGroupCommand", test.brokers());
+    program.args([
+        "--reset-offsets",
+        "--to-earliest",
+        "--execute",
+        "--topic",
+        &topic,
+        "--group",
+        &holder.group,
+    ]);
+    output(program);
+    let committed = client.committed(&holder.group, &[partition(&topic, 1)], soon()).unwrap().remove(0);
+    assert_eq!(committed.map(|committed| committed.offset), Some(0));
+}
+
+#[test]
+fn consumers_of_other_programs_cannot_join_our_group() {
+    let test = TestBroker::shared();
+    let topic = unique("console");
+    test.topic(&topic, 2);
+    let (mut client, holder) = member(test, &topic);
+    write(client.as_mut(), &partition(&topic, 1), vec![record(None, Some("x")); 5]);
+    let check = |client: &mut dyn Client, protocol: &str, refusal: &str| {
+        let mut program = tool("consumer.ConsoleConsumer", test.brokers());
+        program.args(["--topic", &topic, "--group", &holder.group, "--timeout-ms", "10000"]);
+        program.args(["--command-property", &format!("group.protocol={protocol}"), "--from-beginning"]);
+        let output = program.output().expect("java is installed");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(refusal), "{protocol}: {said}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains('x'), "{protocol}: it read");
+        assert_eq!(client.heartbeat(&holder, soon()), Ok(()), "{protocol}: the generation is what it was");
+    };
+    // KIP-848's consumers, which a group of classic ones would take in and be converted for; and classic ones.
+    check(client.as_mut(), "consumer", "GroupIdNotFoundException");
+    check(client.as_mut(), "classic", "InconsistentGroupProtocolException");
+    let state = described(test, &holder.group, &["--state"], &[&holder.group]);
     assert!(state.ends_with(&[ASSIGNOR, "Stable", "1"].map(str::to_owned)), "{state:?}");
     client.leave(&holder, soon()).unwrap();
 }

@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use kafka_cron::common::broker::{
     Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
-    Holder, JoinRequest, Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState,
-    Want, Written,
+    Holder, Join, JoinRequest, Log, NodeId, Position, ProduceBatch, Share, TopicPartition, TopicState, Want,
+    Written,
 };
 use kafka_cron::common::topics::TopicSpec;
 use kafka_cron::common::wire;
@@ -174,7 +174,7 @@ impl Log for Misled {
 }
 
 impl Group for Misled {
-    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError> {
         self.inner.join(request, by)
     }
 
@@ -182,10 +182,10 @@ impl Group for Misled {
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         by: Deadline,
-    ) -> Result<Vec<Owned>, BrokerError> {
-        self.inner.sync(holder, protocol, assignment, by)
+    ) -> Result<Share, BrokerError> {
+        self.inner.sync(holder, protocol, shares, by)
     }
 
     fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {

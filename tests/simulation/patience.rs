@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, JoinRequest,
-    Joined, Log, NodeId, Owned, Position, ProduceBatch, TopicPartition, TopicState, Want, Written,
+    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, Join,
+    JoinRequest, Log, NodeId, Position, ProduceBatch, Share, TopicPartition, TopicState, Want, Written,
 };
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::topics::TopicSpec;
@@ -51,7 +51,7 @@ impl Log for Patient {
 }
 
 impl Group for Patient {
-    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError> {
         let by = self.soon(by);
         self.inner.join(request, by)
     }
@@ -60,11 +60,11 @@ impl Group for Patient {
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         by: Deadline,
-    ) -> Result<Vec<Owned>, BrokerError> {
+    ) -> Result<Share, BrokerError> {
         let by = self.soon(by);
-        self.inner.sync(holder, protocol, assignment, by)
+        self.inner.sync(holder, protocol, shares, by)
     }
 
     fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {

@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::{
-    ApiKey, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    RequestHeader, ResponseHeader, TopicName,
+    ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
@@ -49,6 +50,16 @@ pub fn delete_topic(broker: &str, topic: &str) {
     let request = DeleteTopicsRequest::default().with_topics(vec![state]).with_timeout_ms(20_000);
     let answer: DeleteTopicsResponse = ask(broker, ApiKey::DeleteTopics, 6, &request);
     assert_eq!(answer.responses[0].error_code, 0, "deleting {topic}");
+}
+
+/// Gives a topic more partitions.
+pub fn grow_topic(broker: &str, topic: &str, partitions: i32) {
+    let topics = vec![
+        CreatePartitionsTopic::default().with_name(name(topic)).with_count(partitions).with_assignments(None),
+    ];
+    let request = CreatePartitionsRequest::default().with_topics(topics).with_timeout_ms(20_000);
+    let answer: CreatePartitionsResponse = ask(broker, ApiKey::CreatePartitions, 3, &request);
+    assert_eq!(answer.results[0].error_code, 0, "growing {topic}");
 }
 
 /// Deletes the records of a partition below an offset, as retention does.

@@ -32,7 +32,7 @@ pub struct Owned {
 pub struct JoinRequest {
     /// Group.
     pub group: String,
-    /// Empty for a new member; the two-step handshake for the id (KIP-394) is the client's work.
+    /// Empty for a new member, which is then told one ([`Join::Named`]).
     pub member_id: String,
     /// Static membership (KIP-345).
     pub instance_id: Option<String>,
@@ -53,8 +53,19 @@ pub struct Member {
     pub id: String,
     /// Instance id, where it is a static one.
     pub instance_id: Option<String>,
-    /// What it wants to read and has read.
+    /// What it wants to read and has read. A member of another program reads nothing, as far as we are concerned.
     pub subscription: Subscription,
+}
+
+/// What comes of a wish to be a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Join {
+    /// The coordinator has made up a member id, and wants it with the same wish again (KIP-394). A member that asks again
+    /// without it, because an answer was lost, leaves a ghost behind: the others wait for that one until its session
+    /// ends.
+    Named(String),
+    /// A member.
+    Joined(Joined),
 }
 
 /// Membership in a generation.
@@ -64,8 +75,20 @@ pub struct Joined {
     pub generation: i32,
     /// Our member id.
     pub member_id: String,
-    /// All members if we are the group's leader and must assign; empty otherwise.
+    /// All members if we are the group's leader; empty otherwise.
     pub members: Vec<Member>,
+    /// We are the leader and must not share out: what was shared out before we came back is still in force (KIP-814, a
+    /// static member's restart). What we share out all the same is ignored.
+    pub skips_assignment: bool,
+}
+
+/// What one member gets, as the group's leader has shared it out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The member's partitions.
+    pub owned: Vec<Owned>,
+    /// How many partitions were shared out to all members; `None`: another program has shared out, or nobody to us.
+    pub shared_out: Option<i32>,
 }
 
 /// In whose name a request is made: what the broker compares before it applies it.
@@ -108,9 +131,9 @@ pub trait Group: Send {
     ///
     /// # Errors
     /// The coordinator's refusal, or no answer.
-    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError>;
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError>;
 
-    /// Hands in the assignment (the leader) or nothing (the others), and returns our own share.
+    /// Hands in the shares (the leader) or nothing (the others), and returns our own share.
     ///
     /// # Errors
     /// The coordinator's refusal, or no answer.
@@ -118,9 +141,9 @@ pub trait Group: Send {
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         by: Deadline,
-    ) -> Result<Vec<Owned>, BrokerError>;
+    ) -> Result<Share, BrokerError>;
 
     /// A sign of life.
     ///

@@ -20,7 +20,9 @@ mod partitioner;
 use std::time::Instant;
 
 pub use error::{BrokerError, ErrorCode};
-pub use group::{Commit, Committed, Group, Holder, JoinRequest, Joined, Member, Owned, Subscription};
+pub use group::{
+    Commit, Committed, Group, Holder, Join, JoinRequest, Joined, Member, Owned, Share, Subscription,
+};
 pub use log::{
     Fetched, FetchedRecord, Log, NodeId, PartitionState, Position, ProduceBatch, Record, TopicPartition,
     TopicState, Undecodable, Want, Written,

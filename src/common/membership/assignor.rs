@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::common::broker::{Member, Owned, TopicPartition};
 
 /// Its name in the protocol: all members of a group must speak the same.
-pub const NAME: &str = "kafka-cron-sticky";
+pub const NAME: &str = "kafka-cron";
 
 /// Shares out `partitions` (topic → number of partitions) among the members that subscribe to each topic. No share
 /// of a topic's partitions is larger than another's by more than one; within that, what a member owned it keeps. Of

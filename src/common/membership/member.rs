@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{ASSIGNOR, assign, flatten};
 use crate::common::broker::{
-    BrokerError, Client, ErrorCode, Holder, JoinRequest, Joined, Owned, Subscription, TopicPartition,
+    BrokerError, Client, ErrorCode, Holder, Join, JoinRequest, Joined, Owned, Share, Subscription,
+    TopicPartition,
 };
 
 /// What a member is to be.
@@ -37,6 +38,24 @@ pub enum Change {
     /// We are no member any more; another one may read what was ours.
     Lost,
     /// Another process uses our instance id. There is nothing to wait for.
+    Fenced,
+}
+
+/// Why a member is of no use at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failing {
+    /// A call to the coordinator failed; it is made again.
+    Call {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What came of it.
+        error: BrokerError,
+    },
+    /// Another program leads the group, and its shares are not ours.
+    Strangers,
+    /// The topic does not exist.
+    NoTopic,
+    /// Another process uses our instance id.
     Fenced,
 }
 
@@ -71,15 +90,23 @@ pub struct Member {
     away_until: Option<Instant>,
     /// When the last request was sent whose answer proved that we are a member.
     proven: Option<Instant>,
+    /// Failures one after the other.
     failures: u32,
-    /// Partitions of the topic at the last assignment that we made as the group's leader.
-    shared_out: Option<i32>,
+    failing: Option<Failing>,
+    /// How many partitions the group's leader shared out in this generation; none: the topic did not exist.
+    shared_out: i32,
     next_look: Option<Instant>,
+    /// When we left last to join as new.
+    left_at: Option<Instant>,
 }
 
 /// How often the group's leader looks whether the topic has more partitions now, and whether it is there at all.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY_WHILE_MISSING: Duration = Duration::from_millis(500);
+
+/// How often a member joins as a new one at most, and how long it stays away where strangers share out.
+const ANEW_EVERY: Duration = Duration::from_secs(1);
+const REST_FROM_STRANGERS: Duration = Duration::from_secs(5);
 
 /// How long a member that stays away does not come round at most: its thread is watched.
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -98,8 +125,10 @@ impl Member {
             away_until: None,
             proven: None,
             failures: 0,
-            shared_out: None,
+            failing: None,
+            shared_out: 0,
             next_look: None,
+            left_at: None,
         }
     }
 
@@ -112,6 +141,16 @@ impl Member {
     /// As [`Self::proven`], while our share is not empty.
     pub fn proven_holder(&self) -> Option<Instant> {
         self.proven.filter(|_| !self.share.is_empty())
+    }
+
+    /// Why we are of no use at present; `None` while all is well, or nothing is known yet.
+    pub fn failing(&self) -> Option<&Failing> {
+        self.failing.as_ref()
+    }
+
+    /// Whether we are outside of the group and ought to be in it. Not while we stay away by our own wish.
+    pub fn is_missing(&self) -> bool {
+        self.state != State::Fenced && self.proven.is_none() && self.away_until.is_none()
     }
 
     /// Leave, and join under a new member id with the next step: a commit of ours may still be under way on a
@@ -129,11 +168,24 @@ impl Member {
 
     /// Makes the next step and says what changed, and after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
-        match self.leaving.take() {
-            Some(Leaving::ToJoinAsNew) => self.leave(client, now),
+        let leaving = self.leaving.take();
+        if self.state == State::Fenced {
+            // Whoever came back would fence the other process in its turn.
+            return (None, Duration::from_secs(3600));
+        }
+        match leaving {
+            // Nobody at present, it will be a new one anyway.
+            Some(Leaving::ToJoinAsNew) if self.member_id.is_empty() => {}
+            Some(Leaving::ToJoinAsNew) => {
+                self.leave(client, now);
+                // Asked for again and again, it does not make the others share out without end.
+                let again = self.left_at.replace(now).map(|last| last + ANEW_EVERY);
+                self.away_until = again.filter(|again| now < *again);
+            }
             Some(Leaving::For(rest)) => {
                 let was_member = self.generation >= 0;
                 self.leave(client, now);
+                self.failing = None;
                 self.away_until = Some(now + rest);
                 return (was_member.then_some(Change::Lost), LONGEST_REST);
             }
@@ -144,8 +196,7 @@ impl Member {
         }
         self.away_until = None;
         match self.state {
-            State::Fenced => (None, Duration::from_secs(3600)),
-            State::Outside => self.join(client, now),
+            State::Outside | State::Fenced => self.join(client, now),
             State::Joined { leads, .. } => {
                 if leads && self.topic_has_grown(client, now) {
                     return self.join(client, now);
@@ -190,25 +241,12 @@ impl Member {
         // Until the share of the next generation is known: whoever is a member of it and was not told its share would
         // be heard in every heartbeat, and would read nothing.
         self.state = State::Outside;
-        let topic = self.options.topic.clone();
-        let request = JoinRequest {
-            group: self.options.group.clone(),
-            member_id: self.member_id.clone(),
-            instance_id: self.options.instance_id.clone(),
-            session_timeout: self.options.session_timeout,
-            rebalance_timeout: self.options.session_timeout,
-            protocol: ASSIGNOR.to_owned(),
-            subscription: Subscription {
-                topics: vec![topic],
-                owned: self.share.clone(),
-                owned_generation: self.share_generation,
-            },
-        };
         // A rebalance waits for the others as long as they may take to join.
         let by = now + self.options.session_timeout + Duration::from_secs(2);
-        match client.join(&request, by).and_then(|joined| self.sync(client, joined, by)) {
-            Ok(()) => {
+        match self.ask_to_join(client, by).and_then(|joined| self.sync(client, joined, by)) {
+            Ok(true) => {
                 self.failures = 0;
+                self.failing = self.missing_topic();
                 // The coordinator's clock for us starts when it answers the join, which is later than this.
                 self.proven = Some(now);
                 let alone = matches!(self.state, State::Joined { alone: true, .. });
@@ -216,89 +254,146 @@ impl Member {
                 let change = Change::Assigned { holder: self.holder(), partitions, alone };
                 (Some(change), self.beat_every())
             }
-            Err(error) => self.failed("joining", &error),
+            Ok(false) => self.keep_from_strangers(client, now),
+            Err(error) => self.failed("joining group", &error),
         }
     }
 
-    fn sync(&mut self, client: &mut dyn Client, joined: Joined, by: Instant) -> Result<(), BrokerError> {
+    fn ask_to_join(&mut self, client: &mut dyn Client, by: Instant) -> Result<Joined, BrokerError> {
+        for _ in 0..2 {
+            let request = JoinRequest {
+                group: self.options.group.clone(),
+                member_id: self.member_id.clone(),
+                instance_id: self.options.instance_id.clone(),
+                session_timeout: self.options.session_timeout,
+                rebalance_timeout: self.options.session_timeout,
+                protocol: ASSIGNOR.to_owned(),
+                subscription: Subscription {
+                    topics: vec![self.options.topic.clone()],
+                    owned: self.share.clone(),
+                    owned_generation: self.share_generation,
+                },
+            };
+            match client.join(&request, by)? {
+                // Kept whatever comes of the next request: that one may make us a member without our hearing of it.
+                Join::Named(member_id) => self.member_id = member_id,
+                Join::Joined(joined) => return Ok(joined),
+            }
+        }
+        Err(BrokerError::Nonsense("the coordinator makes up one member id after the other".to_owned()))
+    }
+
+    /// Asks for our share, after sharing out where that is ours to do. `false`: another program has shared out.
+    fn sync(&mut self, client: &mut dyn Client, joined: Joined, by: Instant) -> Result<bool, BrokerError> {
         self.member_id = joined.member_id;
         self.generation = joined.generation;
         let (leads, alone) = (!joined.members.is_empty(), joined.members.len() == 1);
         let mut shares = Vec::new();
-        if leads {
-            let topic = client.topic(&self.options.topic, by)?;
-            let count = topic.map(|topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
-            self.shared_out = count;
-            let counts = BTreeMap::from([(self.options.topic.clone(), count.unwrap_or(0))]);
-            shares = assign(&joined.members, &counts);
+        if leads && !joined.skips_assignment {
+            let count = partition_count(client, &self.options.topic, by)?;
+            let counts = BTreeMap::from([(self.options.topic.clone(), count)]);
+            let share = |(id, owned)| (id, Share { owned, shared_out: Some(count) });
+            shares = assign(&joined.members, &counts).into_iter().map(share).collect();
         }
-        self.share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
+        let share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
+        let Some(shared_out) = share.shared_out else { return Ok(false) };
+        // Not what we have counted: a leader that has come back did not share out, and may find more partitions than the
+        // shares that are in force were made of.
+        (self.share, self.shared_out) = (share.owned, shared_out);
         self.share_generation = self.generation;
         self.state = State::Joined { leads, alone };
-        Ok(())
+        Ok(true)
+    }
+
+    /// Another program leads the group. Its shares may be of anything, and its commits go past what nobody has claimed:
+    /// we take no part in it, and ask again once in a while.
+    fn keep_from_strangers(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+        let was_member = self.share_generation >= 0;
+        self.leave(client, now);
+        self.failing = Some(Failing::Strangers);
+        self.away_until = Some(now + REST_FROM_STRANGERS);
+        (was_member.then_some(Change::Lost), LONGEST_REST)
+    }
+
+    fn missing_topic(&self) -> Option<Failing> {
+        (self.shared_out == 0).then_some(Failing::NoTopic)
     }
 
     fn beat(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
         match client.heartbeat(&self.holder(), now + Duration::from_secs(2)) {
             Ok(()) => {
                 self.failures = 0;
+                self.failing = self.missing_topic();
                 self.proven = Some(now);
                 (None, self.beat_every())
             }
             Err(BrokerError::Refused(ErrorCode::RebalanceInProgress)) => self.join(client, now),
-            Err(error) => self.failed("heartbeat", &error),
+            Err(error) => self.failed("sending a heartbeat to group", &error),
         }
     }
 
-    fn failed(&mut self, what: &str, error: &BrokerError) -> (Option<Change>, Duration) {
+    fn failed(&mut self, what: &'static str, error: &BrokerError) -> (Option<Change>, Duration) {
         let group = &self.options.group;
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        let rest = Duration::from_millis(100 << self.failures.min(4));
+        let before = self.failing.replace(Failing::Call { attempt: what, error: error.clone() });
+        // This is how a coordinator says that there is a new generation: at once, but not again and again.
+        let is_new = |error: &BrokerError| matches!(error.code(), Some(code) if asks_to_join_anew(code));
+        let again = matches!(&before, Some(Failing::Call { error, .. }) if is_new(error));
+        let at_once = if again { rest } else { Duration::ZERO };
         match error.code() {
             Some(ErrorCode::FencedInstanceId) => {
                 let instance = self.options.instance_id.as_deref().unwrap_or("");
                 log::error!("group {group}: another process uses instance id `{instance}`");
                 self.state = State::Fenced;
+                self.failing = Some(Failing::Fenced);
                 return (Some(Change::Fenced), Duration::ZERO);
             }
             Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
-                log::info!("group {group}: {what}: {error}; joining anew");
+                log::info!("{what} {group}: {error}; joining anew");
                 let was_member = self.generation >= 0;
                 self.forget_identity();
-                return (was_member.then_some(Change::Lost), Duration::ZERO);
+                return (was_member.then_some(Change::Lost), at_once);
             }
             Some(ErrorCode::RebalanceInProgress) => {
                 self.state = State::Outside;
-                return (None, Duration::ZERO);
+                return (None, at_once);
             }
             _ => {}
         }
         // Once it has lasted a second, and then once in a while: a fresh cluster needs that long to find coordinators,
         // and an outage is one thing to be told, not a thousand.
-        if self.failures % 20 == 3 {
-            log::warn!("group {group}: {what}: {error}; trying again");
+        if failures % 20 == 3 {
+            log::warn!("{what} {group}: {error}; trying again");
         }
-        self.failures = self.failures.saturating_add(1);
-        (None, Duration::from_millis(100 << self.failures.min(4)))
+        (None, rest)
     }
 
     fn topic_has_grown(&mut self, client: &mut dyn Client, now: Instant) -> bool {
         if self.next_look.is_some_and(|at| now < at) {
             return false;
         }
-        let missing = self.shared_out.is_none();
-        self.next_look = Some(now + if missing { LOOK_EVERY_WHILE_MISSING } else { LOOK_EVERY });
-        match client.topic(&self.options.topic, now + Duration::from_secs(2)) {
-            Ok(topic) => {
-                topic.map(|t| i32::try_from(t.partitions.len()).unwrap_or(i32::MAX)) != self.shared_out
-            }
-            Err(_) => false,
-        }
+        self.next_look = Some(now + if self.shared_out == 0 { LOOK_EVERY_WHILE_MISSING } else { LOOK_EVERY });
+        let count = partition_count(client, &self.options.topic, now + Duration::from_secs(2));
+        count.is_ok_and(|count| count != self.shared_out)
     }
 
     /// Often enough that a rebalance is noticed within a second, and that several beats may fail.
     fn beat_every(&self) -> Duration {
         let usual = (self.options.session_timeout / 6).min(Duration::from_secs(1));
-        let waits_for_topic =
-            self.shared_out.is_none() && matches!(self.state, State::Joined { leads: true, .. });
+        let waits_for_topic = self.shared_out == 0 && matches!(self.state, State::Joined { leads: true, .. });
         if waits_for_topic { usual.min(LOOK_EVERY_WHILE_MISSING) } else { usual }
     }
+}
+
+/// Whether a refusal says that there is a new generation, or that we are in none.
+fn asks_to_join_anew(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress)
+}
+
+/// How many partitions a topic has; none: it does not exist.
+fn partition_count(client: &mut dyn Client, topic: &str, by: Instant) -> Result<i32, BrokerError> {
+    let topic = client.topic(topic, by)?;
+    Ok(topic.map_or(0, |topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
 }

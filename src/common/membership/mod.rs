@@ -11,6 +11,6 @@ mod tests;
 mod thread;
 
 pub use assignor::{NAME as ASSIGNOR, assign, flatten};
-pub use member::{Change, Member, Options};
+pub use member::{Change, Failing, Member, Options};
 pub use standing::Standing;
 pub use thread::Membership;

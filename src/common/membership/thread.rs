@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::{Change, Member, Options, Standing};
-use crate::common::broker::Client;
+use super::{Change, Failing, Member, Options, Standing};
+use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Clock;
+use crate::common::http::{Duty, Trouble};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
 
@@ -35,6 +36,7 @@ impl Membership {
         options: Options,
         mut client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
+        duty: Duty,
         beat: Beat,
     ) -> io::Result<(Self, Receiver<Change>, Standing)> {
         // Two may be asked for the same at once (full: it is asked for already); one change waits to be taken.
@@ -43,8 +45,13 @@ impl Membership {
         let standing = Standing::new(clock.monotonic());
         let proof = standing.clone();
         let thread = spawn("membership", move || {
-            let mut member = Member::new(options);
-            run(&mut member, client.as_mut(), clock.as_ref(), &asked, &changes, &proof, &beat);
+            let mut member = Member::new(options.clone());
+            duty.owed();
+            let tell = |member: &Member| {
+                proof.tell(member.proven_holder());
+                report(&duty, member, &options);
+            };
+            run(&mut member, client.as_mut(), clock.as_ref(), &asked, &changes, &tell, &beat);
             proof.set(None);
             member.leave(client.as_mut(), clock.monotonic());
         })?;
@@ -75,12 +82,13 @@ fn run(
     clock: &dyn Clock,
     asked: &Receiver<Ask>,
     changes: &Sender<Change>,
-    proof: &Standing,
+    tell: &dyn Fn(&Member),
     beat: &Beat,
 ) {
     let mut untaken: Option<Change> = None;
-    let mut wait = Duration::ZERO;
+    let mut due = clock.monotonic();
     loop {
+        let mut wait = due.saturating_duration_since(clock.monotonic());
         if let Some(change) = untaken.take() {
             match changes.try_send(change) {
                 Ok(()) => {}
@@ -93,16 +101,54 @@ fn run(
         }
         select! {
             recv(asked) -> ask => match ask {
-                Ok(Ask::JoinAsNew) => member.join_as_new(),
-                Ok(Ask::StayAway(rest)) => member.stay_away(rest),
+                Ok(Ask::JoinAsNew) => { member.join_as_new(); due = clock.monotonic() },
+                Ok(Ask::StayAway(rest)) => { member.stay_away(rest); due = clock.monotonic() },
                 Err(_) => return,
             },
             recv(clock.alarm(wait)) -> _ => {}
         }
         beat.touch(clock.now());
+        if clock.monotonic() < due {
+            continue; // only to pass on what nobody has taken yet
+        }
         let (change, next) = member.step(client, clock.monotonic());
-        proof.tell(member.proven_holder());
-        wait = next;
+        tell(member);
+        due = clock.monotonic() + next;
         untaken = change.or(untaken);
+    }
+}
+
+/// Reports how it stands with our membership.
+fn report(duty: &Duty, member: &Member, options: &Options) {
+    match member.failing() {
+        Some(failing) => duty.failed(trouble(failing, options)),
+        None if member.is_missing() => duty.owed(),
+        None => duty.done(),
+    }
+}
+
+fn trouble(failing: &Failing, options: &Options) -> Trouble {
+    let Options { group, topic, .. } = options;
+    match failing {
+        Failing::Call { error: error @ BrokerError::Refused(ErrorCode::InvalidSessionTimeout), .. } => {
+            let timeout = options.session_timeout;
+            Trouble::of(&format!("joining group {group} with --session-timeout {timeout:?}"), error)
+        }
+        Failing::Call { attempt, error } => Trouble::of(&format!("{attempt} group {group}"), error),
+        Failing::Strangers => Trouble::new(
+            "strangers",
+            format!("a member of group {group} that is another program's has shared out its partitions"),
+            "stop that program, or give it another group",
+        ),
+        Failing::NoTopic => Trouble::new(
+            "no_topic",
+            format!("topic {topic} does not exist"),
+            "create it: a running producer does that for its --clusters, if it may; or correct the name",
+        ),
+        Failing::Fenced => Trouble::new(
+            "fenced_instance_id",
+            format!("another process uses the instance id {:?} in group {group}", options.instance_id),
+            "give each process its own --instance-id",
+        ),
     }
 }

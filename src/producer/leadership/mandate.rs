@@ -57,6 +57,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mandate_lapses_two_thirds_of_a_session_after_the_proof() {
+        let check = |session_s: u64, after_ms: u64, holds: bool| {
+            let now = Instant::now();
+            let standing = Standing::new(now);
+            let mandate = Mandate::new(standing.clone(), Duration::from_secs(session_s));
+            standing.tell(Some(now));
+            mandate.grant(1, standing.losses());
+            let later = now + Duration::from_millis(after_ms);
+            assert_eq!(mandate.holds(1, later), holds, "session {session_s} s, after {after_ms} ms");
+            assert_eq!(mandate.held(later), holds.then_some(1));
+        };
+        check(6, 3_999, true);
+        check(6, 4_000, false);
+        check(6, 5_999, false);
+        check(30, 19_999, true);
+        check(30, 20_000, false);
+    }
+
+    #[test]
     fn a_membership_that_is_regained_is_no_proof_for_the_term_before() {
         let now = Instant::now();
         let standing = Standing::new(now);

@@ -35,7 +35,7 @@ struct Duties {
 
 impl Duties {
     fn new(health: &Health) -> Self {
-        Self { taking_over: health.duty("taking-over"), cursors: health.duty("cursors") }
+        Self { taking_over: health.duty("taking over"), cursors: health.duty("cursors") }
     }
 
     /// Reports what came of a step.

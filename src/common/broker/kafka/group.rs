@@ -20,11 +20,12 @@ use super::produce::millis;
 use super::subscription::{read_assignment, read_subscription, write_assignment, write_subscription};
 use super::wire::{Asked, group_id, text, topic_name};
 use crate::common::broker::{
-    BrokerError, Commit, Committed, Deadline, ErrorCode, Group, Holder, JoinRequest, Joined, Member, Owned,
-    TopicPartition,
+    BrokerError, Commit, Committed, Deadline, ErrorCode, Group, Holder, Join, JoinRequest, Joined, Member,
+    Share, TopicPartition,
 };
 
-/// The protocol type of Kafka's own consumers, which its tools know how to show.
+/// The protocol type of Kafka's own consumers, which its tools know how to show. [`super::subscription`] keeps those
+/// consumers out all the same.
 const CONSUMER: &str = "consumer";
 /// `MEMBER_ID_REQUIRED` (KIP-394): join again with the id that comes with it.
 const MEMBER_ID_REQUIRED: ErrorCode = ErrorCode::Other(79);
@@ -69,11 +70,11 @@ fn checked(code: i16) -> Result<(), BrokerError> {
 }
 
 impl Group for KafkaClient {
-    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError> {
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(text(&request.protocol))
             .with_metadata(write_subscription(&request.subscription)?);
-        let mut wire = JoinGroupRequest::default()
+        let wire = JoinGroupRequest::default()
             .with_group_id(group_id(&request.group))
             .with_session_timeout_ms(millis(request.session_timeout))
             .with_rebalance_timeout_ms(millis(request.rebalance_timeout))
@@ -81,26 +82,24 @@ impl Group for KafkaClient {
             .with_group_instance_id(request.instance_id.as_deref().map(text))
             .with_protocol_type(text(CONSUMER))
             .with_protocols(vec![protocol]);
-        let mut answer =
+        let answer =
             self.coordinator(&request.group, &wire, request.rebalance_timeout, by, |a| a.error_code)?;
         if ErrorCode::from_wire(answer.error_code) == Some(MEMBER_ID_REQUIRED) {
-            wire.member_id = answer.member_id;
-            answer =
-                self.coordinator(&request.group, &wire, request.rebalance_timeout, by, |a| a.error_code)?;
+            return Ok(Join::Named(answer.member_id.to_string()));
         }
         checked(answer.error_code)?;
-        Ok(joined(answer))
+        Ok(Join::Joined(joined(answer)))
     }
 
     fn sync(
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         by: Deadline,
-    ) -> Result<Vec<Owned>, BrokerError> {
-        let mut assignments = Vec::with_capacity(assignment.len());
-        for (member, share) in assignment {
+    ) -> Result<Share, BrokerError> {
+        let mut assignments = Vec::with_capacity(shares.len());
+        for (member, share) in shares {
             let share = write_assignment(share)?;
             assignments.push(
                 SyncGroupRequestAssignment::default().with_member_id(text(member)).with_assignment(share),
@@ -207,7 +206,7 @@ fn joined(answer: JoinGroupResponse) -> Joined {
     let member = |member: kafka_protocol::messages::join_group_response::JoinGroupResponseMember| {
         let subscription = read_subscription(&member.metadata).unwrap_or_else(|| {
             log::warn!(
-                "member {} subscribes in words that cannot be read; it gets nothing",
+                "member {} of the group is another program's: it gets nothing; stop it, or give it another group",
                 member.member_id
             );
             crate::common::broker::Subscription::default()
@@ -221,6 +220,7 @@ fn joined(answer: JoinGroupResponse) -> Joined {
     Joined {
         generation: answer.generation_id,
         member_id: answer.member_id.to_string(),
+        skips_assignment: leads && answer.skip_assignment,
         members: if leads { answer.members.into_iter().map(member).collect() } else { Vec::new() },
     }
 }

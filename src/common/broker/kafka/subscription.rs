@@ -1,5 +1,11 @@
 //! What members of a group tell each other through the broker, in the form that Kafka's own consumers and tools use
-//! (`ConsumerProtocolSubscription` and `ConsumerProtocolAssignment`).
+//! (`ConsumerProtocolSubscription` and `ConsumerProtocolAssignment`), with two differences that keep other programs out.
+//!
+//! A subscription says that it is of version -1. A coordinator that was asked to let a consumer of the newer protocol
+//! (KIP-848) into the group must read all subscriptions, cannot read these, and refuses that consumer; it would commit
+//! offsets past attempts that nobody has claimed. All that a coordinator reads otherwise are the topics, for which it does
+//! not look at the version (so that offsets of a group that lives do not expire), and Kafka's tools read assignments
+//! only. The user data of both is ours: a member without it is another program's.
 //!
 //! It is written by the generated types and read by hand: another member may write anything here, and no count of
 //! it is believed.
@@ -11,15 +17,20 @@ use kafka_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubsc
 use kafka_protocol::protocol::Encodable;
 
 use super::wire::{text, topic_name};
-use crate::common::broker::{BrokerError, Owned, Subscription};
+use crate::common::broker::{BrokerError, Owned, Share, Subscription};
 
-/// The first version with the generation in which the partitions were owned (KIP-792).
-const SUBSCRIPTION_VERSION: i16 = 2;
+/// The layout of subscriptions: the first with the generation in which the partitions were owned (KIP-792).
+const SUBSCRIPTION_LAYOUT: i16 = 2;
+/// What they say instead, and no coordinator knows.
+const SUBSCRIPTION_VERSION: i16 = -1;
 const ASSIGNMENT_VERSION: i16 = 1;
 
-fn encode(version: i16, content: &impl Encodable) -> Result<Bytes, BrokerError> {
+/// The user data of our subscriptions. In assignments a space and the number of partitions that were shared out follow.
+const MARK: &str = "kafka-cron";
+
+fn encode(says: i16, version: i16, content: &impl Encodable) -> Result<Bytes, BrokerError> {
     let mut bytes = BytesMut::new();
-    bytes.put_i16(version);
+    bytes.put_i16(says);
     let encoded = content.encode(&mut bytes, version);
     encoded.map_err(|e| BrokerError::NotSent(format!("membership cannot be encoded: {e}")))?;
     Ok(bytes.freeze())
@@ -32,39 +43,44 @@ pub(super) fn write_subscription(subscription: &Subscription) -> Result<Bytes, B
     });
     let content = ConsumerProtocolSubscription::default()
         .with_topics(subscription.topics.iter().map(|topic| text(topic)).collect())
+        .with_user_data(Some(Bytes::from_static(MARK.as_bytes())))
         .with_owned_partitions(owned.collect())
         .with_generation_id(subscription.owned_generation);
-    encode(SUBSCRIPTION_VERSION, &content)
+    encode(SUBSCRIPTION_VERSION, SUBSCRIPTION_LAYOUT, &content)
 }
 
 /// For `SyncGroup`.
-pub(super) fn write_assignment(assigned: &[Owned]) -> Result<Bytes, BrokerError> {
-    let partitions = assigned.iter().map(|owned| {
+pub(super) fn write_assignment(share: &Share) -> Result<Bytes, BrokerError> {
+    let partitions = share.owned.iter().map(|owned| {
         Assigned::default().with_topic(topic_name(&owned.topic)).with_partitions(owned.partitions.clone())
     });
-    encode(
-        ASSIGNMENT_VERSION,
-        &ConsumerProtocolAssignment::default().with_assigned_partitions(partitions.collect()),
-    )
+    let user_data = share.shared_out.map(|count| Bytes::from(format!("{MARK} {count}")));
+    let content = ConsumerProtocolAssignment::default()
+        .with_assigned_partitions(partitions.collect())
+        .with_user_data(user_data);
+    encode(ASSIGNMENT_VERSION, ASSIGNMENT_VERSION, &content)
 }
 
-/// A member's words; `None` when they make no sense. Versions to come add fields at the end.
+/// A member's words; `None` when they are another program's. What is to come is added at the end.
 pub(super) fn read_subscription(mut bytes: &[u8]) -> Option<Subscription> {
-    let version = bytes.try_get_i16().ok().filter(|version| *version >= 0)?;
+    bytes.try_get_i16().ok().filter(|version| *version == SUBSCRIPTION_VERSION)?;
     let topics = list(&mut bytes, string)?;
-    nullable_bytes(&mut bytes)?;
-    let owned = if version >= 1 { list(&mut bytes, partitions)? } else { Vec::new() };
-    let owned_generation = if version >= 2 { bytes.try_get_i32().ok()? } else { -1 };
+    nullable_bytes(&mut bytes).filter(|data| *data == MARK.as_bytes())?;
+    let owned = list(&mut bytes, partitions)?;
+    let owned_generation = bytes.try_get_i32().ok()?;
     Some(Subscription { topics, owned, owned_generation })
 }
 
-/// Our share; `None` when it makes no sense. No bytes at all are an empty share.
-pub(super) fn read_assignment(mut bytes: &[u8]) -> Option<Vec<Owned>> {
+/// Our share; `None` when it makes no sense. No bytes at all are an empty share, which nobody has made for us.
+pub(super) fn read_assignment(mut bytes: &[u8]) -> Option<Share> {
     if bytes.is_empty() {
-        return Some(Vec::new());
+        return Some(Share::default());
     }
     bytes.try_get_i16().ok().filter(|version| *version >= 0)?;
-    list(&mut bytes, partitions)
+    let owned = list(&mut bytes, partitions)?;
+    let user_data = nullable_bytes(&mut bytes)?;
+    let count = || std::str::from_utf8(user_data).ok()?.strip_prefix(MARK)?.strip_prefix(' ')?.parse().ok();
+    Some(Share { owned, shared_out: count() })
 }
 
 /// Elements are pushed as they are read, so a count that lies ends at the last byte.
@@ -84,10 +100,11 @@ fn string(bytes: &mut &[u8]) -> Option<String> {
     String::from_utf8(string.to_vec()).ok()
 }
 
-fn nullable_bytes(bytes: &mut &[u8]) -> Option<()> {
+fn nullable_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = bytes.try_get_i32().ok()?;
-    *bytes = bytes.get(usize::try_from(length.max(0)).ok()?..)?;
-    Some(())
+    let (read, rest) = bytes.split_at_checked(usize::try_from(length.max(0)).ok()?)?;
+    *bytes = rest;
+    Some(read)
 }
 
 fn partitions(bytes: &mut &[u8]) -> Option<Owned> {
@@ -116,24 +133,32 @@ mod tests {
     fn what_one_member_writes_another_reads() {
         let written = write_subscription(&subscription()).unwrap();
         assert_eq!(read_subscription(&written), Some(subscription()));
-        let share = vec![owned("cluster-a", &[1]), owned("cron-leader", &[0])];
-        assert_eq!(read_assignment(&write_assignment(&share).unwrap()), Some(share));
-        assert_eq!(read_assignment(&[]), Some(Vec::new()));
+        let both = vec![owned("cluster-a", &[1]), owned("cron-leader", &[0])];
+        for shared_out in [None, Some(0), Some(9)] {
+            let share = Share { owned: both.clone(), shared_out };
+            assert_eq!(read_assignment(&write_assignment(&share).unwrap()), Some(share));
+        }
+        assert_eq!(read_assignment(&[]), Some(Share::default()));
     }
 
     #[test]
-    fn older_and_newer_members_are_understood() {
+    fn members_of_other_programs_are_told_from_ours() {
+        let written = write_subscription(&subscription()).unwrap();
+        let check = |bytes: &[u8], expected: Option<Subscription>| {
+            assert_eq!(read_subscription(bytes), expected, "{bytes:?}");
+        };
+        check(&[&written, b"to come".as_slice()].concat(), Some(subscription()));
+        // Kafka's own consumers write versions from 0 on, and other user data or none.
+        for version in [0, 1, 2, 3] {
+            check(&[&[0, version], &written[2..]].concat(), None);
+        }
         let topics = [0, 0, 0, 1, 0, 1, b't'];
         let nothing = [0xff, 0xff, 0xff, 0xff];
-        let check = |version: u8, parts: &[&[u8]], expected: Option<(usize, i32)>| {
-            let bytes = [&[0, version], parts.concat().as_slice()].concat();
-            let read = read_subscription(&bytes).map(|s| (s.owned.len(), s.owned_generation));
-            assert_eq!(read, expected, "version {version}");
-        };
-        check(0, &[&topics, &nothing], Some((0, -1)));
-        check(1, &[&topics, &nothing, &[0; 4]], Some((0, -1)));
-        check(3, &[&topics, &[0, 0, 0, 2, 9, 9], &[0; 4], &[0, 0, 0, 5], &[0xff, 0xff]], Some((0, 5)));
-        check(9, &[&topics, &nothing, &[0; 4], &[0, 0, 0, 5], b"to come"], Some((0, 5)));
+        for data in [nothing.as_slice(), &[0, 0, 0, 0], b"\0\0\0\x02me"] {
+            check(&[&[0xff, 0xff], topics.as_slice(), data, &[0; 4], &[0, 0, 0, 5]].concat(), None);
+        }
+        let foreign = [&[0, 1, 0, 0, 0, 0], nothing.as_slice()].concat();
+        assert_eq!(read_assignment(&foreign), Some(Share::default()), "nobody of ours has made this share");
     }
 
     #[test]

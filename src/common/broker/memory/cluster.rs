@@ -13,8 +13,8 @@ use super::joining::Joining;
 use super::topic::Topic;
 use crate::common::bounds;
 use crate::common::broker::{
-    BrokerError, Commit, Committed, ErrorCode, Fetched, Holder, JoinRequest, NodeId, Owned, Position,
-    ProduceBatch, TopicPartition, TopicState, Want, Written,
+    BrokerError, Commit, Committed, ErrorCode, Fetched, Holder, JoinRequest, NodeId, Position, ProduceBatch,
+    Share, TopicPartition, TopicState, Want, Written,
 };
 use crate::common::topics::TopicSpec;
 
@@ -236,10 +236,10 @@ impl Cluster {
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         now: Instant,
     ) -> Result<Ticket, ErrorCode> {
-        self.group_of(holder)?.sync(holder, protocol, assignment, now)
+        self.group_of(holder)?.sync(holder, protocol, shares, now)
     }
 
     pub(super) fn heartbeat(&mut self, holder: &Holder, now: Instant) -> Result<(), ErrorCode> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::common::broker::{Committed, ErrorCode, Joined, Owned, Subscription, TopicPartition};
+use crate::common::broker::{Committed, ErrorCode, Joined, Share, Subscription, TopicPartition};
 
 /// The number of a request whose answer is not known yet.
 pub(super) type Ticket = u64;
@@ -16,7 +16,7 @@ pub(super) type Ticket = u64;
 #[derive(Debug)]
 pub(super) enum Later {
     Joined(Result<Joined, ErrorCode>),
-    Synced(Result<Vec<Owned>, ErrorCode>),
+    Synced(Result<Share, ErrorCode>),
 }
 
 /// Where a group is between two generations.
@@ -44,7 +44,7 @@ pub(super) struct Member {
     pub(super) syncing: Option<Ticket>,
     /// Whether it has asked for its share of the present generation.
     pub(super) synced: bool,
-    pub(super) share: Vec<Owned>,
+    pub(super) share: Share,
 }
 
 impl Member {
@@ -109,7 +109,7 @@ impl Group {
     pub(super) fn rebalance(&mut self, now: Instant) {
         if self.phase != Phase::Gathering {
             for member in self.members.values_mut() {
-                member.share.clear();
+                member.share = Share::default();
                 if let Some(ticket) = member.syncing.take() {
                     self.answers.insert(ticket, Later::Synced(Err(ErrorCode::RebalanceInProgress)));
                 }
@@ -176,7 +176,7 @@ impl Group {
         };
         let leads = self.leader.as_deref() == Some(id);
         let members = if leads { self.members.iter().map(member).collect() } else { Vec::new() };
-        Joined { generation: self.generation, member_id: id.to_owned(), members }
+        Joined { generation: self.generation, member_id: id.to_owned(), members, skips_assignment: false }
     }
 
     /// Takes a member out, and has the others share out anew.

@@ -7,7 +7,7 @@ use super::faults::Call;
 use super::group::{Later, Ticket};
 use super::joining::Joining;
 use crate::common::broker::{
-    BrokerError, Commit, Committed, Deadline, ErrorCode, Group, Holder, JoinRequest, Joined, Owned,
+    BrokerError, Commit, Committed, Deadline, ErrorCode, Group, Holder, Join, JoinRequest, Share,
     TopicPartition,
 };
 
@@ -16,7 +16,7 @@ fn out_of_turn<T>() -> Result<T, BrokerError> {
 }
 
 impl MemoryClient {
-    /// Asks to join; a new member asks twice, and each time something may go wrong.
+    /// Asks to join.
     fn ask_to_join(&self, request: &JoinRequest, by: Deadline) -> Result<Joining, BrokerError> {
         let (request, name) = (request.clone(), self.name.clone());
         let group = request.group.clone();
@@ -30,14 +30,9 @@ impl MemoryClient {
         self.shared.resumes() && self.shared.after(Duration::ZERO) < until
     }
 
-    fn await_join(
-        &mut self,
-        asked: JoinRequest,
-        ticket: Ticket,
-        by: Deadline,
-    ) -> Result<Joined, BrokerError> {
+    fn await_join(&mut self, asked: JoinRequest, ticket: Ticket, by: Deadline) -> Result<Join, BrokerError> {
         match self.shared.wait_for(by, |cluster| cluster.take_answer(&asked.group, ticket)) {
-            Some(Later::Joined(answer)) => answer.map_err(BrokerError::Refused),
+            Some(Later::Joined(answer)) => answer.map(Join::Joined).map_err(BrokerError::Refused),
             Some(Later::Synced(_)) => out_of_turn(),
             None => {
                 self.joining = Some((asked, ticket, by));
@@ -46,12 +41,7 @@ impl MemoryClient {
         }
     }
 
-    fn await_share(
-        &mut self,
-        holder: &Holder,
-        ticket: Ticket,
-        by: Deadline,
-    ) -> Result<Vec<Owned>, BrokerError> {
+    fn await_share(&mut self, holder: &Holder, ticket: Ticket, by: Deadline) -> Result<Share, BrokerError> {
         match self.shared.wait_for(by, |cluster| cluster.take_answer(&holder.group, ticket)) {
             Some(Later::Synced(answer)) => answer.map_err(BrokerError::Refused),
             Some(Later::Joined(_)) => out_of_turn(),
@@ -64,7 +54,7 @@ impl MemoryClient {
 }
 
 impl Group for MemoryClient {
-    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Joined, BrokerError> {
+    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError> {
         // Whoever has waited in vain asks anew: another request of the same member may have taken the place of this one.
         if let Some((asked, ticket, until)) = self.joining.take()
             && self.resumes(until)
@@ -72,14 +62,10 @@ impl Group for MemoryClient {
         {
             return self.await_join(asked, ticket, until);
         }
-        let mut step = self.ask_to_join(request, by)?;
-        if let Joining::Promised(member_id) = step {
-            step = self.ask_to_join(&JoinRequest { member_id, ..request.clone() }, by)?;
-        }
-        match step {
-            Joining::Answered(answer) => answer.map_err(BrokerError::Refused),
+        match self.ask_to_join(request, by)? {
+            Joining::Promised(member_id) => Ok(Join::Named(member_id)),
+            Joining::Answered(answer) => answer.map(Join::Joined).map_err(BrokerError::Refused),
             Joining::Waiting(ticket) => self.await_join(request.clone(), ticket, by),
-            Joining::Promised(_) => out_of_turn(),
         }
     }
 
@@ -87,9 +73,9 @@ impl Group for MemoryClient {
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         by: Deadline,
-    ) -> Result<Vec<Owned>, BrokerError> {
+    ) -> Result<Share, BrokerError> {
         if let Some((asked, ticket, until)) = self.syncing.take()
             && self.resumes(until)
             && asked == *holder
@@ -97,10 +83,10 @@ impl Group for MemoryClient {
             return self.await_share(holder, ticket, until);
         }
         let group = holder.group.clone();
-        let (asked, protocol, assignment) = (holder.clone(), protocol.to_owned(), assignment.to_vec());
+        let (asked, protocol, shares) = (holder.clone(), protocol.to_owned(), shares.to_vec());
         let ticket =
             self.shared.call((&self.name, Call::Sync, &group), by, refused, move |cluster, at| {
-                cluster.sync(&asked, &protocol, &assignment, at.mono).map_err(BrokerError::Refused)
+                cluster.sync(&asked, &protocol, &shares, at.mono).map_err(BrokerError::Refused)
             })?;
         self.await_share(holder, ticket, by)
     }

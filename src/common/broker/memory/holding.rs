@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::group::{Group, Later, Phase, Ticket};
-use crate::common::broker::{ErrorCode, Holder, Owned};
+use crate::common::broker::{ErrorCode, Holder, Share};
 
 impl Group {
     /// Whether the group knows the member: the instance id counts before the member id.
@@ -36,7 +36,7 @@ impl Group {
         &mut self,
         holder: &Holder,
         protocol: &str,
-        assignment: &[(String, Vec<Owned>)],
+        shares: &[(String, Share)],
         now: Instant,
     ) -> Result<Ticket, ErrorCode> {
         self.check(holder)?;
@@ -53,7 +53,7 @@ impl Group {
                     member.syncing = Some(ticket);
                 }
                 if self.leader.as_ref() == Some(&holder.member_id) {
-                    self.share_out(assignment, now);
+                    self.share_out(shares, now);
                 }
                 Ok(ticket)
             }
@@ -68,10 +68,10 @@ impl Group {
         }
     }
 
-    fn share_out(&mut self, assignment: &[(String, Vec<Owned>)], now: Instant) {
+    fn share_out(&mut self, shares: &[(String, Share)], now: Instant) {
         let mut answers = Vec::new();
         for (id, member) in &mut self.members {
-            let share = assignment.iter().find(|(of, _)| of == id);
+            let share = shares.iter().find(|(of, _)| of == id);
             member.share = share.map(|(_, share)| share.clone()).unwrap_or_default();
             if let Some(ticket) = member.syncing.take() {
                 member.expires = now + member.session_timeout;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::group::{Group, Later, Member, Phase, Ticket};
-use crate::common::broker::{ErrorCode, JoinRequest, Joined};
+use crate::common::broker::{ErrorCode, JoinRequest, Joined, Share};
 
 /// `group.min.session.timeout.ms` and `group.max.session.timeout.ms` of a broker that nobody has configured.
 const SESSIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_secs(1800);
@@ -63,7 +63,7 @@ impl Group {
             joining: Some(ticket),
             syncing: None,
             synced: false,
-            share: Vec::new(),
+            share: Share::default(),
         };
         self.protocol.clone_from(&request.protocol);
         self.leader.get_or_insert_with(|| id.clone());
@@ -104,7 +104,10 @@ impl Group {
         }
         if self.phase == Phase::Stable {
             self.update(&id, request);
-            return Joining::Answered(Ok(self.present_generation(&id)));
+            let joined = self.present_generation(&id);
+            // The leader as well: its group has its shares (KIP-814).
+            let skips_assignment = !joined.members.is_empty();
+            return Joining::Answered(Ok(Joined { skips_assignment, ..joined }));
         }
         self.gather(&id, request, now)
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::common::wire;
-use crate::common::words::Attempt;
+use crate::common::words::{Attempt, RunId};
 use crate::producer::job::{self, Job};
 
 fn start_of(acts: &[Act]) -> Option<&Start> {
@@ -154,4 +154,101 @@ fn what_is_published_at_the_very_cursor_is_found() {
     host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
     let start = start_again(&mut host);
     assert_eq!((start.cursor, &start.published.of_jobs[&job.name]), (reboot, &[reboot].into()));
+}
+
+fn assigned(host: &Host, later: i32) -> Change {
+    let holder = host.leadership.holder.clone().unwrap();
+    let holder = crate::common::broker::Holder { generation: holder.generation + later, ..holder };
+    let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
+    Change::Assigned { holder, partitions, alone: false }
+}
+
+#[test]
+fn a_term_goes_on_over_the_next_generation_and_ends_where_one_was_skipped() {
+    let check = |later: i32, ends: bool| {
+        let mut host = Host::new(TimeDelta::zero());
+        assert!(leads(&host.step()));
+        let change = assigned(&host, later);
+        assert_eq!(host.leadership.changed(&change), ends, "{later} generations later");
+        assert_eq!(host.leadership.stage == super::super::Stage::TakingOver, ends);
+    };
+    check(1, false);
+    // Another producer may have led in the one between.
+    check(2, true);
+    check(0, true);
+}
+
+#[test]
+fn a_member_of_another_id_begins_a_term_of_its_own() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let Change::Assigned { mut holder, partitions, alone } = assigned(&host, 1) else { panic!("assigned") };
+    holder.member_id.push('x');
+    assert!(host.leadership.changed(&Change::Assigned { holder, partitions, alone }));
+}
+
+#[test]
+fn what_an_earlier_term_wants_kept_moves_no_cursor() {
+    let mut host = Host::new(TimeDelta::zero());
+    let first = start_again(&mut host).cursor;
+    let change = assigned(&host, 2);
+    assert!(host.leadership.changed(&change));
+    let early = Keep { epoch: 2, cursors: vec![Some(first - TimeDelta::hours(1))], reads: BTreeMap::new() };
+    host.leadership.keep(early.clone());
+    assert_eq!(host.leadership.keep, None, "nothing is kept before the term has begun");
+    host.leadership.holder = Some(crate::common::broker::Holder {
+        generation: host.leadership.holder.as_ref().unwrap().generation - 2,
+        ..host.leadership.holder.clone().unwrap()
+    });
+    for _ in 0..3 {
+        host.step();
+    }
+    assert_eq!(host.leadership.epoch, 2);
+    host.leadership.keep(Keep { epoch: 1, ..early });
+    host.pass(3);
+    assert_eq!(host.committed().unwrap().offset, first.timestamp_millis(), "it would go back");
+}
+
+#[test]
+fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
+    let mut host = Host::new(TimeDelta::zero());
+    let cursor = start_again(&mut host).cursor;
+    let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let run = RunId(uuid::Uuid::from_u128(7));
+    let record = |key: Option<RunId>, behind_s: i64| {
+        let timestamp_ms = (cursor - TimeDelta::seconds(behind_s)).timestamp_millis();
+        Record { key: key.map(|run| run.to_string().into()), value: None, timestamp_ms }
+    };
+    for record in [record(None, 3_600), record(Some(run), 59)] {
+        host.client.produce(&[ProduceBatch { to: to.clone(), records: vec![record] }], soon(&host.clock));
+    }
+    let start = start_again(&mut host);
+    assert_eq!(start.cursor, cursor);
+    assert!(start.published.runs.contains_key(&run), "its tick would be published twice");
+}
+
+#[test]
+fn a_membership_that_is_lost_while_the_cursors_are_taken_over_is_no_leave_to_write() {
+    let mut host = Host::new(TimeDelta::zero());
+    let (standing, losing) = {
+        let standing = Standing::new(host.clock.monotonic());
+        (standing.clone(), standing)
+    };
+    host.leadership = Leadership::new(Options {
+        clusters: vec!["c".parse().unwrap()],
+        window: Duration::from_secs(3600),
+        standing: standing.clone(),
+    });
+    standing.tell(Some(host.clock.monotonic()));
+    let at = host.clock.monotonic();
+    host.broker.faults().decide(Box::new(move |_, call| {
+        if call == Call::Commit {
+            losing.lose();
+            losing.tell(Some(at));
+        }
+        None
+    }));
+    let acts = host.step();
+    assert!(acts.iter().any(|act| matches!(act, Act::Begin { losses: 0, .. })), "{acts:?}");
+    assert_eq!(standing.losses(), 1, "so the term may write nothing");
 }

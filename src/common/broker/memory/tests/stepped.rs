@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::broker::memory::MemoryBroker;
-use crate::common::broker::{Broker, Client, JoinRequest, Subscription};
+use crate::common::broker::{Broker, BrokerError, Client, Join, JoinRequest, Joined, Subscription};
 use crate::common::clock::{Clock, ManualClock, SystemClock};
 use crate::common::membership::{Change, Member, Options};
 use crate::common::topics::TopicSpec;
@@ -49,29 +49,36 @@ fn members_that_are_stepped_in_turn_share_a_topic_without_waiting() {
 fn a_join_whose_place_a_late_copy_took_is_asked_anew_when_its_caller_has_waited_in_vain() {
     let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
     let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
-    let join = |client: &mut dyn Client, member_id: &str| {
-        let request = JoinRequest {
+    let join = |client: &mut dyn Client, member_id: &mut String| -> Result<Joined, BrokerError> {
+        let mut request = JoinRequest {
             group: "g".to_owned(),
-            member_id: member_id.to_owned(),
+            member_id: member_id.clone(),
             instance_id: None,
             session_timeout: Duration::from_secs(600),
             rebalance_timeout: Duration::from_secs(600),
             protocol: "p".to_owned(),
             subscription: Subscription::default(),
         };
-        client.join(&request, clock.monotonic() + Duration::from_secs(8))
+        let by = clock.monotonic() + Duration::from_secs(8);
+        loop {
+            match client.join(&request, by)? {
+                Join::Named(name) => (*member_id, request.member_id) = (name.clone(), name),
+                Join::Joined(joined) => return Ok(joined),
+            }
+        }
     };
     let [mut a, mut b, mut c, mut late] = ["a", "b", "c", "late"].map(|name| broker.client(name));
-    let of_a = join(a.as_mut(), "").unwrap().member_id;
+    let (mut of_a, mut of_b, mut of_c) = (String::new(), String::new(), String::new());
+    join(a.as_mut(), &mut of_a).unwrap();
     // The second one waits for the first, and the third for both.
-    assert!(join(b.as_mut(), "").is_err());
-    join(a.as_mut(), &of_a).unwrap();
-    let of_b = join(b.as_mut(), "").unwrap().member_id;
-    assert!(join(c.as_mut(), "").is_err());
-    assert!(join(a.as_mut(), &of_a).is_err());
-    assert!(join(late.as_mut(), &of_a).is_err());
-    assert_eq!(join(b.as_mut(), &of_b).unwrap().generation, 3);
-    assert!(join(a.as_mut(), &of_a).is_err(), "the late copy has its answer");
+    assert!(join(b.as_mut(), &mut of_b).is_err());
+    join(a.as_mut(), &mut of_a).unwrap();
+    join(b.as_mut(), &mut of_b).unwrap();
+    assert!(join(c.as_mut(), &mut of_c).is_err());
+    assert!(join(a.as_mut(), &mut of_a).is_err());
+    assert!(join(late.as_mut(), &mut of_a).is_err());
+    assert_eq!(join(b.as_mut(), &mut of_b).unwrap().generation, 3);
+    assert!(join(a.as_mut(), &mut of_a).is_err(), "the late copy has its answer");
     clock.turn(Duration::from_secs(9));
-    assert_eq!(join(a.as_mut(), &of_a).unwrap().generation, 3);
+    assert_eq!(join(a.as_mut(), &mut of_a).unwrap().generation, 3);
 }
