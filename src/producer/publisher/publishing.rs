@@ -33,8 +33,13 @@ pub enum Progress {
     Waits,
     /// Some of it is written, and what follows from that is to be written at once.
     GoesOn,
-    /// Some of it could not be written, for this reason; it is tried again.
-    Failed(BrokerError),
+    /// Some of it could not be written; it is tried again.
+    Failed {
+        /// To where.
+        topic: Arc<str>,
+        /// Why.
+        error: BrokerError,
+    },
     /// Each tick has its fate on record.
     Done(Confirmed),
     /// Its term is over: whoever leads now finds what is missing by the cursor.
@@ -106,11 +111,16 @@ impl Publishing {
             return Progress::Done(Confirmed { epoch, kind, cluster: self.number, refused });
         }
         self.going = Some(going);
-        failed.map_or(Progress::GoesOn, Progress::Failed)
+        failed.map_or(Progress::GoesOn, |(topic, error)| Progress::Failed { topic, error })
     }
 
-    /// Writes what is left, and returns why some of it could not be written.
-    fn write(&mut self, client: &mut dyn Client, going: &mut Going, now: Now) -> Option<BrokerError> {
+    /// Writes what is left, and returns to where some of it could not be written, and why.
+    fn write(
+        &mut self,
+        client: &mut dyn Client,
+        going: &mut Going,
+        now: Now,
+    ) -> Option<(Arc<str>, BrokerError)> {
         let Going { left: Encoded { batch, records, ticks: unconfirmed }, refused } = going;
         let by = Limits { look_up: now.mono + LOOK_UP, answer: now.mono + ANSWER };
         let mut written: Vec<Written> = Vec::new();
@@ -135,6 +145,8 @@ impl Publishing {
             self.measures.failed(error.word());
             // A tick whose message no broker takes becomes an event. An event becomes nothing smaller: it waits.
             let mut waits = !is_too_large(&error);
+            let topic =
+                left.first().map_or_else(|| Arc::clone(&self.topic), |record| Arc::clone(&record.topic));
             for record in left {
                 match unconfirmed.remove(&record.key) {
                     Some(number) if is_too_large(&error) => {
@@ -152,7 +164,7 @@ impl Publishing {
                     }
                 }
             }
-            failed = failed.or(waits.then_some(error));
+            failed = failed.or(waits.then_some((topic, error)));
         }
         let confirmed = std::mem::replace(unconfirmed, waiting);
         self.count(confirmed.into_values().map(|number| &batch.ticks[number]).collect(), now);

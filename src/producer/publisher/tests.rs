@@ -136,7 +136,7 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     for _ in 0..3 {
         let now = bench.now();
         let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
-        assert!(matches!(progress, Progress::GoesOn | Progress::Failed(_)), "{progress:?}");
+        assert!(matches!(progress, Progress::GoesOn | Progress::Failed { .. }), "{progress:?}");
     }
     let mut published =
         bench.read("cluster-a", |value| wire::decode_attempt(value).unwrap().run.job.to_string());

@@ -147,7 +147,7 @@ impl Thread {
                     self.duty.owed();
                     continue;
                 }
-                Progress::Failed(error) => self.failed(&error),
+                Progress::Failed { topic, error } => self.failed(&topic, &error),
                 Progress::Waits => self.duty.failed(Trouble::new(
                     "unproven",
                     "the membership in the group of producers is not proven at present, so nothing is written",
@@ -171,13 +171,13 @@ impl Thread {
     }
 
     /// An outage is one thing to be told, not a thousand.
-    fn failed(&mut self, error: &BrokerError) {
-        let what = "ticks wait to be published";
+    fn failed(&mut self, topic: &str, error: &BrokerError) {
+        let what = format!("ticks wait to be published: writing to {topic}");
         if !std::mem::replace(&mut self.is_away, true) {
             log::warn!("{}: {what}: {error}; trying again", self.cluster);
         }
         self.around.missing.hear(error);
-        self.duty.failed(Trouble::of("writing ticks and their events", error));
+        self.duty.failed(Trouble::of(&format!("writing to {topic}"), error));
         self.around.health.set(self.cluster.as_str(), Fact::NotReady(format!("{what}: {error}")));
     }
 

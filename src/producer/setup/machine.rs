@@ -148,6 +148,10 @@ impl Upkeep {
         }
         looked.failure = failed.or(looked.failure).or_else(|| self.fatal());
         self.looked = Some(now);
+        if matches!(looked.failure, Some(Failure::Setting(..))) {
+            // The producer is not ready for it, and is to be as soon as it is mended.
+            self.compare_at = None;
+        }
         let is_call = matches!(looked.failure, Some(Failure::Call(..)));
         self.failures = if is_call { self.failures.saturating_add(1) } else { 0 };
         let is_any_new = self.known.values().any(|known| known.id.is_none());

@@ -198,6 +198,11 @@ fn what_differs_is_told_once_and_again_when_it_is_mended() {
     bench.told(Duration::from_secs(61));
     let failure = bench.look().failure;
     assert!(matches!(&failure, Some(Failure::Setting(topic, _)) if topic == RUNS), "{failure:?}");
+    bench.broker.faults().set_topic(RUNS, "cleanup.policy", "delete");
+    bench.told(Duration::from_secs(5));
+    assert_eq!(bench.look().failure, None, "what keeps it from working is looked at often");
+    bench.broker.faults().set_topic(RUNS, "cleanup.policy", "compact");
+    bench.told(Duration::from_secs(61));
     // Made anew it is as it should be.
     bench.broker.faults().delete_topic(RUNS);
     let mended = Told::Mended { topic: RUNS.to_owned(), setting: "cleanup.policy" };

@@ -137,7 +137,7 @@ impl Looking {
             }
             Some(Failure::Setting(topic, difference)) => {
                 let cause = format!("topic {topic} has {}", difference.breaks);
-                self.duty.failed(Trouble::new("topic_settings", cause, difference.cure));
+                self.duty.failed(Trouble::new("settings", cause, difference.cure));
             }
             None => self.duty.done(),
         }

@@ -149,7 +149,7 @@ impl Producer {
             }
             Progress::Waits => Duration::from_millis(100),
             Progress::GoesOn => Duration::ZERO,
-            Progress::Failed(error) => {
+            Progress::Failed { error, .. } => {
                 world.say(&self.name, || format!("publish: {error}"));
                 let rest = self.rest;
                 self.rest = (rest * 2).min(Duration::from_secs(2));
