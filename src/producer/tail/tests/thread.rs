@@ -1,13 +1,14 @@
 //! The thread around the state machine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use super::fixture::{World, name, options};
-use crate::common::broker::Broker;
+use crate::common::broker::memory::{Call, Fate};
+use crate::common::broker::{Broker, ErrorCode};
 use crate::common::clock::ManualClock;
 use crate::common::http::Health;
 use crate::common::metrics::{Beats, Metrics};
@@ -56,6 +57,43 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
     assert!(page.contains("cron_leases_watched 0\n"), "{page}");
     assert!(!tail.is_over());
     drop(tail);
+}
+
+/// How often a call is made in a minute in which the broker refuses each of its kind.
+fn calls_in_a_minute(call: Call) -> usize {
+    let mut world = World::new();
+    world.start(1, 0);
+    let metrics = Metrics::new();
+    let around = Around {
+        client: world.broker.client("p"),
+        clock: Arc::<ManualClock>::clone(&world.clock),
+        leads: Box::new(|| Some(1)),
+        measures: TailMeasures::new(&metrics),
+        health: Health::new(&metrics),
+        beat: Beats::new(&metrics).thread("runs-tail"),
+    };
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    world.faults().decide(Box::new(move |client, made| {
+        let is_refused = client == "p" && made == call;
+        counted.fetch_add(usize::from(is_refused), Ordering::Relaxed);
+        is_refused.then_some(Fate::Refused(ErrorCode::TopicAuthorizationFailed))
+    }));
+    let (_tail, _asks, told) = RunsTail::start(options("p", &["j"]), around).unwrap();
+    let begun = world.mono();
+    while world.mono() - begun < Duration::from_secs(60) {
+        assert!(world.clock.ring_next(PATIENCE), "the thread does not come round");
+        told.try_iter().for_each(drop);
+    }
+    calls.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_is_refused_for_long_is_asked_less_and_less_often() {
+    for call in [Call::Topic, Call::Fetch, Call::Produce, Call::Offset, Call::Committed] {
+        let calls = calls_in_a_minute(call);
+        assert!((5..=150).contains(&calls), "{call:?} was made {calls} times in a minute");
+    }
 }
 
 #[test]
