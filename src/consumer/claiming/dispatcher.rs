@@ -8,7 +8,7 @@
 mod again;
 mod claiming;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod unread;
 mod words;
 mod writing;

@@ -109,17 +109,22 @@ impl Dispatching {
                 recv(stopped) -> _ => return self.finish(),
                 recv(self.clock.alarm(self.wait())) -> _ => {}
             }
-            self.free += self.lines.idle.try_iter().count();
-            self.observe.beat.touch(self.clock.now());
-            // Nothing more is claimed while what was met cannot be told.
-            if self.tell() {
-                self.step();
-            }
-            self.set_gates();
-            self.ends.look(self.client.as_mut(), &self.tracks, self.clock.monotonic());
-            self.look_at_runs();
-            self.measure();
+            self.turn();
         }
+    }
+
+    /// What follows whatever was heard.
+    fn turn(&mut self) {
+        self.free += self.lines.idle.try_iter().count();
+        self.observe.beat.touch(self.clock.now());
+        // Nothing more is claimed while what was met cannot be told.
+        if self.tell() {
+            self.step();
+        }
+        self.set_gates();
+        self.ends.look(self.client.as_mut(), &self.tracks, self.clock.monotonic());
+        self.look_at_runs();
+        self.measure();
     }
 
     /// `false` when there is no going on.
@@ -313,21 +318,4 @@ fn is_of(track: &Arc<Track>, plan: &Plan) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
-        let track = || {
-            Arc::new(Track {
-                of: TopicPartition { topic: "t".to_owned(), partition: 0 },
-                generation: 1,
-                next: AtomicI64::new(7),
-                open: AtomicBool::new(true),
-            })
-        };
-        let (older, newest) = (track(), vec![track(), track()]);
-        assert!(newest.iter().all(|track| is_of(track, &newest)));
-        assert!(!is_of(&older, &newest));
-    }
-}
+mod tests;

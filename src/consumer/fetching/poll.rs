@@ -160,13 +160,7 @@ impl Polling {
             Ok(Some(_)) => self.options.reading.done(),
             Ok(None) => {
                 let names = self.client.topic_names(by).unwrap_or_default();
-                let meant = nearest(topic, names.iter().map(String::as_str));
-                let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-                self.options.reading.failed(Trouble::new(
-                    ErrorCode::UnknownTopicOrPartition.word(),
-                    format!("there is no topic {topic}{meant}"),
-                    "correct --topic, or start a producer whose --clusters name the cluster: it creates the topic",
-                ));
+                self.options.reading.failed(missing(topic, &names));
             }
             Err(error) => self.fails(&error),
         }
@@ -210,6 +204,17 @@ impl Polling {
         self.fetchers.insert(leader, fetcher);
         Ok(())
     }
+}
+
+/// There is no such topic among those that there are.
+fn missing(topic: &str, names: &[String]) -> Trouble {
+    let meant = nearest(topic, names.iter().map(String::as_str));
+    let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    Trouble::new(
+        ErrorCode::UnknownTopicOrPartition.word(),
+        format!("there is no topic {topic}{meant}"),
+        "correct --topic, or start a producer whose --clusters name the cluster: it creates the topic",
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The topics' side of the port.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -11,6 +11,7 @@ use super::connection::REQUEST;
 use super::produce::millis;
 use super::wire::{text, topic_name};
 use crate::common::broker::{Admin, BrokerError, Deadline, ErrorCode};
+use crate::common::clock::monotonic;
 use crate::common::topics::TopicSpec;
 
 /// `DescribeConfigs` knows several kinds of things; this one is a topic.
@@ -35,7 +36,7 @@ impl Admin for KafkaClient {
             .with_num_partitions(topic.partitions)
             .with_replication_factor(topic.replication_factor)
             .with_configs(settings.collect());
-        let patience: Duration = by.saturating_duration_since(Instant::now()).min(REQUEST);
+        let patience: Duration = by.saturating_duration_since(monotonic()).min(REQUEST);
         let request =
             CreateTopicsRequest::default().with_topics(vec![wire]).with_timeout_ms(millis(patience * 4 / 5));
         let answer = self.routes.ask_any(&request, by)?;

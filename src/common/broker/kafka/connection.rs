@@ -14,6 +14,7 @@ use super::resolve::Address;
 use super::tls::{Stream, Tls};
 use super::wire::{Asked, text};
 use crate::common::broker::BrokerError;
+use crate::common::clock::monotonic;
 
 /// How long dialling may take, all addresses of a name together. A broker that is there answers in milliseconds.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
@@ -78,8 +79,8 @@ impl Connection {
         client_id: &str,
         by: Instant,
     ) -> Result<Self, String> {
-        let tcp = connect(addresses, by.min(Instant::now() + CONNECT)).map_err(|e| format!("{to}: {e}"))?;
-        let by = by.min(Instant::now() + REQUEST);
+        let tcp = connect(addresses, by.min(monotonic() + CONNECT)).map_err(|e| format!("{to}: {e}"))?;
+        let by = by.min(monotonic() + REQUEST);
         let stream = Stream::new(tcp, &to.host, tls, by).map_err(|e| format!("{to}: {e}"))?;
         let client_id = client_id.to_owned();
         let (peer, versions) = (to.to_string(), HashMap::new());
@@ -213,7 +214,7 @@ impl Connection {
 fn connect(addresses: &[SocketAddr], by: Instant) -> Result<TcpStream, String> {
     let mut refused = "no address".to_owned();
     for (tried, address) in addresses.iter().enumerate() {
-        let left = by.saturating_duration_since(Instant::now());
+        let left = by.saturating_duration_since(monotonic());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         if share.is_zero() {
             return Err("no time left to connect".to_owned());

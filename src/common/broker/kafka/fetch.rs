@@ -1,7 +1,7 @@
 //! Reading: fetches from one leader, ends of logs, what a topic is. With [`super::produce`], the log side of the port.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -19,6 +19,7 @@ use crate::common::broker::{
     BrokerError, Deadline, ErrorCode, Fetched, Log, NodeId, Position, ProduceBatch, TopicPartition,
     TopicState, Want, Written,
 };
+use crate::common::clock::monotonic;
 
 /// `ListOffsets` asks by time; these two stand for the ends.
 const LATEST: i64 = -1;
@@ -95,7 +96,7 @@ impl KafkaClient {
         let answer = self.fetch_once(leader, wants, max_wait, by, isolation);
         if let Err(BrokerError::Throttled(_)) = answer {
             // As if the broker had nothing to read for so long: whoever reads on asks again at once.
-            wait_until(by.min(Instant::now() + max_wait.max(PAUSE)));
+            wait_until(by.min(monotonic() + max_wait.max(PAUSE)));
         }
         answer
     }

@@ -1,7 +1,7 @@
 //! Writing: each batch to its partition's leader, all leaders at once.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ProduceRequest;
@@ -18,6 +18,7 @@ use super::wire::topic_name;
 use crate::common::broker::{
     BrokerError, Deadline, ErrorCode, NodeId, ProduceBatch, Record, TopicPartition, Written,
 };
+use crate::common::clock::monotonic;
 
 type Answer = Result<Written, BrokerError>;
 
@@ -36,11 +37,11 @@ struct Limits {
 
 /// Writes batches and returns their answers in order.
 pub(super) fn produce(routes: &mut Routes, batches: &[ProduceBatch], by: Deadline) -> Vec<Answer> {
-    let by = Limits { send: by.min(Instant::now() + BEGIN), answer: by };
+    let by = Limits { send: by.min(monotonic() + BEGIN), answer: by };
     let mut answers: Vec<Answer> = batches.iter().map(|_| Err(out_of_time())).collect();
     let mut waiting: Vec<usize> = (0..batches.len()).collect();
     // A request holds one batch a partition, so a second one for the same partition waits for the next round.
-    while !waiting.is_empty() && Instant::now() < by.send {
+    while !waiting.is_empty() && monotonic() < by.send {
         let mut taken = HashSet::new();
         let (now, later): (Vec<usize>, Vec<usize>) =
             waiting.iter().partition(|i| taken.insert(&batches[**i].to));
@@ -188,7 +189,7 @@ fn request(
     });
     // The broker waits for the other copies for less than we wait for the broker, so that it can still say that they
     // did not come.
-    let patience = by.saturating_duration_since(Instant::now()).min(routes.patience::<ProduceRequest>(to));
+    let patience = by.saturating_duration_since(monotonic()).min(routes.patience::<ProduceRequest>(to));
     Ok(ProduceRequest::default()
         .with_acks(-1)
         .with_timeout_ms(millis(patience * 4 / 5))

@@ -16,6 +16,7 @@ use super::patience::Patience;
 use super::resolve::Address;
 use super::wire::{Asked, text, topic_name, topic_state};
 use crate::common::broker::{BrokerError, Deadline, ErrorCode, NodeId, TopicPartition, TopicState};
+use crate::common::clock::monotonic;
 
 /// What one client knows of the cluster.
 pub(super) struct Routes {
@@ -92,7 +93,7 @@ impl Routes {
     pub(super) fn await_quota(&self, of: &Address, wait: Duration, by: Deadline) -> Result<(), BrokerError> {
         while let Some(until) = self.held_until(of) {
             if until + wait + AFTERWARDS > by {
-                let left = until.saturating_duration_since(Instant::now()).as_secs_f64();
+                let left = until.saturating_duration_since(monotonic()).as_secs_f64();
                 let client = &self.client_id;
                 let why = format!("{of} does not listen to client {client} for another {left:.1} s");
                 return Err(BrokerError::Throttled(why));
@@ -104,7 +105,7 @@ impl Routes {
 
     /// Until when a quota keeps us from sending to a broker, if one does.
     pub(super) fn held_until(&self, of: &Address) -> Option<Instant> {
-        self.cluster.quotas.until(&self.client_id, of, Instant::now())
+        self.cluster.quotas.until(&self.client_id, of, monotonic())
     }
 
     /// How long the answer to a request of this kind may take.
@@ -121,10 +122,10 @@ impl Routes {
     ) -> Result<Sent, BrokerError> {
         loop {
             let was_open = self.connect(to, by)?;
-            let limit = by.min(Instant::now() + REQUEST);
+            let limit = by.min(monotonic() + REQUEST);
             let Some(connection) = self.connections.get_mut(to) else { continue };
             match connection.send(request, limit) {
-                Ok(correlation) => return Ok(Sent { correlation, at: Instant::now(), was_open }),
+                Ok(correlation) => return Ok(Sent { correlation, at: monotonic(), was_open }),
                 Err(lost) => {
                     self.give_up(to);
                     if !(was_open && matches!(lost, Lost::NotSent(_))) {
@@ -150,7 +151,7 @@ impl Routes {
         let answer = connection.receive::<R>(sent.correlation, by.min(limit));
         match &answer {
             Ok(answer) => {
-                let now = Instant::now();
+                let now = monotonic();
                 let took = now.saturating_duration_since(sent.at + wait);
                 self.patience.answered(from, R::KEY as i16, took);
                 self.cluster.quotas.answered(&self.client_id, from, R::throttle_ms(answer), now);
@@ -202,7 +203,7 @@ impl Routes {
     }
 
     fn addresses(&mut self, of: &Address, by: Deadline) -> Result<Vec<SocketAddr>, String> {
-        match self.cluster.resolver.addresses(of, by.min(Instant::now() + CONNECT)) {
+        match self.cluster.resolver.addresses(of, by.min(monotonic() + CONNECT)) {
             Ok(addresses) => {
                 self.found.insert(of.clone(), addresses.clone());
                 Ok(addresses)
@@ -236,7 +237,7 @@ impl Routes {
         });
         let mut last = BrokerError::NotSent("no broker is known".to_owned());
         for candidate in candidates {
-            if by <= Instant::now() {
+            if by <= monotonic() {
                 break;
             }
             match self.ask(&candidate, request, Duration::ZERO, by) {

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::Misconfigured;
+use crate::common::clock::monotonic;
 
 /// How brokers prove who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) struct Timed {
 
 impl Timed {
     fn left(&self) -> io::Result<std::time::Duration> {
-        let left = self.by.saturating_duration_since(Instant::now());
+        let left = self.by.saturating_duration_since(monotonic());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }

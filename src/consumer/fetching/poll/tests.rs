@@ -77,3 +77,14 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     }
     drop((writer, mover));
 }
+
+#[test]
+fn a_topic_that_does_not_exist_is_told_with_the_one_that_was_probably_meant() {
+    let names = ["cluster-b", "cluster-a-retry", "cluster-a", "cron-runs"].map(str::to_owned);
+    let told = missing("clutser-a", &names).to_string();
+    assert!(
+        told.starts_with("there is no topic clutser-a; did you mean cluster-a?; correct --topic"),
+        "{told}"
+    );
+    assert!(missing("reports", &names).to_string().starts_with("there is no topic reports; correct"));
+}

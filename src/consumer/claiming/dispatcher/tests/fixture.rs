@@ -196,7 +196,7 @@ pub(super) fn of(partition: i32) -> TopicPartition {
 }
 
 /// An attempt on the wire.
-pub(super) fn attempt(run: u128, not_before: Option<DateTime<Utc>>) -> Bytes {
+pub(in crate::consumer::claiming) fn attempt(run: u128, not_before: Option<DateTime<Utc>>) -> Bytes {
     let run = Run {
         id: RunId(Uuid::from_u128(run)),
         job: JobName::new("j").unwrap(),

@@ -2,7 +2,7 @@
 
 mod claiming;
 mod consumer;
-mod fixture;
+pub(in crate::consumer::claiming) mod fixture;
 mod ownership;
 mod positions;
 mod unread;

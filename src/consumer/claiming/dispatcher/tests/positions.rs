@@ -29,6 +29,45 @@ fn a_partition_without_a_leader_holds_up_no_other() {
 }
 
 #[test]
+fn a_broker_that_does_not_answer_is_asked_for_one_partition_and_then_left_alone() {
+    let mut world = World::new();
+    world.faults().brokers(2);
+    world.make_topic_anew();
+    world.faults().lead(&of(1), Some(2));
+    world.faults().grow_topic(TOPIC, 8);
+    for partition in 2..8 {
+        world.faults().lead(&of(partition), Some(2));
+    }
+    let silent = Arc::new(AtomicU32::new(0));
+    let asked = Arc::clone(&silent);
+    let mut consumer = Consumer::join(&world);
+    let mut left = 2;
+    world.faults().decide(Box::new(move |client, call| {
+        if (client, call) != ("dispatch", Call::Offset) {
+            return None;
+        }
+        // Partition 0 answers, from where it begins to where it ends; the other broker never does.
+        if left > 0 {
+            left -= 1;
+            return None;
+        }
+        asked.fetch_add(1, Ordering::Relaxed);
+        Some(Fate::RequestLost)
+    }));
+    consumer.step(&world, 9);
+    world.publish(0, 1);
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [1]);
+    assert_eq!(silent.load(Ordering::Relaxed), 1, "of seven partitions one is asked for");
+    world.turn_clock(Duration::from_millis(600));
+    consumer.run(&world, 9);
+    assert_eq!(silent.load(Ordering::Relaxed), 1, "it is left alone for a while");
+    world.turn_clock(Duration::from_secs(2));
+    consumer.run(&world, 9);
+    assert_eq!(silent.load(Ordering::Relaxed), 2);
+}
+
+#[test]
 fn what_was_not_read_is_not_committed_past() {
     let mut world = World::new();
     for run in 1..=3 {
@@ -75,6 +114,45 @@ fn a_claim_under_way_when_the_position_is_lost_is_decided_and_started() {
     world.publish(0, 2);
     consumer.run(&world, 1);
     assert_eq!(consumer.started, [1, 2], "and the position is looked up");
+}
+
+#[test]
+fn nothing_is_claimed_by_what_was_known_before_the_position_was_lost() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    consumer.step(&world, 0);
+    world.publish(0, 1);
+    consumer.poll(&world);
+    consumer.dispatcher.lost_position(consumer.holder.as_ref().unwrap().generation, 0);
+    world.faults().next(Call::Committed, Fate::NotSent);
+    consumer.step(&world, 9);
+    assert!(world.faults().all_met());
+    assert_eq!((world.claimed(), world.committed(0)), (vec![], Some((0, vec![]))));
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [1]);
+}
+
+#[test]
+fn a_copy_as_far_behind_as_the_window_is_known_across_owners() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    world.publish(0, 1);
+    first.run(&world, 9);
+    assert_eq!(first.started, [1]);
+    // What lies between was handed out as well, by somebody else.
+    let filler: Vec<bytes::Bytes> = vec!["x".into(); 3_333];
+    for _ in 0..3 {
+        world.write(0, &filler);
+    }
+    let (holder, topic_id) = (first.holder.clone().unwrap(), world.topic_id());
+    world.commit_of(&holder, 0, 10_000, topic_id);
+    first.leave(&world);
+    world.publish(0, 1);
+    let mut second = Consumer::join(&world);
+    second.run(&world, 9);
+    second.run(&world, 9);
+    assert_eq!((second.started.len(), second.dispatcher.counts().copies), (0, 1));
+    assert_eq!(world.committed(0), Some((10_001, vec![])));
 }
 
 #[test]

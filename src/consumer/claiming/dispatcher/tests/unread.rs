@@ -6,9 +6,11 @@ use bytes::Bytes;
 
 use super::consumer::Consumer;
 use super::fixture::{World, attempt, of};
+use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::wire::DeadReason;
 use crate::common::words::Event;
+use crate::consumer::claiming::dispatcher;
 
 fn garbage() -> Bytes {
     Bytes::from_static(b"garbage")
@@ -97,4 +99,25 @@ fn of_a_batch_that_spoils_later_the_unclaimed_rest_is_told() {
     let letters = world.letters();
     assert_eq!((letters.len(), letters[0].place.offset, letters[0].last_offset), (1, 1, 1));
     assert_eq!((second.started.len(), world.committed(0)), (0, Some((2, vec![]))));
+}
+
+#[test]
+fn a_letter_that_waits_when_its_partitions_position_is_lost_settles_nothing() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    consumer.step(&world, 0);
+    world.publish(0, 1);
+    world.write(0, &[garbage()]);
+    world.faults().refuse(Call::Produce, "c-dead", ErrorCode::NotEnoughReplicas);
+    consumer.poll(&world);
+    consumer.step(&world, 0);
+    assert!(consumer.dispatcher.owes(dispatcher::Call::Letter));
+    consumer.dispatcher.lost_position(consumer.holder.as_ref().unwrap().generation, 0);
+    world.faults().allow(Call::Produce, "c-dead");
+    world.turn_clock(Duration::from_secs(5));
+    consumer.step(&world, 9);
+    assert_eq!(world.committed(0), Some((0, vec![])), "the attempt before it was not read again yet");
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started, world.committed(0)), (vec![1], Some((2, vec![]))));
+    assert_eq!(world.letters().len(), 1);
 }
