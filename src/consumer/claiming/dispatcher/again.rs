@@ -90,7 +90,8 @@ impl Dispatcher {
         let leader = *self.again.leaders.get(&partition).ok_or_else(leaderless)?;
         let from = TopicPartition { topic: topic.clone(), partition };
         let want = Want { from, offset, max_bytes: bounds::FETCH_PARTITION_BYTES };
-        let fetched = client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next().transpose()?;
+        let fetched =
+            client.fetch_committed(leader, &[want], Duration::ZERO, by)?.into_iter().next().transpose()?;
         let fetched = fetched.filter(|fetched| fetched.next_offset > offset);
         let nothing = || BrokerError::Nonsense(format!("nothing at offset {offset} of {topic}/{partition}"));
         Ok(slice(offset, fetched.ok_or_else(nothing)?, &self.options.cluster))

@@ -50,8 +50,14 @@ impl Bench {
             session_timeout: PATIENCE,
         };
         let client = broker.client("membership");
-        let (membership, changes, _standing) =
-            Membership::start(member, client, Arc::clone(&clock), beats.thread("membership")).unwrap();
+        let (membership, changes, _standing) = Membership::start(
+            member,
+            client,
+            Arc::clone(&clock),
+            health.duty("group"),
+            beats.thread("membership"),
+        )
+        .unwrap();
         let options = PollOptions {
             topic: topic.clone(),
             cluster: "c".parse().unwrap(),
