@@ -10,6 +10,7 @@
 //! - `outages`: Kafka away.
 //! - `chaos`: programs and Kafka killed again and again, under load.
 //! - `clocks`: wall clocks that jump, run fast, or are wrong.
+//! - `packed`: topics whose messages the broker packs.
 //! - `pages`: the metrics of live programs beside their list.
 //! - `runs_topic`: `cron-runs` as others made it, or made anew, and runs that no consumer will run.
 //! - `scrapers`: hostile ones.
@@ -42,6 +43,8 @@ mod leaders;
 mod loads;
 #[cfg(test)]
 mod outages;
+#[cfg(test)]
+mod packed;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]

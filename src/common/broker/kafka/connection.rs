@@ -256,3 +256,59 @@ fn worded(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    use kafka_protocol::messages::MetadataRequest;
+    use rustix::net::sockopt;
+
+    use super::*;
+    use crate::common::thread::spawn;
+
+    /// Which versions a broker speaks: of Metadata up to the one that is asked for here.
+    const VERSIONS: &[u8] = &[0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 12];
+
+    /// What a broker hears at last of a connection on which `then` was done.
+    fn heard(then: impl FnOnce(&mut Connection)) -> io::Result<usize> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let (tell, told) = crossbeam_channel::bounded(1);
+        let broker = spawn("broker", move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let _ = peer.read(&mut [0; 4096]).unwrap();
+            peer.write_all(VERSIONS).unwrap();
+            tell.send(peer.read_to_end(&mut Vec::new())).unwrap();
+        });
+        let to = Address { host: at.ip().to_string(), port: at.port() };
+        let by = Instant::now() + Duration::from_secs(20);
+        let mut connection = Connection::dial(&to, &[at], None, "test", by).unwrap();
+        then(&mut connection);
+        drop(connection);
+        drop(broker.unwrap());
+        told.recv().unwrap()
+    }
+
+    #[test]
+    fn what_is_given_up_unanswered_is_taken_back_and_nothing_else_is() {
+        assert!(heard(|_| {}).is_ok(), "an ordinary end");
+        let by = Instant::now() + Duration::from_secs(20);
+        let given_up = heard(|connection| {
+            connection.send(&MetadataRequest::default(), by).unwrap();
+        });
+        assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_connection_is_kept_alive() {
+        heard(|connection| {
+            let tcp = connection.stream.tcp();
+            assert!(sockopt::socket_keepalive(tcp).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(tcp).unwrap(), Duration::from_secs(30));
+            assert_eq!(sockopt::tcp_user_timeout(tcp).unwrap(), 10_000);
+        })
+        .unwrap();
+    }
+}

@@ -115,7 +115,7 @@ impl Stream {
         }
     }
 
-    fn tcp(&self) -> &TcpStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(timed) => &timed.tcp,
             Self::Tls(session) => &session.sock.tcp,
