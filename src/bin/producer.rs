@@ -15,6 +15,7 @@ use kafka_cron::common::http::{Bound, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
+use kafka_cron::common::zones::Zones;
 use kafka_cron::common::{identity, logging, signals};
 use kafka_cron::producer::depth::{self, Depth, DepthMeasures};
 use kafka_cron::producer::in_force::JobsInForce;
@@ -90,7 +91,8 @@ fn run(args: &Args) -> Result<(), Fault> {
     let metrics = Metrics::new();
     let _logging = logging::start(args.observe.log_level, &metrics).map_err(Fault::system("the log"))?;
     let signals = signals::catch().map_err(Fault::system("signals"))?;
-    let jobs = read_jobs(args)?;
+    let zones = Zones::of_host();
+    let jobs = read_jobs(args, &zones)?;
     let broker: Arc<dyn Broker> = Arc::new(args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let beats = Beats::new(&metrics);
@@ -239,11 +241,11 @@ const STALLED: Duration = Duration::from_secs(60);
 /// Where a cursor is lost, what was due longer ago than jobs' `catchup_window` by default is given up.
 const CATCH_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn read_jobs(args: &Args) -> Result<JobFile, Fault> {
+fn read_jobs(args: &Args, zones: &Zones) -> Result<JobFile, Fault> {
     let name = args.jobs.display().to_string();
     let file = std::fs::File::open(&args.jobs);
     let content = file.and_then(jobfile::read).map_err(Fault::system(&name))?;
-    let jobs = jobfile::parse(&name, &content, args.clusters.as_slice()).map_err(|problems| {
+    let jobs = jobfile::parse_in(&name, &content, args.clusters.as_slice(), zones).map_err(|problems| {
         Fault::new(Exit::Usage, problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
     for warning in &jobs.warnings {

@@ -23,3 +23,4 @@ pub mod thread;
 pub mod topics;
 pub mod wire;
 pub mod words;
+pub mod zones;

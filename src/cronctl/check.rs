@@ -14,6 +14,7 @@ use crate::common::cli::ClusterList;
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::words::ClusterName;
+use crate::common::zones::Zones;
 use crate::producer::job::Job;
 use crate::producer::jobfile::{self, JobFile};
 
@@ -64,7 +65,7 @@ pub(super) fn load(
             return Ok(Err(Exit::System));
         }
     };
-    match jobfile::parse(&name, &content, clusters) {
+    match jobfile::parse_in(&name, &content, clusters, &Zones::of_host()) {
         Ok(file) => Ok(Ok(file)),
         Err(problems) => {
             problems.iter().try_for_each(|problem| screen.complain(problem))?;

@@ -1,15 +1,16 @@
 //! `cronctl next`: when a schedule is due.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use chrono_tz::Tz;
 use clap::Args as Arguments;
 
 use super::screen::{Answer, Screen};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::glyphs::{glyph, visible};
-use crate::producer::jobfile;
+use crate::common::zones::Zones;
+use crate::producer::jobfile::{self, ZoneError};
 use crate::producer::schedule::{Schedule, odd_steps};
+use crate::producer::zone::Zone;
 
 /// When is a schedule due?
 #[derive(Debug, Clone, Arguments)]
@@ -19,8 +20,8 @@ pub struct Args {
     pub schedule: Vec<String>,
 
     /// Zone of the schedule, by its IANA name
-    #[arg(long, env = "KAFKA_CRON_TZ", default_value = "UTC", value_name = "ZONE", value_parser = jobfile::zone)]
-    pub tz: Tz,
+    #[arg(long, env = "KAFKA_CRON_TZ", default_value = "UTC", value_name = "ZONE", value_parser = zone)]
+    pub tz: Zone,
 
     /// Instant after which the ticks come, as 2026-03-01T00:00:00Z [default: now]
     #[arg(long, env = "KAFKA_CRON_AFTER", value_name = "RFC3339", value_parser = instant)]
@@ -29,6 +30,11 @@ pub struct Args {
     /// How many ticks are shown
     #[arg(long, env = "KAFKA_CRON_COUNT", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
+}
+
+/// A zone as a producer on this host would know it.
+fn zone(word: &str) -> Result<Zone, ZoneError> {
+    jobfile::zone(word, &Zones::of_host())
 }
 
 fn instant(text: &str) -> Result<DateTime<Utc>, String> {
@@ -47,7 +53,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
         screen.complain(format_args!("`{}`: {}", visible(&words), glyph.said("")))?;
         return Ok(Exit::Usage);
     }
-    let schedule = match Schedule::parse(&words, args.tz) {
+    let schedule = match Schedule::parse(&words, &args.tz) {
         Ok(schedule) => schedule,
         Err(error) => {
             screen.complain(format_args!("`{words}`: {error}"))?;
@@ -69,7 +75,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             screen.complain(format_args!("{shown} ticks and no more: the calendar ends"))?;
             break;
         };
-        screen.say(line(tick, args.tz))?;
+        screen.say(line(tick, &args.tz))?;
         if !screen.is_heard() {
             break;
         }
@@ -78,8 +84,8 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     Ok(Exit::Done)
 }
 
-fn line(tick: DateTime<Utc>, zone: Tz) -> String {
-    let local = tick.with_timezone(&zone).format("%Y-%m-%dT%H:%M:%S%:z");
+fn line(tick: DateTime<Utc>, zone: &Zone) -> String {
+    let local = zone.with_offset(tick).format("%Y-%m-%dT%H:%M:%S%:z");
     format!("{} {local}", tick.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
@@ -89,13 +95,13 @@ mod tests {
 
     #[test]
     fn a_tick_is_shown_in_utc_and_in_local_time_with_its_offset() {
-        let check = |tick: &str, zone: Tz, expected: &str| {
-            assert_eq!(line(tick.parse().unwrap(), zone), expected);
+        let check = |tick: &str, zone: &str, expected: &str| {
+            assert_eq!(line(tick.parse().unwrap(), &zone.parse().unwrap()), expected);
         };
-        check("2026-03-01T00:15:00Z", Tz::UTC, "2026-03-01T00:15:00Z 2026-03-01T00:15:00+00:00");
-        check("2026-10-25T00:30:00Z", Tz::Europe__Berlin, "2026-10-25T00:30:00Z 2026-10-25T02:30:00+02:00");
-        check("2026-10-25T01:30:00Z", Tz::Europe__Berlin, "2026-10-25T01:30:00Z 2026-10-25T02:30:00+01:00");
-        check("2026-03-01T00:00:00Z", Tz::Asia__Kolkata, "2026-03-01T00:00:00Z 2026-03-01T05:30:00+05:30");
+        check("2026-03-01T00:15:00Z", "UTC", "2026-03-01T00:15:00Z 2026-03-01T00:15:00+00:00");
+        check("2026-10-25T00:30:00Z", "Europe/Berlin", "2026-10-25T00:30:00Z 2026-10-25T02:30:00+02:00");
+        check("2026-10-25T01:30:00Z", "Europe/Berlin", "2026-10-25T01:30:00Z 2026-10-25T02:30:00+01:00");
+        check("2026-03-01T00:00:00Z", "Asia/Kolkata", "2026-03-01T00:00:00Z 2026-03-01T05:30:00+05:30");
     }
 
     #[test]

@@ -90,7 +90,11 @@ mod tests {
         let job = |(number, (of, words)): (usize, &(&str, &str))| {
             Arc::new(Job { cluster: cluster(of), ..sample(&format!("job-{number}"), words) })
         };
-        JobsInForce { jobs: jobs.iter().enumerate().map(job).collect(), revision: Arc::from("r") }
+        JobsInForce {
+            jobs: jobs.iter().enumerate().map(job).collect(),
+            revision: Arc::from("r"),
+            tzdata: "2026f".into(),
+        }
     }
 
     fn ticks(jobs: &[(&str, &str)]) -> DueTicks {

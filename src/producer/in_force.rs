@@ -13,6 +13,8 @@ pub struct JobsInForce {
     pub jobs: Vec<Arc<Job>>,
     /// The first 12 hexadecimal digits of a hash of the file's content.
     pub revision: Arc<str>,
+    /// The version of the zone data that the schedules follow.
+    pub tzdata: Arc<str>,
 }
 
 impl JobsInForce {
@@ -24,6 +26,6 @@ impl JobsInForce {
 
 impl From<JobFile> for JobsInForce {
     fn from(file: JobFile) -> Self {
-        Self { jobs: file.jobs, revision: file.revision }
+        Self { jobs: file.jobs, revision: file.revision, tzdata: file.tzdata }
     }
 }

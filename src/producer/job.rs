@@ -128,7 +128,7 @@ pub(super) fn sample(name: &str, words: &str) -> Job {
     Job {
         name: JobName::new(name).expect(name),
         cluster: ClusterName::new("cluster-a").expect("a name"),
-        schedule: Arc::new(Schedule::parse(words, chrono_tz::Tz::UTC).expect(words)),
+        schedule: Arc::new(Schedule::parse(words, &crate::producer::zone::Zone::utc()).expect(words)),
         window: Window::default(),
         jitter: Duration::ZERO,
         command: "true".to_owned(),

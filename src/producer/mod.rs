@@ -33,3 +33,4 @@ pub mod timetable;
 pub mod timing;
 pub mod watch;
 pub mod window;
+pub mod zone;

@@ -263,7 +263,7 @@ mod tests {
         check(&mut overlap, &queue(2), queued_for(&queue(1)));
         check(&mut overlap, &skip(1), Publish);
         over(&mut overlap, &skip(1));
-        let file = |jobs| JobsInForce { jobs, revision: "two".into() };
+        let file = |jobs| JobsInForce { jobs, revision: "two".into(), tzdata: "2026f".into() };
         assert_eq!(overlap.forget(&file(vec![queue(1).job, skip(1).job])), []);
         assert_eq!(overlap.forget(&file(Vec::new())), [queued(queue(2))]);
         assert_eq!(overlap.jobs.len(), 1, "only what is not over is remembered");

@@ -110,7 +110,11 @@ impl Watch {
         let mut shown = Shown::new(&options.path, &current.revision, measures, health);
         let mut looking = is_watched.then(|| Looking::new(options, &current.revision));
         let offer = Offer { offers, untaken: taken.clone() };
-        let file = JobsInForce { jobs: current.jobs.clone(), revision: Arc::clone(&current.revision) };
+        let file = JobsInForce {
+            jobs: current.jobs.clone(),
+            revision: Arc::clone(&current.revision),
+            tzdata: Arc::clone(&current.tzdata),
+        };
         // Each cluster has a count from the start, so that a first tick is a rise and not a beginning.
         counted.add(clusters.iter().map(|cluster| (cluster.clone(), 0)).collect());
         let thread = spawn("jobs-watch", move || {
@@ -121,8 +125,11 @@ impl Watch {
                 if let Some(found) = looking.as_mut().and_then(|looking| looking.look(clock.monotonic())) {
                     shown.show(&found);
                     if let Found::Right { file: Some(file), .. } = found {
-                        let jobs =
-                            JobsInForce { jobs: file.jobs.clone(), revision: Arc::clone(&file.revision) };
+                        let jobs = JobsInForce {
+                            jobs: file.jobs.clone(),
+                            revision: Arc::clone(&file.revision),
+                            tzdata: Arc::clone(&file.tzdata),
+                        };
                         counted.add(due.swap(&jobs, clock.now()));
                         offer.make(file);
                     }

@@ -57,7 +57,7 @@ fn job((name, words, policy, retries, overlap): Row) -> Arc<Job> {
     Arc::new(Job {
         name: JobName::new(name).unwrap(),
         cluster: cluster(),
-        schedule: Arc::new(Schedule::parse(words, chrono_tz::Tz::UTC).unwrap()),
+        schedule: Arc::new(Schedule::parse(words, &kafka_cron::producer::zone::Zone::utc()).unwrap()),
         jitter: Duration::ZERO,
         command: "true".to_owned(),
         environment: Arc::default(),
@@ -81,7 +81,7 @@ pub fn all() -> (Vec<Arc<Job>>, Vec<Arc<Job>>) {
 pub fn file(number: usize, producer: &str) -> JobsInForce {
     let (both, others) = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
     let jobs = both.iter().chain(&others[number % 2]).map(Arc::clone).collect();
-    JobsInForce { jobs, revision: format!("{number}-{producer}").into() }
+    JobsInForce { jobs, revision: format!("{number}-{producer}").into(), tzdata: "2026f".into() }
 }
 
 /// Schedules are parsed once for all runs.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::Calendar;
+use super::tzif::Rules;
 use crate::common::words::{ClusterName, JobName, RunId};
 use crate::cronctl::runs::story::Story;
 use crate::producer::job::Job;
@@ -131,7 +132,10 @@ impl Book {
         for written in &file.written {
             let calendar =
                 Calendar::read(&written.words).ok_or_else(|| NotUnderstood(written.words.clone()))?;
-            calendars.insert(Arc::as_ptr(&written.schedule), (calendar, written.zone));
+            let data = written.zone.data();
+            let rules =
+                Rules::read(data.bytes()).ok_or_else(|| NotUnderstood(format!("of {}", data.name())))?;
+            calendars.insert(Arc::as_ptr(&written.schedule), (calendar, rules));
         }
         let mut book = Self {
             pages: Vec::with_capacity(file.jobs.len()),
@@ -150,7 +154,7 @@ impl Book {
             };
             let shift = job.shift();
             let at = shared.entry((schedule, job.window, shift)).or_insert_with(|| {
-                let instants = calendar.instants(*zone, period.since - shift, period.until - shift);
+                let instants = calendar.instants(zone, period.since - shift, period.until - shift);
                 let (from, until) = (job.window.from, job.window.until);
                 let counts = |at: DateTime<Utc>| {
                     from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)

@@ -2,11 +2,12 @@
 //! second where the schedule has seconds – and each time that it shows is compared with the fields.
 //!
 //! A second opinion is worth what it does not share with the first: nothing of `producer/schedule` is used here, neither
-//! its reading of the fields nor its search nor its rule for clock changes. It is slow, and simple enough to be believed.
+//! its reading of the fields nor its search nor its rule for clock changes, and the zones' data has a reader of its own
+//! ([`super::tzif`]). It is slow, and simple enough to be believed.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Utc};
 
+use super::tzif::Rules;
 use crate::common::duration;
 
 /// The longest time that a clock was ever turned back by is a day. A watch that begins so long before the first instant
@@ -68,7 +69,7 @@ impl Calendar {
     }
 
     /// The instants from `from` to `to`, both included, in seconds since the epoch.
-    pub fn instants(&self, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<i64> {
+    pub fn instants(&self, zone: &Rules, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<i64> {
         match self {
             Self::Never => Vec::new(),
             Self::Local(fields) => fields.watch(zone, from, to),
@@ -132,10 +133,10 @@ impl Fields {
     /// Watches the clock of a zone. A job that follows elapsed time is due whenever the clock shows a time that is
     /// named. Any other is due when the clock *gets past* such a time for the first time, which in a gap is its end, and
     /// in the second pass of an overlap never.
-    fn watch(&self, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<i64> {
+    fn watch(&self, zone: &Rules, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<i64> {
         let local = |at: DateTime<Utc>| {
-            let offset = zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc();
-            (at.naive_utc() + TimeDelta::seconds(offset.into()), offset)
+            let offset = zone.offset(at.timestamp());
+            (at.naive_utc() + TimeDelta::seconds(offset), offset)
         };
         let mut found = Vec::new();
         let Some(mut at) = from.checked_sub_signed(WARM_UP).and_then(|at| at.with_nanosecond(0)) else {
@@ -183,6 +184,11 @@ fn numbers(field: &str, low: u32, high: u32, names: &[&str], first: u32) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::zones::Zones;
+
+    fn rules(zone: &str) -> Rules {
+        Rules::read(Zones::bundled().get(zone).expect(zone).bytes()).expect(zone)
+    }
 
     /// The rows that the schedules themselves are tested with, each with the ticks that other programs agree on.
     const TABLE: &str = include_str!("../../../tests/data/cron.csv");
@@ -206,7 +212,7 @@ mod tests {
 
     fn check_row(row: &[String]) -> Option<String> {
         let [words, zone, after, expected @ .., _oracle] = row else { panic!("{row:?}") };
-        let zone: Tz = zone.parse().unwrap();
+        let zone = rules(zone);
         let instant = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
         let after = instant(after);
         let expected: Vec<i64> =
@@ -216,7 +222,7 @@ mod tests {
         let to = last.min(after + WATCHED);
         let expected: Vec<i64> = expected.into_iter().filter(|tick| *tick <= to.timestamp()).collect();
         let calendar = Calendar::read(words).unwrap_or_else(|| panic!("{words}"));
-        let found = calendar.instants(zone, after + TimeDelta::nanoseconds(1), to);
+        let found = calendar.instants(&zone, after + TimeDelta::nanoseconds(1), to);
         (found != expected).then(|| format!("{row:?}: {found:?} instead of {expected:?}"))
     }
 
@@ -236,7 +242,7 @@ mod tests {
     fn both_ends_of_a_period_belong_to_it() {
         let check = |words: &str, from: &str, to: &str, expected: &[&str]| {
             let instant = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-            let found = Calendar::read(words).unwrap().instants(Tz::UTC, instant(from), instant(to));
+            let found = Calendar::read(words).unwrap().instants(&rules("UTC"), instant(from), instant(to));
             let expected: Vec<i64> = expected.iter().map(|tick| instant(tick).timestamp()).collect();
             assert_eq!(found, expected, "{words} from {from} to {to}");
         };

@@ -9,6 +9,7 @@ pub mod calendar;
 mod period;
 pub mod reign;
 pub mod report;
+pub mod tzif;
 
 use std::path::PathBuf;
 use std::time::Duration;

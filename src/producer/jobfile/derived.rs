@@ -9,7 +9,6 @@
 //!
 //! Only the program's name is shown, never its arguments: they may hold secrets, and names go to metrics and logs.
 
-use chrono_tz::Tz;
 use uuid::{Uuid, uuid};
 
 use super::lines::{is_blank, word};
@@ -29,7 +28,7 @@ const SLUG_CHARS: usize = 32;
 pub(super) struct Identity<'a> {
     /// One blank between its words.
     pub(super) schedule: &'a str,
-    pub(super) zone: Tz,
+    pub(super) zone: &'a str,
     pub(super) cluster: &'a ClusterName,
     pub(super) user: Option<&'a str>,
     pub(super) cwd: Option<&'a str>,
@@ -41,7 +40,7 @@ impl Identity<'_> {
     pub(super) fn name(&self) -> JobName {
         let parts = [
             self.schedule,
-            self.zone.name(),
+            self.zone,
             self.cluster.as_str(),
             self.user.unwrap_or(""),
             self.cwd.unwrap_or(""),
@@ -108,7 +107,7 @@ mod tests {
         let (a, b) = (ClusterName::new("a").unwrap(), ClusterName::new("b").unwrap());
         let job = Identity {
             schedule: "0 3 * * *",
-            zone: Tz::UTC,
+            zone: "UTC",
             cluster: &a,
             user: None,
             cwd: None,
@@ -118,7 +117,7 @@ mod tests {
         assert_eq!(job.name(), Identity { command: "/opt/backup --full \t", ..job }.name());
         let others = [
             Identity { schedule: "0 4 * * *", ..job },
-            Identity { zone: Tz::Europe__London, ..job },
+            Identity { zone: "Europe/London", ..job },
             Identity { cluster: &b, ..job },
             Identity { user: Some("x"), ..job },
             Identity { cwd: Some("x"), ..job },

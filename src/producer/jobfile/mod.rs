@@ -31,13 +31,14 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use chrono_tz::Tz;
 use uuid::{Uuid, uuid};
 
 use self::reader::Reader;
 use super::job::Job;
 use super::schedule::Schedule;
+use super::zone::Zone;
 use crate::common::words::ClusterName;
+use crate::common::zones::Zones;
 
 pub use self::environment::{MAX_ENVIRONMENT_BYTES, MAX_ENVIRONMENTS_BYTES};
 pub use self::lines::MAX_LINE_BYTES;
@@ -76,6 +77,8 @@ pub struct JobFile {
     pub warnings: Vec<Problem>,
     /// The first 12 hexadecimal digits of a hash of its content.
     pub revision: Arc<str>,
+    /// The version of the zone data that its schedules follow.
+    pub tzdata: Arc<str>,
 }
 
 /// A schedule as it was written. Jobs that have it hold the same [`Schedule`].
@@ -86,7 +89,7 @@ pub struct Written {
     /// The words, one blank between them.
     pub words: String,
     /// The zone.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 /// Something wrong with a line. Prints as `file:line: what is wrong (what would be right)`, a warning as
@@ -122,13 +125,26 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Reads a job file by the zones of the program, whatever the host has: for whoever must get the same on each host.
+///
+/// # Errors
+/// As [`parse_in`].
+pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<JobFile, Vec<Problem>> {
+    parse_in(file, content, clusters, &Zones::bundled())
+}
+
 /// Reads a job file; `file` is how problems name it.
 ///
 /// # Errors
 /// Every problem of the file and every warning, in the order of its lines; of a file with more than [`MAX_PROBLEMS`]
 /// errors those first ones.
-pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<JobFile, Vec<Problem>> {
-    let mut reader = Reader::new(file, clusters);
+pub fn parse_in(
+    file: &str,
+    content: &[u8],
+    clusters: &[ClusterName],
+    zones: &Zones,
+) -> Result<JobFile, Vec<Problem>> {
+    let mut reader = Reader::new(file, clusters, zones);
     if content.len() > MAX_FILE_BYTES {
         reader.report.problem(1, &format!("the file has more than {MAX_FILE_BYTES} bytes"));
     } else if lines::is_utf16(content) {
@@ -138,7 +154,13 @@ pub fn parse(file: &str, content: &[u8], clusters: &[ClusterName]) -> Result<Job
     }
     let warnings = reader.report.finish()?;
     let written = reader.schedules.into_written();
-    Ok(JobFile { jobs: reader.jobs, written, warnings, revision: revision(content) })
+    Ok(JobFile {
+        jobs: reader.jobs,
+        written,
+        warnings,
+        revision: revision(content),
+        tzdata: Arc::from(zones.version()),
+    })
 }
 
 /// The revision of a content, good or bad.

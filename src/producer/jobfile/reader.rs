@@ -5,8 +5,6 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
 use super::assignment::Assignment;
 use super::derived::Identity;
 use super::environment::Environment;
@@ -20,15 +18,18 @@ use super::settings::{self, Settings};
 use super::shell::leaves_something_behind;
 use super::useless::useless;
 use super::variables::{check_shell, elsewhere, without_effect};
-use super::zones::zone;
+use super::zones::Known;
 use crate::common::words::{ClusterName, JobName};
+use crate::common::zones::Zones;
 use crate::producer::job::Job;
 use crate::producer::schedule::odd_steps;
+use crate::producer::zone::Zone;
 
 /// What has been read so far.
 pub(super) struct Reader<'c> {
     clusters: &'c [ClusterName],
-    zone: Tz,
+    zone: Zone,
+    zones: Known<'c>,
     /// Whether a line has set the zone.
     zoned: bool,
     /// The first of the lines before this one that end with a `\`, without one between them that does not.
@@ -49,10 +50,11 @@ struct Body<'a> {
 }
 
 impl<'c> Reader<'c> {
-    pub(super) fn new(file: &str, clusters: &'c [ClusterName]) -> Self {
+    pub(super) fn new(file: &str, clusters: &'c [ClusterName], zones: &'c Zones) -> Self {
         Self {
             clusters,
-            zone: Tz::UTC,
+            zone: Zone::utc(),
+            zones: Known::new(zones),
             zoned: false,
             continued: None,
             environment: Environment::default(),
@@ -109,7 +111,7 @@ impl<'c> Reader<'c> {
     }
 
     fn zone_line(&mut self, assignment: Assignment<'_>) -> Result<(), String> {
-        self.zone = zone(assignment.setting()?).map_err(|error| error.to_string())?;
+        self.zone = self.zones.get(assignment.setting()?).map_err(|error| error.to_string())?;
         self.zoned = true;
         Ok(())
     }
@@ -177,9 +179,9 @@ impl<'c> Reader<'c> {
                 self.report.warning(number, &warning);
             }
         }
-        let mut zone = body.settings.zone.unwrap_or(self.zone);
+        let mut zone = body.settings.zone.clone().unwrap_or_else(|| self.zone.clone());
         let schedule = header.schedule.as_deref().and_then(|words| {
-            let parsed = self.schedules.get(words, zone);
+            let parsed = self.schedules.get(words, &zone);
             parsed.map_err(|error| wrong.push(error.to_string())).ok()
         });
         let mut jitter = body.settings.jitter;
@@ -192,7 +194,7 @@ impl<'c> Reader<'c> {
             }
             if schedule.is_reboot() {
                 // Neither has an effect on it, so that neither may make it another job.
-                (zone, jitter) = (Tz::UTC, Duration::ZERO);
+                (zone, jitter) = (Zone::utc(), Duration::ZERO);
             }
         }
         wrong.append(&mut wrong_body);
@@ -200,7 +202,7 @@ impl<'c> Reader<'c> {
         let derived = match (header.schedule.as_deref(), cluster, body.command) {
             (Some(schedule), Some(cluster), Some(command)) if wrong.is_empty() => {
                 let (user, cwd) = (body.settings.user.as_deref(), body.settings.cwd.as_deref());
-                Some(Identity { schedule, zone, cluster, user, cwd, command })
+                Some(Identity { schedule, zone: zone.name(), cluster, user, cwd, command })
             }
             _ => None,
         };
@@ -237,7 +239,7 @@ impl<'c> Reader<'c> {
             }
         };
         wrong.extend(list.wrong);
-        let (settings, wrong_settings) = Settings::read(&list.options);
+        let (settings, wrong_settings) = Settings::read(&list.options, &mut self.zones);
         if wrong_settings.is_empty() {
             for (word, value) in &list.options {
                 if let Some(warning) = lookalikes::odd_in_option(word, value) {

@@ -3,18 +3,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
 use super::report::quoted;
 use super::values::{
     CATCH_UPS, OVERLAPS, cwd, deadline, instant, jitter, millis, name, one_of, retries, timeout, user, window,
 };
-use super::zones::zone;
+use super::zones::Known;
 use crate::common::duration;
 use crate::common::nearest::nearest;
 use crate::common::words::{JobName, Limits, RetryPolicy};
 use crate::producer::job::{CatchUp, Overlap};
 use crate::producer::window::Window;
+use crate::producer::zone::Zone;
 
 /// The options, as messages list them.
 pub(super) const KNOWN: [&str; 16] = [
@@ -48,7 +47,7 @@ pub(super) struct Settings {
     pub(super) window: Window,
     pub(super) cwd: Option<String>,
     pub(super) user: Option<String>,
-    pub(super) zone: Option<Tz>,
+    pub(super) zone: Option<Zone>,
 }
 
 impl Default for Settings {
@@ -70,14 +69,14 @@ impl Default for Settings {
 
 impl Settings {
     /// Checks a list of options; what is wrong with one does not hide what is wrong with another.
-    pub(super) fn read(options: &[(&str, &str)]) -> (Self, Vec<String>) {
+    pub(super) fn read(options: &[(&str, &str)], zones: &mut Known<'_>) -> (Self, Vec<String>) {
         let mut settings = Self::default();
         let mut wrong = Vec::new();
         let mut seen = HashSet::new();
         for (word, value) in options {
             if !seen.insert(*word) {
                 wrong.push(format!("option {} is given twice", quoted(word)));
-            } else if let Err(what) = settings.set(word, value) {
+            } else if let Err(what) = settings.set(word, value, zones) {
                 wrong.push(what);
             }
         }
@@ -97,7 +96,7 @@ impl Settings {
         (settings, wrong)
     }
 
-    fn set(&mut self, word: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, word: &str, value: &str, zones: &mut Known<'_>) -> Result<(), String> {
         match word {
             "name" => self.name = Some(name(value)?),
             "retries" => self.retry.retries = retries(value)?,
@@ -114,7 +113,7 @@ impl Settings {
             "until" => self.window.until = Some(instant(word, value)?),
             "cwd" => self.cwd = Some(cwd(value)?),
             "user" => self.user = Some(user(value)?),
-            "tz" => self.zone = Some(zone(value).map_err(|error| format!("option `tz`: {error}"))?),
+            "tz" => self.zone = Some(zones.get(value).map_err(|error| format!("option `tz`: {error}"))?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -134,16 +133,21 @@ mod tests {
 
     use super::super::values::MAX_JITTER;
     use super::*;
+    use crate::common::zones::Zones;
     use crate::producer::job::CatchUpPolicy;
 
     fn check(options: &[(&str, &str)], change: impl Fn(&mut Settings)) {
         let mut expected = Settings::default();
         change(&mut expected);
-        assert_eq!(Settings::read(options), (expected, Vec::new()), "{options:?}");
+        assert_eq!(
+            Settings::read(options, &mut Known::new(&Zones::bundled())),
+            (expected, Vec::new()),
+            "{options:?}"
+        );
     }
 
     fn check_wrong(options: &[(&str, &str)], parts: &[&str]) {
-        let (_, wrong) = Settings::read(options);
+        let (_, wrong) = Settings::read(options, &mut Known::new(&Zones::bundled()));
         assert_eq!(wrong.len(), parts.len(), "{options:?}: {wrong:?}");
         for (wrong, part) in wrong.iter().zip(parts) {
             assert!(wrong.contains(part), "{options:?}: {wrong}");
@@ -175,9 +179,9 @@ mod tests {
         check(&[("until", "2026-03-01T01:00:00+01:00")], |s| s.window.until = instant);
         check(&[("cwd", "/srv/a b")], |s| s.cwd = Some("/srv/a b".to_owned()));
         check(&[("user", "www-data")], |s| s.user = Some("www-data".to_owned()));
-        check(&[("tz", "Europe/London")], |s| s.zone = Some(Tz::Europe__London));
+        check(&[("tz", "Europe/London")], |s| s.zone = "Europe/London".parse().ok());
         check(&[("tz", "UTC"), ("retries", "1")], |s| {
-            s.zone = Some(Tz::UTC);
+            s.zone = Some(Zone::utc());
             s.retry.retries = 1;
         });
     }

@@ -5,8 +5,6 @@ mod mistakes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
 use super::*;
 use crate::producer::job::{CatchUp, CatchUpPolicy, Overlap};
 use crate::producer::schedule::Schedule;
@@ -75,8 +73,8 @@ PATH=/usr/local/bin:/usr/bin:/bin
     ];
     assert_eq!(commands, expected);
     let schedules: Vec<Schedule> = file.jobs.iter().map(|job| Schedule::clone(&job.schedule)).collect();
-    let london = |words: &str| Schedule::parse(words, Tz::Europe__London).unwrap();
-    let last = Schedule::parse("@every 90s", Tz::UTC).unwrap();
+    let london = |words: &str| Schedule::parse(words, &"Europe/London".parse().unwrap()).unwrap();
+    let last = Schedule::parse("@every 90s", &Zone::utc()).unwrap();
     assert_eq!(schedules, [london("*/5 * * * *"), london("0 3 * * *"), london("*/10 * * * * *"), last]);
     let backup = &file.jobs[1];
     assert_eq!((backup.name.as_str(), backup.cluster.as_str()), ("backup", "cluster-b"));
@@ -290,7 +288,8 @@ fn a_file_that_is_none_is_given_up_after_a_thousand_problems() {
     let read_on = |problems: usize| {
         let content = "x\n".repeat(problems) + "@daily cluster-a y\n";
         let clusters = clusters();
-        let mut reader = Reader::new("jobs", &clusters);
+        let zones = Zones::bundled();
+        let mut reader = Reader::new("jobs", &clusters, &zones);
         reader.read(content.as_bytes());
         !reader.jobs.is_empty()
     };
@@ -307,9 +306,9 @@ fn the_demonstration_is_right_and_shows_what_it_should() {
     assert_eq!(job("flaky").retry.retries, 5);
     assert!(job("slow").command.contains("sleep 25"));
     assert_eq!(job("too-long").limits.timeout_ms, Some(10_000));
-    let schedule = |words: &str, zone: Tz| Schedule::parse(words, zone).unwrap();
-    assert_eq!(*job("every-15-seconds").schedule, schedule("*/15 * * * * *", Tz::UTC));
-    assert_eq!(*job("nightly-report").schedule, schedule("30 1 * * *", Tz::Europe__London));
+    let schedule = |words: &str, zone: &Zone| Schedule::parse(words, zone).unwrap();
+    assert_eq!(*job("every-15-seconds").schedule, schedule("*/15 * * * * *", &Zone::utc()));
+    assert_eq!(*job("nightly-report").schedule, schedule("30 1 * * *", &"Europe/London".parse().unwrap()));
 }
 
 /// The rows of a table of the reference whose first cell is a line of a job file, with what the second says of it.

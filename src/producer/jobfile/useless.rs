@@ -67,14 +67,15 @@ fn deadline_is_shorter(settings: &Settings) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Tz;
-
+    use super::super::zones::Known;
     use super::*;
+    use crate::common::zones::Zones;
+    use crate::producer::zone::Zone;
 
     fn check(schedule: &str, options: &[(&str, &str)], part: Option<&str>) {
-        let (settings, wrong) = Settings::read(options);
+        let (settings, wrong) = Settings::read(options, &mut Known::new(&Zones::bundled()));
         assert_eq!(wrong, [""; 0], "{options:?}");
-        let found = useless(options, &settings, &Schedule::parse(schedule, Tz::UTC).expect(schedule));
+        let found = useless(options, &settings, &Schedule::parse(schedule, &Zone::utc()).expect(schedule));
         assert_eq!(found.len(), usize::from(part.is_some()), "{schedule} {options:?}: {found:?}");
         assert!(found.iter().all(|what| what.contains(part.unwrap())), "{schedule} {options:?}: {found:?}");
     }

@@ -263,7 +263,7 @@ fn random_file(random: &mut Random, number: usize) -> JobsInForce {
             ..job
         }));
     }
-    JobsInForce { jobs, revision: number.to_string().into() }
+    JobsInForce { jobs, revision: number.to_string().into(), tzdata: "2026f".into() }
 }
 
 /// A lane and its model go through the same.

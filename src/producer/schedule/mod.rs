@@ -30,7 +30,6 @@ pub(super) mod random;
 mod simulation;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 pub use error::ScheduleError;
 use every::Every;
@@ -38,11 +37,13 @@ use expression::Words;
 pub use expression::odd_steps;
 use matcher::Matcher;
 
+use super::zone::Zone;
+
 /// A schedule in a zone. Two that mean the same in the same zone are equal, however they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Schedule {
     rule: Rule,
-    zone: Tz,
+    zone: Zone,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,14 +58,14 @@ impl Schedule {
     ///
     /// # Errors
     /// What is wrong and what would be right; also for a schedule that can never match.
-    pub fn parse(words: &str, zone: Tz) -> Result<Self, ScheduleError> {
+    pub fn parse(words: &str, zone: &Zone) -> Result<Self, ScheduleError> {
         let rule = match expression::read(words)? {
             // It has no time of day, so that it is the same one in all zones.
-            Words::Reboot => return Ok(Self { rule: Rule::Reboot, zone: Tz::UTC }),
+            Words::Reboot => return Ok(Self { rule: Rule::Reboot, zone: Zone::utc() }),
             Words::Every(every) => Rule::Every(every),
             Words::Local(expression) => Rule::Local(Box::new(Matcher::new(expression))),
         };
-        Ok(Self { rule, zone })
+        Ok(Self { rule, zone: zone.clone() })
     }
 
     /// How many words a schedule may have that begins with the word `first`: the next one is not part of it.
@@ -87,7 +88,7 @@ impl Schedule {
         match &self.rule {
             Rule::Reboot => None,
             Rule::Every(every) => every.next(after),
-            Rule::Local(matcher) => zone::next(matcher, self.zone, after),
+            Rule::Local(matcher) => zone::next(matcher, &self.zone, after),
         }
     }
 }
@@ -98,8 +99,12 @@ mod tests {
 
     use super::*;
 
+    fn london() -> Zone {
+        "Europe/London".parse().unwrap()
+    }
+
     fn check_equal(one: &str, other: &str, equal: bool) {
-        let parse = |words| Schedule::parse(words, Tz::Europe__London).expect(words);
+        let parse = |words| Schedule::parse(words, &london()).expect(words);
         let set = HashSet::from([parse(one), parse(other)]);
         assert_eq!(set.len() == 1, equal, "{one} | {other}");
     }
@@ -123,13 +128,13 @@ mod tests {
 
     #[test]
     fn a_reboot_names_no_instant_and_no_zone() {
-        let reboot = |zone| Schedule::parse("@reboot", zone).expect("@reboot");
-        assert!(reboot(Tz::UTC).is_reboot());
-        assert_eq!(reboot(Tz::UTC), reboot(Tz::Europe__London));
+        let reboot = |zone: &Zone| Schedule::parse("@reboot", zone).expect("@reboot");
+        assert!(reboot(&Zone::utc()).is_reboot());
+        assert_eq!(reboot(&Zone::utc()), reboot(&london()));
         for after in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC] {
-            assert_eq!(reboot(Tz::UTC).next(after), None);
+            assert_eq!(reboot(&Zone::utc()).next(after), None);
         }
-        assert!(!Schedule::parse("@every 1s", Tz::UTC).expect("@every").is_reboot());
+        assert!(!Schedule::parse("@every 1s", &Zone::utc()).expect("@every").is_reboot());
     }
 
     #[test]

@@ -4,25 +4,26 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
 
 use super::Schedule;
 use super::random::Random;
+use crate::common::zones::Zones;
+use crate::producer::zone::Zone;
 
 /// Longer than any overlap but the day-long ones, which have rows of their own.
 const LONGEST_OVERLAP: TimeDelta = TimeDelta::hours(4);
 
 /// Zones whose changes are out of the ordinary come up more often.
-const PECULIAR: [Tz; 8] = [
-    Tz::Australia__Lord_Howe,
-    Tz::Antarctica__Troll,
-    Tz::Pacific__Chatham,
-    Tz::America__St_Johns,
-    Tz::America__Sao_Paulo,
-    Tz::Africa__Casablanca,
-    Tz::Europe__Dublin,
-    Tz::Asia__Tehran,
+const PECULIAR: [&str; 8] = [
+    "Australia/Lord_Howe",
+    "Antarctica/Troll",
+    "Pacific/Chatham",
+    "America/St_Johns",
+    "America/Sao_Paulo",
+    "Africa/Casablanca",
+    "Europe/Dublin",
+    "Asia/Tehran",
 ];
 
 /// A field as it is written, and the numbers that it means.
@@ -100,7 +101,7 @@ impl Fields {
     }
 
     /// The ticks after `from`, up to `to`, of a clock that is looked at every second.
-    fn watch(&self, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    fn watch(&self, zone: &Zone, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let elapsed = self.0[1].starred() || self.0[2].starred();
         let mut now = from - LONGEST_OVERLAP;
         let mut furthest = local(zone, now);
@@ -126,11 +127,11 @@ impl Fields {
     }
 }
 
-fn local(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
-    at.naive_utc() + zone.offset_from_utc_datetime(&at.naive_utc()).fix()
+fn local(zone: &Zone, at: DateTime<Utc>) -> NaiveDateTime {
+    zone.local(at).unwrap()
 }
 
-fn check(fields: &Fields, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
+fn check(fields: &Fields, zone: &Zone, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
     let words = fields.words();
     let Ok(schedule) = Schedule::parse(&words, zone) else { return 0 };
     let ticks: Vec<_> = std::iter::successors(schedule.next(from), |tick| schedule.next(*tick))
@@ -156,8 +157,8 @@ fn check(fields: &Fields, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> u
 }
 
 /// A clock change of the zone after `from`, to the second; `from` itself when there is none within two years.
-fn change(zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
-    let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+fn change(zone: &Zone, from: DateTime<Utc>) -> DateTime<Utc> {
+    let offset = |at: DateTime<Utc>| zone.with_offset(at).offset().local_minus_utc();
     let days = std::iter::successors(Some(from), |at| Some(*at + TimeDelta::days(1))).take(730);
     let Some(mut before) = days.take_while(|at| offset(*at) == offset(from)).last() else { return from };
     let mut after = before + TimeDelta::days(1);
@@ -175,14 +176,17 @@ fn change(zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
 fn ticks_are_those_of_a_clock_that_is_watched() {
     let rounds = std::env::var("SCHEDULE_ROUNDS").map_or(40, |rounds| rounds.parse().expect("a number"));
     let mut random = Random(2);
+    let bundled = Zones::bundled();
+    let names: Vec<&str> = bundled.names().collect();
     let mut ticks = 0;
     for round in 0..rounds {
-        let zone = if round % 2 == 0 { *random.pick(&TZ_VARIANTS) } else { *random.pick(&PECULIAR) };
+        let name = if round % 2 == 0 { *random.pick(&names) } else { *random.pick(&PECULIAR) };
+        let zone: Zone = name.parse().unwrap();
         // 1900 to 2036.
         let start = i64::from(random.below(u32::MAX)) - 2_208_988_800;
-        let around = change(zone, DateTime::from_timestamp(start, 0).expect("an instant"));
+        let around = change(&zone, DateTime::from_timestamp(start, 0).expect("an instant"));
         let from = around - TimeDelta::seconds(random.below(14_400).into());
-        ticks += check(&Fields::random(&mut random), zone, from, from + TimeDelta::hours(6));
+        ticks += check(&Fields::random(&mut random), &zone, from, from + TimeDelta::hours(6));
     }
     assert!(ticks > 400, "only {ticks} ticks");
 }

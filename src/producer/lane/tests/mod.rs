@@ -32,7 +32,7 @@ fn all(name: &str, words: &str) -> Job {
 }
 
 fn file<const N: usize>(revision: &str, jobs: [Job; N]) -> JobsInForce {
-    JobsInForce { jobs: jobs.map(Arc::new).to_vec(), revision: revision.into() }
+    JobsInForce { jobs: jobs.map(Arc::new).to_vec(), revision: revision.into(), tzdata: "2026f".into() }
 }
 
 /// A lane whose cursor and the end of whose past are given in seconds.
@@ -257,7 +257,7 @@ fn a_day_of_many_jobs_is_told_in_one_interval_each() {
     const JOBS: usize = 5_000;
     const DAY: i64 = 86_400;
     let jobs = (0..JOBS).map(|n| Arc::new(last(&format!("job-{n}"), "* * * * *"))).collect();
-    let file = JobsInForce { jobs, revision: "one".into() };
+    let file = JobsInForce { jobs, revision: "one".into(), tzdata: "2026f".into() };
     let (ticks, missed, _) = work_off(&mut lane(&file, 0, DAY), DAY);
     assert_eq!((ticks, missed.len()), (JOBS, JOBS));
     assert!(missed.iter().all(|missed| missed.count == 1_439));

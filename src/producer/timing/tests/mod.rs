@@ -36,7 +36,11 @@ fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Timing {
     let measures = Measures::new(&Metrics::new());
     let clusters = clusters.iter().map(|name| (cluster(name), measures.of(&cluster(name)))).collect();
     let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
-    let mut timing = Timing::new(clusters, JobsInForce { jobs, revision: Arc::from("r") }, "me".to_owned());
+    let mut timing = Timing::new(
+        clusters,
+        JobsInForce { jobs, revision: Arc::from("r"), tzdata: "2026f".into() },
+        "me".to_owned(),
+    );
     timing.begin(1);
     timing
 }
@@ -167,7 +171,7 @@ fn a_file_whose_jobs_runs_are_not_all_known_is_known_not_to_be_ready() {
     let mut timing = timing(&["c"], &[&one, &allows]);
     let check = |timing: &Timing, jobs: &[&Arc<Job>], expected: bool| {
         let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
-        let file = JobsInForce { jobs, revision: Arc::from("s") };
+        let file = JobsInForce { jobs, revision: Arc::from("s"), tzdata: "2026f".into() };
         assert_eq!(timing.knows_runs_of(&file), expected, "{file:?}");
     };
     check(&timing, &[&allows], true);
@@ -181,8 +185,11 @@ fn a_file_whose_jobs_runs_are_not_all_known_is_known_not_to_be_ready() {
 #[test]
 fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_back() {
     let (one, two) = (job("one", "c", job::Overlap::Skip), job("two", "c", job::Overlap::Skip));
-    let file =
-        |job: &Arc<Job>, name: &str| JobsInForce { jobs: vec![Arc::clone(job)], revision: Arc::from(name) };
+    let file = |job: &Arc<Job>, name: &str| JobsInForce {
+        jobs: vec![Arc::clone(job)],
+        revision: Arc::from(name),
+        tzdata: "2026f".into(),
+    };
     let mut timing = timing(&["c"], &[&one]);
     start(&mut timing, 0);
     read(&mut timing);

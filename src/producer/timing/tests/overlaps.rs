@@ -92,7 +92,11 @@ fn ticks_of_two_files_that_were_held_back_come_in_two_batches_each_with_its_revi
     let mut timing = timing(&["c"], &[&one]);
     start(&mut timing, 0);
     assert_eq!(published(&mut timing, 1), [""; 0], "held back until it is known what is unfinished");
-    let file = JobsInForce { jobs: vec![Arc::clone(&one), Arc::clone(&two)], revision: Arc::from("s") };
+    let file = JobsInForce {
+        jobs: vec![Arc::clone(&one), Arc::clone(&two)],
+        revision: Arc::from("s"),
+        tzdata: "2026f".into(),
+    };
     timing.swap(file, at(1));
     assert_eq!(published(&mut timing, 2), [""; 0], "as those of the next file are");
     read(&mut timing);
@@ -216,7 +220,7 @@ fn check_deleted(early: &[Told], late: &[Told], expected: &[DateTime<Utc>]) {
     let catch_up = job::CatchUp { policy: job::CatchUpPolicy::All, ..job::CatchUp::default() };
     let each_minute = Arc::new(Job {
         catch_up,
-        schedule: Arc::new(Schedule::parse("0 * * * * *", chrono_tz::Tz::UTC).unwrap()),
+        schedule: Arc::new(Schedule::parse("0 * * * * *", &crate::producer::zone::Zone::utc()).unwrap()),
         ..Job::clone(&job("skips", "c", job::Overlap::Skip))
     });
     let mut timing = timing(&["c"], &[&each_minute]);
@@ -257,7 +261,7 @@ fn a_run_that_stands_in_the_topic_blocks_a_job_that_is_exclusive_in_the_next_fil
     timing.start(1, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
     read(&mut timing);
     assert_eq!(published(&mut timing, 1), [""; 0]);
-    timing.swap(JobsInForce { jobs: vec![skips], revision: Arc::from("s") }, at(1));
+    timing.swap(JobsInForce { jobs: vec![skips], revision: Arc::from("s"), tzdata: "2026f".into() }, at(1));
     read(&mut timing);
     assert_eq!(published(&mut timing, 2), [""; 0]);
 }
@@ -268,7 +272,7 @@ fn ticks_that_are_held_back_of_a_job_that_is_removed_are_missed() {
     let mut timing = timing(&["c"], &[&skips]);
     start(&mut timing, 0);
     assert_eq!(published(&mut timing, 1), [""; 0]);
-    timing.swap(JobsInForce { jobs: vec![allows], revision: Arc::from("s") }, at(5));
+    timing.swap(JobsInForce { jobs: vec![allows], revision: Arc::from("s"), tzdata: "2026f".into() }, at(5));
     assert!(cursor(&mut timing, 5) < at(1), "nothing is on record yet");
     let (cluster, batch) = timing.next_batch(at(5)).unwrap();
     assert!(matches!(&batch.events[..], [Event::Missed { .. }, Event::Revision { .. }]), "{batch:?}");
@@ -281,7 +285,7 @@ fn ticks_that_are_held_back_of_a_job_that_is_removed_are_missed() {
 fn runs_that_are_over_are_remembered_only_while_it_is_asked_which_are() {
     let (skips, daily) = (job("skips", "c", job::Overlap::Skip), job("daily", "d", job::Overlap::Allow));
     let daily = Arc::new(Job {
-        schedule: Arc::new(Schedule::parse("@daily", chrono_tz::UTC).unwrap()),
+        schedule: Arc::new(Schedule::parse("@daily", &crate::producer::zone::Zone::utc()).unwrap()),
         ..Job::clone(&daily)
     });
     let mut timing = timing(&["c", "d"], &[&skips, &daily]);

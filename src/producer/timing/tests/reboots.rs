@@ -3,7 +3,7 @@
 use super::*;
 
 fn reboots(name: &str, overlap: job::Overlap) -> Arc<Job> {
-    let schedule = Arc::new(Schedule::parse("@reboot", chrono_tz::UTC).unwrap());
+    let schedule = Arc::new(Schedule::parse("@reboot", &crate::producer::zone::Zone::utc()).unwrap());
     Arc::new(Job { schedule, ..Job::clone(&job(name, "c", overlap)) })
 }
 
