@@ -212,16 +212,18 @@ fn what_an_earlier_term_wants_kept_moves_no_cursor() {
 #[test]
 fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
     let mut host = Host::new(TimeDelta::zero());
-    let cursor = start_again(&mut host).cursor;
+    start_again(&mut host);
     let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
     let run = RunId(uuid::Uuid::from_u128(7));
-    let record = |key: Option<RunId>, behind_s: i64| {
-        let timestamp_ms = (cursor - TimeDelta::seconds(behind_s)).timestamp_millis();
-        Record { key: key.map(|run| run.to_string().into()), value: None, timestamp_ms }
-    };
-    for record in [record(None, 3_600), record(Some(run), 59)] {
-        host.client.produce(&[ProduceBatch { to: to.clone(), records: vec![record] }], soon(&host.clock));
-    }
+    let written = host.clock.now();
+    let key = Some(run.to_string().into());
+    let record = Record { key, value: None, timestamp_ms: written.timestamp_millis() };
+    host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
+    // Whoever wrote it was so far behind whoever committed this cursor.
+    let cursor = written + TimeDelta::seconds(59);
+    host.clock.jump_to(cursor);
+    host.leadership.keep(Keep { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
     let start = start_again(&mut host);
     assert_eq!(start.cursor, cursor);
     assert!(start.published.runs.contains_key(&run), "its tick would be published twice");
