@@ -127,6 +127,8 @@ fn report(duty: &Duty, member: &Member, options: &Options) {
     }
 }
 
+const UNKNOWN_SERVER_ERROR: i16 = -1;
+
 fn trouble(failing: &Failing, options: &Options) -> Trouble {
     let Options { group, topic, .. } = options;
     match failing {
@@ -134,7 +136,17 @@ fn trouble(failing: &Failing, options: &Options) -> Trouble {
             let timeout = options.session_timeout;
             Trouble::of(&format!("joining group {group} with --session-timeout {timeout:?}"), error)
         }
-        Failing::Call { attempt, error } => Trouble::of(&format!("{attempt} group {group}"), error),
+        // What a coordinator says to us where consumers of the newer protocol (KIP-848) were in the group first.
+        Failing::Call {
+            attempt,
+            error: error @ BrokerError::Refused(ErrorCode::Other(UNKNOWN_SERVER_ERROR)),
+        } => Trouble::new(
+            error.word(),
+            format!("{attempt} {group}: {error}"),
+            "consumers of another program (group.protocol=consumer) may be in the group: stop them, or see the \
+                 broker's log",
+        ),
+        Failing::Call { attempt, error } => Trouble::of(&format!("{attempt} {group}"), error),
         Failing::Strangers => Trouble::new(
             "strangers",
             format!("a member of group {group} that is another program's has shared out its partitions"),
@@ -147,8 +159,42 @@ fn trouble(failing: &Failing, options: &Options) -> Trouble {
         ),
         Failing::Fenced => Trouble::new(
             "fenced_instance_id",
-            format!("another process uses the instance id {:?} in group {group}", options.instance_id),
+            format!(
+                "another process uses the instance id {} in group {group}",
+                options.instance_id.as_deref().unwrap_or_default()
+            ),
             "give each process its own --instance-id",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_names_the_group_and_what_an_operator_can_change() {
+        let check = |failing: Failing, words: &[&str]| {
+            let options = Options {
+                group: "cluster-a".to_owned(),
+                topic: "clutser-a".to_owned(),
+                instance_id: Some("pod-0".to_owned()),
+                session_timeout: Duration::from_secs(2),
+            };
+            let text = trouble(&failing, &options).to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+        };
+        let joining = |code| Failing::Call { attempt: "joining group", error: BrokerError::Refused(code) };
+        check(
+            joining(ErrorCode::InvalidSessionTimeout),
+            &["group cluster-a with --session-timeout 2s", "group.min.session.timeout.ms"],
+        );
+        check(joining(ErrorCode::GroupAuthorizationFailed), &["joining group cluster-a: ", "grant"]);
+        check(joining(ErrorCode::InconsistentGroupProtocol), &["joining group cluster-a: ", "stop them"]);
+        check(joining(ErrorCode::GroupMaxSizeReached), &["group.max.size"]);
+        check(joining(ErrorCode::Other(-1)), &["joining group cluster-a: ", "group.protocol=consumer"]);
+        check(Failing::NoTopic, &["clutser-a does not exist"]);
+        check(Failing::Strangers, &["cluster-a", "stop that program"]);
+        check(Failing::Fenced, &["pod-0", "--instance-id"]);
     }
 }
