@@ -140,7 +140,9 @@ impl Leadership {
     /// A change of the membership; says whether a term has ended by it.
     pub fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
-        if partitions.is_empty() {
+        // Whoever has the first partition leads. Where the topic has more by mistake, the others are of no use, or there
+        // would be a leader for each.
+        if !partitions.iter().any(|of| of.partition == 0) {
             let ended = self.end();
             // Alone and without a share: the topic does not exist yet, and this was no assignment.
             self.first &= *alone;

@@ -305,7 +305,7 @@ fn at_the_end_the_cursor_covers_what_is_confirmed_although_nobody_follows_the_ru
     let Bench { timer, news, keeps, batches, confirming, .. } = bench;
     drop(news);
     // Dropping the handle waits for the thread, which waits for these confirmations.
-    let ending = std::thread::spawn(move || drop(timer));
+    let ending = crate::common::thread::spawn("ending", move || drop(timer)).unwrap();
     let (mut last, mut kept) = (None, None);
     while !ending.is_finished() {
         kept = keeps.recv_timeout(Duration::from_millis(1)).ok().or(kept);
@@ -315,7 +315,7 @@ fn at_the_end_the_cursor_covers_what_is_confirmed_although_nobody_follows_the_ru
             confirming.send(Confirmed { epoch, kind, cluster: 0, refused: Vec::new() }).unwrap();
         }
     }
-    ending.join().unwrap();
+    drop(ending);
     let kept = keeps.try_iter().last().or(kept).unwrap();
     assert!(last.is_some() && kept.cursors[0] >= last, "{kept:?}: {last:?} is confirmed");
 }

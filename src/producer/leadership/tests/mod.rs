@@ -365,3 +365,22 @@ fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
     assert_eq!(failed(&acts), Some((super::Call::Keep, "coordinator_not_available")), "keeping: {acts:?}");
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
 }
+
+#[test]
+fn one_producer_leads_where_the_topic_of_leaders_has_several_partitions() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.broker.faults().grow_topic(LEADER, 3);
+    let (mut leadership, mut member) = fresh();
+    let mut client = host.broker.client("other");
+    let mut terms = 0;
+    for _ in 0..60 {
+        terms += host.pass(1).iter().filter(|(_, acts)| leads(acts)).count();
+        let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+        if let (Some(change), _) = member.step(client.as_mut(), now.mono) {
+            leadership.changed(&change);
+        }
+        terms += usize::from(leads(&leadership.step(client.as_mut(), now).0));
+    }
+    assert!(host.member.proven_holder().is_some() && member.proven_holder().is_some(), "both have a share");
+    assert!(terms >= 1 && host.leadership.leads() != leadership.leads(), "{terms} terms");
+}
