@@ -11,6 +11,9 @@ use super::broker::{
 /// How long one call may take. The whole may take as long as the topic is large.
 const CALL: Duration = Duration::from_secs(5);
 
+/// How often a fetch that a quota holds back is tried again: for half a minute.
+const HELD_BACK: u32 = 300;
+
 /// A topic that is being read.
 #[derive(Debug)]
 pub struct Scan {
@@ -118,10 +121,11 @@ impl Led {
         max_bytes: i32,
     ) -> Result<Option<(Vec<FetchedRecord>, i64)>, BrokerError> {
         let want = Want { from: self.of.clone(), offset, max_bytes };
+        let mut tries = 0;
         let fetched = loop {
             match client.fetch(self.leader, std::slice::from_ref(&want), Duration::from_millis(100), soon()) {
-                // Each such call has waited. A large topic takes as long as the quota makes it take.
-                Err(BrokerError::Throttled(why)) => log::info!("{}: {why}", self.of.topic),
+                // The call has waited for a tenth of a second: a large topic takes as long as a quota makes it take.
+                Err(BrokerError::Throttled(_)) if tries < HELD_BACK => tries += 1,
                 answer => break answer?,
             }
         };
