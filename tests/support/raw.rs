@@ -5,12 +5,17 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::create_acls_request::AclCreation;
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{
-    ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, RequestHeader, ResponseHeader, TopicName,
+    ApiKey, CreateAclsRequest, CreateAclsResponse, CreatePartitionsRequest, CreatePartitionsResponse, DeleteAclsRequest, DeleteAclsResponse,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, RequestHeader, ResponseHeader,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
@@ -69,4 +74,71 @@ pub fn delete_records(broker: &str, topic: &str, partition: i32, below: i64) {
     let request = DeleteRecordsRequest::default().with_topics(topics).with_timeout_ms(20_000);
     let answer: DeleteRecordsResponse = ask(broker, ApiKey::DeleteRecords, 2, &request);
     assert_eq!(answer.topics[0].partitions[0].error_code, 0, "deleting records of {topic}");
+}
+
+/// What an access list is about, by Kafka's numbers (`org.apache.kafka.common.resource.ResourceType`).
+#[derive(Debug, Clone, Copy)]
+pub enum Resource {
+    /// A topic.
+    Topic = 2,
+    /// A group.
+    Group = 3,
+}
+
+/// `PatternType.LITERAL`, `AclOperation.ALL`, `AclPermissionType.ALLOW`.
+const LITERAL: i8 = 3;
+const ALL: i8 = 2;
+const ALLOW: i8 = 3;
+/// Somebody else: with `allow.everyone.if.no.acl.found` the first access list of a resource shuts all others out.
+const OTHER: &str = "User:other";
+
+/// Takes all rights on a resource away from those who do not log in.
+pub fn shut_out(broker: &str, resource: Resource, name: &str) {
+    let list = AclCreation::default()
+        .with_resource_type(resource as i8)
+        .with_resource_name(StrBytes::from_string(name.to_owned()))
+        .with_resource_pattern_type(LITERAL)
+        .with_principal(StrBytes::from_static_str(OTHER))
+        .with_host(StrBytes::from_static_str("*"))
+        .with_operation(ALL)
+        .with_permission_type(ALLOW);
+    let request = CreateAclsRequest::default().with_creations(vec![list]);
+    let answer: CreateAclsResponse = ask(broker, ApiKey::CreateAcls, 3, &request);
+    assert_eq!(answer.results[0].error_code, 0, "shutting out of {name}: {:?}", answer.results);
+}
+
+/// Gives the rights back that [`shut_out`] took.
+pub fn let_in(broker: &str, resource: Resource, name: &str) {
+    let filter = DeleteAclsFilter::default()
+        .with_resource_type_filter(resource as i8)
+        .with_resource_name_filter(Some(StrBytes::from_string(name.to_owned())))
+        .with_pattern_type_filter(LITERAL)
+        .with_principal_filter(Some(StrBytes::from_static_str(OTHER)))
+        .with_host_filter(Some(StrBytes::from_static_str("*")))
+        .with_operation(ALL)
+        .with_permission_type(ALLOW);
+    let request = DeleteAclsRequest::default().with_filters(vec![filter]);
+    let answer: DeleteAclsResponse = ask(broker, ApiKey::DeleteAcls, 3, &request);
+    assert_eq!(
+        answer.filter_results[0].matching_acls.len(),
+        1,
+        "letting into {name}: {:?}",
+        answer.filter_results
+    );
+}
+
+/// Sets a topic's setting, or with `None` goes back to the broker's default.
+pub fn set_topic(broker: &str, topic: &str, setting: &str, value: Option<&str>) {
+    const TOPIC: i8 = 2;
+    let config = AlterableConfig::default()
+        .with_name(StrBytes::from_string(setting.to_owned()))
+        .with_config_operation(i8::from(value.is_none()))
+        .with_value(value.map(|value| StrBytes::from_string(value.to_owned())));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(StrBytes::from_string(topic.to_owned()))
+        .with_configs(vec![config]);
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    let answer: IncrementalAlterConfigsResponse = ask(broker, ApiKey::IncrementalAlterConfigs, 1, &request);
+    assert_eq!(answer.responses[0].error_code, 0, "setting {setting} of {topic}: {:?}", answer.responses);
 }
