@@ -13,6 +13,7 @@
 //! - `packed`: topics whose messages the broker packs.
 //! - `pages`: the metrics of live programs beside their list.
 //! - `runs_topic`: `cron-runs` as others made it, or made anew, and runs that no consumer will run.
+//! - `ready`: programs that cannot do their work, whatever the cause.
 //! - `scrapers`: hostile ones.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
@@ -47,6 +48,8 @@ mod outages;
 mod packed;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod ready;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
