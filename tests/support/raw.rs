@@ -11,11 +11,12 @@ use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::{
     ApiKey, CreateAclsRequest, CreateAclsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
     DeleteAclsRequest, DeleteAclsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, RequestHeader,
-    ResponseHeader, TopicName,
+    DeleteTopicsResponse, GroupId, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    JoinGroupRequest, JoinGroupResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
@@ -141,4 +142,20 @@ pub fn set_topic(broker: &str, topic: &str, setting: &str, value: Option<&str>) 
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
     let answer: IncrementalAlterConfigsResponse = ask(broker, ApiKey::IncrementalAlterConfigs, 1, &request);
     assert_eq!(answer.responses[0].error_code, 0, "setting {setting} of {topic}: {:?}", answer.responses);
+}
+
+/// Makes a program of another kind a member of a group for two minutes, with a protocol that no other program speaks.
+pub fn join_as_stranger(broker: &str, group: &str) {
+    let protocol = JoinGroupRequestProtocol::default()
+        .with_name(StrBytes::from_static_str("strange"))
+        .with_metadata(Bytes::from_static(b"?"));
+    // Version 3 is the last one that needs no second request for a member id.
+    let request = JoinGroupRequest::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_session_timeout_ms(120_000)
+        .with_rebalance_timeout_ms(120_000)
+        .with_protocol_type(StrBytes::from_static_str("strangers"))
+        .with_protocols(vec![protocol]);
+    let answer: JoinGroupResponse = ask(broker, ApiKey::JoinGroup, 3, &request);
+    assert_eq!(answer.error_code, 0, "joining {group}");
 }

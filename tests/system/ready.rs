@@ -4,6 +4,7 @@
 //! Each cause is a row, and each is caused for real. Programs wait side by side: what takes time here is patience.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use kafka_cron::common::broker::Broker;
 use kafka_cron::common::topics::{self, TopicSpec};
@@ -34,23 +35,33 @@ fn await_told(what: &str, program: &Program, reason: &str, says: &[&str]) {
 
 /// As [`await_told`]; of the log only what follows its first so many bytes counts.
 fn await_told_since(logged: usize, what: &str, program: &Program, reason: &str, says: &[&str]) {
-    let mut page = None;
-    let line = wait_until(&format!("{what}: not ready, for {says:?}"), PATIENCE * 2, || {
-        page = program.get("/readyz");
-        let (code, page) = page.clone()?;
-        let fits = |line: &&str| line.contains("not done for") && says.iter().all(|part| line.contains(part));
-        page.lines().find(fits).filter(|_| code == 503).map(str::to_owned)
+    let end = Instant::now() + PATIENCE * 2;
+    let duty = loop {
+        let page = program.get("/readyz");
+        let (code, lines) = page.clone().unwrap_or_default();
+        let fits =
+            |line: &&str| line.contains(": not done for ") && says.iter().all(|part| line.contains(part));
+        let duties = lines.lines().filter(fits).filter_map(|line| line.split(": ").next());
+        let shows = |duty: &&str| {
+            let labels = [format!("duty=\"{duty}\""), format!("reason=\"{reason}\"")];
+            program.metric("cron_failing", &[&labels[0], &labels[1]]) == 1.0
+        };
+        if let Some(duty) = duties.filter(|_| code == 503).find(shows) {
+            break duty.to_owned();
+        }
+        assert!(
+            Instant::now() < end,
+            "{what}: no duty fails for {reason} and says {says:?}; /readyz: {page:?}"
+        );
+        std::thread::park_timeout(Duration::from_millis(100));
+    };
+    let told = format!(" {duty}: not done for");
+    let said = wait_until(&format!("{what}: {duty} is told in the log"), PATIENCE, || {
+        let log = program.log();
+        let of = |line: &&str| line.contains("[ERROR]") && line.contains(&told);
+        Some(log[logged..].lines().filter(of).count()).filter(|count| *count > 0)
     });
-    let duty = line.split(": ").next().unwrap_or_default();
-    let labels = [format!("duty=\"{duty}\""), format!("reason=\"{reason}\"")];
-    wait_until(&format!("{what}: cron_failing has {labels:?}, as in: {line}"), PATIENCE, || {
-        (program.metric("cron_failing", &[&labels[0], &labels[1]]) == 1.0).then_some(())
-    });
-    let log = program.log();
-    let said = log[logged..]
-        .lines()
-        .filter(|line| line.contains("[ERROR]") && line.contains(&format!(" {duty}: not done for")));
-    assert_eq!(said.count(), 1, "{what}: {duty} is to be told once in the log");
+    assert_eq!(said, 1, "{what}: {duty} is to be told once in the log");
 }
 
 /// Waits until a program is ready, and no metric of a failure is left.
@@ -126,26 +137,29 @@ const CAUSES: [Cause; 16] = [
         let topic = topics::retry(&world.a);
         shut_out(what, world, (Resource::Topic, &topic), 1, "topic_authorization_failed", &[&topic, RIGHTS]);
     }),
-    ("too few copies of the cluster's topic are in sync", |what, world| {
+    ("the dead-letter topic is shut", |what, world| {
+        let topic = topics::dead(&world.a);
         let programs = both(what, world);
-        raw::set_topic(&world.brokers, world.a.as_str(), "min.insync.replicas", Some("2"));
-        await_told(what, &programs[0], "not_enough_replicas", &[world.a.as_str(), "min.insync.replicas"]);
-        raw::set_topic(&world.brokers, world.a.as_str(), "min.insync.replicas", Some("1"));
-        await_ready(what, &programs[0]);
-    }),
-    ("too few copies of the retry topic are in sync", |what, world| {
-        let (programs, retry) = (both(what, world), topics::retry(&world.a));
-        raw::set_topic(&world.brokers, &retry, "min.insync.replicas", Some("2"));
-        await_told(what, &programs[1], "not_enough_replicas", &[&retry, "min.insync.replicas"]);
-        raw::set_topic(&world.brokers, &retry, "min.insync.replicas", Some("1"));
-        await_ready(what, &programs[1]);
+        let retries = world.consumer(&topics::retry(&world.a), &WORKERS);
+        raw::shut_out(&world.brokers, Resource::Topic, &topic);
+        for program in [&programs[0], &retries] {
+            await_told(what, program, "topic_authorization_failed", &[&topic, RIGHTS]);
+        }
+        raw::let_in(&world.brokers, Resource::Topic, &topic);
+        [&programs[0], &retries].iter().for_each(|program| await_ready(what, program));
     }),
     ("a group that is full", |what, world| {
         let jobs = world.jobs(JOBS);
-        let programs = [(); 3].map(|()| world.producer(&jobs, &[]));
-        let refused = || programs.iter().find(|program| program.log().contains("group_max_size_reached"));
-        let refused = wait_until("one is refused", PATIENCE, refused);
-        await_told(what, refused, "group_max_size_reached", &["group.max.size"]);
+        let members = [(); 2].map(|()| world.producer(&jobs, &[]));
+        members.iter().for_each(|member| await_ready(what, member));
+        let refused = world.producer(&jobs, &[]);
+        await_told(what, &refused, "group_max_size_reached", &["group.max.size"]);
+    }),
+    ("a group that a program of another kind uses", |what, world| {
+        world.client().create_topic(&topic(world.a.as_str()), soon()).unwrap();
+        raw::join_as_stranger(&world.brokers, world.a.as_str());
+        let consumer = world.consumer(world.a.as_str(), &WORKERS);
+        await_told(what, &consumer, "inconsistent_group_protocol", &[world.a.as_str(), "another kind"]);
     }),
     ("a topic that is not there", |what, world| {
         let consumer = world.consumer(world.a.as_str(), &WORKERS);
@@ -169,7 +183,7 @@ const CAUSES: [Cause; 16] = [
         let mute = TcpListener::bind("127.0.0.1:0").unwrap();
         let brokers = mute.local_addr().unwrap().to_string();
         for program in elsewhere(world, &brokers) {
-            await_told(what, &program, "no_answer", &["hangs"]);
+            await_told(what, &program, "unreachable", &[&brokers, "no answer in time"]);
         }
     }),
     ("a port that speaks HTTP", |what, world| {
@@ -177,7 +191,7 @@ const CAUSES: [Cause; 16] = [
         wait_until("the page is served", PATIENCE, || page.get("/healthz"));
         let brokers = format!("127.0.0.1:{}", page.port());
         for program in elsewhere(world, &brokers) {
-            await_told(what, &program, "nonsense", &["HTTP"]);
+            await_told(what, &program, "unreachable", &["HTTP"]);
         }
     }),
     ("brokers that advertise an address that is not known here", |what, _| {
@@ -244,13 +258,6 @@ fn whatever_is_the_matter_with_cron_runs_is_told_with_its_cure() {
         &|| raw::let_in(&brokers, Resource::Topic, runs),
         "topic_authorization_failed",
         &[runs, RIGHTS],
-    );
-    row(
-        "too few copies are in sync",
-        &|| set("min.insync.replicas", Some("2")),
-        &|| set("min.insync.replicas", Some("1")),
-        "not_enough_replicas",
-        &[runs, "min.insync.replicas"],
     );
     row("the broker is frozen", &|| own.freeze(), &|| own.thaw(), "no_answer", &["hangs"]);
     row("the broker is gone", &|| own.kill(), &|| own.restart(), "unreachable", &["--brokers"]);
