@@ -140,6 +140,7 @@ fn claimed(user: Option<&str>) -> Result<Claimed, Failure> {
         "attempt":1,"attempts_left":0}}"#
     );
     let attempt: Attempt = decode_attempt(text.as_bytes())?;
+    let start_by = std::time::Instant::now() + std::time::Duration::from_secs(3_600);
     let place = Place { topic: "a".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
-    Ok(Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH })
+    Ok(Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH, start_by })
 }

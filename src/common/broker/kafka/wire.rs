@@ -93,3 +93,21 @@ pub(super) fn topic_state(topic: &MetadataResponseTopic) -> TopicState {
     partitions.sort_by_key(|partition| partition.partition);
     TopicState { id: topic.topic_id, partitions }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::error::ResponseError;
+
+    use crate::common::broker::code_names::name;
+
+    #[test]
+    fn every_code_that_the_protocols_crate_knows_has_its_name() {
+        for code in (-1..=1000).filter(|code| *code != 0) {
+            let theirs = ResponseError::try_from_code(code).unwrap().to_string();
+            match name(code) {
+                Some(ours) => assert_eq!(ours.replace('_', ""), theirs.to_lowercase(), "{code}"),
+                None => assert!(theirs.contains("Unknown error code"), "{code}: {theirs}"),
+            }
+        }
+    }
+}
