@@ -66,7 +66,7 @@ fn what_listens_there_instead_of_a_broker_is_named_with_what_to_do() {
             peer.write_all(says).unwrap();
         });
         let certificates = TlsOptions { ca_file: ca_file.clone() };
-        let broker = KafkaBroker::new(&[address.clone()], tls.then_some(&certificates)).unwrap();
+        let broker = KafkaBroker::new(std::slice::from_ref(&address), tls.then_some(&certificates)).unwrap();
         let refused = broker.client("routing").broker_count(soon()).unwrap_err().to_string();
         drop(server.unwrap());
         assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");

@@ -33,7 +33,7 @@ fn nothing_is_sent_while_a_quota_holds_a_client_back_and_nothing_is_written_twic
     let held = own.broker();
     let mut client = held.client(HELD);
     let large = "x".repeat(300_000);
-    let record = Record { key: None, value: Some(Bytes::from(large.clone())), timestamp_ms: 0 };
+    let record = Record { key: None, value: Some(Bytes::from(large)), timestamp_ms: 0 };
     let batch = ProduceBatch { to: of.clone(), records: vec![record] };
     wait_until("the quota is in force", Duration::from_secs(30), || {
         client
