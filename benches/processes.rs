@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use crossbeam_channel::bounded;
 use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::thread::spawn;
 use kafka_cron::common::wire::decode_attempt;
@@ -20,6 +21,7 @@ use kafka_cron::common::words::{Attempt, Place};
 use kafka_cron::consumer::claiming::dispatcher::Claimed;
 use kafka_cron::consumer::measures::Measures;
 use kafka_cron::consumer::running::process::Output;
+use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::{Lines, Options, Workers};
 
 type Failure = Box<dyn std::error::Error>;
@@ -112,11 +114,14 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let (jobs, from_dispatch) = bounded(THREADS);
     let (to_dispatch, idle) = bounded(THREADS);
     let (tell, told) = bounded(THREADS * 2);
-    let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
+    let metrics = Metrics::new();
+    let starting = Health::new(&metrics).duty("starting");
+    let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell, starting };
     let guard = PathBuf::from(kafka_cron::consumer::running::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = Options { workers: THREADS, output: Output::Tail, guard };
-    let workers = Workers::start(options, &clock, &lines, &Measures::new(&Metrics::new(), "a"))?;
+    let descriptors = Descriptors::default();
+    let options = Options { workers: THREADS, output: Output::Tail, guard, descriptors };
+    let workers = Workers::start(options, &clock, &lines, &Measures::new(&metrics, "a"))?;
     let claimed = claimed(user)?;
     let began = Instant::now();
     for _ in 0..THREADS * EACH {

@@ -20,6 +20,7 @@ use kafka_cron::consumer::fetching::poll::{Poll, PollOptions};
 use kafka_cron::consumer::measures::Measures;
 use kafka_cron::consumer::results::reporter;
 use kafka_cron::consumer::results::reporter::Reporter;
+use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::Workers;
 use kafka_cron::consumer::running::{process, worker};
 
@@ -85,6 +86,8 @@ fn run(args: &Args) -> Result<(), Fault> {
     let _logging = logging::start(args.observe.log_level, &metrics).map_err(Fault::system("the log"))?;
     let signals = signals::catch().map_err(Fault::system("signals"))?;
     let cluster = check(args)?;
+    let workers = args.workers.map_or_else(cores, usize::from);
+    let descriptors = Descriptors::raise_for(workers).map_err(Fault::usage("--workers"))?;
     let broker: Arc<dyn Broker> = Arc::new(args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let beats = Beats::new(&metrics);
@@ -97,7 +100,6 @@ fn run(args: &Args) -> Result<(), Fault> {
     let measures = Measures::new(&metrics, &args.topic);
     let consumer = identity::name(args.instance_id.as_deref());
     let group = args.group.clone().unwrap_or_else(|| args.topic.clone());
-    let workers = args.workers.map_or_else(cores, usize::from);
     log::info!("{consumer}: topic {}, group {group}, {workers} workers", args.topic);
 
     let thread = Fault::system::<std::io::Error>;
@@ -110,12 +112,14 @@ fn run(args: &Args) -> Result<(), Fault> {
         client("reporter"),
         Arc::clone(&clock),
         measures.clone(),
+        &health,
         beats.thread("reporter"),
     )
     .map_err(thread("the reporter's thread"))?;
     let guard = process::guard::THIS_PROGRAM.into();
-    let options = worker::Options { workers, output: args.output.clone(), guard };
-    let lines = worker::Lines { jobs: taken, idle, tell: report.tell.clone() };
+    let options = worker::Options { workers, output: args.output.clone(), guard, descriptors };
+    let starting = health.duty("starting");
+    let lines = worker::Lines { jobs: taken, idle, tell: report.tell.clone(), starting };
     let mut workers = Workers::start(options, &clock, &lines, &measures).map_err(thread("the workers"))?;
     let options = membership::Options {
         group: group.clone(),

@@ -56,6 +56,10 @@ pub const FETCH_BYTES: i32 = 8 * 1024 * 1024;
 /// Bytes of the words for what is wrong with a message.
 pub const DETAIL_BYTES: usize = 500;
 
+/// Bytes of results that a consumer holds while they cannot be written: thousands of failed attempts whose retry topic is
+/// gone. When there are so many, workers wait with what they have to say.
+pub const RESULTS_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
 /// How long a fetch waits at the broker when there is nothing to read.
 pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 

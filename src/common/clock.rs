@@ -6,11 +6,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::Receiver;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 pub use manual::ManualClock;
+
+/// A clock that is further from the broker's than this is wrong: nobody leads by it, and no record is dated by it.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
 /// Tells the time and rings bells. Rules never see it: threads read it and hand the rule an instant.
 pub trait Clock: Send + Sync {

@@ -1,18 +1,23 @@
 //! Records on their way to Kafka: by topic and key into batches of a size that every broker takes, written once, and
 //! what was not confirmed is given back. Whether and when to try again is the caller's to say.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::bounds::PRODUCE_BATCH_BYTES;
 use super::broker::{BrokerError, Client, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for};
+use super::clock::CLOCK_TOLERANCE;
 
 /// A record for a topic; the partition follows from the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Outgoing {
     /// Where it goes.
     pub topic: Arc<str>,
@@ -38,7 +43,7 @@ pub struct Written {
 /// Records that were not confirmed, and why.
 #[derive(Debug)]
 pub struct Unwritten {
-    /// The records; a single one where the error is [`ErrorCode::MessageTooLarge`].
+    /// The records; a single one where the error [`is_final`].
     pub records: Vec<Outgoing>,
     /// What came instead of a confirmation.
     pub error: BrokerError,
@@ -59,10 +64,18 @@ impl From<Instant> for Limits {
     }
 }
 
-/// Writes records, and remembers how many partitions topics have.
+/// Whether a refusal is about what the record is, so that no later try can end otherwise.
+pub fn is_final(error: &BrokerError) -> bool {
+    matches!(error.code(), Some(ErrorCode::MessageTooLarge | ErrorCode::InvalidRecord))
+}
+
+/// Writes records, and remembers how many partitions topics have and which size of batches they refuse.
 #[derive(Debug, Default)]
 pub struct Writer {
     topics: BTreeMap<Arc<str>, Topic>,
+    limits: BTreeMap<Arc<str>, Limit>,
+    /// How records are dated where the broker refuses our clock; `None`: they are not written then.
+    dating: Option<Dating>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,12 +85,55 @@ struct Topic {
     believed_until: Option<Instant>,
 }
 
+/// What is known of the broker's clock.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dating {
+    /// By how many milliseconds ours is ahead of it.
+    ahead_ms: Option<i64>,
+    /// A record was refused for its time stamp while that was not known.
+    is_asked: bool,
+}
+
+/// The largest batch that a topic is asked to take.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    bytes: usize,
+    believed_until: Option<Instant>,
+}
+
+/// A batch on its way.
+struct Batch {
+    to: TopicPartition,
+    topic_id: Uuid,
+    records: Vec<Outgoing>,
+    is_dated: bool,
+}
+
 /// How long a number of partitions is believed: topics are enlarged by hand and seldom.
 const BELIEVED: Duration = Duration::from_secs(30);
 
+/// How long it is believed that a topic refuses batches of a size: `max.message.bytes` is raised by hand and seldom.
+const LIMIT_BELIEVED: Duration = Duration::from_secs(600);
+
+/// The time stamp of a record without one, which a broker takes whatever limits it has (`RecordBatch.NO_TIMESTAMP`).
+const NO_TIMESTAMP: i64 = -1;
+
 impl Writer {
+    /// Creates a writer whose records are never refused for a wrong clock. Where ours is further from the broker's than
+    /// [`CLOCK_TOLERANCE`], records are dated by the broker's, as far as that is known from a topic of `LogAppendTime`
+    /// that was written to; where it is not, the second refusal makes them records without a time stamp.
+    pub fn dated_by_brokers() -> Self {
+        Self { dating: Some(Dating::default()), ..Self::default() }
+    }
+
+    /// How far our clock is ahead of the broker's, as far as this writer has seen and was asked to look.
+    pub fn ahead(&self) -> Option<TimeDelta> {
+        self.dating.and_then(|dating| dating.ahead_ms).map(TimeDelta::milliseconds)
+    }
+
     /// Writes records with the given time stamp, each to the partition of its key, and returns what was not confirmed.
-    /// Records of the same key stay in order. A batch that is too large for its topic is written in halves.
+    /// Records of the same key stay in order. A batch that is refused for a record in it is written in halves, so that
+    /// this record alone comes back.
     pub fn write(
         &mut self,
         client: &mut dyn Client,
@@ -101,28 +157,76 @@ impl Writer {
         let mut unwritten = Vec::new();
         let mut queue = self.batches(client, records, by.look_up, &mut unwritten);
         while !queue.is_empty() {
+            let stamp = self.stamp(timestamp_ms);
+            let stamp = |batch: &Batch| if batch.is_dated { stamp } else { NO_TIMESTAMP };
             let batches: Vec<ProduceBatch> =
-                queue.iter().map(|(to, _, records)| batch(to, records, timestamp_ms)).collect();
+                queue.iter().map(|batch| produced(&batch.to, &batch.records, stamp(batch))).collect();
             let answers = client.produce(&batches, by.answer);
-            let mut halves = Vec::new();
-            for ((to, topic_id, mut records), answer) in queue.drain(..).zip(answers) {
-                match answer {
+            let mut again = Vec::new();
+            for (mut batch, answer) in queue.drain(..).zip(answers) {
+                let error = match answer {
                     Ok(at) => {
+                        self.learn_clock(timestamp_ms, at.append_time_ms);
+                        let Batch { to, topic_id, records, .. } = batch;
                         confirmed(Written { topic_id, to, base_offset: at.base_offset, records });
+                        continue;
                     }
-                    Err(BrokerError::Refused(ErrorCode::MessageTooLarge)) if records.len() > 1 => {
-                        let second = records.split_off(records.len() / 2);
-                        halves.extend([(to.clone(), topic_id, records), (to, topic_id, second)]);
+                    Err(BrokerError::Refused(ErrorCode::RecordListTooLarge)) => {
+                        BrokerError::Refused(ErrorCode::MessageTooLarge)
                     }
-                    Err(error) => {
-                        self.topics.remove(to.topic.as_str());
-                        unwritten.push(Unwritten { records, error });
-                    }
+                    Err(error) => error,
+                };
+                if error.code() == Some(ErrorCode::MessageTooLarge) {
+                    self.lower_limit(&batch, by.look_up);
+                }
+                if is_final(&error) && batch.records.len() > 1 {
+                    let records = batch.records.split_off(batch.records.len() / 2);
+                    let second = Batch { to: batch.to.clone(), records, ..batch };
+                    again.extend([batch, second]);
+                } else if error.code() == Some(ErrorCode::InvalidTimestamp) && self.writes_undated(&batch) {
+                    again.push(Batch { is_dated: false, ..batch });
+                } else {
+                    self.topics.remove(batch.to.topic.as_str());
+                    unwritten.push(Unwritten { records: batch.records, error });
                 }
             }
-            queue = halves;
+            queue = again;
         }
         unwritten
+    }
+
+    fn stamp(&self, ours_ms: i64) -> i64 {
+        let ahead_ms = self.ahead().filter(|ahead| ahead.abs() > CLOCK_TOLERANCE);
+        ours_ms.saturating_sub(ahead_ms.map_or(0, |ahead| ahead.num_milliseconds()))
+    }
+
+    fn learn_clock(&mut self, ours_ms: i64, brokers_ms: Option<i64>) {
+        if let (Some(dating), Some(brokers_ms)) = (&mut self.dating, brokers_ms) {
+            *dating = Dating { ahead_ms: Some(ours_ms.saturating_sub(brokers_ms)), is_asked: false };
+        }
+    }
+
+    /// Whether a batch that was refused for its time stamp is written without one. The first that is refused while the
+    /// broker's clock is not known comes back instead, so that the caller can write to a topic that tells it.
+    fn writes_undated(&mut self, batch: &Batch) -> bool {
+        let Some(dating) = &mut self.dating else { return false };
+        let knows_or_has_asked = dating.ahead_ms.is_some() || dating.is_asked;
+        dating.is_asked = true;
+        batch.is_dated && knows_or_has_asked
+    }
+
+    fn lower_limit(&mut self, refused: &Batch, by: Instant) {
+        let topic: Arc<str> = refused.to.topic.as_str().into();
+        let bytes = refused.records.iter().map(size).sum::<usize>() / 2;
+        let bytes = bytes.min(self.takes(&topic, by)).max(1);
+        self.limits.insert(topic, Limit { bytes, believed_until: by.checked_add(LIMIT_BELIEVED) });
+    }
+
+    /// How many bytes of keys and values a batch for a topic may have at most, by what it has refused.
+    pub fn takes(&self, topic: &str, by: Instant) -> usize {
+        let limit = self.limits.get(topic);
+        let limit = limit.filter(|limit| limit.believed_until.is_some_and(|until| by < until));
+        limit.map_or(PRODUCE_BATCH_BYTES, |limit| limit.bytes)
     }
 
     /// Looks a topic up before it is needed, so that no record waits for that. What cannot be known now is asked for
@@ -143,7 +247,7 @@ impl Writer {
         records: Vec<Outgoing>,
         by: Instant,
         unwritten: &mut Vec<Unwritten>,
-    ) -> Vec<(TopicPartition, Uuid, Vec<Outgoing>)> {
+    ) -> Vec<Batch> {
         let mut by_topic: BTreeMap<Arc<str>, Vec<Outgoing>> = BTreeMap::new();
         for record in records {
             by_topic.entry(Arc::clone(&record.topic)).or_default().push(record);
@@ -152,8 +256,9 @@ impl Writer {
         for (topic, records) in by_topic {
             match self.known(client, &topic, by) {
                 Ok(Topic { id, partitions, .. }) => {
-                    let split = split(&topic, partitions, records);
-                    batches.extend(split.into_iter().map(|(to, records)| (to, id, records)));
+                    let split = split((&topic, partitions), self.takes(&topic, by), records);
+                    let batch = |(to, records)| Batch { to, topic_id: id, records, is_dated: true };
+                    batches.extend(split.into_iter().map(batch));
                 }
                 Err(error) => unwritten.push(Unwritten { records, error }),
             }
@@ -182,16 +287,37 @@ impl Writer {
     }
 }
 
-/// Batches of at most [`PRODUCE_BATCH_BYTES`], in the order of the records.
-fn split(topic: &str, count: i32, records: Vec<Outgoing>) -> Vec<(TopicPartition, Vec<Outgoing>)> {
+/// Puts items into as few values as they fit into: `encode` makes a value of some of them, and one that is larger than
+/// `bytes` is made of half as many. A single item is a value whatever its size. In the order of the items.
+pub fn in_pieces<T>(items: &[T], bytes: usize, encode: &impl Fn(&[T]) -> Bytes) -> Vec<Bytes> {
+    let value = encode(items);
+    if value.len() <= bytes || items.len() < 2 {
+        return vec![value];
+    }
+    let (first, second) = items.split_at(items.len() / 2);
+    let mut pieces = in_pieces(first, bytes, encode);
+    pieces.extend(in_pieces(second, bytes, encode));
+    pieces
+}
+
+fn size(record: &Outgoing) -> usize {
+    record.key.len() + record.value.len()
+}
+
+/// Batches of at most `most` bytes for a topic of `count` partitions, in the order of the records.
+fn split(
+    (topic, count): (&str, i32),
+    most: usize,
+    records: Vec<Outgoing>,
+) -> Vec<(TopicPartition, Vec<Outgoing>)> {
     let mut open: BTreeMap<i32, (usize, Vec<Outgoing>)> = BTreeMap::new();
     let mut full = Vec::new();
     let to = |partition: i32| TopicPartition { topic: topic.to_owned(), partition };
     for record in records {
         let partition = partition_for(&record.key, count);
-        let size = record.key.len() + record.value.len();
+        let size = size(&record);
         let (bytes, batch) = open.entry(partition).or_default();
-        if *bytes + size > PRODUCE_BATCH_BYTES && !batch.is_empty() {
+        if *bytes + size > most && !batch.is_empty() {
             full.push((to(partition), std::mem::take(batch)));
             *bytes = 0;
         }
@@ -202,81 +328,8 @@ fn split(topic: &str, count: i32, records: Vec<Outgoing>) -> Vec<(TopicPartition
     full
 }
 
-fn batch(to: &TopicPartition, records: &[Outgoing], timestamp_ms: i64) -> ProduceBatch {
+fn produced(to: &TopicPartition, records: &[Outgoing], timestamp_ms: i64) -> ProduceBatch {
     let record =
         |out: &Outgoing| Record { key: Some(out.key.clone()), value: Some(out.value.clone()), timestamp_ms };
     ProduceBatch { to: to.clone(), records: records.iter().map(record).collect() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::common::broker::Broker;
-    use crate::common::broker::memory::{Call, Fate, MemoryBroker};
-    use crate::common::clock::{Clock, SystemClock};
-    use crate::common::topics::TopicSpec;
-
-    fn check(sizes: &[usize], expected: &[usize]) {
-        let record = |size: &usize| Outgoing {
-            topic: Arc::from("t"),
-            key: Bytes::from_static(b"k"),
-            value: Bytes::from(vec![0; *size]),
-        };
-        let batches = split("t", 4, sizes.iter().map(record).collect());
-        assert_eq!(batches.iter().map(|(_, batch)| batch.len()).collect::<Vec<_>>(), expected);
-        let order: Vec<usize> =
-            batches.iter().flat_map(|(_, batch)| batch.iter().map(|record| record.value.len())).collect();
-        assert_eq!(order, sizes, "records of one key stay in order");
-    }
-
-    #[test]
-    fn batches_are_of_a_size_that_every_broker_takes() {
-        let half = PRODUCE_BATCH_BYTES / 2;
-        check(&[], &[]);
-        check(&[1, 2, 3], &[3]);
-        check(&[half, half, 1], &[1, 2]);
-        check(&[1, 2 * PRODUCE_BATCH_BYTES, 2], &[1, 1, 1]);
-    }
-
-    #[test]
-    fn a_topic_that_was_looked_up_ahead_holds_up_no_record() {
-        let broker = MemoryBroker::new(Arc::new(SystemClock));
-        let (mut client, faults) = (broker.client("test"), broker.faults());
-        let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
-        let start = SystemClock.monotonic() + Duration::from_secs(20);
-        client.create_topic(&spec, start).expect("a topic");
-        let (topic, mut writer) = (Arc::from("t"), Writer::default());
-        let mut check = |ahead_secs, write_secs, lost: usize| {
-            writer.look_ahead(client.as_mut(), &topic, start + Duration::from_secs(ahead_secs));
-            faults.next(Call::Topic, Fate::NotSent);
-            let (key, value) = (Bytes::from_static(b"k"), Bytes::new());
-            let records = vec![Outgoing { topic: Arc::clone(&topic), key, value }];
-            let by = start + Duration::from_secs(write_secs);
-            assert_eq!(
-                writer.write(client.as_mut(), records, 0, by).len(),
-                lost,
-                "{ahead_secs} {write_secs}"
-            );
-        };
-        check(0, 29, 0);
-        // The planted failure is met by the look ahead: what was known is believed a little longer.
-        check(16, 29, 0);
-        check(17, 60, 1);
-    }
-
-    #[test]
-    fn what_is_confirmed_has_its_topics_id_although_another_batch_failed() {
-        let broker = MemoryBroker::new(Arc::new(SystemClock));
-        let (mut client, faults) = (broker.client("test"), broker.faults());
-        let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
-        let by = SystemClock.monotonic() + Duration::from_secs(20);
-        client.create_topic(&spec, by).expect("a topic");
-        let topic: Arc<str> = Arc::from("t");
-        let of = |key: u8| Outgoing { topic: Arc::clone(&topic), key: vec![key].into(), value: Bytes::new() };
-        faults.lead(&TopicPartition { topic: "t".to_owned(), partition: 0 }, None);
-        let mut confirmed = Vec::new();
-        let records = (0..10).map(of).collect();
-        Writer::default().write_and_tell(client.as_mut(), records, 0, by, |written| confirmed.push(written));
-        assert!(matches!(&confirmed[..], [one] if one.to.partition == 1 && !one.topic_id.is_nil()));
-    }
 }

@@ -1,7 +1,9 @@
 //! What a consumer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
 use chrono::{DateTime, Utc};
-use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use super::claiming::dispatcher::Claimed;
 use super::results::reports::Report;
@@ -39,6 +41,10 @@ pub struct Measures {
     pub report_failures: IntCounterVec,
     /// Letters written, by reason.
     pub dead_letters: IntCounterVec,
+    /// Starts that were put off because the system had no descriptor, process or memory.
+    pub starts_put_off: IntCounter,
+    /// How far our clock is ahead of the broker's.
+    pub skew: Gauge,
     attempts_started: IntCounter,
     attempts: IntCounterVec,
     runs: IntCounterVec,
@@ -90,6 +96,14 @@ impl Measures {
             ),
             report_failures: failures("cron_report_failures_total", "Writes of results that failed."),
             dead_letters: failures("cron_dead_letters_total", "Letters written to the dead-letter topic."),
+            starts_put_off: counter(
+                "cron_starts_put_off_total",
+                "Starts that were put off because the system had no descriptor, process or memory.",
+            ),
+            skew: metrics.level(
+                "cron_clock_skew_seconds",
+                "How far our clock was ahead of the broker's when they were last compared: at writes to cron-runs.",
+            ),
             attempts_started: counter("cron_attempts_started_total", "Attempts handed to a worker."),
             attempts: metrics.counters(
                 "cron_attempts_total",

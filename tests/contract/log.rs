@@ -218,13 +218,13 @@ pub fn a_record_dated_far_ahead_is_refused(end: &impl End) {
     };
     assert!(one.write(&[dated(3000)]).is_ok());
     let refused = one.write(&[record("v"), dated(4000)]);
-    assert_eq!(refused, Err(BrokerError::Refused(ErrorCode::Other(32))), "INVALID_TIMESTAMP");
+    assert_eq!(refused, Err(BrokerError::Refused(ErrorCode::InvalidTimestamp)), "INVALID_TIMESTAMP");
     assert_eq!(one.values().len(), 1);
 }
 
 pub fn a_compacted_topic_takes_no_record_without_a_key(end: &impl End) {
     let mut one = One::new(end, &[("cleanup.policy", "compact")]);
-    let refused = Err(BrokerError::Refused(ErrorCode::Other(87)));
+    let refused = Err(BrokerError::Refused(ErrorCode::InvalidRecord));
     let keyed = Record { key: Some(Bytes::from_static(b"k")), ..record("v") };
     assert_eq!(one.write(&[keyed.clone(), record("v")]), refused, "INVALID_RECORD");
     assert_eq!(one.write(&[keyed]).unwrap().base_offset, 0);

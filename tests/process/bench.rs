@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::words::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
 use kafka_cron::consumer::claiming::dispatcher::Claimed;
@@ -14,6 +15,7 @@ use kafka_cron::consumer::measures::Measures;
 use kafka_cron::consumer::results::reporter::Tell;
 use kafka_cron::consumer::results::reports::Report;
 use kafka_cron::consumer::running::process::Output;
+use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::{Lines, Options, Workers};
 use uuid::Uuid;
 
@@ -40,8 +42,9 @@ impl Bench {
         let (jobs, from_dispatch) = bounded(options.workers);
         let (to_dispatch, idle) = bounded(options.workers);
         let (tell, told) = bounded(1_000);
-        let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell };
         let metrics = Metrics::new();
+        let starting = Health::new(&metrics).duty("starting");
+        let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell, starting };
         let measures = Measures::new(&metrics, "a");
         let workers = Workers::start(options, clock, &lines, &measures).unwrap();
         Self { workers, measures, metrics, idle, jobs: Some(jobs), told }
@@ -85,7 +88,9 @@ impl Drop for Bench {
 }
 
 pub fn options(workers: usize) -> Options {
-    Options { workers, output: Output::Tail, guard: PathBuf::from(env!("CARGO_BIN_EXE_consumer")) }
+    let guard = PathBuf::from(env!("CARGO_BIN_EXE_consumer"));
+    let descriptors = Descriptors::default();
+    Options { workers, output: Output::Tail, guard, descriptors }
 }
 
 pub fn system_clock() -> Arc<dyn Clock> {

@@ -22,4 +22,6 @@ mod resources;
 #[cfg(test)]
 mod shell;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod users;

@@ -3,9 +3,77 @@
 use std::fs;
 
 use kafka_cron::common::words::Outcome::Succeeded;
+use kafka_cron::consumer::running::process::descriptors::Descriptors;
+use kafka_cron::consumer::running::worker::Options;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::bench::{Bench, attempt};
+use crate::bench::{Bench, LONG, attempt, options, system_clock};
 use crate::child;
+use crate::support::wait_until;
+
+/// From now on this process may open so many descriptors more.
+fn leave(more: usize) {
+    // The lowest number that is free is the next one's; what we were given open may have a high one.
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let open: Vec<u64> = open.filter_map(|fd| fd.unwrap().file_name().to_str()?.parse().ok()).collect();
+    limit((0..).filter(|number| !open.contains(number)).nth(more).unwrap());
+}
+
+fn limit(soft: u64) {
+    let ours = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: ours.maximum }).unwrap();
+}
+
+#[test]
+fn a_consumer_has_the_descriptors_that_its_workers_need_and_jobs_have_those_that_it_was_given() {
+    if child::part().is_none() {
+        let name =
+            "a_consumer_has_the_descriptors_that_its_workers_need_and_jobs_have_those_that_it_was_given";
+        return child::run(&format!("resources::{name}"));
+    }
+    limit(512);
+    let descriptors = Descriptors::raise_for(100).unwrap();
+    assert!(getrlimit(Resource::Nofile).current.unwrap() > 1_000);
+    let bench = Bench::with(Options { descriptors, ..options(1) }, &system_clock());
+    for command in ["ulimit -n; ulimit -Sn", "/bin/grep files /proc/self/limits"] {
+        let report = bench.run(attempt(command));
+        assert!(report.outcome == Succeeded && report.output_tail.contains("512"), "{report:?}");
+        assert!(!report.output_tail.contains("1356"), "{report:?}");
+    }
+}
+
+#[test]
+fn a_start_for_which_no_descriptor_is_left_is_put_off_and_spends_no_attempt() {
+    if child::part().is_none() {
+        return child::run(
+            "resources::a_start_for_which_no_descriptor_is_left_is_put_off_and_spends_no_attempt",
+        );
+    }
+    let bench = Bench::new(1);
+    let before = getrlimit(Resource::Nofile).current.unwrap();
+    leave(0);
+    bench.start(attempt("true"));
+    let put_off = || (bench.measures.starts_put_off.get() >= 3).then_some(());
+    wait_until("the start is put off", LONG, put_off);
+    limit(before);
+    assert_eq!(bench.report().outcome, Succeeded);
+}
+
+#[test]
+fn more_workers_than_there_are_descriptors_kill_no_job_and_spend_none() {
+    if child::part().is_none() {
+        return child::run("resources::more_workers_than_there_are_descriptors_kill_no_job_and_spend_none");
+    }
+    let bench = Bench::new(40);
+    leave(30);
+    for _ in 0..120 {
+        bench.start(attempt("sleep 0.05"));
+    }
+    for _ in 0..120 {
+        assert_eq!(bench.report().outcome, Succeeded);
+    }
+    assert!(bench.measures.starts_put_off.get() > 0, "they were never short of any");
+}
 
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()

@@ -43,6 +43,11 @@ impl ErrorCode {
                 "start the brokers that are down: too few copies are in sync for min.insync.replicas"
             }
             Self::MessageTooLarge => "raise max.message.bytes of the topic (1048588 is Kafka's default)",
+            Self::RecordListTooLarge => "raise segment.bytes of the topic",
+            Self::InvalidTimestamp => {
+                "set this host's clock, or raise message.timestamp.after.max.ms of the topic (an hour is Kafka's default)"
+            }
+            Self::InvalidRecord => "set cleanup.policy=delete for the topic",
             Self::OffsetMetadataTooLarge => {
                 "raise offset.metadata.max.bytes of the brokers to 4096, Kafka's default"
             }

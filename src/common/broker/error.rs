@@ -89,6 +89,8 @@ codes! {
     CoordinatorNotAvailable = 15, "coordinator_not_available";
     /// The coordinator is elsewhere.
     NotCoordinator = 16, "not_coordinator";
+    /// The batch is larger than a segment of the topic (`segment.bytes`).
+    RecordListTooLarge = 18, "record_list_too_large";
     /// Fewer copies in sync than `min.insync.replicas`; not written.
     NotEnoughReplicas = 19, "not_enough_replicas";
     /// Fewer copies in sync than `min.insync.replicas`; written, but not yet safe.
@@ -107,6 +109,8 @@ codes! {
     TopicAuthorizationFailed = 29, "topic_authorization_failed";
     /// The group's access list says no.
     GroupAuthorizationFailed = 30, "group_authorization_failed";
+    /// The record's time stamp is too far from the broker's clock (`message.timestamp.after.max.ms`, `.before.max.ms`).
+    InvalidTimestamp = 32, "invalid_timestamp";
     /// A topic of that name exists.
     TopicAlreadyExists = 36, "topic_already_exists";
     /// Fewer brokers than copies asked for.
@@ -115,6 +119,8 @@ codes! {
     GroupMaxSizeReached = 81, "group_max_size_reached";
     /// Another process uses the same instance id.
     FencedInstanceId = 82, "fenced_instance_id";
+    /// The topic takes no such record, as a compacted one takes none without a key (KIP-467).
+    InvalidRecord = 87, "invalid_record";
     /// A commit of this offset is still under way.
     UnstableOffsetCommit = 88, "unstable_offset_commit";
     /// There is no topic of that id: it was deleted, and perhaps made anew under its name.

@@ -1,18 +1,21 @@
 //! The thread `reporter`: has [`Reporting`] write everything but claims: next attempts, dead letters, `finished`,
 //! `alive`.
 //!
-//! While Kafka is away results are held on to; the channel fills, and workers wait.
+//! While something cannot be written its results are held on to, and others are written. Only when they are too many
+//! (`RESULTS_WAITING_BYTES`) the channel fills, and workers wait.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use chrono::TimeDelta;
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::reporting::{Act, Reporting};
 use crate::common::broker::Client;
-use crate::common::clock::Clock;
+use crate::common::clock::{CLOCK_TOLERANCE, Clock};
+use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::{Beat, Fill};
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::RunningAttempt;
@@ -35,8 +38,8 @@ pub struct Reporter {
 /// What is told to the reporter.
 #[derive(Debug, Clone)]
 pub struct Lines {
-    /// Ends of attempts, and what else is to be told. While something cannot be written it is full, and whoever has
-    /// something to say waits.
+    /// Ends of attempts, and what else is to be told. While too much cannot be written it is full, and the thread that
+    /// has something to say waits.
     pub tell: Sender<Tell>,
     /// Attempts that are handed to workers. It is emptied whatever waits: what runs must be said to be alive.
     pub started: Sender<RunningAttempt>,
@@ -52,6 +55,7 @@ impl Reporter {
         client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
         measures: Measures,
+        health: &Health,
         beat: Beat,
     ) -> io::Result<(Self, Lines)> {
         // An end that waits and one that is written for each worker.
@@ -59,28 +63,33 @@ impl Reporter {
         let (tell, told) = bounded(room);
         // Between two looks no more are started than there is room for their ends, and as many again that run.
         let (started, starts) = bounded(room * 2);
-        let waiting = measures.channel(RESULTS, room);
+        let observed = Observed {
+            waiting: measures.channel(RESULTS, room),
+            results: health.duty("results"),
+            clock: health.duty("clock"),
+            measures,
+            is_troubled: false,
+        };
         let (give_up, given_up) = bounded(0);
         let pace = Pace::new(options.workers / 2);
         let takes_all = Arc::new(AtomicBool::new(false));
         let all = Arc::clone(&takes_all);
         let thread = spawn("reporter", move || {
             let reporting = Reporting::new(options, clock.monotonic());
-            let rest = Duration::ZERO;
-            let takes_all = all;
+            let (takes_all, is_all_told) = (all, false);
             let writing = Writing {
                 reporting,
                 client,
                 clock,
                 given_up,
                 takes_all,
+                told,
+                is_all_told,
                 starts,
-                measures,
-                waiting,
                 pace,
-                rest,
+                observed,
             };
-            writing.run(&told, &beat);
+            writing.run(&beat);
         })?;
         Ok((Self { _give_up: give_up, takes_all, thread }, Lines { tell, started }))
     }
@@ -97,9 +106,17 @@ impl Reporter {
     }
 }
 
-/// How long the thread waits after something could not be written, doubled with each failure that follows.
-const FIRST_REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(2);
+/// How long the thread waits at most before it looks whether it is to take everything.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Who hears of what cannot be written.
+struct Observed {
+    measures: Measures,
+    results: Duty,
+    clock: Duty,
+    waiting: Fill,
+    is_troubled: bool,
+}
 
 struct Writing {
     reporting: Reporting,
@@ -107,42 +124,60 @@ struct Writing {
     clock: Arc<dyn Clock>,
     given_up: Receiver<()>,
     takes_all: Arc<AtomicBool>,
+    told: Receiver<Tell>,
+    /// Every sender of `told` is gone.
+    is_all_told: bool,
     starts: Receiver<RunningAttempt>,
-    measures: Measures,
-    waiting: Fill,
     pace: Pace,
-    /// How long to wait after a failure; none while all is well.
-    rest: Duration,
+    observed: Observed,
 }
 
 impl Writing {
-    fn run(mut self, told: &Receiver<Tell>, beat: &Beat) {
-        while self.listen(told) {
+    fn run(mut self, beat: &Beat) {
+        while self.listen() {
             beat.touch(self.clock.now());
             self.step();
         }
     }
 
     /// Waits for what there is to do. `false` when that is nothing any more, or there is no waiting any longer.
-    fn listen(&mut self, told: &Receiver<Tell>) -> bool {
-        self.waiting.is(told.len());
+    fn listen(&mut self) -> bool {
+        self.observed.waiting.is(self.told.len());
         self.take_starts();
-        if self.reporting.is_busy() {
-            if self.takes_all.load(Ordering::Acquire) {
-                told.try_iter().for_each(|tell| self.take(tell));
+        let now = self.clock.monotonic();
+        let wait = self.reporting.next(now).saturating_duration_since(now);
+        if wait.is_zero() {
+            if self.takes() {
+                self.told.clone().try_iter().for_each(|tell| self.take(tell));
             }
-            return self.rest.is_zero() || self.rest_a_while();
+            return true;
         }
-        let wait = self.reporting.next_alive().saturating_duration_since(self.clock.monotonic());
+        if self.is_all_told && !self.reporting.is_busy() {
+            return false;
+        }
+        let told = if self.takes() && !self.is_all_told { self.told.clone() } else { never() };
+        // Only what waits can be given up.
+        let given_up = if self.reporting.is_busy() { self.given_up.clone() } else { never() };
         select! {
-            recv(told) -> tell => {
-                let Ok(tell) = tell else { return false };
-                self.take(tell);
-                self.gather(told);
+            recv(told) -> tell => match tell {
+                Ok(tell) => {
+                    self.take(tell);
+                    self.gather();
+                }
+                Err(_) => self.is_all_told = true,
+            },
+            recv(given_up) -> _ => {
+                let left = self.reporting.waiting();
+                log::error!("{left} results could not be written; their leases will end them");
+                return false;
             }
-            recv(self.clock.alarm(wait.min(Duration::from_secs(1)))) -> _ => {}
+            recv(self.clock.alarm(wait.min(LOOK))) -> _ => {}
         }
         true
+    }
+
+    fn takes(&self) -> bool {
+        self.reporting.has_room() || self.takes_all.load(Ordering::Acquire)
     }
 
     fn take_starts(&mut self) {
@@ -156,11 +191,13 @@ impl Writing {
     }
 
     /// Takes what goes in the same round trips: everything that waits, and what comes in the moment that the pace gives.
-    fn gather(&mut self, told: &Receiver<Tell>) {
+    fn gather(&mut self) {
+        let told = self.told.clone();
         loop {
             told.try_iter().for_each(|tell| self.take(tell));
-            let wait = self.pace.wait(self.reporting.waiting(), self.clock.monotonic());
-            if wait.is_zero() {
+            let now = self.clock.monotonic();
+            let wait = self.pace.wait(self.reporting.due(now), now);
+            if wait.is_zero() || !self.takes() {
                 return;
             }
             select! {
@@ -173,51 +210,58 @@ impl Writing {
         }
     }
 
-    fn rest_a_while(&self) -> bool {
-        select! {
-            recv(self.given_up) -> _ => {
-                let left = self.reporting.waiting();
-                log::error!("{left} results could not be written; their leases will end them");
-                false
-            }
-            recv(self.clock.alarm(self.rest)) -> _ => true,
-        }
-    }
-
     fn step(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
-        let mut failed = None;
-        let writes = self.reporting.is_busy();
+        let writes = self.reporting.due(now.mono) > 0;
+        if writes {
+            self.observed.results.owed();
+        }
         let acts = self.reporting.step(self.client.as_mut(), now);
         if writes {
             self.pace.went(self.clock.monotonic());
         }
-        for act in acts {
-            match act {
-                Act::PassedOn(report) => {
-                    self.measures.passed_on(&report);
-                    log::info!("{}", report.line());
-                }
-                Act::Failed(reason) => {
-                    self.measures.failed(&self.measures.report_failures, reason);
-                    failed = Some(reason);
-                }
-            }
+        acts.into_iter().for_each(|act| self.observed.carry_out(act));
+        if !self.reporting.has_failed() {
+            self.observed.is_well();
         }
-        match failed {
-            Some(reason) if self.reporting.is_busy() => {
-                if self.rest.is_zero() {
-                    log::warn!("results wait to be written: {reason}; trying again");
-                }
-                self.rest = (self.rest * 2).clamp(FIRST_REST, LONGEST_REST);
+    }
+}
+
+impl Observed {
+    fn carry_out(&mut self, act: Act) {
+        match act {
+            Act::PassedOn(report) => {
+                self.measures.passed_on(&report);
+                log::info!("{}", report.line());
             }
-            _ if self.reporting.is_busy() => {}
-            _ => {
-                if !self.rest.is_zero() {
-                    log::info!("what waited is written");
+            Act::Failed(topic, error) => {
+                self.measures.failed(&self.measures.report_failures, error.word());
+                let trouble = Trouble::of(&format!("writing results to {topic}"), &error);
+                if !std::mem::replace(&mut self.is_troubled, true) {
+                    log::warn!("results wait to be written: {trouble}");
                 }
-                self.rest = Duration::ZERO;
+                self.results.failed(trouble);
             }
+            Act::Refused(_, error) => self.measures.failed(&self.measures.report_failures, error.word()),
+            Act::Clock(ahead) => self.tell_clock(ahead),
         }
+    }
+
+    fn is_well(&mut self) {
+        self.results.done();
+        if std::mem::take(&mut self.is_troubled) {
+            log::info!("the results that waited are written");
+        }
+    }
+
+    fn tell_clock(&self, ahead: TimeDelta) {
+        self.measures.skew.set(ahead.as_seconds_f64());
+        if ahead.abs() <= CLOCK_TOLERANCE {
+            return self.clock.done();
+        }
+        let side = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
+        let cause = format!("this host's clock is {} s {side} the broker's", ahead.abs().num_seconds());
+        let cure = "set it (NTP): attempts are retried, held and expire at the wrong time until then";
+        self.clock.failed(Trouble::new("clock", cause, cure));
     }
 }

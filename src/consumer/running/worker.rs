@@ -5,12 +5,16 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
 
-use super::process::{self, Ended, Host, Output};
+use super::process::descriptors::Descriptors;
+use super::process::{self, Ended, Host, Output, Running, StartError};
 use crate::common::clock::Clock;
+use crate::common::http::{Duty, Trouble};
 use crate::common::passing::Fit;
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::Outcome;
@@ -28,6 +32,8 @@ pub struct Options {
     pub output: Output,
     /// The program that guards, [`process::guard::THIS_PROGRAM`] where `main` asks for it first.
     pub guard: PathBuf,
+    /// The limit of descriptors that commands find.
+    pub descriptors: Descriptors,
 }
 
 /// What workers listen to and talk to.
@@ -37,8 +43,10 @@ pub struct Lines {
     pub jobs: Receiver<Box<Claimed>>,
     /// One message for each time that a worker becomes free, the first at its start. Needs as many places as workers.
     pub idle: Sender<()>,
-    /// To the reporter. While Kafka is away it is full, and workers wait with what they have to say.
+    /// To the reporter. While too many results cannot be written it is full, and workers wait with what they have to say.
     pub tell: Sender<Tell>,
+    /// That what is claimed can be started.
+    pub starting: Duty,
 }
 
 /// The handle. Dropping it cancels what is under way and waits for the threads: close `jobs` (by dropping dispatch)
@@ -63,9 +71,10 @@ impl Workers {
         lines: &Lines,
         measures: &Measures,
     ) -> io::Result<Self> {
-        let host = Arc::new(Host::new(options.output, &options.guard)?);
+        let host = Arc::new(Host::new(options.output, &options.guard, options.descriptors)?);
         let (cancelled, cancel) = io::pipe()?;
         let cancelled = Arc::new(cancelled);
+        let waiting = Arc::new(AtomicUsize::new(0));
         let start = |number| {
             let worker = Worker {
                 host: host.clone(),
@@ -73,6 +82,7 @@ impl Workers {
                 lines: lines.clone(),
                 measures: measures.clone(),
                 cancelled: cancelled.clone(),
+                waiting: waiting.clone(),
             };
             spawn(&format!("worker-{number}"), move || worker.run())
         };
@@ -104,7 +114,16 @@ struct Worker {
     lines: Lines,
     measures: Measures,
     cancelled: Arc<PipeReader>,
+    /// How many workers wait for what the system lacks.
+    waiting: Arc<AtomicUsize>,
 }
+
+/// What helps where the system lacks something.
+const CURE: &str = "raise the limits of this host or container (descriptors: LimitNOFILE=, processes: TasksMax=, memory) or \
+                    run fewer --workers";
+
+/// How long a start is put off at first and at last.
+const PUT_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 impl Worker {
     fn run(&self) {
@@ -139,27 +158,69 @@ impl Worker {
         }
     }
 
+    /// Starts an attempt. What the system has none of at the moment is waited for, because the attempt is ours already, and
+    /// one that is given up for that is spent for nothing; but not for longer than the claim is good for.
+    fn start(&self, claimed: &Claimed) -> Result<Result<Running, StartError>, Outcome> {
+        let (mut put_off, mut wait) = (None, PUT_OFF.0);
+        loop {
+            if process::running::is_closed(&self.cancelled) {
+                return Err(Outcome::Cancelled);
+            }
+            // Here and no earlier: what was waiting for a worker may have become too late by that.
+            if claimed.attempt.run.is_expired(self.clock.now()) {
+                return Err(Outcome::Expired);
+            }
+            if put_off.is_none() && self.clock.monotonic() >= claimed.start_by {
+                let reason =
+                    "its claim waited until the lease was nearly over: this host was stopped or overloaded";
+                return Err(Outcome::CouldNotStart { reason: reason.to_owned() });
+            }
+            let started = process::start(&self.host, &claimed.attempt);
+            let Err(error @ StartError::Exhausted { .. }) = &started else { return Ok(started) };
+            if self.clock.monotonic() + wait >= claimed.start_by {
+                return Ok(started);
+            }
+            let trouble = Trouble::new("exhausted", format!("starting a job: {error}"), CURE);
+            if put_off.is_none() {
+                put_off = Some(PutOff::new(self));
+                log::warn!("run {} waits: {trouble}", claimed.attempt.run.id);
+            }
+            self.measures.starts_put_off.inc();
+            self.lines.starting.failed(trouble);
+            process::running::await_closed(&self.cancelled, wait);
+            wait = (wait * 2).min(PUT_OFF.1);
+        }
+    }
+
     fn attempt(&self, claimed: &Claimed, started_at: &mut Option<DateTime<Utc>>) -> Ended {
-        // Here and no earlier: what was waiting for a worker may have become too late by that.
-        let now = self.clock.now();
-        self.measures.taken(claimed, now);
-        if process::running::is_closed(&self.cancelled) {
-            return without_output(Outcome::Cancelled);
-        }
-        if claimed.attempt.run.is_expired(now) {
-            return without_output(Outcome::Expired);
-        }
-        if self.clock.monotonic() >= claimed.start_by {
-            let reason =
-                "its claim waited until the lease was nearly over: this host was stopped or overloaded";
-            return without_output(Outcome::CouldNotStart { reason: reason.to_owned() });
-        }
-        let started = process::start(&self.host, &claimed.attempt);
+        self.measures.taken(claimed, self.clock.now());
+        let started = match self.start(claimed) {
+            Ok(started) => started,
+            Err(not_started) => return without_output(not_started),
+        };
         let now = *started_at.insert(self.clock.now());
         self.measures.started(claimed, now);
         match started {
             Ok(running) => running.wait(&self.cancelled),
             Err(error) => without_output(Outcome::CouldNotStart { reason: error.to_string() }),
+        }
+    }
+}
+
+/// Somebody who waits for what the system lacks.
+struct PutOff<'a>(&'a Worker);
+
+impl<'a> PutOff<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        worker.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(worker)
+    }
+}
+
+impl Drop for PutOff<'_> {
+    fn drop(&mut self) {
+        if self.0.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.lines.starting.done();
         }
     }
 }

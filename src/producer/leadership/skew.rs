@@ -7,11 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Now;
 use crate::common::broker::{BrokerError, Client, ProduceBatch, Record, TopicPartition};
+use crate::common::clock::CLOCK_TOLERANCE;
 use crate::common::words::Event;
 use crate::common::{topics, wire};
 
 /// Further off than this nobody leads.
-pub(super) const MOST: TimeDelta = TimeDelta::seconds(30);
+pub(super) const MOST: TimeDelta = CLOCK_TOLERANCE;
 
 /// How far our clock was ahead of the broker's when they were compared. From then on the monotonic clock tells how the
 /// wall clock should have gone on.

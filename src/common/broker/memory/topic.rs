@@ -26,10 +26,8 @@ const DEFAULTS: [(&str, &str); 12] = [
 ];
 
 const INVALID_TOPIC_EXCEPTION: ErrorCode = ErrorCode::Other(17);
-const INVALID_TIMESTAMP: ErrorCode = ErrorCode::Other(32);
 const INVALID_PARTITIONS: ErrorCode = ErrorCode::Other(37);
 const INVALID_CONFIG: ErrorCode = ErrorCode::Other(40);
-const INVALID_RECORD: ErrorCode = ErrorCode::Other(87);
 
 /// A topic.
 #[derive(Debug)]
@@ -126,13 +124,13 @@ impl Topic {
             return Err(ErrorCode::LeaderNotAvailable);
         }
         if append_time_ms.is_none() && records.iter().any(|r| r.timestamp_ms.saturating_sub(now_ms) > ahead) {
-            return Err(INVALID_TIMESTAMP);
+            return Err(ErrorCode::InvalidTimestamp);
         }
         if too_large {
             return Err(ErrorCode::MessageTooLarge);
         }
         if is_compacted && records.iter().any(|record| record.key.is_none()) {
-            return Err(INVALID_RECORD);
+            return Err(ErrorCode::InvalidRecord);
         }
         Ok(Written { base_offset: log.append(records, append_time_ms), append_time_ms })
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
-use crate::common::broker::{Broker, ErrorCode, TopicPartition, Want};
+use crate::common::broker::{Broker, ErrorCode, FetchedRecord, TopicPartition, Want};
 use crate::common::clock::{Clock, ManualClock};
 use crate::common::passing::Fit;
 use crate::common::topics::TopicSpec;
@@ -21,6 +21,8 @@ struct Fixture {
     clock: Arc<ManualClock>,
     client: Box<dyn Client>,
     reporting: Reporting,
+    /// How far our wall clock is ahead of the broker's.
+    ahead: TimeDelta,
 }
 
 impl Fixture {
@@ -42,27 +44,62 @@ impl Fixture {
         }
         let options = Options { consumer: "me".to_owned(), lease: LEASE, workers: 1 };
         let reporting = Reporting::new(options, clock.monotonic());
-        Self { broker, clock, client, reporting }
+        Self { broker, clock, client, reporting, ahead: TimeDelta::zero() }
+    }
+
+    fn create(&mut self, name: &str, setting: Option<(&'static str, &str)>) {
+        let settings = setting.map(|(of, value)| (of, value.to_owned())).into_iter().collect();
+        let spec = TopicSpec { name: name.to_owned(), partitions: 1, replication_factor: 1, settings };
+        self.client.create_topic(&spec, self.clock.monotonic() + CALL).unwrap();
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.now() + self.ahead, mono: self.clock.monotonic() }
+    }
+
+    /// Lets pass what a topic rests at most.
+    fn rest(&self) {
+        self.clock.turn(LONGEST_REST);
+    }
+
+    /// The runs that the newest signs of life name, back to the first that names one again.
+    fn said_alive(&self) -> Vec<u128> {
+        let mut named = Vec::new();
+        for value in self.values("cron-runs").iter().rev() {
+            if let Event::Alive { running, .. } = wire::decode_event(value).unwrap() {
+                let number = |one: &RunningAttempt| format!("{:x}", one.attempt.run.0.as_u128()).parse();
+                let runs: Vec<u128> = running.iter().map(|one| number(one).unwrap()).collect();
+                if runs.iter().any(|run| named.contains(run)) {
+                    break;
+                }
+                named.extend(runs);
+            }
+        }
+        named.sort_unstable();
+        named
     }
 
     /// One step: whether anything failed, and how many attempts were passed on.
     fn step(&mut self) -> (bool, usize) {
-        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let now = self.now();
         let acts = self.reporting.step(self.client.as_mut(), now);
         let passed_on = acts.iter().filter(|act| matches!(act, Act::PassedOn(_))).count();
-        (acts.iter().any(|act| matches!(act, Act::Failed(_))), passed_on)
+        (acts.iter().any(|act| matches!(act, Act::Failed(..))), passed_on)
     }
 
     /// What a topic holds.
     fn values(&self, topic: &str) -> Vec<Bytes> {
+        self.records(topic).into_iter().filter_map(|record| record.value).collect()
+    }
+
+    fn records(&self, topic: &str) -> Vec<FetchedRecord> {
         let mut client = self.broker.client("test");
         let from = TopicPartition { topic: topic.to_owned(), partition: 0 };
         let want = Want { from, offset: 0, max_bytes: 1 << 20 };
         let by = self.clock.monotonic() + CALL;
         // Nothing can be read where there is no leader.
         let fetched = client.fetch(1, &[want], Duration::ZERO, by).unwrap().remove(0);
-        let records = fetched.map(|fetched| fetched.records).unwrap_or_default();
-        records.into_iter().filter_map(|record| record.value).collect()
+        fetched.map(|fetched| fetched.records).unwrap_or_default()
     }
 
     /// How many records there are: next attempts, letters, `finished`, `alive`.
@@ -109,6 +146,14 @@ fn finished_is_not_written_before_what_follows_is_confirmed() {
             for _ in 0..3 {
                 f.broker.faults().next(Call::Produce, fate);
                 assert_eq!((f.step(), f.written()), ((true, 0), [0; 4]), "{fate:?}");
+                let made = f.broker.faults().made(Call::Produce);
+                f.step();
+                assert_eq!(
+                    f.broker.faults().made(Call::Produce),
+                    made,
+                    "no second try before its rest is over"
+                );
+                f.rest();
             }
             assert_eq!((f.step(), f.written()), ((false, 0), then), "{fate:?}");
             assert_eq!((f.step(), f.written()[2]), ((false, 1), 1), "{fate:?}");
@@ -127,20 +172,176 @@ fn a_good_end_is_told_in_one_step() {
 }
 
 #[test]
-fn what_runs_is_said_to_be_alive_while_other_results_cannot_be_written() {
+fn what_runs_or_has_ended_without_a_record_of_it_is_said_to_be_alive() {
     let mut f = Fixture::new();
     let retry = TopicPartition { topic: "a-retry".to_owned(), partition: 0 };
     f.broker.faults().lead(&retry, None);
-    f.reporting.started(started(&claimed(2, 0)));
+    (1..=3).for_each(|run| f.reporting.started(started(&claimed(run, 1))));
     f.reporting.take(ended(claimed(1, 1), Outcome::TimedOut));
+    f.reporting.take(ended(claimed(3, 1), Outcome::Succeeded));
+    assert_eq!((f.step(), f.written()), ((true, 1), [0, 0, 1, 0]), "a good end waits for no other's retry");
     for alive in 1..4 {
-        assert_eq!(f.step(), (true, 0));
         f.clock.turn(LEASE / 3);
-        assert_eq!((f.step(), f.written()), ((false, 0), [0, 0, 0, alive]));
+        assert_eq!((f.step(), f.written()), ((false, 0), [0, 0, 1, alive]));
+        assert_eq!(f.said_alive(), [1, 2], "what has ended, too, until that is on record");
+        assert_eq!(f.step(), (true, 0));
     }
     f.broker.faults().lead(&retry, Some(1));
+    f.rest();
     f.step();
-    assert_eq!((f.step(), f.written()), ((false, 1), [1, 0, 1, 3]));
+    assert_eq!((f.step(), f.written()), ((false, 1), [1, 0, 2, 3]));
+    f.clock.turn(LEASE / 3);
+    f.step();
+    assert_eq!(f.said_alive(), [2]);
+}
+
+#[test]
+fn a_sign_of_life_that_failed_follows_within_a_second() {
+    let mut f = Fixture::new();
+    f.reporting.started(started(&claimed(1, 1)));
+    f.clock.turn(LEASE / 3);
+    f.broker.faults().next(Call::Produce, Fate::RequestLost);
+    assert_eq!((f.step(), f.reporting.has_failed()), ((true, 0), true));
+    let wait = f.reporting.next_alive() - f.clock.monotonic();
+    assert!(!wait.is_zero() && wait <= Duration::from_secs(1), "{wait:?}");
+    f.clock.turn(wait);
+    assert_eq!((f.step(), f.written()), ((false, 0), [0, 0, 0, 1]));
+    assert!(!f.reporting.has_failed());
+    assert_eq!(f.reporting.next_alive() - f.clock.monotonic(), LEASE / 3);
+}
+
+/// A failed attempt of run 1 whose retry topic is not written to, and ten good ends: those are on record in one step,
+/// and when the topic can be written to again, run 1's is in two.
+fn check_waits_alone(break_it: impl Fn(&Fixture), mend: impl Fn(&mut Fixture)) {
+    let mut f = Fixture::new();
+    break_it(&f);
+    f.reporting.take(ended(claimed(1, 1), Outcome::TimedOut));
+    f.step();
+    assert!(f.reporting.has_failed() && f.reporting.has_room());
+    let tries = f.broker.faults().made(Call::Produce) + f.broker.faults().made(Call::Topic);
+    for run in 2..12 {
+        f.reporting.take(ended(claimed(run, 1), Outcome::Succeeded));
+        assert_eq!((f.step().1, f.written()[2]), (1, usize::from(run) - 1));
+    }
+    (0..60).for_each(|_| {
+        f.step();
+        f.clock.turn(Duration::from_secs(1));
+    });
+    let tries = f.broker.faults().made(Call::Produce) + f.broker.faults().made(Call::Topic) - tries;
+    assert!((30..110).contains(&tries), "{tries} calls in a minute");
+    mend(&mut f);
+    f.rest();
+    let passed_on: usize = (0..4).map(|_| f.step().1).sum();
+    assert_eq!((passed_on, f.written()), (1, [1, 0, 11, 0]));
+    assert!(!f.reporting.is_busy() && !f.reporting.has_failed());
+}
+
+#[test]
+fn a_topic_that_cannot_be_written_to_holds_up_no_other_and_is_tried_every_two_seconds() {
+    let denied = ErrorCode::TopicAuthorizationFailed;
+    check_waits_alone(
+        |f| f.broker.faults().refuse(Call::Produce, "a-retry", denied),
+        |f| f.broker.faults().allow(Call::Produce, "a-retry"),
+    );
+    check_waits_alone(|f| f.broker.faults().delete_topic("a-retry"), |f| f.create("a-retry", None));
+}
+
+#[test]
+fn new_failures_do_not_put_off_those_that_wait() {
+    let mut f = Fixture::new();
+    let retry = TopicPartition { topic: "a-retry".to_owned(), partition: 0 };
+    f.broker.faults().lead(&retry, None);
+    for run in 1..20 {
+        f.reporting.take(ended(claimed(run, 1), Outcome::TimedOut));
+        f.step();
+        f.clock.turn(Duration::from_millis(900));
+    }
+    f.broker.faults().lead(&retry, Some(1));
+    f.reporting.take(ended(claimed(20, 1), Outcome::TimedOut));
+    f.step();
+    f.rest();
+    f.step();
+    assert_eq!(f.written()[0], 20);
+}
+
+#[test]
+fn results_that_wait_have_a_bound() {
+    let mut f = Fixture::new();
+    f.broker.faults().delete_topic("a-retry");
+    let mut taken = 0;
+    while f.reporting.has_room() {
+        let Tell::Ended(mut report) = ended(claimed(1, 1), Outcome::TimedOut) else { panic!() };
+        report.output_tail = "x".repeat(8_192);
+        f.reporting.take(Tell::Ended(report));
+        taken += 1;
+    }
+    assert!((1_000..10_000).contains(&taken), "{taken}");
+}
+
+/// Our clock is so many seconds ahead of the broker's. A failed attempt that was handed to a worker is passed on, dated
+/// as the broker's clock is within a second (`None`: without a date), and said to be off where it is.
+fn check_clock(ahead_secs: i64, runs: &str, dated_ahead: Option<i64>) {
+    let mut f = Fixture::new();
+    f.ahead = TimeDelta::seconds(ahead_secs);
+    f.broker.faults().delete_topic("cron-runs");
+    f.create("cron-runs", Some(("message.timestamp.type", runs)));
+    f.reporting.started(started(&claimed(1, 1)));
+    f.reporting.take(ended(claimed(1, 1), Outcome::Failed { code: 1 }));
+    f.reporting.take(ended(claimed(2, 1), Outcome::Succeeded));
+    let mut clock = None;
+    for _ in 0..8 {
+        let now = f.now();
+        for act in f.reporting.step(f.client.as_mut(), now) {
+            match act {
+                Act::Clock(ahead) => clock = Some(ahead),
+                Act::Failed(topic, error) => {
+                    assert_eq!(error.code(), Some(ErrorCode::InvalidTimestamp), "{topic}");
+                }
+                Act::PassedOn(_) | Act::Refused(..) => {}
+            }
+        }
+        f.clock.turn(Duration::from_secs(1));
+    }
+    let [retries, dead, finished, _] = f.written();
+    assert_eq!(([retries, dead, finished], f.reporting.is_busy()), ([1, 0, 2], false), "{ahead_secs} {runs}");
+    let dated = f.records("a-retry")[0].timestamp_ms;
+    let expected = dated_ahead.map_or(-1, |secs| (at() + TimeDelta::seconds(secs)).timestamp_millis());
+    assert!((expected..=expected + 8_000).contains(&dated), "{ahead_secs} {runs}: {dated}");
+    let known = (runs == "LogAppendTime").then_some(f.ahead);
+    assert_eq!(clock, known, "{ahead_secs} {runs}");
+}
+
+#[test]
+fn a_wrong_clock_holds_up_no_result_and_is_noticed() {
+    check_clock(0, "LogAppendTime", Some(0));
+    check_clock(20, "LogAppendTime", Some(20));
+    check_clock(7_200, "LogAppendTime", Some(0));
+    check_clock(7_200, "CreateTime", None);
+    check_clock(-7_200, "CreateTime", Some(-7_200));
+}
+
+#[test]
+fn what_a_topic_never_takes_becomes_a_letter_and_holds_up_nothing() {
+    let mut f = Fixture::new();
+    f.broker.faults().refuse(Call::Produce, "a-retry", ErrorCode::InvalidRecord);
+    f.reporting.take(ended(claimed(1, 1), Outcome::TimedOut));
+    f.step();
+    f.step();
+    assert_eq!((f.step().1, f.written()), (1, [0, 1, 1, 0]));
+}
+
+#[test]
+fn signs_of_life_of_many_workers_are_split_into_what_the_topic_takes() {
+    let mut f = Fixture::with(&[("cron-runs", "2000")]);
+    (0..60).for_each(|run| f.reporting.started(started(&claimed(run, 1))));
+    for turn in 0..2 {
+        f.clock.turn(LEASE / 3);
+        let before = f.written()[3];
+        let steps = (1..9).find(|_| !f.step().0);
+        assert_eq!(steps.is_some_and(|steps| turn == 0 || steps == 1), true, "{steps:?}");
+        assert!((5..20).contains(&(f.written()[3] - before)));
+        assert_eq!(f.said_alive(), (0..60).collect::<Vec<u128>>());
+    }
 }
 
 #[test]

@@ -11,13 +11,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::process::Pid;
 
 use super::mark::Mark;
 use super::output::Recorder;
 use super::running::Running;
 use super::user::{self, Step, User};
-use super::{Host, StartError, census, direct, environment};
+use super::{Host, StartError, direct, environment, is_exhausted};
 use crate::common::words::{Attempt, Run};
 
 /// Starts an attempt's command, and tells the guard before and after.
@@ -47,16 +47,22 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
         host.guard.enter(Mark::of(attempt)).map_err(|error| StartError::refused("guard", &error))?;
     let child = match without_shell(host, run, &user, &environment) {
         // What cannot be started so is the shell's to interpret, or to complain about.
-        Some(mut command) => outfit(&mut command, &environment, outputs()?).spawn().ok(),
+        Some(mut command) => {
+            let spawned = outfit(&mut command, host, &environment, outputs()?).spawn();
+            if let Some(error) = spawned.as_ref().err().filter(|error| is_exhausted(error)) {
+                return Err(StartError::refused("process", error));
+            }
+            spawned.ok()
+        }
         None => None,
     };
-    let mut child = match child {
+    let child = match child {
         Some(child) => child,
         None => {
             let mut command = Command::new(&shell);
             command.env_clear().arg("-c").arg(&run.command);
             dress(&mut command, host, run, &user)?;
-            let spawned = outfit(&mut command, &environment, outputs()?).spawn();
+            let spawned = outfit(&mut command, host, &environment, outputs()?).spawn();
             spawned.map_err(|error| diagnose(&error, run, &user, &shell))?
         }
     };
@@ -65,13 +71,8 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     drop(writer);
     let group = leader(&child)?;
     entry.runs(group);
-    let pidfd = pidfd_open(group, PidfdFlags::empty()).map_err(|error| {
-        census::signal_group(group, Signal::KILL);
-        let _reaped = child.wait();
-        StartError::refused("pidfd_open", &error.into())
-    })?;
     let recorder = Recorder::new(&host.output, attempt);
-    Ok(Running::new(attempt, since, child, (group, pidfd), (output, recorder), entry))
+    Ok(Running::new(attempt, since, child, group, (output, recorder), entry))
 }
 
 /// The program itself, where nobody could tell that there is no shell between it and us.
@@ -102,10 +103,12 @@ fn without_shell(
 /// What a command and a shell have in common.
 fn outfit<'a>(
     command: &'a mut Command,
+    host: &Host,
     environment: &BTreeMap<String, OsString>,
     (output, errors): (PipeWriter, PipeWriter),
 ) -> &'a mut Command {
     command.envs(environment).process_group(0);
+    host.descriptors.give_back(command);
     command.stdin(Stdio::null()).stdout(output).stderr(errors)
 }
 

@@ -10,6 +10,7 @@
 
 pub mod census;
 mod command;
+pub mod descriptors;
 pub mod direct;
 pub mod environment;
 pub mod guard;
@@ -29,6 +30,7 @@ pub use self::command::start;
 pub use self::output::Output;
 pub use self::running::{Ended, Running};
 
+use self::descriptors::Descriptors;
 use self::guard::Guard;
 use self::user::User;
 
@@ -43,6 +45,8 @@ pub struct Host {
     pub output: Output,
     /// Ends them if we are killed. Dropping the last handle ends it too.
     pub guard: Arc<Guard>,
+    /// The limit of descriptors that they find.
+    pub descriptors: Descriptors,
     /// Whether the shell of this host does nothing to a plain command that could be told ([`probe`]).
     pub shell_is_transparent: bool,
 }
@@ -52,7 +56,7 @@ impl Host {
     ///
     /// # Errors
     /// The system's, when the guard cannot be started.
-    pub fn new(output: Output, program: &Path) -> io::Result<Self> {
+    pub fn new(output: Output, program: &Path, descriptors: Descriptors) -> io::Result<Self> {
         forget_our_parent();
         // The C locale in UTF-8 is everywhere, and no command stumbles over an accent in it.
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
@@ -61,6 +65,7 @@ impl Host {
             lang: lang.unwrap_or_else(|| "C.UTF-8".into()),
             output,
             guard: Arc::new(Guard::start(program)?),
+            descriptors,
             shell_is_transparent: probe::shell_is_transparent(program),
         })
     }
@@ -94,6 +99,19 @@ pub enum StartError {
         /// The system's words.
         why: String,
     },
+    /// The system has no descriptor, process or memory left at the moment: the same may succeed a little later.
+    #[error("{what}: {why}")]
+    Exhausted {
+        /// What was attempted.
+        what: String,
+        /// The system's words.
+        why: String,
+    },
+}
+
+/// Whether the system lacks something that others may give back (errno(3)).
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM))
 }
 
 impl StartError {
@@ -101,6 +119,7 @@ impl StartError {
         let why = error.to_string();
         // `No such file or directory (os error 2)`: the number says nothing more.
         let why = why.split(" (os error").next().unwrap_or(&why).to_owned();
-        Self::Refused { what: what.into(), why }
+        let what = what.into();
+        if is_exhausted(error) { Self::Exhausted { what, why } } else { Self::Refused { what, why } }
     }
 }

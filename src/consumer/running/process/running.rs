@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::census;
 use super::guard::Entry;
@@ -38,7 +38,8 @@ pub struct Running {
     status: Option<ExitStatus>,
     /// The process group. The shell leads it, so until that is reaped the number is nobody else's.
     group: Pid,
-    pidfd: OwnedFd,
+    /// Tells of the shell's end. `None` while no descriptor is left for it; then its end is looked for.
+    pidfd: Option<OwnedFd>,
     /// `None` once nobody can write to it any more.
     output: Option<PipeReader>,
     recorder: Option<Recorder>,
@@ -84,7 +85,7 @@ impl Running {
         attempt: &Attempt,
         since: Instant,
         child: Child,
-        (group, pidfd): (Pid, OwnedFd),
+        group: Pid,
         (output, recorder): (PipeReader, Recorder),
         entry: Entry,
     ) -> Self {
@@ -95,7 +96,7 @@ impl Running {
             child,
             status: None,
             group,
-            pidfd,
+            pidfd: None,
             output: Some(output),
             recorder: Some(recorder),
             piece: Vec::with_capacity(PIECE),
@@ -184,15 +185,28 @@ impl Running {
         true
     }
 
+    /// Whether there is what tells of the shell's end, or that has come. A command that was started without one, because no
+    /// descriptor was left, runs on: to end it for that would be worse than to look for its end.
+    fn has_pidfd(&mut self) -> bool {
+        if self.pidfd.is_none() && self.status.is_none() {
+            self.pidfd = pidfd_open(self.group, PidfdFlags::empty()).ok();
+        }
+        self.pidfd.is_some() || self.status.is_some()
+    }
+
     /// Whether the shell has been reaped and nobody lives in its group.
     fn is_gone(&mut self) -> bool {
+        self.is_reaped() && !census::group_lives(self.group)
+    }
+
+    fn is_reaped(&mut self) -> bool {
         if self.status.is_none() {
             self.status = self.child.try_wait().unwrap_or_else(|error| {
                 log::error!("attempt {}: its exit code was taken by somebody else: {error}", self.mark);
                 Some(ExitStatus::from_raw(UNKNOWN))
             });
         }
-        self.status.is_some() && !census::group_lives(self.group)
+        self.status.is_some()
     }
 
     /// What is still in the pipe. One that has left the group and holds the pipe open does not hold us.
@@ -205,7 +219,16 @@ impl Running {
 
     /// Waits until something happens, at most until `until`. What has been written is taken on the way.
     fn look(&mut self, until: Option<Instant>, cancel: Option<&PipeReader>) -> Vec<Source> {
-        let seen = self.poll(until, cancel);
+        let until = if self.has_pidfd() {
+            until
+        } else {
+            let soon = Instant::now() + LOOKS.1;
+            Some(until.map_or(soon, |until| until.min(soon)))
+        };
+        let mut seen = self.poll(until, cancel);
+        if !self.has_pidfd() && self.is_reaped() {
+            seen.push(Source::Exit);
+        }
         if seen.contains(&Source::Output) {
             self.read();
         }
@@ -216,7 +239,7 @@ impl Running {
     }
 
     fn poll(&self, until: Option<Instant>, cancel: Option<&PipeReader>) -> Vec<Source> {
-        let exit = self.status.is_none().then(|| self.pidfd.as_fd());
+        let exit = self.pidfd.as_ref().filter(|_| self.status.is_none()).map(AsFd::as_fd);
         let sources = [
             (Source::Exit, exit, PollFlags::IN),
             (Source::Output, self.output.as_ref().map(AsFd::as_fd), PollFlags::IN),
@@ -281,4 +304,10 @@ fn outcome(status: ExitStatus) -> Outcome {
 pub fn is_closed(pipe: &PipeReader) -> bool {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+}
+
+/// Waits until the other end of such a pipe is closed, at most for `limit` (a signal may end the wait earlier).
+pub fn await_closed(pipe: &PipeReader, limit: Duration) {
+    let mut fds = [PollFd::new(pipe, PollFlags::IN)];
+    let _closed_or_late = poll(&mut fds, Timespec::try_from(limit).ok().as_ref());
 }

@@ -100,7 +100,6 @@ pub struct Consumer {
     reports_client: Box<dyn Client>,
     tells: VecDeque<Tell>,
     starts: Vec<RunningAttempt>,
-    reporter_rest: Duration,
 }
 
 impl Consumer {
@@ -161,7 +160,6 @@ impl Consumer {
             ),
             tells: VecDeque::new(),
             starts: Vec::new(),
-            reporter_rest: Duration::ZERO,
             seat: seat.clone(),
             name,
         }

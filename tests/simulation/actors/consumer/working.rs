@@ -63,25 +63,19 @@ impl Consumer {
 
     pub(super) fn report(&mut self, world: &mut World, now: Now) -> Duration {
         self.starts.drain(..).for_each(|running| self.reporting.started(running));
-        if !self.reporting.is_busy() {
+        if self.reporting.has_room() {
             self.tells.drain(..).for_each(|tell| self.reporting.take(tell));
         }
-        let mut failed = false;
         for act in self.reporting.step(self.reports_client.as_mut(), now) {
-            match act {
-                reporting::Act::PassedOn(report) => {
-                    world.say(&self.name, || {
-                        format!("reporter: {} has {}", what(&report.claimed), report.outcome)
-                    });
-                }
-                reporting::Act::Failed(_) => failed = true,
+            if let reporting::Act::PassedOn(report) = act {
+                world.say(&self.name, || {
+                    format!("reporter: {} has {}", what(&report.claimed), report.outcome)
+                });
             }
         }
-        let rest = (self.reporter_rest * 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
-        self.reporter_rest = if failed && self.reporting.is_busy() { rest } else { Duration::ZERO };
-        if self.reporting.is_busy() || !self.tells.is_empty() {
-            return self.reporter_rest;
+        if !self.tells.is_empty() {
+            return Duration::ZERO;
         }
-        self.reporting.next_alive().saturating_duration_since(now.mono)
+        self.reporting.next(now.mono).saturating_duration_since(now.mono)
     }
 }
