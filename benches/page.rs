@@ -88,7 +88,8 @@ fn report(number: usize, outcome: Outcome) -> Report {
     let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: None };
     let topic_id = uuid::Uuid::nil();
     let place = Place { topic: "cluster-a".to_owned(), topic_id, partition: 0, offset: 0 };
-    let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH };
+    let start_by = std::time::Instant::now();
+    let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH, start_by };
     let (started_at, ended_at) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
     let (output_tail, fit, is_terse) = (String::new(), Fit::Whole, false);
     Report { claimed, outcome, started_at, ended_at, output_bytes: 0, output_tail, fit, is_terse }

@@ -87,6 +87,10 @@ pub enum Act {
     Failed(Work, BrokerError),
 }
 
+/// For what part of a lease a beat shows that some producer leads: half as long again as from one beat to the next. A
+/// second fleet's leader on the same Kafka counts as well: beats do not say which group they are of.
+pub(super) const LED_FOR: u32 = 4;
+
 /// The state of the tail.
 #[derive(Debug)]
 pub struct Tail {
@@ -121,6 +125,9 @@ pub struct Tail {
     pub(super) writer: Writer,
     is_behind: bool,
     is_blind: bool,
+    /// When a leader's beat was last read, or this producer led.
+    led_at: Instant,
+    is_led: bool,
     pub(super) undone: Undone,
     forget_at: Instant,
     look_for_waiting_at: Instant,
@@ -164,6 +171,8 @@ impl Tail {
             writer: Writer::default(),
             is_behind: false,
             is_blind: false,
+            led_at: now,
+            is_led: true,
             undone: Undone::default(),
             forget_at: now,
             look_for_waiting_at: now,
@@ -207,6 +216,10 @@ impl Tail {
             _ => {}
         }
         self.compare_files(leads.is_some(), now.mono);
+        if leads.is_some() {
+            self.led_at = now.mono;
+        }
+        self.is_led = now.mono.saturating_duration_since(self.led_at) < self.options.lease / LED_FOR;
         if self.forget_at <= now.mono {
             self.forget_at = now.mono + self.options.lease;
             self.leases.forget_settled(now.mono, self.options.lease * REMEMBERED);
@@ -311,6 +324,10 @@ impl Tail {
         let was_over = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
         self.peers.take(event, now.mono);
+        // Number 0 is no leader's: a producer that is about to lead asks for the time by it.
+        if matches!(event, Event::Beat { number: 1.., .. }) {
+            self.led_at = now.mono;
+        }
         let is_late = match self.runs.take(event, now.mono) {
             Said::Unfinished(run) => {
                 acts.extend(self.has_told.then_some(Act::Unfinished(run)));
@@ -343,6 +360,7 @@ impl Tail {
             Work::Beats => !leads || (!self.is_blind && self.ends.seen().is_some()),
             Work::LostAttempts => !leads || !self.undone.is_undecided(),
             Work::StandingBy => leads || !self.undone.saying_file,
+            Work::Led => leads || self.is_led,
         }
     }
 

@@ -134,7 +134,7 @@ struct Tailing {
     tail: Tail,
     clusters: Vec<ClusterName>,
     around: Around,
-    duties: [(Work, Duty); 4],
+    duties: [(Work, Duty); 5],
     tell: Sender<Told>,
     asked: Receiver<Ask>,
     stopped: Receiver<()>,
@@ -214,6 +214,14 @@ impl Tailing {
                 let cause = "beats that were written to cron-runs are not read back";
                 let cure = "see whether the topic is cut, compacted or overloaded (docs/OPERATIONS.md)";
                 duty.failed(Trouble::new("out_of_sight", cause, cure));
+            });
+        }
+        if !self.tail.is_done(Work::Led) {
+            self.duty(Work::Led, |duty| {
+                let cause = "no producer leads: none has written a beat to cron-runs for long";
+                let cure = "see why on /readyz of the other producers, and which members the leaders' group has \
+                            (docs/playbooks/NobodyLeads.md)";
+                duty.failed(Trouble::new("no_leader", cause, cure));
             });
         }
         for (work, trouble) in failed {

@@ -11,11 +11,14 @@ pub enum Work {
     LostAttempts,
     /// Saying which job file a standby has.
     StandingBy,
+    /// In a standby: seeing that some producer leads.
+    Led,
 }
 
 impl Work {
     /// All parts.
-    pub const ALL: [Self; 4] = [Self::Following, Self::Beats, Self::LostAttempts, Self::StandingBy];
+    pub const ALL: [Self; 5] =
+        [Self::Following, Self::Beats, Self::LostAttempts, Self::StandingBy, Self::Led];
 
     /// The name of the duty.
     pub fn name(self) -> &'static str {
@@ -24,6 +27,7 @@ impl Work {
             Self::Beats => "beats",
             Self::LostAttempts => "lost attempts",
             Self::StandingBy => "standing by",
+            Self::Led => "leader",
         }
     }
 
@@ -34,6 +38,7 @@ impl Work {
             Self::Beats => "writing beats to cron-runs",
             Self::LostAttempts => "finding out what became of attempts, and passing lost ones on",
             Self::StandingBy => "saying on cron-runs which job file this producer has",
+            Self::Led => "seeing a producer that leads",
         }
     }
 }

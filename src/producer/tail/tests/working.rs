@@ -6,9 +6,10 @@ use crate::common::broker::memory::{Call, Fate};
 use crate::common::topics;
 use crate::producer::tail::Work;
 
-/// What is not done.
+/// What is not done, but for seeing a leader: most standbys of these tests have none.
 fn undone(producer: &Producer) -> Vec<Work> {
-    Work::ALL.into_iter().filter(|work| !producer.tail.is_done(*work)).collect()
+    let is_asked = |work: &Work| *work != Work::Led && !producer.tail.is_done(*work);
+    Work::ALL.into_iter().filter(is_asked).collect()
 }
 
 fn check(leads: bool, expected: &[Work], breaks: impl Fn(&mut World), mends: impl Fn(&mut World)) {
@@ -66,4 +67,17 @@ fn a_lost_attempt_that_cannot_be_passed_on_is_owed_until_it_is() {
     let back = |world: &mut World| world.faults().lead(&of("c-dead", 0), Some(1));
     check(true, &[Work::LostAttempts], away, back);
     check(false, &[], away, back);
+}
+
+#[test]
+fn a_standby_knows_whether_some_producer_leads() {
+    let mut world = World::new();
+    let (mut leader, mut standby) = (world.producer("p", true), world.producer("q", false));
+    world.start(1, 0);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader, &mut standby]);
+    assert!(standby.tail.is_done(Work::Led), "it reads the leader's beats");
+    world.pass(LEASE / u64::from(super::super::machine::LED_FOR) + 2, &mut [&mut standby]);
+    assert!(!standby.tail.is_done(Work::Led), "no producer leads any more");
+    world.pass(LEASE, &mut [&mut leader, &mut standby]);
+    assert!(standby.tail.is_done(Work::Led), "it leads again");
 }
