@@ -126,10 +126,12 @@ impl Lane {
     }
 
     /// A new job file: ticks due up to `at` belong to the old one however late they are published, later ones to the
-    /// new one. Where `at` lies before what was handed out, or before the cursor, the new one begins there.
-    pub fn swap(&mut self, file: &JobsInForce, at: DateTime<Utc>) {
+    /// new one. Where `at` lies before what was handed out, or before the cursor, the new one begins there. Returns the
+    /// instant, no earlier than the cursor.
+    pub fn swap(&mut self, file: &JobsInForce, at: DateTime<Utc>) -> DateTime<Utc> {
         let at = at.max(self.cursor);
         self.present.swap(&file.of(&self.cluster), &file.revision, at);
+        at
     }
 
     /// How many jobs the cluster has in the file in force.

@@ -142,7 +142,8 @@ impl Timing {
         let mut gone = self.overlap.forget(&self.file);
         for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
-            turn.lane.swap(&self.file, at);
+            // By a clock that was set back, `at` may lie before the cursor, which the event must not hold there.
+            let at = turn.lane.swap(&self.file, at);
             turn.take_published_again();
             let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();

@@ -154,7 +154,7 @@ impl Turn {
     /// A tick waits no more: it is to be published.
     pub fn release(&mut self, queued: Queued) {
         let Queued { tick, revision } = queued;
-        let holds = tick.at;
+        let holds = tick.at - TimeDelta::milliseconds(1);
         self.asides.push_back(Aside { ticks: vec![tick], events: Vec::new(), revision, holds });
     }
 

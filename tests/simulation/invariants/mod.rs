@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
 use kafka_cron::common::wire;
-use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
-use kafka_cron::consumer::claiming::dispatcher::{Claimed, Counts};
+use kafka_cron::common::words::{AttemptRef, Event, MissedReason, Place, Then};
+use kafka_cron::consumer::claiming::dispatcher::{Claimed, Counts, Now};
 
 pub use self::overlaps::Overlaps;
 pub use self::ticks::Ticks;
@@ -219,9 +219,12 @@ impl Oracle {
         }
     }
 
-    /// A leader puts on record what becomes of a tick.
-    pub fn decided(&mut self, event: &Event, now: Instant) {
-        self.overlaps.decided(event, now);
+    /// A leader puts on record what becomes of a tick; `now` is the time by its clocks.
+    pub fn decided(&mut self, event: &Event, now: Now) {
+        self.overlaps.decided(event, now.mono);
+        if let Event::Missed { job, to, reason: MissedReason::Deadline, .. } = event {
+            self.ticks.missed_for_deadline(job, *to, now.wall);
+        }
     }
 
     /// An attempt's process is started by a consumer.

@@ -38,7 +38,7 @@ pub struct Overlaps {
 }
 
 fn is_exclusive(job: &JobName) -> bool {
-    matches!(job.as_str(), "skips" | "queues" | "agent")
+    matches!(job.as_str(), "skips" | "queues" | "agent" | "first" | "second")
 }
 
 impl Overlaps {

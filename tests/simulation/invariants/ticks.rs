@@ -32,8 +32,10 @@ pub struct Ticks {
     /// The fates of ticks of reboots: published or skipped.
     reboots: BTreeSet<(String, DateTime<Utc>)>,
     by_run: HashMap<RunId, usize>,
-    /// The first cursor that was committed: what lies before is nobody's.
+    /// The first cursor that was committed: ticks before it belong to no producer.
     first: Option<DateTime<Utc>>,
+    /// The cursor that was seen last, and how many were seen in the present term.
+    last: Option<(DateTime<Utc>, u32)>,
     /// Who began the last term.
     leader: Option<String>,
     /// The first promise that was broken.
@@ -71,7 +73,7 @@ impl Ticks {
         }
         let by_run =
             ticks.iter().enumerate().map(|(number, tick)| (RunId::of(&tick.job, tick.at), number)).collect();
-        Self { ticks, reboots: BTreeSet::new(), by_run, first: None, leader: None, broken: None }
+        Self { ticks, reboots: BTreeSet::new(), by_run, first: None, last: None, leader: None, broken: None }
     }
 
     fn breaks(&mut self, what: impl FnOnce() -> String) {
@@ -83,6 +85,7 @@ impl Ticks {
     /// A producer begins a term: from here on nobody else says what becomes of ticks.
     pub fn begins(&mut self, producer: &str) {
         self.leader = Some(producer.to_owned());
+        self.last = self.last.map(|(cursor, _)| (cursor, 0));
     }
 
     /// Who began the last term.
@@ -117,6 +120,15 @@ impl Ticks {
         }
     }
 
+    /// A leader says by its clock that ticks are missed because their job's deadline has passed.
+    pub fn missed_for_deadline(&mut self, job: &JobName, to: DateTime<Utc>, wall: DateTime<Utc>) {
+        if jobs::deadline(job).is_none_or(|deadline| wall - to <= deadline) {
+            self.breaks(|| {
+                format!("{job} at {to} is missed for its deadline at {wall}, which has not passed")
+            });
+        }
+    }
+
     /// Ticks are on record as missed.
     pub fn missed(&mut self, job: &JobName, (from, to): (DateTime<Utc>, DateTime<Utc>), count: u64) {
         let mut covered = 0;
@@ -138,8 +150,10 @@ impl Ticks {
         }
     }
 
-    /// A cursor is committed, and beside it the instant of a reboot.
-    pub fn cursor(&mut self, offset: i64, metadata: &str) {
+    /// A cursor is committed, and beside it the instant of a reboot. It never goes back within a term, with two
+    /// exceptions that cost nothing: from what the take-over itself commits, which may lie a moment behind the tick of a
+    /// reboot, and by a request that arrives late, after a newer one.
+    pub fn cursor(&mut self, offset: i64, metadata: &str, is_late: bool) {
         let cursor = DateTime::from_timestamp_millis(offset).unwrap();
         let reboot = metadata.split(';').nth(1).and_then(|text| text.parse().ok());
         let reboot = reboot.and_then(DateTime::from_timestamp_millis).filter(|at| *at < cursor);
@@ -152,6 +166,11 @@ impl Ticks {
             });
         }
         self.first.get_or_insert(cursor);
+        let seen = self.last.map_or(0, |(_, seen)| seen);
+        let last = self.last.replace((cursor, seen + 1));
+        if let Some((last, _)) = last.filter(|(last, _)| cursor < *last && seen > 1 && !is_late) {
+            self.breaks(|| format!("the cursor goes back within a term, from {last} to {cursor}"));
+        }
         if let Some(tick) = self.without_fate(cursor) {
             self.breaks(|| format!("the cursor {cursor} is ahead of {tick}"));
         }
@@ -169,7 +188,13 @@ impl Ticks {
         if self.first.is_none() {
             return Some("no cursor was ever committed".to_owned());
         }
-        Some(format!("{} has no fate on record", self.without_fate(jobs::end())?))
+        if let Some(tick) = self.without_fate(jobs::end()) {
+            return Some(format!("{tick} has no fate on record"));
+        }
+        // A cursor that stands still has every take-over begin there.
+        let (cursor, _) = self.last?;
+        (cursor < jobs::end())
+            .then(|| format!("the cursor stands still at {cursor} although every tick has its fate"))
     }
 
     /// How many reboots were published, and how many ticks skipped.

@@ -139,7 +139,7 @@ impl Oracle {
                 && self.cursor.as_ref() != Some(cursor)
             {
                 self.cursor = Some(cursor.clone());
-                self.ticks.cursor(cursor.offset, &cursor.metadata);
+                self.ticks.cursor(cursor.offset, &cursor.metadata, self.late);
             }
         }
     }

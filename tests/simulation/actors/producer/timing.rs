@@ -45,7 +45,8 @@ impl Producer {
             self.timing.confirmed(confirmed);
         }
         let is_suspended = self.hand_over(world, now);
-        if let Some(keep) = self.timing.keep(now.wall).or_else(|| self.keep.take()) {
+        let older = self.keep.take();
+        if let Some(keep) = self.timing.keep(now.wall).or(older) {
             if self.kept.is_none() {
                 self.kept = Some(keep);
                 self.wake(Thread::Lead, now.mono);
@@ -92,7 +93,7 @@ impl Producer {
         while let Some((cluster, batch)) = self.timing.next_batch(now.wall) {
             let (ticks, events) = (batch.ticks.len(), batch.events.len());
             for event in &batch.events {
-                world.oracle.decided(event, now.mono);
+                world.oracle.decided(event, now);
             }
             world.say(&self.name, || format!("timer: {ticks} ticks and {events} events are due"));
             if self.bug == Some(Bug::ConfirmsTooEarly) {
@@ -108,7 +109,8 @@ impl Producer {
     /// What was handed over is written, or was waited for: the last cursors are kept, and another one may lead.
     fn finish(&mut self, world: &mut World, now: Now) {
         world.say(&self.name, || "leaves".to_owned());
-        if let Some(keep) = self.timing.keep(now.wall).or_else(|| self.keep.take()) {
+        let older = self.keep.take();
+        if let Some(keep) = self.timing.keep(now.wall).or(older) {
             self.leadership.keep(keep);
         }
         self.leadership.finish(self.leads_client.as_mut(), by_both(now));
