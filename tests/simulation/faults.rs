@@ -81,15 +81,26 @@ pub struct Weather {
     /// Something may have been written since the oracle looked.
     pub wrote: bool,
     pub counts: Counts,
-    not_sent: u64,
-    request_lost: u64,
-    answer_lost: u64,
-    late: u64,
-    refused: u64,
-    applied_but_refused: u64,
-    slow_commit: u64,
-    slow_write: u64,
-    above_quota: u64,
+    pub rates: Rates,
+    /// Between these instants the tail of `cron-runs` is misled about each new claim.
+    pub misled_from: Option<(Instant, Instant)>,
+    claimed_at: Option<Instant>,
+    /// Until then no batch of ticks is written.
+    pub unpublished_until: Option<Instant>,
+}
+
+/// How many of a thousand calls meet each kind of fault.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    pub not_sent: u64,
+    pub request_lost: u64,
+    pub answer_lost: u64,
+    pub late: u64,
+    pub refused: u64,
+    pub applied_but_refused: u64,
+    pub slow_commit: u64,
+    pub slow_write: u64,
+    pub above_quota: u64,
 }
 
 impl Weather {
@@ -97,7 +108,7 @@ impl Weather {
         // Of its own, so that a seed's other faults do not depend on these.
         let mut heavy = Random(random.0 ^ 0x5150_0a1e);
         let mut rate = || if random.chance(500) { 0 } else { random.below(80) };
-        Self {
+        let rates = Rates {
             not_sent: rate(),
             request_lost: rate(),
             answer_lost: rate(),
@@ -107,6 +118,12 @@ impl Weather {
             slow_commit: rate(),
             slow_write: if heavy.chance(750) { 0 } else { heavy.below(80) },
             above_quota: if heavy.chance(750) { 0 } else { heavy.below(20) },
+        };
+        Self {
+            rates,
+            misled_from: None,
+            claimed_at: None,
+            unpublished_until: None,
             random,
             heavy,
             clock,
@@ -118,6 +135,31 @@ impl Weather {
             wrote: false,
             counts: Counts::default(),
         }
+    }
+
+    /// What an ambush has in store for a call.
+    fn ambush(&mut self, client: &str, call: Call) -> Option<Fate> {
+        let now = self.clock.monotonic();
+        if client.ends_with("-publish") {
+            return self.unpublished_until.filter(|until| now < *until).map(|_| Fate::NotSent);
+        }
+        self.misled_from.filter(|(from, until)| (*from..*until).contains(&now))?;
+        if client.ends_with("-dispatch") && call == Call::Produce {
+            // The first of a swarm: leases start anew where `cron-runs` is out of sight for longer.
+            self.claimed_at = self.claimed_at.filter(|at| now < *at + Duration::from_secs(6)).or(Some(now));
+        }
+        // It is asked what was committed when the claim is on record and only then, and the claim is not read before that.
+        let window = Duration::from_millis(2_500);
+        let just_claimed = self.claimed_at.is_some_and(|at| now < at + window);
+        let fails = match call {
+            Call::Committed => !just_claimed,
+            Call::Fetch => just_claimed,
+            _ => false,
+        };
+        if call == Call::Committed && just_claimed && client.ends_with("-tail") {
+            self.claimed_at = self.claimed_at.map(|at| at - window);
+        }
+        (client.ends_with("-tail") && fails).then_some(Fate::NotSent)
     }
 
     /// The fate of a call.
@@ -134,20 +176,29 @@ impl Weather {
         {
             return (call == Call::Fetch).then_some(Fate::NotSent);
         }
-        if self.ambushes && call == Call::Commit && client.ends_with("-dispatch") && self.random.chance(150) {
+        if let Some(fate) = self.ambush(client, call) {
+            return Some(fate);
+        }
+        let is_misleading = self.misled_from.is_some_and(|(_, until)| self.clock.monotonic() < until);
+        if self.ambushes
+            && !is_misleading
+            && call == Call::Commit
+            && client.ends_with("-dispatch")
+            && self.random.chance(150)
+        {
             self.counts.add("ambush of a claim", 1);
             self.ambushed = Some(client.to_owned());
             return Some(Fate::RequestLost);
         }
-        if call == Call::Commit && self.random.chance(self.slow_commit) {
+        if call == Call::Commit && self.random.chance(self.rates.slow_commit) {
             self.counts.add("slow commit", 1);
             self.clock.turn(self.random.span(100, 1_900));
         }
-        if call == Call::Produce && self.heavy.chance(self.slow_write) {
+        if call == Call::Produce && self.heavy.chance(self.rates.slow_write) {
             self.counts.add("slow write", 1);
             self.clock.turn(self.heavy.span(100, 1_900));
         }
-        if self.heavy.chance(self.above_quota) {
+        if self.heavy.chance(self.rates.above_quota) {
             self.counts.add("above a quota", 1);
             return Some(Fate::AboveQuota(self.heavy.span(100, 4_000)));
         }
@@ -157,21 +208,21 @@ impl Weather {
             left = if falls { u64::MAX } else { left - rate };
             falls
         };
-        let (kind, fate) = if falls(self.not_sent) {
+        let (kind, fate) = if falls(self.rates.not_sent) {
             ("not sent", Fate::NotSent)
-        } else if falls(self.request_lost) {
+        } else if falls(self.rates.request_lost) {
             ("request lost", Fate::RequestLost)
-        } else if falls(self.answer_lost) {
+        } else if falls(self.rates.answer_lost) {
             ("answer lost", Fate::AnswerLost)
-        } else if falls(self.late) {
+        } else if falls(self.rates.late) {
             match call {
                 Call::Produce => ("produce arrived late", Fate::Late),
                 Call::Commit => ("commit arrived late", Fate::Late),
                 _ => ("another request arrived late", Fate::Late),
             }
-        } else if falls(self.refused) {
+        } else if falls(self.rates.refused) {
             ("refused", Fate::Refused(refusal(call)?))
-        } else if falls(self.applied_but_refused) {
+        } else if falls(self.rates.applied_but_refused) {
             ("applied but refused", Fate::AppliedButRefused(doubtful_refusal(call)?))
         } else {
             return None;
@@ -209,6 +260,7 @@ pub enum Order {
     Kill(usize),
     /// Whoever began the last term.
     KillLeader,
+    StallLeader(Duration),
     Restart(usize),
     Stall(usize, Duration),
     Leave(usize),
@@ -223,7 +275,7 @@ pub struct Chaos {
     has_producers: bool,
     next: Instant,
     /// How often each kind comes up in this seed.
-    weights: [u64; 10],
+    pub weights: [u64; 10],
     pub orders: Vec<Order>,
 }
 

@@ -7,6 +7,8 @@
 #[cfg(test)] // it is, here and below, and saying so tells the lints
 mod actors;
 #[cfg(test)]
+mod aim;
+#[cfg(test)]
 mod ambush;
 #[cfg(test)]
 mod bugs;

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::consumer::claiming::dispatcher::Now;
 
 use crate::actors::{Actor, Consumer, Producer, Publisher, Seat};
-use crate::ambush::{self, Ambush};
+use crate::aim::Aim;
+use crate::ambush::{self, Ambush, Of};
 use crate::bugs::Bug;
 use crate::faults::{Chaos, Order};
 use crate::invariants::Ticks;
@@ -88,6 +89,8 @@ struct Stage {
     highest: DateTime<Utc>,
     chaos: Chaos,
     ambush: Option<Ambush>,
+    /// Whether ambushes of claims go on until the tail of `cron-runs` has asked about the next claim.
+    misleads: bool,
     /// How many in a thousand writes of a process are its last.
     crashes: u64,
     calm_until: Option<Instant>,
@@ -97,6 +100,9 @@ struct Stage {
 /// Plays a seed, with a bug or none; `traced` keeps the last steps.
 pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
     let mut stage = Stage::new(cast, seed, bug, traced);
+    if let Some(bug) = bug {
+        stage.take_aim(&Aim::at(bug));
+    }
     let mut steps = 0;
     while stage.world.oracle.broken.is_none() && stage.step() {
         steps += 1;
@@ -125,6 +131,7 @@ impl Stage {
         let all = cast != Cast::Consumers;
         if all {
             world.lease = Duration::from_secs(if world.random.chance(500) { 7 } else { 12 });
+            world.lease = bug.and_then(|bug| Aim::at(bug).lease).unwrap_or(world.lease);
             world.oracle.has_producers = true;
             world.oracle.ticks = Ticks::of_files();
             world.oracle.lease = world.lease;
@@ -162,9 +169,27 @@ impl Stage {
             highest,
             chaos,
             ambush,
+            misleads: false,
             crashes,
             calm_until: None,
             next_look,
+        }
+    }
+
+    /// Has only those faults strike, from now on, that are directed at a bug.
+    fn take_aim(&mut self, aim: &Aim) {
+        self.world.weather().rates = aim.rates;
+        self.chaos.weights = aim.weights;
+        self.crashes = 0;
+        self.misleads = aim.ambush == Some(Of::Claims);
+        self.ambush = aim.ambush.map(|of| Ambush::of(of, &self.world));
+        self.calm_from = self.calm_from.map(|_| self.world.began + aim.lasts());
+        if let Some(publisher) = &mut self.publisher {
+            publisher.left = Aim::MESSAGES;
+        }
+        for place in &mut self.places {
+            let is_behind = aim.consumers_are_behind && place.seat.is_some();
+            place.skew = TimeDelta::seconds(if is_behind { -20 } else { 0 });
         }
     }
 
@@ -217,6 +242,10 @@ impl Stage {
             let topics: Vec<&str> = self.places.iter().map_while(topic).collect();
             let lease = self.world.lease;
             let orders = ambush::of_claim(&mut self.world.random, lease, chosen, &topics);
+            if self.misleads {
+                let from = self.world.now().mono + lease - LOOK;
+                self.world.weather().misled_from = Some((from, from + lease));
+            }
             orders.into_iter().for_each(|order| self.carry_out(order));
         }
         // Between two writes of a process lies what it must not forget: there it dies more often than anywhere else.
@@ -274,12 +303,15 @@ impl Stage {
     fn carry_out(&mut self, order: Order) {
         let now = self.world.now();
         let order = match order {
-            Order::KillLeader => {
+            Order::KillLeader | Order::StallLeader(_) => {
                 let leader = self.world.oracle.ticks.leader();
                 let leads =
                     |place: &Place| place.actor.as_ref().is_some_and(|actor| Some(actor.name()) == leader);
                 let Some(seat) = self.places.iter().position(leads) else { return };
-                Order::Kill(seat)
+                match order {
+                    Order::StallLeader(long) => Order::Stall(seat, long),
+                    _ => Order::Kill(seat),
+                }
             }
             order => order,
         };

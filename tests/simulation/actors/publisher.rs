@@ -18,7 +18,7 @@ use crate::world::{CLUSTER, PARTITIONS, World, cluster, partition};
 pub struct Publisher {
     client: Box<dyn Client>,
     next: Instant,
-    left: u64,
+    pub left: u64,
     runs: u128,
     published: Vec<(i32, Bytes)>,
 }

@@ -12,6 +12,7 @@ use kafka_cron::common::membership::{self, Change, Member, Standing};
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::consumer::claiming::dispatcher::Now;
+use kafka_cron::producer::in_force::JobsInForce;
 use kafka_cron::producer::leadership::{self, Act, Keep, Leadership, Mandate};
 use kafka_cron::producer::measures::Measures;
 use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};
@@ -103,7 +104,7 @@ impl Producer {
             standing: standing.clone(),
         });
         let measures = Measures::new(&Metrics::new()).of(&cluster());
-        let file = jobs::file(world.file, &name);
+        let file = file_of(world.file, &name, bug);
         let options = tail::Options {
             name: name.clone(),
             group: kafka_cron::common::topics::LEADER.to_owned(),
@@ -124,7 +125,10 @@ impl Producer {
             change: None,
             untaken: None,
             leadership,
-            leads_client: world.patient_client(&format!("{name}-lead")),
+            leads_client: plant(
+                world.patient_client(&format!("{name}-lead")),
+                bug.filter(|bug| bug.is_of_cursors()),
+            ),
             told: VecDeque::new(),
             assigned: None,
             reads: BTreeMap::new(),
@@ -158,6 +162,17 @@ impl Producer {
         wakes.into_iter().for_each(|(_, wakes)| *wakes = at.min(*wakes));
         self.soonest = self.soonest.min(at);
     }
+}
+
+/// The job file of a number as a producer has it, or as a bug has it.
+fn file_of(number: usize, name: &str, bug: Option<Bug>) -> JobsInForce {
+    let mut file = jobs::file(number, name);
+    if bug == Some(Bug::ShortensTheDeadline) {
+        for job in file.jobs.iter_mut().filter(|job| job.limits.deadline_ms.is_some()) {
+            Arc::make_mut(job).limits.deadline_ms = Some(5_000);
+        }
+    }
+    file
 }
 
 impl Actor for Producer {

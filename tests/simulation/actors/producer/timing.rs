@@ -4,16 +4,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use kafka_cron::common::clock;
 use kafka_cron::common::membership::Standing;
 use kafka_cron::common::topics::first;
+use kafka_cron::common::words::{JobName, RunId};
 use kafka_cron::consumer::claiming::dispatcher::Now;
 use kafka_cron::producer::leadership::{Act, Mandate, Start};
 use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
 use kafka_cron::producer::tail::thread::Told;
+use kafka_cron::producer::tail::unfinished::Unfinished;
 
 use super::leading::by_both;
-use super::{Producer, Thread};
+use super::{Producer, Thread, file_of};
 use crate::bugs::Bug;
 use crate::jobs;
 use crate::world::{SESSION, World, cluster};
@@ -69,6 +72,11 @@ impl Producer {
                 self.mandate.grant(epoch, losses);
                 if self.bug == Some(Bug::DecidesBeforeTheEnd) {
                     self.timing.told(&Told::ReadToEnd { term: epoch, over: Arc::default() });
+                }
+                if self.bug == Some(Bug::BlocksByNoRun) {
+                    let job = JobName::new("skips").unwrap();
+                    let run = RunId::of(&job, jobs::begin() - TimeDelta::minutes(1));
+                    self.timing.told(&Told::Unfinished(Unfinished { job, run, scheduled_at: None }));
                 }
             }
             Act::Lane { epoch, cluster, start } => self.start(epoch, cluster, start, now),
@@ -126,7 +134,7 @@ impl Producer {
         }
         if self.notices_at.take_if(|at| *at <= now.mono).is_some() {
             self.file = world.file;
-            let file = jobs::file(self.file, &self.name);
+            let file = file_of(self.file, &self.name, self.bug);
             self.coming.take(file, &self.timing);
         }
         if let Some(revision) = self.coming.bring_in_force(&mut self.timing, now.wall) {
