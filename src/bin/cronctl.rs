@@ -1,6 +1,7 @@
 //! cronctl: questions about jobs, asked from the command line. Reads the command line and hands on.
 
 use clap::{Parser, Subcommand};
+use kafka_cron::common::cli;
 use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::exit::{self, Exit};
 use kafka_cron::cronctl::screen::Screen;
@@ -10,7 +11,7 @@ use kafka_cron::cronctl::{check, dead, health, next, runs, verify};
 ///
 /// A flag may also be given by the environment variable that stands beside it.
 #[derive(Debug, Parser)]
-#[command(name = "cronctl", version, after_help = exit::HELP)]
+#[command(name = "cronctl", version = cli::version(), after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
     question: Question,

@@ -15,7 +15,7 @@ use kafka_cron::common::http::{Bound, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
-use kafka_cron::common::zones::Zones;
+use kafka_cron::common::zones::{self, Zones};
 use kafka_cron::common::{identity, logging, signals};
 use kafka_cron::producer::depth::{self, Depth, DepthMeasures};
 use kafka_cron::producer::in_force::JobsInForce;
@@ -29,7 +29,7 @@ use kafka_cron::producer::tail::measures::TailMeasures;
 use kafka_cron::producer::tail::thread::RunsTail;
 use kafka_cron::producer::timer::{self, Timer};
 use kafka_cron::producer::timing::Timing;
-use kafka_cron::producer::watch::{self, DueMeasures, FileMeasures, Watch};
+use kafka_cron::producer::watch::{self, DueMeasures, FileMeasures, Watch, ZoneMeasures};
 
 /// Reads a job file and, each time a job is due, writes a message to the Kafka topic of the job's cluster.
 ///
@@ -44,7 +44,7 @@ use kafka_cron::producer::watch::{self, DueMeasures, FileMeasures, Watch};
 /// `cronctl check FILE` tells what is wrong with a file. Topics that are missing are created; what exists is never
 /// changed. A Kafka that is away is waited for.
 #[derive(Debug, Parser)]
-#[command(name = "producer", version, after_help = exit::HELP)]
+#[command(name = "producer", version = cli::version(), after_help = exit::HELP)]
 struct Args {
     /// The job file
     #[arg(env = "KAFKA_CRON_JOBS", default_value = "conf/jobs.cron", value_name = "FILE")]
@@ -158,11 +158,17 @@ fn run(args: &Args) -> Result<(), Fault> {
 
     let (lead, told) = bounded(bounds::LEAD_ACTS);
     let (keeps, kept) = bounded(1);
-    let options = watch::Options { path: args.jobs.clone(), clusters: clusters.to_vec() };
+    let options = watch::Options {
+        path: args.jobs.clone(),
+        clusters: clusters.to_vec(),
+        zone_directory: zones::directory(),
+        zones,
+    };
     let around = watch::Around {
         clock: Arc::clone(&clock),
         health: health.clone(),
         measures: FileMeasures::new(&metrics),
+        zones: ZoneMeasures::new(&metrics),
         due: DueMeasures::new(&metrics),
         beat: beats.thread("jobs-watch"),
     };
@@ -199,6 +205,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         lease: args.lease,
         overlapping: Timing::overlapping(&file),
         revision: Arc::clone(&file.revision),
+        tzdata: Arc::clone(&file.tzdata),
     };
     let (tailing, asks, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
     let timing = Timing::new(counted, file, name);

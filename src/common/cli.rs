@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use super::broker::kafka::{KafkaBroker, Misconfigured, TlsOptions};
 use super::duration::{self, DurationError};
 use super::glyphs::{glyph, visible};
 use super::words::ClusterName;
+use super::zones::Zones;
 
 /// Where Kafka is.
 #[derive(Debug, Clone, Args)]
@@ -100,6 +102,12 @@ pub struct ObserveArgs {
     /// How much is logged: off, error, warn, info, debug, trace
     #[arg(long, env = "KAFKA_CRON_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: LevelFilter,
+}
+
+/// What `--version` says: the program's own, and that of the time zones that it would follow here.
+pub fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| format!("{}\n{}", env!("CARGO_PKG_VERSION"), Zones::of_host()))
 }
 
 /// A duration flag: `#[arg(value_parser = cli::duration)]`.

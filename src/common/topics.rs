@@ -139,7 +139,7 @@ mod tests {
 
     fn revision(cluster: &str) -> Event {
         let (cluster, from, at) = (cluster.parse().unwrap(), DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
-        Event::Revision { cluster, revision: String::new(), leader: String::new(), from, at }
+        Event::Revision { cluster, revision: String::new(), tzdata: None, leader: String::new(), from, at }
     }
 
     #[test]

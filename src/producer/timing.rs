@@ -115,13 +115,14 @@ impl Timing {
 
     /// A cluster's ticks are ours from here on.
     pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
-        let (file, leader) = (self.file.revision.to_string(), self.name.clone());
+        let leader = self.name.clone();
         let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
         let lane = Lane::new(&self.file, &cluster.name, start.cursor, now);
         log::info!("{}: leading from {}", cluster.name, start.cursor);
         let mut turn = Turn::new(lane, start.published, now);
         let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
-        let facts = facts.chain([events::revision(&cluster.name, file, leader, start.cursor, now)]).collect();
+        let facts =
+            facts.chain([events::revision(&cluster.name, &self.file, leader, start.cursor, now)]).collect();
         turn.aside(&self.file, Vec::new(), facts, start.cursor);
         if let Some(at) = start.reboot {
             turn.reboot(&self.file, &cluster.name, at);
@@ -151,8 +152,8 @@ impl Timing {
             let oldest = removed.iter().map(|tick| tick.at - TimeDelta::milliseconds(1)).min();
             let removed = removed.iter().map(|tick| turn.give_up(tick, &cluster.name, at));
             let mut facts: Vec<Event> = removed.collect();
-            let (file, leader) = (self.file.revision.to_string(), self.name.clone());
-            facts.push(events::revision(&cluster.name, file, leader, at, at));
+            let leader = self.name.clone();
+            facts.push(events::revision(&cluster.name, &self.file, leader, at, at));
             turn.aside(&self.file, Vec::new(), facts, oldest.unwrap_or(at).min(at));
         }
         self.count_jobs();

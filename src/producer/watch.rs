@@ -2,6 +2,9 @@
 //! timetables. Files are parsed here, so that a file of a million jobs delays no tick; and here is counted how many of
 //! their ticks have come due ([`DueTicks`]), leading or not, by the newest good file.
 //!
+//! The host's time-zone data is looked at too: when it changes, the file is read again, and offered although its content is the
+//! same, for its schedules name other instants now.
+//!
 //! A look costs a few system calls while nothing changes. When the content is read says [`rhythm`]; what it is worth
 //! says [`looking`], by the content alone, so that a file that was touched changes nothing; a file with a problem
 //! changes nothing either, and is [`shown`].
@@ -9,6 +12,7 @@
 mod looking;
 mod rhythm;
 mod shown;
+mod shown_zones;
 
 use std::fs;
 use std::io;
@@ -20,9 +24,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use prometheus::IntCounterVec;
 
 pub use self::shown::{FACT, FileMeasures};
+pub use self::shown_zones::ZoneMeasures;
 
 use self::looking::{Found, Looking};
 use self::shown::Shown;
+use self::shown_zones::ShownZones;
 use super::due::DueTicks;
 use super::in_force::JobsInForce;
 use super::jobfile::JobFile;
@@ -32,6 +38,7 @@ use crate::common::http::Health;
 use crate::common::metrics::{Beat, Metrics};
 use crate::common::thread::{Joined, spawn};
 use crate::common::words::ClusterName;
+use crate::common::zones::Zones;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -43,6 +50,10 @@ pub struct Options {
     pub path: PathBuf,
     /// The clusters that jobs may name.
     pub clusters: Vec<ClusterName>,
+    /// The directory of the host's time zones, which is looked at too.
+    pub zone_directory: Option<PathBuf>,
+    /// The zones by which the file was read at the start.
+    pub zones: Zones,
 }
 
 /// What the thread stands on, and where it shows how the file is.
@@ -53,6 +64,8 @@ pub struct Around {
     pub health: Health,
     /// What is measured of the file.
     pub measures: FileMeasures,
+    /// What is measured of the zone data.
+    pub zones: ZoneMeasures,
     /// Where its ticks are counted.
     pub due: DueMeasures,
     /// Touched at each look.
@@ -101,11 +114,16 @@ impl Watch {
     ) -> io::Result<(Self, Receiver<JobFile>)> {
         let (stop, stopped) = bounded(0);
         let (offers, taken) = bounded(JOB_FILES);
-        let Around { clock, health, measures, due: counted, beat } = around;
+        let Around { clock, health, measures, zones: measured, due: counted, beat } = around;
+        let zones = options.zones.clone();
+        let mut shown_zones = ShownZones::new(measured);
         let clusters = options.clusters.clone();
         let is_watched = fs::metadata(&options.path).map_or(true, |found| found.is_file());
         if !is_watched {
-            log::info!("{} is no regular file: it was read once and is not watched", options.path.display());
+            log::info!(
+                "{} is no regular file: it was read once and is not watched, nor are time zones",
+                options.path.display()
+            );
         }
         let mut shown = Shown::new(&options.path, &current.revision, measures, health);
         let mut looking = is_watched.then(|| Looking::new(options, &current.revision));
@@ -122,6 +140,7 @@ impl Watch {
             drop(file);
             loop {
                 beat.touch(clock.now());
+                shown_zones.show(looking.as_ref().map_or(&zones, Looking::zones), clock.now());
                 if let Some(found) = looking.as_mut().and_then(|looking| looking.look(clock.monotonic())) {
                     shown.show(&found);
                     if let Found::Right { file: Some(file), .. } = found {

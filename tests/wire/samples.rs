@@ -239,6 +239,15 @@ fn leaders() -> Vec<(&'static str, Message)> {
     let revision = Event::Revision {
         cluster: cluster(),
         revision: "0123456789ab".to_owned(),
+        tzdata: None,
+        leader: leader(),
+        from: at("2026-11-23T16:59:59.750Z"),
+        at: noted(),
+    };
+    let revision_with_zones = Event::Revision {
+        cluster: cluster(),
+        revision: "0123456789ab".to_owned(),
+        tzdata: Some("2026f".to_owned()),
         leader: leader(),
         from: at("2026-11-23T16:59:59.750Z"),
         at: noted(),
@@ -247,6 +256,14 @@ fn leaders() -> Vec<(&'static str, Message)> {
         producer: leader(),
         group: "cron-leader".to_owned(),
         revision: "0123456789ab".to_owned(),
+        tzdata: None,
+        at: noted(),
+    };
+    let standby_with_zones = Event::Standby {
+        producer: leader(),
+        group: "cron-leader".to_owned(),
+        revision: "0123456789ab".to_owned(),
+        tzdata: Some("2026f".to_owned()),
         at: noted(),
     };
     let ended = |number, scheduled_at, reason, detail: &str, by: &str| Event::Ended {
@@ -269,7 +286,9 @@ fn leaders() -> Vec<(&'static str, Message)> {
         ("event-lost-dead", lost(4, Then::Dead)),
         ("event-beat", Event::Beat { leader: leader(), number: 7, at: noted() }),
         ("event-revision", revision),
+        ("event-revision-tzdata", revision_with_zones),
         ("event-standby", standby),
+        ("event-standby-tzdata", standby_with_zones),
     ];
     events.map(|(name, event)| (name, Message::Event(event))).into()
 }

@@ -190,6 +190,9 @@ pub enum Event {
         group: String,
         /// The first 12 hexadecimal digits of a hash of its job file's content.
         revision: String,
+        /// The version of its time-zone data; absent in events of before it was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tzdata: Option<String>,
         /// When it was written.
         at: DateTime<Utc>,
     },
@@ -199,6 +202,9 @@ pub enum Event {
         cluster: ClusterName,
         /// The first 12 hexadecimal digits of a hash of its content.
         revision: String,
+        /// The version of the time-zone data that the leader follows; absent in events of before it was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tzdata: Option<String>,
         /// The producer that leads.
         leader: String,
         /// Ticks after this instant are those of this file.

@@ -127,6 +127,9 @@ impl<'a> Audit<'a> {
                 let opened = self.book.open(&run.job, run.scheduled_at);
                 opened.into_iter().for_each(|tick| self.published(tick, written_at));
             }
+            Found::Unnamed if self.book.unknown_version(&run.job, run.scheduled_at).is_some() => {
+                self.report.not_checked.add(item("the leader followed zone data that is not at hand"));
+            }
             Found::Unnamed => self.report.too_many.add(item("the schedule names no such instant")),
             Found::NoJob => self.report.too_many.add(item("the file has no such job")),
         }

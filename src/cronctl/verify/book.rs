@@ -2,13 +2,16 @@
 //! whatever the topics hold.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::Calendar;
-use super::tzif::Rules;
+use super::reign::Reign;
+use super::ruled::Ruled;
 use crate::common::words::{ClusterName, JobName, RunId};
+use crate::common::zones::Zones;
 use crate::cronctl::runs::story::Story;
 use crate::producer::job::Job;
 use crate::producer::jobfile::JobFile;
@@ -86,6 +89,8 @@ struct Page {
     first: TickNo,
     /// No instants are known beforehand: each is right.
     open: bool,
+    /// All versions of zone data name the same instants.
+    is_certain: bool,
 }
 
 /// Where a run belongs.
@@ -109,6 +114,8 @@ pub struct NotUnderstood(pub String);
 /// Every tick of a period.
 #[derive(Debug)]
 pub struct Book {
+    /// When the leader followed zone data that is not at hand: since when, up to when, and its version.
+    pub unknown_zones: Vec<(DateTime<Utc>, DateTime<Utc>, String)>,
     pages: Vec<Page>,
     by_name: HashMap<JobName, usize>,
     by_run: HashMap<RunId, u32>,
@@ -127,17 +134,21 @@ impl Book {
     ///
     /// # Errors
     /// A schedule that cannot be read a second time.
-    pub fn new(file: &JobFile, period: Period) -> Result<Self, NotUnderstood> {
+    pub fn new(
+        file: &JobFile,
+        period: Period,
+        reign: &Reign,
+        zones: &[Zones],
+    ) -> Result<Self, NotUnderstood> {
+        let ruled = Ruled::new(reign.pieces(), file, zones);
         let mut calendars = HashMap::new();
         for written in &file.written {
             let calendar =
                 Calendar::read(&written.words).ok_or_else(|| NotUnderstood(written.words.clone()))?;
-            let data = written.zone.data();
-            let rules =
-                Rules::read(data.bytes()).ok_or_else(|| NotUnderstood(format!("of {}", data.name())))?;
-            calendars.insert(Arc::as_ptr(&written.schedule), (calendar, rules));
+            calendars.insert(Arc::as_ptr(&written.schedule), (calendar, written));
         }
         let mut book = Self {
+            unknown_zones: ruled.unknown(period),
             pages: Vec::with_capacity(file.jobs.len()),
             by_name: HashMap::with_capacity(file.jobs.len()),
             by_run: HashMap::new(),
@@ -146,23 +157,27 @@ impl Book {
             published: Vec::new(),
             opened: Vec::new(),
         };
-        let mut shared: HashMap<_, Arc<Vec<i64>>> = HashMap::new();
+        let mut shared: HashMap<_, (Arc<Vec<i64>>, bool)> = HashMap::new();
         for job in &file.jobs {
             let schedule = Arc::as_ptr(&job.schedule);
-            let Some((calendar, zone)) = calendars.get(&schedule) else {
+            let Some((calendar, written)) = calendars.get(&schedule) else {
                 return Err(NotUnderstood(format!("of {}", job.name)));
             };
             let shift = job.shift();
-            let at = shared.entry((schedule, job.window, shift)).or_insert_with(|| {
-                let instants = calendar.instants(zone, period.since - shift, period.until - shift);
-                let (from, until) = (job.window.from, job.window.until);
-                let counts = |at: DateTime<Utc>| {
-                    from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)
-                };
-                let instants = instants.into_iter().filter(|second| counts(instant(*second)));
-                Arc::new(instants.map(|second| second + shift.num_seconds()).collect())
-            });
-            book.add(job, at, *calendar == Calendar::Never);
+            let (at, is_certain) = match shared.entry((schedule, job.window, shift)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let (instants, is_fixed) = ruled.instants(calendar, written, period, shift)?;
+                    let (from, until) = (job.window.from, job.window.until);
+                    let counts = |at: DateTime<Utc>| {
+                        from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)
+                    };
+                    let instants = instants.into_iter().filter(|second| counts(instant(*second)));
+                    let at: Vec<i64> = instants.map(|second| second + shift.num_seconds()).collect();
+                    place.insert((Arc::new(at), is_fixed || !matches!(calendar, Calendar::Local(_))))
+                }
+            };
+            book.add(job, at, *calendar == Calendar::Never, *is_certain);
         }
         book.marks.resize(book.by_run.len(), Marks::default());
         book.fates.resize_with(book.by_run.len(), Fate::default);
@@ -182,10 +197,10 @@ impl Book {
         Some(number)
     }
 
-    fn add(&mut self, job: &Arc<Job>, at: &Arc<Vec<i64>>, open: bool) {
+    fn add(&mut self, job: &Arc<Job>, at: &Arc<Vec<i64>>, open: bool, is_certain: bool) {
         let first = self.by_run.len();
         self.by_name.insert(job.name.clone(), self.pages.len());
-        self.pages.push(Page { job: Arc::clone(job), at: Arc::clone(at), first, open });
+        self.pages.push(Page { job: Arc::clone(job), at: Arc::clone(at), first, open, is_certain });
         for (number, second) in (first..).zip(at.iter()) {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             self.by_run.insert(RunId::of(&job.name, instant(*second)), number);
@@ -216,6 +231,18 @@ impl Book {
             _ if page.open => self.tick_of(RunId::of(job, at)).map_or(Found::Open, Found::Tick),
             _ => Found::Unnamed,
         }
+    }
+
+    /// The version of the zone data by which a job's tick was decided, where that is not at hand and matters.
+    pub fn unknown_version(&self, job: &JobName, at: DateTime<Utc>) -> Option<&str> {
+        let page = self.by_name.get(job).map(|page| &self.pages[*page])?;
+        let mut unknown = self.unknown_zones.iter().filter(|_| !page.is_certain);
+        unknown.find(|(since, until, _)| (*since..=*until).contains(&at)).map(|(_, _, version)| &**version)
+    }
+
+    /// Whether the instants of any job depend on zone data.
+    pub fn has_uncertain(&self) -> bool {
+        self.pages.iter().any(|page| !page.is_certain)
     }
 
     /// The ticks of a job from one instant to another, both included.

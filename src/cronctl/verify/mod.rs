@@ -9,6 +9,7 @@ pub mod calendar;
 mod period;
 pub mod reign;
 pub mod report;
+mod ruled;
 pub mod tzif;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::scan::Scan;
 use crate::common::words::ClusterName;
+use crate::common::zones::Zones;
 use crate::common::{topics, wire};
 use crate::producer::jobfile::JobFile;
 
@@ -166,7 +168,13 @@ pub fn verify(
             asked.until
         )));
     }
-    let mut audit = Audit::new(Book::new(file, period)?, &file.revision, period, reign, asked.begun_within);
+    let mut audit = Audit::new(
+        Book::new(file, period, &reign, &Zones::all_of_host())?,
+        &file.revision,
+        period,
+        reign,
+        asked.begun_within,
+    );
     begins.notes(since).into_iter().for_each(|note| audit.note(note));
     let from_ms = (since - AHEAD).timestamp_millis();
     for cluster in clusters {

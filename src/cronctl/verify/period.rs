@@ -22,11 +22,11 @@ pub fn reign(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<Reign,
     let mut reign = Reign::default();
     scan(client, topics::RUNS, |_, record| {
         if record.key.as_deref() == Some(REVISION)
-            && let Some(Ok(Event::Revision { cluster, revision, from, .. })) =
+            && let Some(Ok(Event::Revision { cluster, revision, tzdata, from, .. })) =
                 record.value.as_deref().map(wire::decode_event)
             && clusters.contains(&cluster)
         {
-            reign.take(&revision, from);
+            reign.take(&revision, tzdata.as_deref(), from);
         }
     })?;
     Ok(reign)

@@ -9,6 +9,8 @@ use super::book::Period;
 pub struct Reign {
     /// Ticks after the instant are those of the revision, up to the next entry's.
     since: Vec<(DateTime<Utc>, String)>,
+    /// The same of the versions of zone data; `None` where the leader did not say.
+    zones: Vec<(DateTime<Utc>, Option<String>)>,
 }
 
 /// How long a file was in force.
@@ -22,9 +24,24 @@ pub struct Term<'a> {
     pub of: &'a str,
 }
 
+/// How long zone data of one version ruled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// Ticks after this instant are its own; none at the beginning.
+    pub since: Option<DateTime<Utc>>,
+    /// The last instant whose ticks are its own; none at the end.
+    pub until: Option<DateTime<Utc>>,
+    /// The version; none where the leader did not say.
+    pub tzdata: Option<&'a str>,
+}
+
 impl Reign {
     /// Takes the next event. The later one rules from its instant on, whatever an earlier one said about that time.
-    pub fn take(&mut self, revision: &str, from: DateTime<Utc>) {
+    pub fn take(&mut self, revision: &str, tzdata: Option<&str>, from: DateTime<Utc>) {
+        self.zones.retain(|(since, _)| *since < from);
+        if self.zones.last().map(|(_, present)| present.as_deref()) != Some(tzdata) {
+            self.zones.push((from, tzdata.map(str::to_owned)));
+        }
         self.since.retain(|(since, _)| *since < from);
         if self.since.last().is_none_or(|(_, present)| present != revision) {
             self.since.push((from, revision.to_owned()));
@@ -47,6 +64,24 @@ impl Reign {
         terms.filter(|term| term.of != revision && overlaps(term)).collect()
     }
 
+    /// All of time, cut where the leader took up other zone data. The first piece reaches back for ever: whatever came before
+    /// the first event is taken to have followed what it names.
+    pub fn pieces(&self) -> Vec<Piece<'_>> {
+        let ends = self.zones.iter().skip(1).map(|(since, _)| Some(*since)).chain([None]);
+        let pieces = self.zones.iter().zip(ends).enumerate();
+        let mut pieces: Vec<Piece<'_>> = pieces
+            .map(|(number, ((since, tzdata), until))| Piece {
+                since: Some(*since).filter(|_| number > 0),
+                until,
+                tzdata: tzdata.as_deref(),
+            })
+            .collect();
+        if pieces.is_empty() {
+            pieces.push(Piece { since: None, until: None, tzdata: None });
+        }
+        pieces
+    }
+
     /// The instant after which the first ticks are accounted for.
     pub fn begins(&self) -> Option<DateTime<Utc>> {
         self.since.first().map(|(since, _)| *since)
@@ -65,7 +100,7 @@ mod tests {
     fn a_tick_belongs_to_the_file_that_was_in_force_before_it() {
         let check = |events: &[(&str, i64)], ticks: &[(i64, Option<&str>)]| {
             let mut reign = Reign::default();
-            events.iter().for_each(|(revision, from)| reign.take(revision, at(*from)));
+            events.iter().for_each(|(revision, from)| reign.take(revision, None, at(*from)));
             for (tick, revision) in ticks {
                 assert_eq!(reign.of(at(*tick)), *revision, "{events:?} at {tick}");
             }
@@ -84,7 +119,9 @@ mod tests {
     fn the_files_of_a_period_are_those_in_force_at_an_instant_of_it() {
         let check = |since: i64, until: i64, expected: &[&str]| {
             let mut reign = Reign::default();
-            [("x", 10), ("mine", 20), ("y", 30)].iter().for_each(|(of, from)| reign.take(of, at(*from)));
+            [("x", 10), ("mine", 20), ("y", 30)]
+                .iter()
+                .for_each(|(of, from)| reign.take(of, None, at(*from)));
             let period = Period { since: at(since), until: at(until) };
             let others = reign.others("mine", period);
             let others: Vec<&str> = others.iter().map(|term| term.of).collect();
@@ -95,5 +132,20 @@ mod tests {
         check(21, 31, &["y"]);
         check(1, 40, &["x", "y"]);
         check(1, 10, &[]);
+    }
+
+    #[test]
+    fn time_is_cut_where_other_zone_data_was_taken_up() {
+        let mut reign = Reign::default();
+        let whole = |tzdata| Piece { since: None, until: None, tzdata };
+        assert_eq!(reign.pieces(), [whole(None)]);
+        reign.take("a", Some("2025b"), at(10));
+        assert_eq!(reign.pieces(), [whole(Some("2025b"))]);
+        reign.take("b", Some("2025b"), at(15));
+        reign.take("b", Some("2026f"), at(20));
+        let (old, new) = (whole(Some("2025b")), whole(Some("2026f")));
+        let (before, after) = (Piece { until: Some(at(20)), ..old }, Piece { since: Some(at(20)), ..new });
+        assert_eq!(reign.pieces(), [before, after]);
+        assert_eq!(reign.of(at(30)), Some("b"));
     }
 }

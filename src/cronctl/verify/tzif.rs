@@ -32,6 +32,9 @@ enum Day {
 
 const DAY: i64 = 86_400;
 
+/// Up to this year the rule for all years is worked out beforehand.
+const WORKED_OUT: i64 = 2100;
+
 impl Rules {
     /// Reads TZif. `None` where it is none, or counts leap seconds.
     pub fn read(data: &[u8]) -> Option<Self> {
@@ -56,7 +59,16 @@ impl Rules {
         let footer = rest.get(header.length(8)?..)?.strip_prefix(b"\n")?;
         let footer = std::str::from_utf8(footer.split(|byte| *byte == b'\n').next()?).ok()?;
         let after = if footer.is_empty() { None } else { Some(Yearly::read(footer)?) };
-        Some(Self { first: ahead(0)?, changes: changes.collect::<Option<_>>()?, after })
+        let mut changes: Vec<(i64, i64)> = changes.collect::<Option<_>>()?;
+        // The rule is worked out once for the years that are asked for, as the same few instants are looked at very often.
+        let known = changes.last().map_or(0, |(since, _)| *since);
+        if let Some(after) = after {
+            let mut ruled: Vec<_> =
+                (year_of(known)..=WORKED_OUT).flat_map(|year| after.changes(year)).collect();
+            ruled.sort_unstable();
+            changes.extend(ruled.into_iter().filter(|(since, _)| *since > known));
+        }
+        Some(Self { first: ahead(0)?, changes, after })
     }
 
     /// How many seconds the clock is ahead of UTC at an instant in seconds since the epoch.
@@ -137,13 +149,16 @@ impl Yearly {
         Some(Self { standard: -standard, summer: Some((ahead, begins, ends)) })
     }
 
+    /// The changes of a year, each at a local time of the clock as it was before, and how far it is ahead then.
+    fn changes(self, year: i64) -> Vec<(i64, i64)> {
+        let Some((summer, begins, ends)) = self.summer else { return Vec::new() };
+        vec![(begins.at(year) - self.standard, summer), (ends.at(year) - summer, self.standard)]
+    }
+
     fn offset(self, at: i64) -> i64 {
-        let Some((summer, begins, ends)) = self.summer else { return self.standard };
         let year = year_of(at + self.standard);
-        // Each change is at a local time of the clock as it was before. A change may lie in the year beside.
-        let changes = (year - 1..=year + 1).flat_map(|year| {
-            [(begins.at(year) - self.standard, summer), (ends.at(year) - summer, self.standard)]
-        });
+        // A change may lie in the year beside.
+        let changes = (year - 1..=year + 1).flat_map(|year| self.changes(year));
         let last = changes.filter(|(since, _)| *since <= at).max_by_key(|(since, _)| *since);
         last.map_or(self.standard, |(_, ahead)| ahead)
     }

@@ -163,6 +163,7 @@ fn check_rests(refuse: impl Fn(&MemoryBroker), mend: impl Fn(&MemoryBroker), cal
     let event = Event::Revision {
         cluster: bench.cluster.clone(),
         revision: "r".to_owned(),
+        tzdata: None,
         leader: "me".to_owned(),
         from: DateTime::UNIX_EPOCH,
         at: DateTime::UNIX_EPOCH,

@@ -214,7 +214,13 @@ impl Tail {
     /// Says which job file we have, for the leader to compare. One that is not confirmed is followed by the next.
     pub(super) fn say_file(&mut self, client: &mut dyn Client, now: Now, by: Deadline, acts: &mut Vec<Act>) {
         let (producer, revision) = (self.options.name.clone(), self.options.revision.to_string());
-        let event = Event::Standby { producer, group: self.options.group.clone(), revision, at: now.wall };
+        let event = Event::Standby {
+            producer,
+            group: self.options.group.clone(),
+            revision,
+            tzdata: Some(self.options.tzdata.to_string()),
+            at: now.wall,
+        };
         let key = self.options.name.clone().into();
         let record = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
         self.undone.saying_file = false;

@@ -12,7 +12,7 @@ use super::follow::Arrived;
 use super::leases::Leases;
 use super::missing::Missing;
 use super::past::{Past, Search};
-use super::peers::{self, News, Peers};
+use super::peers::{self, Compared, Peers};
 use super::round::Round;
 use super::unfinished::{Followed, Runs, Said, Unfinished};
 use super::work::{Undone, Work};
@@ -54,6 +54,8 @@ pub struct Options {
     pub overlapping: Followed,
     /// The revision of the job file in force.
     pub revision: Arc<str>,
+    /// The version of the zone data that its schedules follow.
+    pub tzdata: Arc<str>,
 }
 
 /// What follows from a step.
@@ -119,7 +121,8 @@ pub struct Tail {
     pub(super) said_in: Option<u64>,
     /// Runs whose messages may have been deleted unread.
     pub(super) missing: Option<Missing>,
-    peers: Peers,
+    pub(super) peers: Peers,
+    pub(super) zones: Peers,
     /// When to say again which job file we have, while we stand by.
     say_file_at: Instant,
     pub(super) writer: Writer,
@@ -154,7 +157,8 @@ impl Tail {
             has_told: runs.is_idle(),
             said_in: None,
             missing: None,
-            peers: Peers::new(options.name.clone(), options.group.clone()),
+            peers: Peers::new(options.name.clone(), options.group.clone(), Compared::File),
+            zones: Peers::new(options.name.clone(), options.group.clone(), Compared::Zones),
             say_file_at: now,
             runs,
             leases: Leases::of(&options.clusters),
@@ -187,14 +191,10 @@ impl Tail {
         self.said_in = None;
     }
 
-    /// Another job file is in force.
-    pub fn in_force(&mut self, revision: Arc<str>) {
+    /// Another job file is in force, or the same one by other zone data.
+    pub fn in_force(&mut self, revision: Arc<str>, tzdata: Arc<str>) {
         self.options.revision = revision;
-    }
-
-    /// How many producers have had a job file other than the leader's for a while; none where this one does not lead.
-    pub fn differing(&self) -> usize {
-        self.peers.differing_count()
+        self.options.tzdata = tzdata;
     }
 
     /// Makes the next step. `now` is read anew for each step, after the last one has returned. `leads` is the term in which
@@ -235,22 +235,6 @@ impl Tail {
             acts.extend(leads.map(|term| Act::ReadToEnd { term, over }));
         }
         acts
-    }
-
-    fn compare_files(&mut self, leads: bool, now: Instant) {
-        let ours = &self.options.revision;
-        match self.peers.compare(ours, leads, now) {
-            Some(News::Differ(others)) => {
-                let others: Vec<String> =
-                    others.iter().map(|(name, revision)| format!("{name} has revision {revision}")).collect();
-                let others = others.join(", ");
-                log::error!(
-                    "the producers' job files differ: {others}; ours is {ours}, and rules while we lead"
-                );
-            }
-            Some(News::Same) => log::info!("no producer has another job file than ours any more: {ours}"),
-            None => {}
-        }
     }
 
     /// One part that fails keeps no other from its turn.
@@ -324,6 +308,7 @@ impl Tail {
         let was_over = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
         self.peers.take(event, now.mono);
+        self.zones.take(event, now.mono);
         // Number 0 is no leader's: a producer that is about to lead asks for the time by it.
         if matches!(event, Event::Beat { number: 1.., .. }) {
             self.led_at = now.mono;

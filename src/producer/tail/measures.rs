@@ -19,6 +19,7 @@ pub struct TailMeasures {
     watched: IntGauge,
     beat_delay: Gauge,
     differing: IntGauge,
+    zones_differing: IntGauge,
 }
 
 impl TailMeasures {
@@ -61,6 +62,11 @@ impl TailMeasures {
                 "How long the leader's last beat took to be read back, or the one that is awaited takes already; 0 at a \
                  standby. While it is large nothing is found to be lost.",
             ),
+            zones_differing: metrics.gauge(
+                "cron_tzdata_differs",
+                "Producers that stand by and have had time-zone data of another version than the leader for half a minute \
+                 or longer; 0 at a standby.",
+            ),
             differing: metrics.gauge(
                 "cron_job_file_differs",
                 "Producers that stand by and have had another job file than the leader for half a minute or longer; 0 at \
@@ -96,6 +102,11 @@ impl TailMeasures {
     }
 
     /// How many producers have another job file than we, who lead.
+    pub fn zones_differing(&self, count: usize) {
+        self.zones_differing.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many producers have another job file than the leader.
     pub fn differing(&self, count: usize) {
         self.differing.set(i64::try_from(count).unwrap_or(i64::MAX));
     }

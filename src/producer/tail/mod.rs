@@ -24,6 +24,7 @@
 //!
 //! All of it is a state machine, [`Tail`], stepped by its [`thread`] and by tests alike.
 
+mod differences;
 pub mod ends;
 mod follow;
 pub mod leases;

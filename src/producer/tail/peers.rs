@@ -17,12 +17,22 @@ const LASTS: Duration = Duration::from_secs(30);
 /// How often it is told again.
 const AGAIN: Duration = Duration::from_secs(300);
 
+/// What of the producers is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// The revisions of their job files.
+    File,
+    /// The versions of their time-zone data.
+    Zones,
+}
+
 /// The producers of a group that stand by.
 #[derive(Debug)]
 pub struct Peers {
     /// Our name: what we said of ourselves before we led does not count.
     name: String,
     group: String,
+    compared: Compared,
     heard: BTreeMap<String, Peer>,
     /// When it was last told that files differ; `None` where they do not.
     told: Option<Instant>,
@@ -47,16 +57,22 @@ pub enum News {
 
 impl Peers {
     /// None heard of yet, by the producer of that name in the group.
-    pub fn new(name: String, group: String) -> Self {
-        Self { name, group, heard: BTreeMap::new(), told: None }
+    pub fn new(name: String, group: String, compared: Compared) -> Self {
+        Self { name, group, compared, heard: BTreeMap::new(), told: None }
     }
 
     /// Takes an event that was read at `now`.
     pub fn take(&mut self, event: &Event, now: Instant) {
-        let Event::Standby { producer, group, revision, .. } = event else { return };
+        let Event::Standby { producer, group, revision, tzdata, .. } = event else { return };
+        let said = match self.compared {
+            Compared::File => Some(revision),
+            Compared::Zones => tzdata.as_ref(),
+        };
         if *group != self.group || *producer == self.name {
             return;
         }
+        // A producer of before versions were told says nothing about its zones.
+        let Some(revision) = said else { return };
         let differs = self.heard.get(producer).and_then(|peer| peer.differs);
         self.heard.insert(producer.clone(), Peer { revision: revision.clone(), heard: now, differs });
     }
@@ -104,7 +120,13 @@ mod tests {
 
     fn says(producer: &str, group: &str, revision: &str) -> Event {
         let (producer, group, revision) = (producer.to_owned(), group.to_owned(), revision.to_owned());
-        Event::Standby { producer, group, revision, at: DateTime::UNIX_EPOCH }
+        Event::Standby {
+            producer,
+            group,
+            tzdata: Some(format!("of {revision}")),
+            revision,
+            at: DateTime::UNIX_EPOCH,
+        }
     }
 
     /// For ten minutes, by the second: what the others say every ten seconds, our own revision, and whether we lead.
@@ -115,7 +137,7 @@ mod tests {
         leads: impl Fn(u64) -> bool,
     ) -> Vec<(u64, usize)> {
         let zero = Instant::now();
-        let mut peers = Peers::new("me".to_owned(), "g".to_owned());
+        let mut peers = Peers::new("me".to_owned(), "g".to_owned(), Compared::File);
         let mut all = Vec::new();
         for second in 0..600 {
             let now = zero + Duration::from_secs(second);
@@ -171,8 +193,32 @@ mod tests {
             told(old, |second| if second < 100 { "new" } else { "old" }, |_| true),
             [(30, 1), (100, 0)]
         );
-        let mut peers = Peers::new("me".to_owned(), "g".to_owned());
+        let mut peers = Peers::new("me".to_owned(), "g".to_owned(), Compared::File);
         peers.take(&says("a", "another", "old"), Instant::now());
         assert!(peers.heard.is_empty());
+    }
+
+    #[test]
+    fn zone_data_that_differs_is_told_like_files_that_differ() {
+        let zero = Instant::now();
+        let mut zones = Peers::new("me".to_owned(), "g".to_owned(), Compared::Zones);
+        let told: Vec<Option<News>> = (0..60)
+            .map(|second| {
+                let now = zero + Duration::from_secs(second);
+                zones.take(&says("a", "g", "2025b"), now);
+                let silent = Event::Standby {
+                    producer: "b".to_owned(),
+                    group: "g".to_owned(),
+                    revision: "r".to_owned(),
+                    tzdata: None,
+                    at: DateTime::UNIX_EPOCH,
+                };
+                zones.take(&silent, now);
+                zones.compare("of 2026f", true, now)
+            })
+            .collect();
+        let told: Vec<News> = told.into_iter().flatten().collect();
+        assert_eq!(told, [News::Differ(vec![("a".to_owned(), "of 2025b".to_owned())])]);
+        assert_eq!(zones.differing_count(), 1);
     }
 }

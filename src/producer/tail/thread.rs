@@ -62,8 +62,8 @@ pub enum Ask {
     /// The overlapping jobs of a job file that is about to come in force: which of their runs are not finished?
     /// [`Told::HistoryRead`] answers.
     Follow(Followed),
-    /// A job file of this revision is in force.
-    InForce(Arc<str>),
+    /// A job file of this revision is in force, by zone data of this version.
+    InForce(Arc<str>, Arc<str>),
 }
 
 /// Around the tail.
@@ -151,7 +151,7 @@ impl Tailing {
             for ask in self.asked.try_iter() {
                 match ask {
                     Ask::Follow(overlapping) => self.tail.follow(overlapping),
-                    Ask::InForce(revision) => self.tail.in_force(revision),
+                    Ask::InForce(revision, tzdata) => self.tail.in_force(revision, tzdata),
                 }
             }
             let leads = (self.around.leads)();
@@ -189,6 +189,7 @@ impl Tailing {
                 self.around.measures.waits(&self.clusters, &self.tail.longest_waits(now.wall));
             }
             self.around.measures.differing(self.tail.differing());
+            self.around.measures.zones_differing(self.tail.zones_differing());
             self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));
             if !news.into_iter().all(|told| self.tell(told)) {
                 return;

@@ -360,7 +360,7 @@ fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_ar
     bench.news.send(Told::Unfinished(Unfinished { job, run, scheduled_at })).unwrap();
     bench.news.send(Told::HistoryRead(followed)).unwrap();
     let revision = crate::producer::jobfile::revision(text.as_bytes());
-    assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(Ask::InForce(revision)));
+    assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(Ask::InForce(revision, "2026f".into())));
     // The round in which the file came in force, and, when the next has begun, all of what the old one owed.
     bench.settle();
     bench.settle();

@@ -28,7 +28,7 @@ impl Coming {
 
     /// There is another job file. It takes the place of one that is still coming.
     pub fn take(&mut self, file: JobsInForce, timing: &Timing) {
-        self.asks.retain(|ask| matches!(ask, Ask::InForce(_)));
+        self.asks.retain(|ask| matches!(ask, Ask::InForce(..)));
         if !timing.knows_runs_of(&file) {
             let revision = &file.revision;
             log::info!(
@@ -43,8 +43,12 @@ impl Coming {
     pub fn bring_in_force(&mut self, timing: &mut Timing, at: DateTime<Utc>) -> Option<Arc<str>> {
         let file = self.file.take_if(|file| timing.knows_runs_of(file))?;
         let (revision, owed) = (Arc::clone(&file.revision), Timing::overlapping(&file));
-        log::info!("revision {revision} of the job file is in force: {} jobs", file.jobs.len());
-        self.asks = VecDeque::from([Ask::InForce(Arc::clone(&revision))]);
+        log::info!(
+            "revision {revision} of the job file is in force: {} jobs, tzdata {}",
+            file.jobs.len(),
+            file.tzdata
+        );
+        self.asks = VecDeque::from([Ask::InForce(Arc::clone(&revision), Arc::clone(&file.tzdata))]);
         timing.swap(file, at);
         // Another file was on its way, and was replaced by this one when its jobs were followed already.
         if !owed.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster)) {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
+use crate::producer::in_force::JobsInForce;
 use crate::producer::lane::Missed;
 use crate::producer::timetable::Tick;
 
@@ -30,12 +31,13 @@ pub(super) fn skipped(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Even
 /// A job file is in force for a cluster.
 pub(super) fn revision(
     cluster: &ClusterName,
-    revision: String,
+    file: &JobsInForce,
     leader: String,
     from: DateTime<Utc>,
     at: DateTime<Utc>,
 ) -> Event {
-    Event::Revision { cluster: cluster.clone(), revision, leader, from, at }
+    let (revision, tzdata) = (file.revision.to_string(), Some(file.tzdata.to_string()));
+    Event::Revision { cluster: cluster.clone(), revision, tzdata, leader, from, at }
 }
 
 /// Ticks will never be run.

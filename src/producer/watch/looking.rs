@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::Options;
 use super::rhythm::{Rhythm, Stamp, Step};
+use crate::common::zones::{Look, Zones};
 use crate::producer::jobfile::{self, JobFile, Problem};
 
 /// What has been found where something was to be found.
@@ -37,8 +38,11 @@ pub(super) enum Found {
 pub(super) struct Looking {
     options: Options,
     rhythm: Rhythm,
+    zones: Look,
     /// The revision of the last file without problems.
     right: Arc<str>,
+    /// The zones that it was read by.
+    right_zones: Zones,
     /// The last file, while it is one with problems.
     wrong: Option<(Arc<str>, Arc<[Problem]>)>,
 }
@@ -46,11 +50,29 @@ pub(super) struct Looking {
 impl Looking {
     /// Nothing was looked at yet; `revision` has been read by somebody else.
     pub(super) fn new(options: Options, revision: &Arc<str>) -> Self {
-        Self { options, rhythm: Rhythm::default(), right: Arc::clone(revision), wrong: None }
+        let (directory, zones) = (options.zone_directory.clone(), options.zones.clone());
+        Self {
+            zones: Look::new(directory, zones.clone()),
+            options,
+            rhythm: Rhythm::default(),
+            right: Arc::clone(revision),
+            right_zones: zones,
+            wrong: None,
+        }
+    }
+
+    /// The time zones as they are known.
+    pub(super) fn zones(&self) -> &Zones {
+        self.zones.zones()
     }
 
     /// One look. `None` where there was nothing to read, or it is not the time to believe it.
     pub(super) fn look(&mut self, now: Instant) -> Option<Found> {
+        if self.zones.look(now).is_some() {
+            // What was wrong by the old zones may be right by the new ones.
+            self.wrong = None;
+            self.rhythm.read_again();
+        }
         match self.content(now) {
             Ok(content) => content.map(|content| self.judge(&content)),
             Err(error) => self.rhythm.failed(now).then(|| Found::Unreadable(error.to_string())),
@@ -70,7 +92,7 @@ impl Looking {
 
     fn judge(&mut self, content: &[u8]) -> Found {
         let revision = jobfile::revision(content);
-        if revision == self.right {
+        if revision == self.right && self.right_zones == *self.zones() {
             self.wrong = None;
             return Found::Right { revision, file: None };
         }
@@ -78,9 +100,10 @@ impl Looking {
             return Found::Wrong { revision, problems: Arc::clone(problems) };
         }
         let name = self.options.path.display().to_string();
-        match jobfile::parse(&name, content, &self.options.clusters) {
+        match jobfile::parse_in(&name, content, &self.options.clusters, self.zones()) {
             Ok(file) => {
                 (self.right, self.wrong) = (Arc::clone(&revision), None);
+                self.right_zones = self.zones().clone();
                 Found::Right { revision, file: Some(file) }
             }
             Err(problems) => {

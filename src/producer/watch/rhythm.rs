@@ -56,6 +56,11 @@ pub(super) struct Rhythm {
 }
 
 impl Rhythm {
+    /// What was read is to be read again, because it may mean something else now.
+    pub(super) fn read_again(&mut self) {
+        self.read = None;
+    }
+
     /// The file is there and looks like this.
     pub(super) fn see(&mut self, found: Stamp, now: Instant) -> Step {
         let size = found.size;

@@ -39,12 +39,15 @@ fn watch(dir: TempDir, path: &Path, read: &str) -> Bench {
         clock: clock.clone(),
         health: Health::new(&metrics),
         measures: FileMeasures::new(&metrics),
+        zones: ZoneMeasures::new(&metrics),
         due: DueMeasures::new(&metrics),
         beat: Beats::new(&metrics).thread("jobs-watch"),
     };
     let clusters = vec!["a".parse().unwrap()];
     let current = jobfile::parse("jobs", content(read).as_bytes(), &clusters).unwrap();
-    let options = Options { path: path.to_owned(), clusters };
+    let zone_directory = Some(dir.path().join("zoneinfo"));
+    let zones = Zones::choose(zone_directory.as_deref());
+    let options = Options { path: path.to_owned(), clusters, zone_directory, zones };
     let (watch, files) = Watch::start(options, &current, around).unwrap();
     Bench { dir, clock, metrics, watch, files }
 }
@@ -163,4 +166,44 @@ fn ticks_are_counted_by_the_newest_good_file_whoever_leads() {
     let before = due().unwrap();
     (0..20).for_each(|_| bench.look());
     assert!(due().unwrap() >= before + 18, "the jobs of before are still in force");
+}
+
+/// The zone data of another zone of the program, laid out as a host does, in a version.
+fn install(bench: &Bench, version: &str, like: &str) {
+    let directory = bench.dir.path().join("zoneinfo/Europe");
+    std::fs::create_dir_all(&directory).unwrap();
+    let bundled = Zones::bundled();
+    std::fs::write(directory.join("Berlin"), bundled.get(like).unwrap().bytes()).unwrap();
+    std::fs::write(directory.with_file_name("tzdata.zi"), format!("# version {version}\n")).unwrap();
+}
+
+#[test]
+fn new_zone_data_of_the_host_is_taken_up_without_a_restart() {
+    let content = "CRON_TZ=Europe/Berlin\n0 12 * * * a [name=noon] x\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs");
+    std::fs::write(&path, content).unwrap();
+    let bench = watch(dir, &path, "other");
+    let noon = |file: &JobFile| file.jobs[0].next(bench.clock.now()).unwrap().to_rfc3339();
+    bench.look_until(&format!(
+        "cron_job_file_info{{revision=\"{}\"}} 1",
+        jobfile::revision(content.as_bytes())
+    ));
+    let file = bench.files.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&*file.tzdata, &*noon(&file)), ("2026f", "2026-11-24T11:00:00+00:00"));
+    install(&bench, "2025b", "Asia/Tokyo");
+    (0..40).for_each(|_| bench.look());
+    assert!(bench.files.is_empty(), "what is older changes nothing");
+    install(&bench, "2030a", "Asia/Tokyo");
+    bench.look_until("cron_tzdata_info{source=\"host\",version=\"2030a\"} 1");
+    let again = bench.files.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(again.revision, file.revision);
+    assert_eq!((&*again.tzdata, &*noon(&again)), ("2030a", "2026-11-24T03:00:00+00:00"));
+    install(&bench, "2030a", "Europe/London");
+    (0..40).for_each(|_| bench.look());
+    let last = bench.files.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&*last.tzdata, &*noon(&last)), ("2030a", "2026-11-24T12:00:00+00:00"));
+    std::fs::remove_dir_all(bench.dir.path().join("zoneinfo")).unwrap();
+    bench.look_until("cron_tzdata_info{source=\"program\",version=\"2026f\"} 1");
+    assert_eq!(noon(&bench.files.recv_timeout(PATIENCE).unwrap()), "2026-11-24T11:00:00+00:00");
 }

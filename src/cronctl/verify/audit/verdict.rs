@@ -35,6 +35,15 @@ impl Audit<'_> {
             format!("from {since} to {until} the job file of revision {of} was in force: not checked")
         });
         self.report.notes.extend(notes);
+        let unknown = if self.book.has_uncertain() { &self.book.unknown_zones[..] } else { &[] };
+        let notes = unknown.iter().map(|(since, until, version)| {
+            let (since, until) = (shown(*since), shown(*until));
+            format!(
+                "from {since} to {until} the leader followed tzdata {version}, which is not at hand: jobs in zones whose \
+                 clocks change are not checked"
+            )
+        });
+        self.report.notes.extend(notes);
         let by_operators = self.ended.values().filter(|ended| ended.reason == EndReason::Operator).count();
         if by_operators > 0 {
             self.report.notes.push(format!("{by_operators} runs were ended by an operator"));
@@ -51,6 +60,7 @@ impl Audit<'_> {
             report.not_checked.total,
             report.ticks.not_checked,
             others.len(),
+            unknown.len(),
         ];
         self.report.ok = faults.iter().all(|count| *count == 0);
         self.report
@@ -66,6 +76,7 @@ impl Audit<'_> {
         let marks = self.book.marks[tick];
         let elsewhere = marks.has(Marks::OTHER_FILE) || self.is_of_another_file(tick);
         let waits = marks.has(Marks::QUEUED) && !self.is_free(tick, now);
+        let is_unknown = self.is_by_unknown_zones(tick);
         let ticks = &mut self.report.ticks;
         if marks.has(Marks::PUBLISHED) {
             ticks.published += 1;
@@ -78,6 +89,8 @@ impl Audit<'_> {
             ticks.missed += 1;
         } else if waits {
             ticks.queued += 1;
+        } else if is_unknown {
+            ticks.not_checked += 1;
         } else {
             ticks.unaccounted += 1;
             let why = match (&self.book.fates[tick], marks.has(Marks::QUEUED)) {
@@ -88,6 +101,12 @@ impl Audit<'_> {
             let item = self.item(tick, why.to_owned());
             self.report.unaccounted.add(item);
         }
+    }
+
+    /// Whether the leader decided by zone data that is not at hand: then nobody can say whether there is such a tick.
+    fn is_by_unknown_zones(&self, tick: TickNo) -> bool {
+        let (job, at) = self.book.tick(tick);
+        self.book.unknown_version(&job.name, at).is_some()
     }
 
     fn is_of_another_file(&self, tick: TickNo) -> bool {
@@ -212,7 +231,9 @@ impl Audit<'_> {
             let other = [interval.from, interval.to]
                 .iter()
                 .any(|at| self.reign.of(*at).is_some_and(|of| of != self.revision));
-            if !whole || other {
+            let unknown = |at: &DateTime<Utc>| self.book.unknown_version(&interval.job, *at).is_some();
+            let is_unknown = [interval.from, interval.to].iter().any(unknown);
+            if !whole || other || is_unknown {
                 continue;
             }
             let ticks = self.book.between(&interval.job, interval.from, interval.to);

@@ -1,6 +1,7 @@
 //! What the verdict says about logs that are clean, and about each way in which they can be wrong.
 
 mod fates;
+mod zones;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -306,7 +307,10 @@ fn what_another_file_ruled_is_not_checked() {
     assert!(!check(other, [0, 0, 0, 0, 0, 2]).ok);
     let revision = |world: &mut World, revision: &str, from: &str| {
         let (revision, leader, at) = (revision.to_owned(), "p".to_owned(), at(from));
-        world.events.push((at, Event::Revision { cluster: cluster("a"), revision, leader, from: at, at }));
+        world.events.push((
+            at,
+            Event::Revision { cluster: cluster("a"), revision, tzdata: None, leader, from: at, at },
+        ));
     };
     let reigned = |world: &mut World| {
         let mine = world.file.revision.to_string();
@@ -333,7 +337,10 @@ fn without_a_beginning_the_records_say_where_it_is() {
     assert_eq!(since(&world), at("12:00:00"));
     let (revision, leader) = (world.file.revision.to_string(), "p".to_owned());
     let from = at("11:59:30");
-    world.events.push((from, Event::Revision { cluster: cluster("a"), revision, leader, from, at: from }));
+    world.events.push((
+        from,
+        Event::Revision { cluster: cluster("a"), revision, tzdata: None, leader, from, at: from },
+    ));
     assert_eq!(since(&world), at("11:59:30.001"));
     world.messages.clear();
     world.events.clear();

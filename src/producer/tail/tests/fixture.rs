@@ -59,7 +59,7 @@ pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
     let clusters = vec![ClusterName::new("c").unwrap()];
     let group = crate::common::topics::LEADER.to_owned();
     let (name, lease, revision) = (name.to_owned(), Duration::from_secs(LEASE), Arc::from("r"));
-    Options { name, group, clusters, lease, overlapping, revision }
+    Options { name, group, clusters, lease, overlapping, revision, tzdata: "2026f".into() }
 }
 
 impl World {

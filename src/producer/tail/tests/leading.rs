@@ -162,13 +162,13 @@ fn a_leader_sees_which_producers_have_another_job_file_and_that_they_have_it_no_
     let mut world = World::new();
     let mut leader = world.producer("p", true);
     let (mut same, mut other) = (world.producer("q", false), world.producer("r", false));
-    other.tail.in_force("old".into());
+    other.tail.in_force("old".into(), "2026f".into());
     world.pass(25, &mut [&mut leader, &mut same, &mut other]);
     assert_eq!(leader.tail.differing(), 0, "a deploy takes a while");
     world.pass(20, &mut [&mut leader, &mut same, &mut other]);
     let differing = |producer: &super::fixture::Producer| producer.tail.differing();
     assert_eq!((differing(&leader), differing(&same), differing(&other)), (1, 0, 0));
-    other.tail.in_force("r".into());
+    other.tail.in_force("r".into(), "2026f".into());
     world.pass(15, &mut [&mut leader, &mut same, &mut other]);
     assert_eq!(leader.tail.differing(), 0);
 }

@@ -201,7 +201,7 @@ fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_
     assert_eq!(coming.bring_in_force(&mut timing, at(2)).as_deref(), Some("back"));
     timing.told(&Told::HistoryRead(next));
     let asks: Vec<Ask> = std::iter::from_fn(|| coming.next_ask()).collect();
-    let [Ask::InForce(_), Ask::Follow(again)] = &asks[..] else { panic!("{asks:?}") };
+    let [Ask::InForce(..), Ask::Follow(again)] = &asks[..] else { panic!("{asks:?}") };
     assert_eq!(published(&mut timing, 3), [""; 0], "held back until it is known");
     timing.told(&Told::HistoryRead(Followed::clone(again)));
     assert_eq!(published(&mut timing, 3), ["one"]);

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
+use crate::common::zones::Zones;
 
 const ONE: &str = "@daily a [name=one] x\n";
 const TWO: &str = "@daily a [name=one] x\n@daily a [name=two] x\n";
@@ -26,7 +27,12 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jobs");
         fs::write(&path, content).unwrap();
-        let options = Options { path, clusters: vec!["a".parse().unwrap()] };
+        let options = Options {
+            path,
+            clusters: vec!["a".parse().unwrap()],
+            zone_directory: None,
+            zones: Zones::bundled(),
+        };
         let looking = Looking::new(options, &jobfile::revision(content.as_bytes()));
         Self { dir, looking, now: Instant::now() }
     }

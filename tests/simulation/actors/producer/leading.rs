@@ -94,7 +94,7 @@ impl Producer {
         while let Some(ask) = self.coming.next_ask() {
             match ask {
                 Ask::Follow(overlapping) => self.tail.follow(overlapping),
-                Ask::InForce(revision) => self.tail.in_force(revision),
+                Ask::InForce(revision, tzdata) => self.tail.in_force(revision, tzdata),
             }
         }
         let at = clock::Now { wall: now.wall, mono: now.mono };

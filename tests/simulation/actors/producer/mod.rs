@@ -112,6 +112,7 @@ impl Producer {
             lease: world.lease,
             overlapping: Timing::overlapping(&file),
             revision: Arc::clone(&file.revision),
+            tzdata: Arc::clone(&file.tzdata),
         };
         let publishing = Publishing::new(cluster(), 0, measures.clone());
         let timing = Timing::new(vec![(cluster(), measures)], file, name.clone());
