@@ -107,3 +107,36 @@ fn what_is_wrong_with_a_command_is_seen() {
     assert!(!wrong("docker compose exec --index 2 producer cronctl runs --since 1h"));
     assert!(!wrong("cronctl dead replay --cluster cluster-a --run=ID") && !wrong("make test"));
 }
+
+/// All Rust text below a folder.
+#[cfg(test)]
+fn rust_below(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_below(&path, text);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn known_troubles_are_held_by_tests_that_there_are() {
+    let mut code = String::new();
+    ["src", "tests"].iter().for_each(|folder| rust_below(&root().join(folder), &mut code));
+    let page = std::fs::read_to_string(root().join("docs/known-troubles.md")).unwrap();
+    let mut checked = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
+        let held_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for name in held_by.split('`').skip(1).step_by(2) {
+            if name.contains('/') {
+                assert!(root().join(name).exists(), "{name} is not there: {row}");
+            } else if name.contains('_') {
+                assert!(code.contains(&format!("fn {name}(")), "there is no test {name}: {row}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 80, "only {checked} tests are named");
+}

@@ -213,3 +213,33 @@ fn alertmanager_speaks_of_alerts_that_there_are() {
     assert!(spoken.contains(&"Watchdog"), "{spoken:?}");
     assert!(spoken.iter().all(|name| names.contains(*name)), "{spoken:?}");
 }
+
+#[test]
+fn every_duty_is_explained_where_the_alert_on_duties_sends_people() {
+    let mut code = String::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                code.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let book = read("docs/playbooks/CannotWork.md");
+    let mut duties: BTreeSet<&str> =
+        code.split(".duty(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    // Those that are named by a table.
+    let of_tables =
+        ["positions", "retries", "claims", "commits", "letters", "following", "beats", "lost attempts"];
+    for name in of_tables {
+        assert!(code.contains(&format!("\"{name}\"")), "there is no duty {name} any more");
+    }
+    duties.extend(of_tables.iter().chain(&["standing by", "leader", "topics", "publishing"]));
+    assert!(duties.len() > 15, "{duties:?}");
+    for duty in duties.iter().filter(|duty| !["claims-of-a-test", "lead"].contains(duty)) {
+        assert!(book.contains(&format!("`{duty}")), "the playbook does not explain the duty {duty}");
+    }
+}
