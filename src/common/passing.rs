@@ -123,3 +123,101 @@ impl Ended<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::common::words::Run;
+
+    const AT: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    /// An attempt with so many left.
+    fn attempt(number: u32, left: u32) -> Attempt {
+        let sample = include_bytes!("../../tests/data/wire/v1/attempt-first.json");
+        let mut run = Run::clone(&wire::decode_attempt(sample).unwrap().run);
+        (run.retry.backoff_ms, run.retry.backoff_max_ms) = (10_000, 60_000);
+        Attempt { run: Arc::new(run), attempt: number, attempts_left: left, not_before: None }
+    }
+
+    fn with_ended<T>((left, outcome, fit): (u32, Outcome, Fit), see: impl FnOnce(Ended<'_>) -> T) -> T {
+        let place =
+            Place { topic: "t".to_owned(), topic_id: uuid::Uuid::from_u128(1), partition: 2, offset: 7 };
+        let (attempt, outcome) = (&attempt(3, left), &outcome);
+        see(Ended { attempt, place: &place, outcome, at: AT, output_tail: "oops", fit })
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed { code: 1 }
+    }
+
+    #[test]
+    fn each_fit_is_followed_by_the_next_smaller_one_until_nothing_can_be_left_out() {
+        let all = std::iter::successors(Some(Fit::default()), |fit| fit.smaller());
+        assert_eq!(all.take(9).collect::<Vec<_>>(), [Fit::Whole, Fit::Letter, Fit::WithoutOutput, Fit::Bare]);
+    }
+
+    #[test]
+    fn what_follows_depends_on_the_outcome_the_attempts_left_and_what_fits() {
+        let check = |left, outcome: Outcome, fit, then, topic: Option<&str>| {
+            with_ended((left, outcome, fit), |ended| {
+                assert_eq!(ended.then(), then, "{ended:?}");
+                let cluster = &ended.attempt.run.cluster;
+                let record = ended.passed_on("me");
+                assert_eq!(
+                    record.as_ref().map(|record| record.topic.to_string()),
+                    topic.map(|end| format!("{cluster}-{end}"))
+                );
+                let key = ended.attempt.run.id.to_string();
+                assert!(record.is_none_or(|record| record.key == key), "all of a run has one key");
+            });
+        };
+        check(2, Outcome::Succeeded, Fit::Whole, Then::Done, None);
+        check(0, Outcome::Expired, Fit::Bare, Then::Done, None);
+        check(1, failed(), Fit::Whole, Then::Retried, Some("retry"));
+        check(1, Outcome::Lost, Fit::Whole, Then::Retried, Some("retry"));
+        check(0, failed(), Fit::Whole, Then::Dead, Some("dead"));
+        for fit in [Fit::Letter, Fit::WithoutOutput, Fit::Bare] {
+            check(1, failed(), fit, Then::Dead, Some("dead"));
+        }
+    }
+
+    #[test]
+    fn the_next_attempt_counts_on_and_is_not_due_before_its_backoff_after_the_end() {
+        with_ended((2, failed(), Fit::Whole), |ended| {
+            let name = AttemptRef { run: ended.attempt.run.id, attempt: 3 };
+            assert_eq!(ended.name(), name);
+            let wait = backoff::before_next(name, &ended.attempt.run.retry);
+            let expected = Attempt { not_before: Some(AT + wait), ..attempt(4, 1) };
+            assert_eq!(ended.next_attempt(), expected);
+            let record = ended.passed_on("me").unwrap();
+            assert_eq!(wire::decode_attempt(&record.value).unwrap(), expected);
+        });
+    }
+
+    #[test]
+    fn a_letter_tells_as_much_as_fits() {
+        let last = "attempt 3 was the last: failed (exit code 1)";
+        let large =
+            "attempt 3 was the last, for the next one is too large for its topic: failed (exit code 1)";
+        let bare = " (too large to be kept in the letter)";
+        let check = |left, fit, detail: &str, has_attempt: bool, output: &str| {
+            let record = with_ended((left, failed(), fit), |ended| ended.passed_on("me")).unwrap();
+            let DeadRecord::Letter(letter) = wire::decode_dead(&record.value).unwrap() else {
+                panic!("no letter")
+            };
+            assert_eq!(letter.detail, detail);
+            assert_eq!(letter.attempt, has_attempt.then(|| attempt(3, left)), "{fit:?}");
+            assert_eq!(letter.output_tail, output, "{fit:?}");
+            let rest = (letter.reason, letter.place.offset, letter.last_offset, letter.outcome);
+            assert_eq!(rest, (DeadReason::AttemptsExhausted, 7, 7, Some(failed())));
+            assert_eq!((letter.consumer.as_str(), letter.at), ("me", AT));
+        };
+        check(0, Fit::Whole, last, true, "oops");
+        check(1, Fit::Letter, large, true, "oops");
+        check(0, Fit::WithoutOutput, last, true, "");
+        check(0, Fit::Bare, &format!("{last}{bare}"), false, "");
+        check(1, Fit::Bare, &format!("{large}{bare}"), false, "");
+    }
+}
