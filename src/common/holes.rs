@@ -172,6 +172,7 @@ mod tests {
     fn the_shorter_form_is_chosen() {
         assert!(check(20_000, 0..20_000).starts_with('R'));
         assert!(check(20_000, (0..20_000).step_by(2)).starts_with('B'));
+        assert_eq!(check(40, [0, 30]), "R40x1,10x1", "ranges where both are as long");
     }
 
     #[test]
@@ -197,7 +198,13 @@ mod tests {
     fn what_does_not_fit_is_refused_and_not_cut() {
         let far_apart: BTreeSet<i64> = (0..2_000).map(|i| i * 1_000).collect();
         assert_eq!(encode(ID, 2_000_000, &far_apart), None);
+        assert_eq!(
+            encode_within(usize::MAX, ID, 2_000_000, &Vec::from_iter(far_apart)),
+            None,
+            "Kafka's limit"
+        );
         assert_eq!(encode(ID, MAX_DISTANCE + 1, &BTreeSet::from([0])), None);
+        assert_eq!(check(MAX_DISTANCE, [0]), format!("R{MAX_DISTANCE}x1"));
     }
 
     #[test]
@@ -224,12 +231,18 @@ mod tests {
         let id = ID.to_string();
         let tails = [
             "X", "R", "R1", "Rx", "R0x1", "R6x1", "R5x6", "R5x0", "R5x1,", "R-1x1", "B", "B5", "B5:!",
-            "B5:/w", "é",
+            "B5:/w", "B5:IA", "é",
         ];
         let odd = ["1", "1;", "2;;", "1;no-uuid;", "\u{0}"].map(str::to_owned);
         for text in tails.iter().map(|tail| format!("1;{id};{tail}")).chain(odd) {
             assert!(decode(&text, 5).is_err(), "{text}");
         }
         assert!(decode(&format!("1;{id};R9999999999x9999999999"), i64::MAX).is_err());
+        assert!(decode(&format!("1;{id};R{}x1", MAX_DISTANCE + 1), i64::MAX).is_err(), "too far below");
+        let too_many = format!("1;{id};R{MAX_DISTANCE}x{MAX_HOLES},5x1");
+        assert!(
+            decode(&too_many, i64::MAX).is_err(),
+            "each range is short enough, and together they are not"
+        );
     }
 }

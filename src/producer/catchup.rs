@@ -144,4 +144,21 @@ mod tests {
         job.limits.deadline_ms = Some(1_000);
         assert_eq!(missed(&job, LateTick { at: at(HOUR), found: at(0), now: at(0) }, || true), None);
     }
+
+    #[test]
+    fn a_tick_is_left_to_a_later_one_only_where_the_job_asks_for_its_last_and_is_due_again() {
+        use CatchUpPolicy::{All, Last, None as Nothing};
+        let check = |policy, late, due_again: &str, expected| {
+            let mut job = sample("a", "@hourly");
+            job.catch_up.policy = policy;
+            let tick = LateTick { at: at(0), found: at(late), now: at(late) };
+            let due_again = HashSet::from([due_again.parse().expect("a name")]);
+            assert_eq!(comes_later(&job, tick, &due_again), expected, "{policy:?} {late} {due_again:?}");
+        };
+        check(Last, 60, "a", true);
+        check(Last, 59, "a", false);
+        check(Last, 60, "b", false);
+        check(All, 60, "a", false);
+        check(Nothing, 60, "a", false);
+    }
 }

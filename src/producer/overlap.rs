@@ -270,4 +270,19 @@ mod tests {
         check(&mut overlap, &queue(3), queued_for(&queue(1)));
         assert_eq!(over(&mut overlap, &queue(1)), Some(queued(queue(3))));
     }
+
+    #[test]
+    fn what_is_known_of_a_run_names_the_jobs_that_it_blocks() {
+        let mut overlap = Overlap::default();
+        let (first, other) = (skip(1), queue(1));
+        assert!(!overlap.knows(&first.job.name));
+        check(&mut overlap, &first, Publish);
+        check(&mut overlap, &other, Publish);
+        assert!(overlap.knows(&first.job.name));
+        assert_eq!(overlap.jobs_of(run(&first)), std::slice::from_ref(&first.job.name));
+        assert_eq!(overlap.jobs_of(run(&skip(2))), []);
+        over(&mut overlap, &first);
+        assert_eq!(overlap.jobs_of(run(&first)), []);
+        assert!(overlap.knows(&first.job.name), "it was heard of");
+    }
 }
