@@ -22,7 +22,10 @@ fn create(world: &World, names: &[&str]) {
     let mut client = world.client();
     for spec in topics::all(std::slice::from_ref(&world.a), 2, 1) {
         if names.contains(&spec.name.as_str()) {
-            let spec = TopicSpec { settings: Vec::new(), ..spec };
+            // `cron-runs` is the other tests' as well, and tells producers the broker's time.
+            let is_shared = spec.name == topics::RUNS;
+            let settings = if is_shared { spec.settings.clone() } else { Vec::new() };
+            let spec = TopicSpec { settings, ..spec };
             match client.create_topic(&spec, soon()) {
                 Ok(()) | Err(BrokerError::Refused(ErrorCode::TopicAlreadyExists)) => {}
                 Err(error) => panic!("{}: {error}", spec.name),
