@@ -34,6 +34,22 @@ impl Fit {
     }
 }
 
+/// How much later than its backoff allows a retry may be dated before its date is not believed: results may wait a while
+/// before they are written, and hosts' clocks differ.
+const DATED_TOO_LATE: TimeDelta = TimeDelta::seconds(60);
+
+/// When an attempt may start. That is what it says, unless the clock of the host that wrote it was far ahead: a retry that was
+/// written at `written_ms` (milliseconds since the epoch; the broker's time in topics of `LogAppendTime`) is due when its
+/// backoff has passed since then, and would otherwise wait for as long as that clock was wrong.
+pub fn may_start(attempt: &Attempt, written_ms: i64) -> Option<DateTime<Utc>> {
+    let says = attempt.not_before?;
+    let written = DateTime::from_timestamp_millis(written_ms).filter(|_| written_ms > 0);
+    let failed = AttemptRef { run: attempt.run.id, attempt: attempt.attempt.saturating_sub(1) };
+    let wait = TimeDelta::from_std(backoff::before_next(failed, &attempt.run.retry)).ok();
+    let due = written.zip(wait).and_then(|(written, wait)| written.checked_add_signed(wait));
+    Some(due.filter(|due| says - *due > DATED_TOO_LATE).unwrap_or(says))
+}
+
 /// An attempt that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended<'a> {
@@ -194,6 +210,31 @@ mod tests {
             let record = ended.passed_on("me").unwrap();
             assert_eq!(wire::decode_attempt(&record.value).unwrap(), expected);
         });
+    }
+
+    #[test]
+    fn a_retry_that_was_dated_by_a_clock_far_ahead_is_due_when_its_backoff_has_passed() {
+        with_ended((2, failed(), Fit::Whole), |ended| {
+            let next = ended.next_attempt();
+            let wait = backoff::before_next(ended.name(), &next.run.retry);
+            let ended_at = AT + TimeDelta::days(1);
+            let check = |ahead_secs: i64, written: Option<DateTime<Utc>>, expected: DateTime<Utc>| {
+                let says = Some(ended_at + wait + TimeDelta::seconds(ahead_secs));
+                let retry = Attempt { not_before: says, ..next.clone() };
+                let written_ms = written.map_or(-1, |at| at.timestamp_millis());
+                assert_eq!(may_start(&retry, written_ms), Some(expected), "{ahead_secs} s ahead");
+            };
+            let ahead = |secs| ended_at + wait + TimeDelta::seconds(secs);
+            check(0, Some(ended_at), ahead(0));
+            check(60, Some(ended_at), ahead(60));
+            check(61, Some(ended_at), ahead(0));
+            check(7_200, Some(ended_at), ahead(0));
+            // A result that was written late may start late.
+            check(7_200, Some(ended_at + TimeDelta::seconds(7_150)), ahead(7_200));
+            check(-7_200, Some(ended_at), ahead(-7_200));
+            check(7_200, None, ahead(7_200));
+        });
+        assert_eq!(may_start(&attempt(1, 1), AT.timestamp_millis()), None);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl ErrorCode {
             Self::MessageTooLarge => "raise max.message.bytes of the topic (1048588 is Kafka's default)",
             Self::RecordListTooLarge => "raise segment.bytes of the topic",
             Self::InvalidTimestamp => {
-                "set this host's clock, or raise message.timestamp.after.max.ms of the topic (an hour is Kafka's default)"
+                "set this host's clock, and have the topic dated by the broker (message.timestamp.type=LogAppendTime)"
             }
             Self::InvalidRecord => "set cleanup.policy=delete for the topic",
             Self::OffsetMetadataTooLarge => {

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::common::bounds;
 use crate::common::broker::{BrokerError, ErrorCode, Fetched, FetchedRecord, Undecodable};
 use crate::common::wire::{self, DeadReason, WireError};
 use crate::common::words::ClusterName;
+use crate::common::{bounds, passing};
 use crate::consumer::claiming::partition::Held;
 
 /// A record as it goes from a poll thread to dispatch.
@@ -86,8 +86,9 @@ fn undecodable(batch: &Undecodable) -> (i64, Read) {
 pub fn read(record: FetchedRecord, cluster: &ClusterName) -> Read {
     let value = record.value.as_deref();
     let attempt = match value.map(wire::decode_attempt) {
-        Some(Ok(attempt)) if attempt.run.cluster == *cluster => {
+        Some(Ok(mut attempt)) if attempt.run.cluster == *cluster => {
             let bytes = value.map_or(0, <[u8]>::len);
+            attempt.not_before = passing::may_start(&attempt, record.timestamp_ms);
             return Read::Attempt(Held { attempt, published_ms: record.timestamp_ms, bytes });
         }
         other => other,

@@ -26,7 +26,8 @@ pub struct End {
     pub leader: Option<NodeId>,
     number: u64,
     tried: Option<Instant>,
-    failed: bool,
+    /// The last beat was not confirmed.
+    pub failed: bool,
     /// A beat has failed or is late, and none was read back since.
     out_of_sight: bool,
     awaited: Option<Beat>,

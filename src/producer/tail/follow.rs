@@ -202,7 +202,10 @@ impl Tail {
                     self.ends.beat(*partition, Some(written.base_offset), now.mono);
                 }
                 Err(error) => {
-                    log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
+                    // The duty tells of it where it lasts.
+                    if self.ends.partitions().get(partition).is_some_and(|end| !end.failed) {
+                        log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
+                    }
                     acts.push(Act::Failed(Work::Beats, error));
                     self.ends.beat(*partition, None, now.mono);
                     self.look_up_at = None;

@@ -207,7 +207,7 @@ pub(in crate::consumer::claiming) fn attempt(run: u128, not_before: Option<DateT
         cwd: None,
         user: None,
         limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
+        retry: RetryPolicy { retries: 0, backoff_ms: 3_600_000, backoff_max_ms: 3_600_000 },
         revision: String::new(),
     };
     wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before })
