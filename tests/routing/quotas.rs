@@ -57,7 +57,8 @@ fn nothing_is_sent_while_a_quota_holds_a_client_back_and_nothing_is_written_twic
     write(free.as_mut(), &of, "free", soon()).unwrap();
     wait_until("the broker listens again", Duration::from_secs(60), || {
         write(client.as_mut(), &of, "in time", soon()).map(Some).unwrap_or_else(|error| {
-            assert!(matches!(error, BrokerError::Throttled(_)), "{error}");
+            // A try that waits for the end of the hold may have no time left to connect: that is not sent, either.
+            assert!(matches!(error, BrokerError::Throttled(_) | BrokerError::NotSent(_)), "{error}");
             None
         })
     });
