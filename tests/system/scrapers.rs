@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 10_000;
 const MOST: u64 = 20_000_000;
 
 /// How long a page may take, whoever else asks.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(5);
 
 /// How late a run may be that should be on time; the machine may be a busy one.
 const LATE_MS: i64 = 5_000;
