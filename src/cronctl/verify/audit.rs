@@ -12,7 +12,8 @@ use chrono::{DateTime, Utc};
 
 use self::held::Held;
 use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
-use super::book::{Book, Fate, Found, Marks, Period, TickNo};
+use super::book::{Book, Fate, Found, Marks, TickNo};
+use super::calendar::Period;
 use super::reign::Reign;
 use super::report::{Interval, Item, List, Report, Ticks};
 use crate::common::words::{

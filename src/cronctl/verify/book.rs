@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, NotUnderstood, Period};
 use super::reign::Reign;
 use super::ruled::Ruled;
 use crate::common::words::{ClusterName, JobName, RunId};
@@ -15,22 +15,6 @@ use crate::common::zones::Zones;
 use crate::cronctl::runs::story::Story;
 use crate::producer::job::Job;
 use crate::producer::jobfile::JobFile;
-
-/// A period, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Period {
-    /// The first instant.
-    pub since: DateTime<Utc>,
-    /// The last instant.
-    pub until: DateTime<Utc>,
-}
-
-impl Period {
-    /// Whether an instant lies in it.
-    pub fn has(&self, at: DateTime<Utc>) -> bool {
-        (self.since..=self.until).contains(&at)
-    }
-}
 
 /// Number of a tick.
 pub type TickNo = usize;
@@ -105,11 +89,6 @@ pub enum Found {
     /// To no job of the file.
     NoJob,
 }
-
-/// The words of a schedule that the job file accepts and the calendar does not understand.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the schedule `{0}` is not understood")]
-pub struct NotUnderstood(pub String);
 
 /// Every tick of a period.
 #[derive(Debug)]

@@ -18,6 +18,27 @@ const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
+/// A period, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The first instant.
+    pub since: DateTime<Utc>,
+    /// The last instant.
+    pub until: DateTime<Utc>,
+}
+
+impl Period {
+    /// Whether an instant lies in it.
+    pub fn has(&self, at: DateTime<Utc>) -> bool {
+        (self.since..=self.until).contains(&at)
+    }
+}
+
+/// The words of a schedule that the job file accepts and the calendar does not understand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the schedule `{0}` is not understood")]
+pub struct NotUnderstood(pub String);
+
 /// The words of a schedule as they were understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Calendar {

@@ -19,7 +19,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as Arguments;
 
 use self::audit::Audit;
-use self::book::{Book, NotUnderstood, Period};
+use self::book::Book;
+use self::calendar::{NotUnderstood, Period};
 use self::report::Report;
 use super::instant::Moment;
 use super::screen::{Answer, Screen};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::book::Period;
+use super::calendar::Period;
 
 /// The revisions and since when each was in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

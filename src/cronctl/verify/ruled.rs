@@ -3,8 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::book::{NotUnderstood, Period};
-use super::calendar::Calendar;
+use super::calendar::{Calendar, NotUnderstood, Period};
 use super::reign::Piece;
 use super::tzif::Rules;
 use crate::common::zones::Zones;
