@@ -19,19 +19,8 @@ use super::duplicates::Duplicates;
 use super::position::Position;
 use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
 use crate::common::holes;
-use crate::common::words::{Attempt, AttemptRef};
-use crate::consumer::fetching::reading::{Read, Unreadable};
-
-/// A message that nobody has claimed yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// What it asks for.
-    pub attempt: Attempt,
-    /// When it was written, in milliseconds since the epoch by the writer's clock.
-    pub published_ms: i64,
-    /// Its size on the wire.
-    pub bytes: usize,
-}
+use crate::common::words::AttemptRef;
+use crate::consumer::fetching::reading::{Held, Read, Unreadable};
 
 /// What became of a record that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

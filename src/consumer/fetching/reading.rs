@@ -6,9 +6,19 @@ use uuid::Uuid;
 
 use crate::common::broker::{BrokerError, ErrorCode, Fetched, FetchedRecord, Undecodable};
 use crate::common::wire::{self, DeadReason, WireError};
-use crate::common::words::ClusterName;
+use crate::common::words::{Attempt, ClusterName};
 use crate::common::{bounds, passing};
-use crate::consumer::claiming::partition::Held;
+
+/// A message that nobody has claimed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What it asks for.
+    pub attempt: Attempt,
+    /// When it was written, in milliseconds since the epoch by the writer's clock.
+    pub published_ms: i64,
+    /// Its size on the wire.
+    pub bytes: usize,
+}
 
 /// A record as it goes from a poll thread to dispatch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::common::words::{AttemptRef, Event, Place};
 use crate::common::{holes, wire};
 use crate::consumer::claiming::answers::{Answer, to_partition};
 use crate::consumer::claiming::claims::{Decided, Pending, Verdict, in_time, start_by};
-use crate::consumer::claiming::partition::Held;
+use crate::consumer::fetching::reading::Held;
 
 /// For how long a claim that could not be written gives way to others.
 const POSTPONED: Duration = Duration::from_secs(1);

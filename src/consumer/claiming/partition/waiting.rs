@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 
-use super::Held;
+use crate::consumer::fetching::reading::Held;
 
 /// What waits in one partition.
 #[derive(Debug)]
