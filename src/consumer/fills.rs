@@ -1,7 +1,8 @@
 //! How full the channels around dispatch are, for whoever looks from outside.
 
-use super::claiming::dispatch::Lines;
+use super::claiming::lines::Lines;
 use super::measures::Measures;
+use super::results::reporter::RESULTS;
 use crate::common::metrics::Fill;
 
 /// One for each channel of which dispatch has an end.
@@ -39,6 +40,3 @@ impl Fills {
         self.plans.is(lines.poll.plans.len());
     }
 }
-
-/// The channel to the reporter, who looks at it too: dispatch may be the one that waits there.
-pub(super) const RESULTS: &str = "results";

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TrySendError, select};
 
-use super::dispatch::{Lines, MEMBER, Observe};
 use super::dispatcher::{Act, Call, Claimed, Counts, Dispatcher, Now, Options};
 use super::duties::Duties;
 use super::ends::Ends;
+use super::lines::{Lines, MEMBER, Observe};
 use super::pace::Pace;
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::Clock;

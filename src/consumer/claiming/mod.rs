@@ -13,6 +13,7 @@ pub mod duplicates;
 mod duties;
 mod ends;
 pub mod letters;
+pub mod lines;
 pub mod loading;
 pub mod pace;
 pub mod partition;

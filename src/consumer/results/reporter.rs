@@ -21,10 +21,12 @@ use crate::common::thread::{Joined, spawn};
 use crate::common::words::RunningAttempt;
 use crate::consumer::claiming::dispatcher::Now;
 use crate::consumer::claiming::pace::Pace;
-use crate::consumer::fills::RESULTS;
 use crate::consumer::measures::Measures;
 
 pub use super::reporting::{Options, Tell, started};
+
+/// The name of the channel to the reporter. Dispatch looks at it too, for it may be the one that waits there.
+pub(in crate::consumer) const RESULTS: &str = "results";
 
 /// The handle. The thread ends when every sender of the channel is gone and all is written; dropping the handle ends
 /// the wait for a Kafka that is away.
