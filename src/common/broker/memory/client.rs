@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::faults::Call;
+use super::call::Call;
 use super::group::Ticket;
 use super::shared::Shared;
 use crate::common::broker::{

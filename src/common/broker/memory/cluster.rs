@@ -7,7 +7,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::Moment;
-use super::faults::Call;
+use super::call::Call;
 use super::group::{Group, Later, Ticket};
 use super::joining::Joining;
 use super::topic::Topic;

@@ -1,103 +1,13 @@
 //! What goes wrong between a client and a broker, planted by a test; and what operators, retention and elections do.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::Moment;
+use super::call::{Call, Fate};
 use super::cluster::Cluster;
 use super::log::PartitionLog;
+use super::plan::{Decide, Plan};
 use super::shared::Shared;
 use crate::common::broker::{ErrorCode, NodeId, TopicPartition};
-
-/// A kind of call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is named after the call of the port")]
-pub enum Call {
-    BrokerCount,
-    CreateTopic,
-    TopicSettings,
-    Topic,
-    Produce,
-    Fetch,
-    Offset,
-    Join,
-    Sync,
-    Heartbeat,
-    Leave,
-    Commit,
-    Committed,
-}
-
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// The broker was not reached: not applied, `NotSent`.
-    NotSent,
-    /// The request is lost on its way: not applied, `NoAnswer`.
-    RequestLost,
-    /// The answer is lost on its way: applied, `NoAnswer`.
-    AnswerLost,
-    /// The request stays in the buffers of a connection that is given up: `NoAnswer`, and applied when the test says
-    /// so ([`Faults::deliver`]).
-    Late,
-    /// Applied and answered, and the answer says that the client is above a quota: for so long every other call of the
-    /// client is held back ([`BrokerError::Throttled`](crate::common::broker::BrokerError)).
-    AboveQuota(Duration),
-    /// Refused and not applied.
-    Refused(ErrorCode),
-    /// Applied and answered with an error, as by a coordinator that steps down.
-    AppliedButRefused(ErrorCode),
-}
-
-/// A request under way on a connection that was given up.
-type LateRequest = Box<dyn FnOnce(&mut Cluster, Moment) + Send>;
-
-/// Decides the fate of a call of a client by its name; `None` is to be carried out and answered.
-pub type Decide = Box<dyn FnMut(&str, Call) -> Option<Fate> + Send>;
-
-/// What is planned to go wrong.
-#[derive(Default)]
-pub(super) struct Plan {
-    away: bool,
-    next: VecDeque<(Call, Fate)>,
-    decide: Option<Decide>,
-    late: VecDeque<LateRequest>,
-    made: BTreeMap<Call, usize>,
-    /// Until when quotas hold clients back.
-    held: HashMap<String, Instant>,
-}
-
-impl Plan {
-    pub(super) fn is_away(&self) -> bool {
-        self.away
-    }
-
-    pub(super) fn fate(&mut self, client: &str, call: Call) -> Option<Fate> {
-        *self.made.entry(call).or_default() += 1;
-        if self.away {
-            return Some(Fate::NotSent);
-        }
-        if let Some(at) = self.next.iter().position(|(of, _)| *of == call) {
-            return self.next.remove(at).map(|(_, fate)| fate);
-        }
-        self.decide.as_mut().and_then(|decide| decide(client, call))
-    }
-
-    /// From now on a quota holds a client back.
-    pub(super) fn throttle(&mut self, client: &str, until: Instant) {
-        self.held.insert(client.to_owned(), until);
-    }
-
-    /// Until when a quota holds a client back, if one does.
-    pub(super) fn held_until(&self, client: &str, now: Instant) -> Option<Instant> {
-        self.held.get(client).copied().filter(|until| *until > now)
-    }
-
-    pub(super) fn hold(&mut self, request: LateRequest) {
-        self.late.push_back(request);
-    }
-}
 
 /// A test's handle on a cluster.
 #[derive(Clone)]

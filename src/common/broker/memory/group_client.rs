@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::call::Call;
 use super::client::{MemoryClient, refused};
-use super::faults::Call;
 use super::group::{Later, Ticket};
 use super::joining::Joining;
 use crate::common::broker::{

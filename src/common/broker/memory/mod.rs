@@ -10,6 +10,7 @@
 //! What it does not know: copies of partitions (a write is safe at once), retention by time and size (a test deletes
 //! by hand), access lists but for what a test has refused, transactions but for the gaps that they leave.
 
+mod call;
 mod client;
 mod cluster;
 mod faults;
@@ -18,6 +19,7 @@ mod group_client;
 mod holding;
 mod joining;
 mod log;
+mod plan;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-pub use faults::{Call, Fate, Faults};
+pub use call::{Call, Fate};
+pub use faults::Faults;
 
 use self::client::MemoryClient;
 use self::shared::{Shared, Waits};

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::Moment;
+use super::call::{Call, Fate};
 use super::cluster::Cluster;
-use super::faults::{Call, Fate, Plan};
+use super::plan::Plan;
 use crate::common::broker::{BrokerError, Deadline};
 use crate::common::clock::Clock;
 
