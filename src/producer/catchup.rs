@@ -7,11 +7,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::job::{CatchUpPolicy, Job};
-use super::lane::LATE;
 use crate::common::words::{JobName, MissedReason};
+
+/// Ticks of the present that are later than this have become past. Longer than a failover and a rolling restart of Kafka take, so
+/// that neither makes the ticks of a job with `catchup=none` missed that were merely published late.
+pub const LATE: TimeDelta = TimeDelta::seconds(60);
 
 /// A tick that was due while nobody published, as the rule sees it.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +62,6 @@ pub fn missed(job: &Job, tick: LateTick, is_last: impl FnOnce() -> bool) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::common::words::Limits;
     use crate::producer::job::{CatchUp, sample};

@@ -15,6 +15,7 @@ mod model;
 mod past;
 mod portion;
 mod present;
+mod stretch;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -28,12 +29,9 @@ use self::past::Past;
 pub use self::portion::{Kind, Missed, Portion};
 use self::present::Present;
 use self::under_way::UnderWay;
+use super::catchup::LATE;
 use super::in_force::JobsInForce;
 use crate::common::words::ClusterName;
-
-/// Ticks of the present that are later than this have become past. Longer than a failover and a rolling restart of Kafka take, so
-/// that neither makes the ticks of a job with `catchup=none` missed that were merely published late.
-pub const LATE: TimeDelta = TimeDelta::seconds(60);
 
 /// How many instants of groups are counted ahead in one go: a few milliseconds' worth, for the present waits meanwhile.
 const COUNT_AHEAD: usize = 5_000;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Kind, LATE, Lane, Missed, Portion};
+use super::{Kind, Lane, Missed, Portion};
 use crate::common::words::{JobName, Limits, MissedReason};
+use crate::producer::catchup::LATE;
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{CatchUp, CatchUpPolicy, Job, sample};
 use crate::producer::schedule::random::Random;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::ahead::{Ahead, Judged};
 use super::portion::{Kind, Missed, Portion};
-use super::present::Stretch;
+use super::stretch::Stretch;
 use super::tally::Tally;
 use crate::common::words::{JobName, MissedReason};
 use crate::producer::catchup::{self, LateTick};

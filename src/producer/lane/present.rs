@@ -7,17 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::past::Past;
 use super::portion::{Kind, Portion};
+use super::stretch::Stretch;
 use crate::common::words::JobName;
 use crate::producer::job::Job;
-use crate::producer::timetable::Timetable;
-
-/// The ticks of one job file after `from`, those not yet handed out.
-#[derive(Debug)]
-pub(super) struct Stretch {
-    pub(super) timetable: Timetable,
-    pub(super) revision: Arc<str>,
-    pub(super) from: DateTime<Utc>,
-}
 
 /// Stretches in the order of time, without gaps.
 #[derive(Debug)]
@@ -91,22 +83,6 @@ impl Present {
 
     fn drop_finished(&mut self) {
         self.closed.retain(|(stretch, until)| stretch.owes(*until));
-    }
-}
-
-impl Stretch {
-    fn new(jobs: &[Arc<Job>], revision: &Arc<str>, from: DateTime<Utc>) -> Self {
-        Self { timetable: Timetable::new(jobs, from), revision: Arc::clone(revision), from }
-    }
-
-    /// The same file's ticks after `from`.
-    fn after(&self, from: DateTime<Utc>) -> Self {
-        Self { timetable: self.timetable.after(from), revision: Arc::clone(&self.revision), from }
-    }
-
-    /// Whether a tick up to `until` was not handed out.
-    fn owes(&self, until: DateTime<Utc>) -> bool {
-        self.timetable.next().is_some_and(|at| at <= until)
     }
 }
 

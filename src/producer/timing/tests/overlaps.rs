@@ -1,7 +1,7 @@
 //! Jobs whose runs may not overlap: what is known when a tick of theirs is decided.
 
 use super::*;
-use crate::producer::lane::LATE;
+use crate::producer::catchup::LATE;
 
 #[test]
 fn overlaps_are_not_decided_before_it_is_known_what_is_unfinished() {
