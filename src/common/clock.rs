@@ -29,7 +29,7 @@ pub trait Clock: Send + Sync {
 }
 
 /// An instant by both clocks, as a thread hands it to a rule.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// The wall clock.
     pub wall: DateTime<Utc>,

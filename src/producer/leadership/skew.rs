@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Now;
 use crate::common::broker::{BrokerError, Client, ProduceBatch, Record, TopicPartition};
-use crate::common::clock::CLOCK_TOLERANCE;
+use crate::common::clock::{CLOCK_TOLERANCE, Now};
 use crate::common::words::Event;
 use crate::common::{topics, wire};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::{Act, Call, Keep, Leadership, Now, Options, REST};
+use super::{Act, Call, Keep, Leadership, Options, REST};
 use crate::common::broker::Client;
-use crate::common::clock::Clock;
+use crate::common::clock::{Clock, Now};
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::membership::{Change, Membership};
 use crate::common::metrics::Beat;

@@ -1,7 +1,7 @@
 //! What leadership is told, and what it says.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -20,15 +20,6 @@ pub struct Options {
     pub window: Duration,
     /// Our membership.
     pub standing: Standing,
-}
-
-/// The instant of a step, by both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// The wall clock.
-    pub wall: DateTime<Utc>,
-    /// The monotonic clock.
-    pub mono: Instant,
 }
 
 /// How far every cluster is; the newest of a term replaces those before.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Act, Keep, Leadership, Now, Options, REST, Start, skew};
+use super::{Act, Keep, Leadership, Options, REST, Start, skew};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{
     Broker, Client, Committed, ErrorCode, Position, ProduceBatch, Record, TopicPartition,
 };
-use crate::common::clock::{Clock, ManualClock};
+use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::membership::{self, Change, Member, Standing};
 use crate::common::topics::{self, LEADER, RUNS};
 

@@ -6,17 +6,12 @@ use kafka_cron::common::broker::{Commit, TopicPartition};
 use kafka_cron::common::membership::Change;
 use kafka_cron::common::{clock, topics};
 use kafka_cron::consumer::claiming::dispatcher::Now;
-use kafka_cron::producer::leadership::{self, Act};
+use kafka_cron::producer::leadership::Act;
 use kafka_cron::producer::tail;
 use kafka_cron::producer::tail::thread::{Ask, Told};
 
 use super::{Producer, Thread};
 use crate::world::World;
-
-/// The instant as leadership wants it.
-pub(super) fn by_both(now: Now) -> leadership::Now {
-    leadership::Now { wall: now.wall, mono: now.mono }
-}
 
 impl Producer {
     pub(super) fn membership(&mut self, world: &mut World, now: Now) -> Duration {
@@ -41,7 +36,7 @@ impl Producer {
     }
 
     pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
-        let (acts, wait) = self.leadership.step(self.leads_client.as_mut(), by_both(now));
+        let (acts, wait) = self.leadership.step(self.leads_client.as_mut(), now);
         for act in acts {
             self.say(world, act, now);
         }

@@ -15,7 +15,6 @@ use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
 use kafka_cron::producer::tail::thread::Told;
 use kafka_cron::producer::tail::unfinished::Unfinished;
 
-use super::leading::by_both;
 use super::{Producer, Thread, file_of};
 use crate::bugs::Bug;
 use crate::jobs;
@@ -121,7 +120,7 @@ impl Producer {
         if let Some(keep) = self.timing.keep(now.wall).or(older) {
             self.leadership.keep(keep);
         }
-        self.leadership.finish(self.leads_client.as_mut(), by_both(now));
+        self.leadership.finish(self.leads_client.as_mut(), now);
         self.standing.set(None);
         self.member.leave(self.members_client.as_mut(), now.mono);
         self.is_over = true;
