@@ -1,5 +1,10 @@
 //! The state machine: what a step does, and in which order.
 
+mod follow;
+mod lost;
+mod missing;
+mod round;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +12,13 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use self::follow::Arrived;
+use self::missing::Missing;
+use self::round::Round;
 use super::ends::{BEATS_PER_LEASE, Ends};
-use super::follow::Arrived;
 use super::leases::Leases;
-use super::missing::Missing;
 use super::past::{Past, Search};
 use super::peers::{self, Compared, Peers};
-use super::round::Round;
 use super::unfinished::{Followed, Runs, Said, Unfinished};
 use super::work::{Undone, Work};
 use crate::common::broker::{BrokerError, Client, Deadline};
@@ -109,7 +114,7 @@ pub struct Tail {
     pub(super) is_another: bool,
     /// Not before this instant; `None`: at once.
     pub(super) look_up_at: Option<Instant>,
-    pub(super) round: Round,
+    round: Round,
     pub(super) next_round: Instant,
     pub(super) search: Option<Search>,
     pub(super) runs: Runs,

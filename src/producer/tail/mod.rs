@@ -14,7 +14,7 @@
 //!    leaves a copy, and its successor writes the same again.
 //!
 //! Whoever begins to lead reads to the end anew before it says that it knows which runs are not finished, and asks what
-//! became of messages that were deleted unread ([`missing`]).
+//! became of messages that were deleted unread (`machine/missing.rs`).
 //!
 //! What does not come out as lost is looked at again, later each time. [`past`] settles what the part of `cron-runs` that
 //! was read cannot tell.
@@ -26,15 +26,11 @@
 
 mod differences;
 pub mod ends;
-mod follow;
 pub mod leases;
-mod lost;
 mod machine;
 pub mod measures;
-mod missing;
 pub mod past;
 pub mod peers;
-mod round;
 #[cfg(test)]
 mod tests;
 pub mod thread;

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Act;
-use super::machine::Tail;
-use super::past::Past;
 use super::round::Round;
-use super::work::Work;
+use super::{Act, Tail};
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{
     BrokerError, Client, Deadline, ErrorCode, Fetched, NodeId, Position, ProduceBatch, Record,
@@ -17,6 +14,8 @@ use crate::common::clock::Now;
 use crate::common::outgoing::Outgoing;
 use crate::common::words::Event;
 use crate::common::{topics, wire};
+use crate::producer::tail::past::Past;
+use crate::producer::tail::work::Work;
 
 /// How often it is looked up who leads the partitions, and whether there are more.
 const LOOK_UP: Duration = Duration::from_secs(10);

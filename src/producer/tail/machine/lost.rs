@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Act;
-use super::machine::Tail;
 use super::round::Suspect;
-use super::work::Work;
+use super::{Act, Tail};
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, TopicPartition, Want};
 use crate::common::clock::Now;
 use crate::common::outgoing::Outgoing;
@@ -16,6 +14,7 @@ use crate::common::passing::{Ended, Fit};
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadReason, DeadRecord};
 use crate::common::words::{Attempt, AttemptRef, ClusterName, Event, Outcome, Place, Then};
+use crate::producer::tail::work::Work;
 
 /// A lost attempt and what is to be written for it.
 struct Lost {

@@ -10,10 +10,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::Act;
-use super::machine::Tail;
-use super::unfinished::{Unfinished, Waiting};
-use super::verdict::{Present, Verdict, verdict};
+use super::{Act, Tail};
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{
     BrokerError, Client, Committed, Deadline, ErrorCode, NodeId, Position, TopicPartition, Want,
@@ -22,6 +19,8 @@ use crate::common::clock::Now;
 use crate::common::outgoing::Outgoing;
 use crate::common::words::{AttemptRef, EndReason, Event, Place, RunId};
 use crate::common::{holes, topics, wire};
+use crate::producer::tail::unfinished::{Unfinished, Waiting};
+use crate::producer::tail::verdict::{Present, Verdict, verdict};
 
 /// After so long it is looked again: the log may have been cut below the targets.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs of which no message was found so far.
 #[derive(Debug)]
-pub(super) struct Missing {
+pub(in crate::producer::tail) struct Missing {
     topic: String,
     runs: Vec<Waiting>,
     stage: Stage,

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::Act;
-use super::machine::Tail;
-use super::past::Search;
-use super::verdict::{Present, Verdict, verdict};
+use super::{Act, Tail};
 use crate::common::broker::{
     BrokerError, Client, Committed, Deadline, NodeId, Position, TopicPartition, TopicState,
 };
 use crate::common::clock::Now;
 use crate::common::topics;
 use crate::common::words::{AttemptRef, Place};
+use crate::producer::tail::past::Search;
+use crate::producer::tail::verdict::{Present, Verdict, verdict};
 
 /// Attempts that are decided together: their messages are read one by one, in one step.
 const AT_A_TIME: usize = 64;
