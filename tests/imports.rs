@@ -1,37 +1,19 @@
 //! Imports point one way, and rules never import threads: what `src/lib.rs` and `docs/ARCHITECTURE.md` promise, read
 //! from the source.
 
-use std::path::{Path, PathBuf};
-
-/// Files of `src/` below a path, with their text.
 #[cfg(test)]
-fn sources(below: &str) -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    let mut to_look: Vec<PathBuf> = vec![root.join(below)];
-    while let Some(path) = to_look.pop() {
-        if path.is_dir() {
-            to_look.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(&root).unwrap().display().to_string();
-            found.push((name, std::fs::read_to_string(&path).unwrap()));
-        }
-    }
-    assert!(!found.is_empty(), "nothing below src/{below}");
-    found
-}
+mod source;
 
-/// Fails where code below a path mentions one of the words. What comes behind `#[cfg(test)]` may.
+use source::graph::Graph;
+use source::sources;
+
+/// Fails where code below a path mentions one of the words. Tests may.
 #[cfg(test)]
 fn check(below: &str, forbidden: &[&str]) {
-    for (name, text) in sources(below) {
-        if name.contains("tests") {
-            continue;
-        }
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+    for source in sources(below) {
+        for line in source.code.lines() {
             let found = forbidden.iter().find(|word| line.contains(**word));
-            assert!(found.is_none(), "src/{name} must not know `{}`: {line}", found.unwrap());
+            assert!(found.is_none(), "src/{} must not know `{}`: {line}", source.name, found.unwrap());
         }
     }
 }
@@ -55,11 +37,9 @@ fn the_second_opinion_on_schedules_shares_nothing_with_the_first() {
 
 #[test]
 fn only_one_room_knows_kafkas_wire_types() {
-    for room in ["bin", "producer", "consumer", "cronctl", "common"] {
-        for (name, text) in sources(room) {
-            let knows = text.lines().any(|line| line.trim_start().starts_with("use kafka_protocol"));
-            assert!(!knows || name.starts_with("common/broker/kafka/"), "src/{name}");
-        }
+    for source in sources("") {
+        let knows = source.code.contains("kafka_protocol");
+        assert!(!knows || source.name.starts_with("common/broker/kafka/"), "src/{}", source.name);
     }
 }
 
@@ -106,4 +86,10 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_no_log_and_no_metric() {
         "cronctl/verify/reign.rs",
     ];
     rules.iter().for_each(|rule| check(rule, &SHELL));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let circles = Graph::new(sources("")).circles();
+    assert!(circles.is_empty(), "move what these share to a file of its own: {circles:#?}");
 }

@@ -1,5 +1,8 @@
 //! `docs/METRICS.md` lists the metrics that the code makes, all of them and no others.
 
+#[cfg(test)]
+mod source;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -16,25 +19,11 @@ fn names(text: &str, open: &str, close: char) -> BTreeSet<String> {
     names
 }
 
-#[cfg(test)]
-fn made_in_code(below: &Path, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(below).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            made_in_code(&path, found);
-        } else if !path.ends_with("tests.rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-            found.extend(names(code, "\"cron_", '"'));
-        }
-    }
-}
-
 #[test]
 fn the_page_lists_every_metric_and_no_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut made = BTreeSet::new();
-    made_in_code(&root.join("src"), &mut made);
+    let made: BTreeSet<String> =
+        source::sources("").flat_map(|source| names(&source.text, "\"cron_", '"')).collect();
     assert!(made.len() > 20, "{made:?}");
     let page = std::fs::read_to_string(root.join("docs/METRICS.md")).unwrap();
     assert_eq!(names(&page, "`cron_", '`'), made);
