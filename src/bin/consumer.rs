@@ -89,7 +89,9 @@ fn run(args: &Args) -> Result<(), Fault> {
     let cluster = check(args)?;
     let workers = args.workers.map_or_else(cores, usize::from);
     let descriptors = Descriptors::raise_for(workers).map_err(Fault::usage("--workers"))?;
-    let broker: Arc<dyn Broker> = Arc::new(args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?);
+    let broker = args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?;
+    broker.measure(&metrics);
+    let broker: Arc<dyn Broker> = Arc::new(broker);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let beats = Beats::new(&metrics);
     let health = Health::new(&metrics);

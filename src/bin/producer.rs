@@ -93,7 +93,9 @@ fn run(args: &Args) -> Result<(), Fault> {
     let signals = signals::catch().map_err(Fault::system("signals"))?;
     let zones = Zones::of_host();
     let jobs = read_jobs(args, &zones)?;
-    let broker: Arc<dyn Broker> = Arc::new(args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?);
+    let broker = args.kafka.broker().map_err(Fault::usage("--brokers, --tls-ca"))?;
+    broker.measure(&metrics);
+    let broker: Arc<dyn Broker> = Arc::new(broker);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let beats = Beats::new(&metrics);
     let health = Health::new(&metrics);

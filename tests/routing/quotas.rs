@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_cron::common::broker::{Broker as _, BrokerError, ProduceBatch, Record};
+use kafka_cron::common::metrics::Metrics;
 
 use super::calls::{SLACK, topic, values, write};
 use crate::support::broker::{OwnBroker, VERSION, kafka_program};
@@ -31,6 +32,8 @@ fn nothing_is_sent_while_a_quota_holds_a_client_back_and_nothing_is_written_twic
 
     // A quota is a rate over ten seconds: that many bytes make the broker deaf for some five.
     let held = own.broker();
+    let metrics = Metrics::new();
+    held.measure(&metrics);
     let mut client = held.client(HELD);
     let large = "x".repeat(300_000);
     let record = Record { key: None, value: Some(Bytes::from(large)), timestamp_ms: 0 };
@@ -64,4 +67,9 @@ fn nothing_is_sent_while_a_quota_holds_a_client_back_and_nothing_is_written_twic
     });
     let log = values(free.as_mut(), &of);
     assert_eq!(log[written..], ["free", "in time"]);
+    let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+    let counted = page.lines().find_map(|line| {
+        line.strip_prefix("cron_throttled_seconds_total{client=\"held\"} ")?.parse::<f64>().ok()
+    });
+    assert!(counted.is_some_and(|seconds| seconds > 1.0), "{counted:?} of\n{page}");
 }

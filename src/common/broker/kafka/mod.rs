@@ -37,6 +37,7 @@ use self::resolve::{Address, Resolver};
 use self::routing::Routes;
 use self::tls::Tls;
 use super::{Broker, Client};
+use crate::common::metrics::Metrics;
 
 /// A Kafka cluster, known by a few of its brokers.
 pub struct KafkaBroker {
@@ -89,6 +90,13 @@ impl KafkaBroker {
         let tls = tls.map(Tls::new).transpose()?;
         let resolver = Resolver::start()?;
         Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver, quotas: Quotas::default() }) })
+    }
+}
+
+impl KafkaBroker {
+    /// Has the time counted for which quotas hold clients of this process back (`cron_throttled_seconds_total`).
+    pub fn measure(&self, metrics: &Metrics) {
+        self.cluster.quotas.measure(metrics);
     }
 }
 

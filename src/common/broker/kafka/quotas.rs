@@ -6,10 +6,13 @@
 //! nothing is sent before that. A quota belongs to a client id (or a user), so a new connection changes nothing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::CounterVec;
+
 use super::resolve::Address;
+use crate::common::metrics::Metrics;
 
 /// How often the log says that a client is held back.
 const SAY: Duration = Duration::from_secs(60);
@@ -19,6 +22,8 @@ const SAY: Duration = Duration::from_secs(60);
 pub(super) struct Quotas {
     // A mutex, because clients of one id live in several threads; held for a look-up.
     held: Mutex<HashMap<(String, Address), Held>>,
+    /// How long that was, by client id; nobody counts where no program asked for it.
+    throttled: OnceLock<CounterVec>,
 }
 
 struct Held {
@@ -27,6 +32,17 @@ struct Held {
 }
 
 impl Quotas {
+    /// Has the time counted for which quotas hold clients back.
+    pub(super) fn measure(&self, metrics: &Metrics) {
+        self.throttled.get_or_init(|| {
+            metrics.sums(
+                "cron_throttled_seconds_total",
+                "Seconds for which brokers did not listen to a client of this program because it was above a quota.",
+                &["client"],
+            )
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Address), Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -40,7 +56,12 @@ impl Quotas {
         let mut all = self.lock();
         let held =
             all.entry((client.to_owned(), broker.clone())).or_insert(Held { until: now, said_at: None });
+        // Answers to requests that were sent before the first of them name the same time again.
+        let longer = (now + hold).saturating_duration_since(held.until.max(now));
         held.until = held.until.max(now + hold);
+        if let Some(throttled) = self.throttled.get().filter(|_| !longer.is_zero()) {
+            throttled.with_label_values(&[client]).inc_by(longer.as_secs_f64());
+        }
         if held.said_at.is_none_or(|said| now.duration_since(said) >= SAY) {
             held.said_at = Some(now);
             log::warn!(
@@ -59,6 +80,34 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_for_which_a_client_is_held_back_is_counted_once() {
+        let (metrics, quotas) = (Metrics::new(), Quotas::default());
+        let [one, other] = [1, 2].map(|port| Address { host: "kafka".to_owned(), port });
+        let began = Instant::now();
+        let answered = |broker: &Address, at, throttle_ms| {
+            quotas.answered("a", broker, throttle_ms, began + Duration::from_millis(at));
+        };
+        answered(&one, 0, 1_000); // before anybody counts
+        quotas.measure(&metrics);
+        quotas.measure(&metrics);
+        for (broker, at, throttle_ms, seconds) in [
+            (&one, 2_000, 500, Some("0.5")),
+            (&one, 2_100, 400, Some("0.5")),
+            (&one, 2_250, 500, Some("0.75")),
+            (&one, 9_000, 0, Some("0.75")),
+            (&one, 10_000, 250, Some("1")),
+            (&other, 10_000, 1_000, Some("2")),
+        ] {
+            answered(broker, at, throttle_ms);
+            let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+            let counted = page
+                .lines()
+                .find_map(|line| line.strip_prefix("cron_throttled_seconds_total{client=\"a\"} "));
+            assert_eq!(counted, seconds, "{broker} at {at}: {throttle_ms}");
+        }
+    }
 
     #[test]
     fn a_hold_is_the_clients_at_that_broker_and_only_grows() {
