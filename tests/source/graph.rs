@@ -113,6 +113,11 @@ impl Module {
                 at = module.take_use(&tokens, at + 1, &[]);
                 continue;
             }
+            // `pub(in crate::a)` says who may see something, and imports nothing.
+            if tokens[at..].starts_with(&["pub", "("]) {
+                at += tokens[at..].iter().take_while(|token| **token != ")").count();
+                continue;
+            }
             let mut path = Path::new();
             while at < tokens.len() && is_word(tokens[at]) && tokens[at] != "use" {
                 path.push(tokens[at].to_owned());
@@ -204,6 +209,7 @@ fn files_that_import_each_other_are_found_whatever_way_the_import_goes() {
         &[("a/mod.rs", ""), one, ("a/two.rs", "#[cfg(test)] mod tests { use super::super::one::One; }")],
         &[],
     );
+    check(&[("a/mod.rs", ""), one, ("a/two.rs", "pub(in crate::a::one) struct Two;")], &[]);
     // A module and what it declares are one.
     check(&[("a.rs", "use self::part::Part;"), ("a/part.rs", "use super::Whole;")], &[]);
     check(
