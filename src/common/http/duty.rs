@@ -168,6 +168,15 @@ impl Duties {
         overdue.map(|(name, state)| state.line(name)).collect()
     }
 
+    /// What is owed, a line each: the duty and the newest trouble.
+    #[cfg(test)]
+    pub fn owed(&self) -> Vec<String> {
+        let line = |(name, state): (&Arc<str>, &State)| {
+            format!("{name}: {}", state.trouble.as_ref().map_or(UNDONE.to_owned(), Trouble::to_string))
+        };
+        self.lock().iter().filter(|(_, state)| state.is_owed).map(line).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -67,6 +67,12 @@ impl Health {
         self.duties.duty(name)
     }
 
+    /// What is owed now, however short a time, with what went wrong: for tests of the threads that report it.
+    #[cfg(test)]
+    pub fn owed(&self) -> Vec<String> {
+        self.duties.owed()
+    }
+
     /// Sets a fact: one word that names it, and whether it holds. Cheap enough for every turn of a loop.
     pub fn set(&self, name: &str, fact: Fact) {
         let mut state = self.state();

@@ -8,7 +8,10 @@ use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{
     Broker, Client, ErrorCode, Holder, Join, JoinRequest, Owned, Share, Subscription,
 };
-use crate::common::clock::{Clock, SystemClock};
+use crate::common::clock::{Clock, ManualClock, SystemClock};
+use crate::common::http::Health;
+use crate::common::membership::Membership;
+use crate::common::metrics::{Beats, Metrics};
 use crate::common::topics::TopicSpec;
 
 struct Joining {
@@ -186,11 +189,11 @@ fn members_take_no_part_where_another_program_shares_out() {
     };
     shares_out(stranger.as_mut(), &request);
     let mut ours = Joining::new(&broker, "ours");
-    for _ in 0..5 {
-        ours.step(now);
+    for second in 0..30 {
+        let (change, _) = ours.member.step(ours.client.as_mut(), now + Duration::from_secs(second));
+        assert_eq!(change, None, "it takes nothing that a stranger gives, and loses nothing by it");
         shares_out(stranger.as_mut(), &request);
     }
-    assert_eq!(ours.share, None, "it takes nothing that a stranger gives");
     assert_eq!((ours.member.failing(), ours.member.proven()), (Some(&Failing::Strangers), None));
 }
 
@@ -281,4 +284,197 @@ fn a_member_that_stays_away_leaves_its_share_to_others_and_comes_back_in_time() 
         Some(0),
         "it is a member again, and the share stays where it is"
     );
+}
+
+#[test]
+fn a_member_is_missing_while_it_is_outside_and_not_by_its_own_wish() {
+    let (broker, now) = world(1);
+    let mut first = Joining::with(&broker, "first", Some("i"));
+    assert!(first.member.is_missing(), "it has not joined yet");
+    first.step(now);
+    assert!(!first.member.is_missing(), "it is a member");
+    first.member.stay_away(Duration::from_secs(5));
+    first.step(now);
+    assert!(!first.member.is_missing(), "it was asked to stay away");
+    first.step(now + Duration::from_secs(5));
+    broker.faults().refuse(Call::Heartbeat, "g", ErrorCode::UnknownMemberId);
+    first.step(now + Duration::from_secs(6));
+    assert!(first.member.is_missing(), "the coordinator does not know it");
+    broker.faults().allow(Call::Heartbeat, "g");
+    first.step(now + Duration::from_secs(7));
+    Joining::with(&broker, "second", Some("i")).step(now + Duration::from_secs(8));
+    first.step(now + Duration::from_secs(9));
+    assert_eq!(first.member.failing(), Some(&Failing::Fenced));
+    assert!(!first.member.is_missing(), "it will never be one again");
+}
+
+#[test]
+fn a_member_leaves_the_group_once_and_a_static_one_leaves_it_to_its_session() {
+    for (instance_id, joins, leaves) in [(None, true, 1), (None, false, 0), (Some("i"), true, 0)] {
+        let (broker, now) = world(1);
+        let mut joining = Joining::with(&broker, "m", instance_id);
+        if joins {
+            joining.step(now);
+        }
+        for change in [joins.then_some(Change::Lost), None] {
+            joining.member.stay_away(Duration::from_secs(5));
+            assert_eq!(joining.member.step(joining.client.as_mut(), now).0, change);
+        }
+        assert_eq!(broker.faults().made(Call::Leave), leaves, "{instance_id:?}");
+    }
+}
+
+#[test]
+fn a_member_that_the_coordinator_no_longer_knows_has_lost_its_share_and_asks_again_at_once() {
+    for code in [ErrorCode::UnknownMemberId, ErrorCode::IllegalGeneration] {
+        let (broker, now) = world(2);
+        let mut joining = Joining::new(&broker, "m");
+        joining.step(now);
+        broker.faults().next(Call::Heartbeat, Fate::NotSent);
+        let (change, rest) = joining.member.step(joining.client.as_mut(), now);
+        assert!(change.is_none() && !rest.is_zero(), "an answer that is missing says nothing");
+        broker.faults().next(Call::Heartbeat, Fate::Refused(code));
+        let found = joining.member.step(joining.client.as_mut(), now);
+        assert_eq!(found, (Some(Change::Lost), Duration::ZERO), "{code}");
+        assert_eq!(joining.member.proven(), None);
+        broker.faults().next(Call::Join, Fate::Refused(code));
+        let (change, rest) = joining.member.step(joining.client.as_mut(), now);
+        assert!(change.is_none() && !rest.is_zero(), "it has nothing more to lose, and does not hurry again");
+    }
+}
+
+#[test]
+fn a_member_that_meets_the_next_rebalance_while_it_asks_for_its_share_joins_that_at_once() {
+    let (broker, now) = world(2);
+    let mut joining = Joining::new(&broker, "m");
+    broker.faults().next(Call::Sync, Fate::Refused(ErrorCode::RebalanceInProgress));
+    assert_eq!(joining.member.step(joining.client.as_mut(), now), (None, Duration::ZERO));
+    joining.step(now);
+    assert_eq!(joining.share.map(|share| share.1), Some(2));
+}
+
+#[test]
+fn a_member_that_leads_nothing_looks_up_no_topic() {
+    let (broker, now) = world(2);
+    let (mut first, mut second) = (Joining::new(&broker, "first"), Joining::new(&broker, "second"));
+    first.step(now);
+    let refused = Fate::Refused(ErrorCode::TopicAuthorizationFailed);
+    broker
+        .faults()
+        .decide(Box::new(move |name, call| (name == "second" && call == Call::Topic).then_some(refused)));
+    for second_of in 0..10 {
+        first.step(now + Duration::from_secs(second_of));
+        second.step(now + Duration::from_secs(second_of));
+    }
+    assert_eq!((second.share.map(|share| share.1), second.member.failing()), (Some(1), None));
+}
+
+#[test]
+fn a_member_beats_once_a_second() {
+    for session_secs in [6, 600] {
+        let (broker, now) = world(1);
+        let options = Options {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            instance_id: None,
+            session_timeout: Duration::from_secs(session_secs),
+        };
+        let (mut member, mut client) = (Member::new(options), broker.client("m"));
+        for _ in 0..2 {
+            let (_, wait) = member.step(client.as_mut(), now);
+            assert_eq!(wait, Duration::from_secs(1), "{session_secs} s");
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_is_missing_is_told_looked_for_twice_a_second_by_the_leader_alone_and_found() {
+    let (broker, now) = world(2);
+    broker.faults().delete_topic("t");
+    let (mut first, mut second) = (Joining::new(&broker, "first"), Joining::new(&broker, "second"));
+    for _ in 0..4 {
+        first.step(now);
+        second.step(now);
+    }
+    assert_eq!((first.share.unwrap().1, second.share.unwrap().1), (0, 0));
+    assert_eq!(first.member.failing(), Some(&Failing::NoTopic));
+    assert_eq!(second.member.failing(), Some(&Failing::NoTopic));
+    let at = |milli| now + Duration::from_millis(milli);
+    let wait = |joining: &mut Joining, milli| joining.member.step(joining.client.as_mut(), at(milli)).1;
+    assert_eq!(wait(&mut first, 600), Duration::from_millis(500), "the leader looks");
+    assert_eq!(wait(&mut second, 600), Duration::from_secs(1), "and nobody else");
+    let made = broker.faults().made(Call::Topic);
+    (601..1_100).step_by(10).for_each(|milli| drop(wait(&mut first, milli)));
+    assert_eq!(broker.faults().made(Call::Topic), made, "not before it is time");
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
+    broker.client("test").create_topic(&spec, at(1_000)).unwrap();
+    first.step(at(1_100));
+    for _ in 0..4 {
+        second.step(at(1_200));
+        first.step(at(1_200));
+    }
+    assert_eq!((first.share.unwrap().1, second.share.unwrap().1), (1, 1));
+    assert_eq!((first.member.failing(), second.member.failing()), (None, None));
+}
+
+/// The thread with a clock that the test turns.
+#[test]
+fn the_thread_beats_as_often_as_its_member_asks_tells_what_fails_and_does_what_it_is_asked() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+    let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
+    broker.client("test").create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
+    broker.faults().refuse(Call::Join, "g", ErrorCode::GroupAuthorizationFailed);
+    let metrics = Metrics::new();
+    let (health, beats) = (Health::new(&metrics), Beats::new(&metrics));
+    let options = Options {
+        group: "g".to_owned(),
+        topic: "t".to_owned(),
+        instance_id: None,
+        session_timeout: Duration::from_secs(600),
+    };
+    let (membership, changes, standing) = Membership::start(
+        options,
+        broker.client("m"),
+        Arc::<ManualClock>::clone(&clock),
+        health.duty("group"),
+        beats.thread("membership"),
+    )
+    .unwrap();
+    for _ in 0..3 {
+        assert!(clock.ring_next(PATIENCE), "it tries again");
+    }
+    let owed = health.owed();
+    assert!(matches!(&owed[..], [one] if one.starts_with("group: joining group g: ")), "{owed:?}");
+    broker.faults().allow(Call::Join, "g");
+    let next = || {
+        for _ in 0..100 {
+            if let Ok(change) = changes.try_recv() {
+                return change;
+            }
+            assert!(clock.ring_next(PATIENCE), "the thread does not come round");
+        }
+        panic!("it is told nothing");
+    };
+    let Change::Assigned { holder, .. } = next() else { panic!("it is assigned all") };
+    for _ in 0..2 {
+        assert!(clock.ring_next(PATIENCE));
+    }
+    assert_eq!(health.owed(), [""; 0]);
+    let made = broker.faults().made(Call::Heartbeat);
+    for _ in 0..10 {
+        assert!(clock.ring_next(PATIENCE), "it waits for its next beat");
+    }
+    let beats = broker.faults().made(Call::Heartbeat) - made;
+    assert!((8..=11).contains(&beats), "{beats} in ten seconds");
+    membership.join_as_new();
+    let Change::Assigned { holder: anew, .. } = next() else { panic!("it is assigned all again") };
+    assert_ne!(anew.member_id, holder.member_id);
+    membership.stay_away(Duration::from_secs(20));
+    let left = clock.monotonic();
+    assert_eq!(next(), Change::Lost);
+    assert!(!standing.holds(clock.monotonic(), PATIENCE), "it holds nothing while it is away");
+    assert!(matches!(next(), Change::Assigned { .. }), "and comes back");
+    assert!(clock.monotonic() - left >= Duration::from_secs(20));
 }

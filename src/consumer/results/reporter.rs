@@ -4,6 +4,9 @@
 //! While something cannot be written its results are held on to, and others are written. Only when they are too many
 //! (`RESULTS_WAITING_BYTES`) the channel fills, and workers wait.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -15,9 +15,9 @@ use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
 use crate::common::scan::Scan;
-use crate::common::words::{ClusterName, MissedReason};
+use crate::common::words::{ClusterName, MissedReason, Place};
 use crate::common::{topics, wire};
-use crate::producer::job::{Job, sample};
+use crate::producer::job::{Job, Overlap, sample};
 use crate::producer::leadership::Mandate;
 use crate::producer::measures::Measures;
 use crate::producer::setup::Missing;
@@ -190,6 +190,8 @@ fn check_rests(refuse: impl Fn(&MemoryBroker), mend: impl Fn(&MemoryBroker), cal
         assert!(bench.clock.ring_next(PATIENCE));
     }
     assert_eq!(confirmed.recv().unwrap().refused, []);
+    let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+    assert!(page.contains("cron_ready{fact=\"cluster-a\"} 1\n"), "it is ready again: {page}");
 }
 
 #[test]
@@ -222,4 +224,101 @@ fn whatever_refuses_a_batch_for_long_is_asked_with_rests() {
         |broker| broker.faults().set_topic(topics::RUNS, "max.message.bytes", "1048588"),
         false,
     );
+}
+
+#[test]
+fn where_a_run_lies_is_on_record_before_its_tick_is_confirmed_if_the_runs_of_its_job_may_not_overlap() {
+    let mut bench = bench();
+    bench.standing.set(Some(bench.clock.monotonic()));
+    let measures = Measures::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    let jobs = vec![
+        sample("free", "@hourly"),
+        Job { overlap: Overlap::Skip, ..sample("skips", "@hourly") },
+        Job { overlap: Overlap::Queue, ..sample("queues", "@hourly") },
+    ];
+    publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
+    let now = bench.now();
+    let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+    assert!(matches!(progress, Progress::GoesOn), "{progress:?}");
+    let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+    assert!(matches!(progress, Progress::Done(_)), "{progress:?}");
+    let published = bench.read("cluster-a", |value| wire::decode_attempt(value).unwrap().run.job.to_string());
+    let mut lies: Vec<(String, i64)> =
+        published.into_iter().zip(0..).filter(|(job, _)| job != "free").collect();
+    let mut told = bench.read(topics::RUNS, |value| match wire::decode_event(value).unwrap() {
+        Event::Published { job, place, .. } => (job.to_string(), place.offset),
+        event => panic!("{event:?}"),
+    });
+    lies.sort();
+    told.sort();
+    assert_eq!((told.len(), told), (2, lies));
+    let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+    assert!(page.contains("cron_ticks_published_total{cluster=\"cluster-a\"} 3\n"), "{page}");
+}
+
+#[test]
+fn an_event_of_each_kind_that_a_leader_tells_is_written_and_no_other() {
+    let cluster = ClusterName::new("cluster-a").unwrap();
+    let (job, at): (JobName, _) = ("j".parse().unwrap(), DateTime::UNIX_EPOCH);
+    let run = RunId::of(&job, at);
+    let place = Place { topic: "cluster-a".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
+    let check = |event: Event, key: Option<&str>| {
+        let record = records::of_event(&event);
+        assert_eq!(record.as_ref().map(|record| &record.key[..]), key.map(str::as_bytes), "{event:?}");
+        let read = record.map(|record| wire::decode_event(&record.value).unwrap());
+        assert_eq!(read, key.map(|_| event));
+    };
+    let (job_of, cluster_of) = (|| job.clone(), || cluster.clone());
+    let published = Event::Published {
+        run,
+        job: job_of(),
+        cluster: cluster_of(),
+        scheduled_at: at,
+        place: place.clone(),
+        at,
+    };
+    check(published, Some("j"));
+    let reason = MissedReason::TooLarge;
+    check(
+        Event::Missed { job: job_of(), cluster: cluster_of(), from: at, to: at, count: 1, reason, at },
+        Some("j"),
+    );
+    let (revision, leader) = ("r".to_owned(), "me".to_owned());
+    check(
+        Event::Revision { cluster: cluster_of(), revision, tzdata: None, leader, from: at, at },
+        Some("revision"),
+    );
+    check(Event::DeletedUnread { place, next_offset: 1, at }, None);
+}
+
+#[test]
+fn the_topic_is_looked_up_while_nothing_is_due() {
+    let bench = bench();
+    let (_publisher, _batches, _confirmed, _called) = bench.start();
+    let made = bench.broker.faults().made(Call::Topic);
+    for _ in 0..3 {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    assert_eq!(bench.broker.faults().made(Call::Topic) - made, 1, "once, as long as it is believed");
+}
+
+#[test]
+fn a_publisher_is_over_when_nobody_has_batches_any_more_and_all_is_written() {
+    let bench = bench();
+    let (publisher, batches, confirmed, _called) = bench.start();
+    batches.send(batch(2, vec![sample("a", "@hourly")])).unwrap();
+    drop(batches);
+    for _ in 0..3 {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    assert!(!publisher.is_over(), "its batch waits for the proof of our membership");
+    bench.standing.set(Some(bench.clock.monotonic()));
+    assert!(bench.clock.ring_next(PATIENCE));
+    confirmed.recv_timeout(PATIENCE).unwrap();
+    let start = std::time::Instant::now();
+    while !publisher.is_over() {
+        assert!(start.elapsed() < PATIENCE, "it ends");
+        std::thread::yield_now();
+    }
 }

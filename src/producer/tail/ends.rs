@@ -274,4 +274,36 @@ mod tests {
         ends.beat(0, None, at(10));
         assert_eq!(ends.due(at(11), EVERY), [(0, 3)]);
     }
+
+    #[test]
+    fn what_lies_between_is_gone_where_reading_goes_on_at_a_later_offset() {
+        let zero = Instant::now();
+        let at = |secs: u64| zero + Duration::from_secs(secs);
+        let mut ends = Ends::new(zero);
+        ends.follow(0, 3, zero);
+        ends.lead(Some(1), zero);
+        ends.beat(0, Some(5), zero);
+        ends.skip_to(0, 9, at(2));
+        let end = &ends.partitions()[&0];
+        assert_eq!((end.began, end.next, ends.awaits(), ends.seen()), (9, 9, false, None));
+        ends.beat(0, Some(9), at(3));
+        ends.read_to(0, 10, at(4));
+        assert_eq!(ends.seen(), Some((at(2), at(3))), "leases begin no earlier");
+    }
+
+    #[test]
+    fn the_delay_is_that_of_the_last_beat_or_of_the_one_that_is_awaited_for_longer() {
+        let zero = Instant::now();
+        let at = |secs: u64| zero + Duration::from_secs(secs);
+        let mut ends = Ends::new(zero);
+        ends.follow(0, 0, zero);
+        ends.lead(Some(1), zero);
+        assert_eq!((ends.awaits(), ends.delay(at(1))), (false, Duration::ZERO));
+        ends.beat(0, Some(3), at(1));
+        assert_eq!((ends.awaits(), ends.delay(at(5))), (true, Duration::from_secs(4)));
+        ends.read_to(0, 4, at(6));
+        assert_eq!((ends.awaits(), ends.delay(at(60))), (false, Duration::from_secs(5)));
+        ends.beat(0, Some(7), at(60));
+        assert_eq!(ends.delay(at(61)), Duration::from_secs(5), "the last one took longer");
+    }
 }

@@ -116,7 +116,7 @@ fn at() -> DateTime<Utc> {
     "2026-11-23T17:00:00Z".parse().unwrap()
 }
 
-fn claimed(run: u8, left: u32) -> Claimed {
+pub(in super::super) fn claimed(run: u8, left: u32) -> Claimed {
     let text = format!(
         r#"{{"v":1,"run":{{"id":"00000000-0000-0000-0000-0000000000{run:02}","job":"j","cluster":"a",
         "scheduled_at":"2026-11-23T17:00:00Z","command":"false","limits":{{"grace_ms":1}},
@@ -128,7 +128,7 @@ fn claimed(run: u8, left: u32) -> Claimed {
     Claimed { attempt, place, published_ms: 0, claimed_at: at(), start_by: std::time::Instant::now() }
 }
 
-fn ended(claimed: Claimed, outcome: Outcome) -> Tell {
+pub(in super::super) fn ended(claimed: Claimed, outcome: Outcome) -> Tell {
     let output_tail = String::new();
     let (fit, is_terse) = (Fit::Whole, false);
     let (started_at, ended_at) = (at(), at());
@@ -386,4 +386,64 @@ fn what_is_too_large_for_its_topic_is_passed_on_as_less_and_holds_up_nothing() {
     check_large(&[retry, ("a-dead", "100")], [0, 0, 1, 0], None, 8_192);
     check_large(&[("cron-runs", "1000")], [1, 0, 1, 0], None, 0);
     check_large(&[("cron-runs", "100")], [1, 0, 0, 0], None, 0);
+}
+
+/// Something else that is told.
+pub(in super::super) fn note() -> Tell {
+    let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
+    Tell::Note("a".to_owned(), Event::DeletedUnread { place, next_offset: 5, at: at() })
+}
+
+#[test]
+fn a_sign_of_life_that_fails_rests_a_second_or_a_sixth_of_a_short_lease() {
+    let check = |lease, limit: &str, fate: Option<Fate>, running: u8, rest_ms| {
+        let mut f = Fixture::with(&[("cron-runs", limit)]);
+        let options = Options { consumer: "me".to_owned(), lease, workers: 1 };
+        f.reporting = Reporting::new(options, f.clock.monotonic());
+        (1..=running).for_each(|run| f.reporting.started(started(&claimed(run, 0))));
+        f.clock.turn(lease / 3);
+        f.broker.faults().decide(Box::new(move |_, call| fate.filter(|_| call == Call::Produce)));
+        let now = f.clock.monotonic();
+        let mut steps = 0;
+        // What is too large is written in parts at once, down to a part for each attempt.
+        while f.reporting.next_alive() <= now {
+            steps += 1;
+            assert!(steps < 20, "it spins");
+            f.step();
+        }
+        let rest = f.reporting.next_alive() - now;
+        assert_eq!(rest, Duration::from_millis(rest_ms), "{lease:?} {limit} {fate:?} {running}");
+    };
+    let short = Duration::from_secs(3);
+    check(LEASE, "1000000", Some(Fate::NotSent), 2, 1_000);
+    check(short, "1000000", Some(Fate::NotSent), 2, 500);
+    check(LEASE, "1", None, 1, 1_000);
+    check(LEASE, "1", None, 3, 1_000);
+}
+
+#[test]
+fn a_write_may_take_a_quarter_of_the_lease_or_two_seconds_if_that_is_less() {
+    for (lease_secs, expected_ms) in [(60, 15_000), (10, 2_500), (8, 2_000), (2, 2_000)] {
+        let f = Fixture::new();
+        let lease = Duration::from_secs(lease_secs);
+        let options = Options { consumer: "me".to_owned(), lease, workers: 1 };
+        let now = f.now();
+        let reporting = Reporting::new(options, now.mono);
+        assert_eq!(reporting.patience(now) - now.mono, Duration::from_millis(expected_ms), "{lease_secs} s");
+    }
+}
+
+#[test]
+fn what_waits_counts_with_its_record_its_output_and_a_kilobyte() {
+    let mut f = Fixture::new();
+    let Tell::Ended(mut report) = ended(claimed(1, 1), Outcome::TimedOut) else { unreachable!() };
+    report.claimed.attempt.attempts_left = 1;
+    report.output_tail = "x".repeat(5_000);
+    f.reporting.take(Tell::Ended(report));
+    f.reporting.take(note());
+    assert_eq!(f.reporting.waiting(), 2);
+    for (waiting, output) in f.reporting.waiting.iter().zip([5_000, 0]) {
+        assert_eq!(waiting.bytes, 1_024 + waiting.record.value.len() + output);
+    }
+    assert_eq!(f.reporting.due(f.clock.monotonic()), 2);
 }

@@ -1,6 +1,7 @@
 //! Clocks that are off, clusters that are absent, and reboots, against a broker in memory.
 
 mod starting;
+mod thread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
