@@ -404,7 +404,9 @@ fn a_topic_that_is_missing_is_told_looked_for_twice_a_second_by_the_leader_alone
     assert_eq!(wait(&mut first, 600), Duration::from_millis(500), "the leader looks");
     assert_eq!(wait(&mut second, 600), Duration::from_secs(1), "and nobody else");
     let made = broker.faults().made(Call::Topic);
-    (601..1_100).step_by(10).for_each(|milli| drop(wait(&mut first, milli)));
+    for milli in (601..1_100).step_by(10) {
+        wait(&mut first, milli);
+    }
     assert_eq!(broker.faults().made(Call::Topic), made, "not before it is time");
     let spec = TopicSpec { name: "t".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
     broker.client("test").create_topic(&spec, at(1_000)).unwrap();

@@ -345,4 +345,23 @@ mod tests {
     fn a_lease_that_makes_no_sense_is_one_that_does() {
         assert_eq!((length(0), length(u64::MAX)), (SHORTEST, LONGEST));
     }
+
+    #[test]
+    fn what_was_asked_in_vain_is_asked_again_soon_and_what_cannot_be_decided_later_and_later() {
+        let zero = Instant::now();
+        let mut leases = Leases::default();
+        leases.take(&claimed("one", 0), (0, 0), zero);
+        let over = |leases: &Leases, secs| {
+            !leases.over(zero, zero + Duration::from_secs(100), zero + Duration::from_secs(secs)).is_empty()
+        };
+        let rest = |leases: &Leases| (0..300).find(|secs| over(leases, *secs)).unwrap();
+        assert_eq!(rest(&leases), 0);
+        leases.ask_again(&NAME, zero);
+        let soon = rest(&leases);
+        assert_eq!(soon, 2 * SHORTEST.as_secs());
+        assert!(leases.were_asked_in_vain());
+        leases.put_off(&NAME, zero);
+        assert!(!leases.were_asked_in_vain());
+        assert_eq!(rest(&leases), 20, "twice a sixth of its lease, because it was looked at before");
+    }
 }

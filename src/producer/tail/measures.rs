@@ -117,3 +117,38 @@ impl TailMeasures {
         self.beat_delay.set(beat_delay.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_shown_under_its_name() {
+        let metrics = Metrics::new();
+        let measures = TailMeasures::new(&metrics);
+        let clusters: Vec<ClusterName> = ["a", "b"].map(|name| name.parse().unwrap()).into();
+        measures.lost(&clusters[0], Then::Retried);
+        measures.lost(&clusters[0], Then::Dead);
+        measures.unclaimable(&clusters[1]);
+        measures.waits(&clusters, &BTreeMap::from([(clusters[1].clone(), Duration::from_millis(2_500))]));
+        measures.failed("not_sent");
+        measures.differing(2);
+        measures.zones_differing(3);
+        measures.is_at(4, Duration::from_millis(1_500));
+        let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+        for line in [
+            "cron_attempts_lost_total{cluster=\"a\"} 2",
+            "cron_runs_given_up_total{cluster=\"a\"} 1",
+            "cron_runs_unclaimable_total{cluster=\"b\"} 1",
+            "cron_overlap_blocked_seconds{cluster=\"a\"} 0",
+            "cron_overlap_blocked_seconds{cluster=\"b\"} 2.5",
+            "cron_runs_tail_failures_total{reason=\"not_sent\"} 1",
+            "cron_job_file_differs 2",
+            "cron_tzdata_differs 3",
+            "cron_leases_watched 4",
+            "cron_beat_delay_seconds 1.5",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}: {page}");
+        }
+    }
+}

@@ -171,4 +171,42 @@ fn a_leader_sees_which_producers_have_another_job_file_and_that_they_have_it_no_
     other.tail.in_force("r".into(), "2026f".into());
     world.pass(15, &mut [&mut leader, &mut same, &mut other]);
     assert_eq!(leader.tail.differing(), 0);
+    other.tail.in_force("r".into(), "2026g".into());
+    world.pass(45, &mut [&mut leader, &mut same, &mut other]);
+    let zones = |producer: &super::fixture::Producer| producer.tail.zones_differing();
+    assert_eq!((zones(&leader), zones(&same), zones(&other), leader.tail.differing()), (1, 0, 0, 0));
+}
+
+#[test]
+fn a_leader_misses_its_beats_only_where_they_were_written_and_are_not_read_back() {
+    let check = |call: Option<Call>, expected: bool| {
+        let mut world = World::new();
+        let mut leader = world.producer("p", true);
+        world.pass(5, &mut [&mut leader]);
+        assert!(!leader.tail.misses_beats(), "all is well");
+        let of_leader =
+            move |client: &str, of: Call| (client == "p" && Some(of) == call).then_some(Fate::NotSent);
+        world.faults().decide(Box::new(of_leader));
+        world.pass(LEASE, &mut [&mut leader]);
+        assert_eq!(leader.tail.misses_beats(), expected, "{call:?}");
+        let delay = leader.tail.beat_delay(world.mono());
+        assert_eq!(delay > Duration::from_secs(2), expected, "{call:?}: {delay:?}");
+    };
+    check(None, false);
+    check(Some(Call::Produce), false);
+    check(Some(Call::Fetch), true);
+}
+
+#[test]
+fn a_tail_is_behind_while_there_is_more_to_read_at_once() {
+    let mut world = World::new();
+    let mut standby = world.producer("p", false);
+    world.pass(5, &mut [&mut standby]);
+    assert!(!standby.tail.is_behind(), "all was read");
+    standby.tail.follow(super::fixture::followed(&["j"]));
+    world.start(1, 0);
+    world.step(&mut standby);
+    assert!(standby.tail.is_behind(), "it reads all again");
+    world.pass(5, &mut [&mut standby]);
+    assert!(!standby.tail.is_behind());
 }

@@ -139,6 +139,14 @@ fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
     standby.leads = true;
     world.pass(10 * LEASE, &mut [&mut standby]);
     assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
+    assert_eq!(standby.tail.watched(), 0, "nothing is known any more");
+    for partition in 0..2 {
+        let end = &standby.tail.ends.partitions()[&partition];
+        assert_eq!((end.began, end.next > 10), (10, true), "it reads on behind what was deleted");
+    }
+    world.start(2, 2);
+    world.pass(LEASE + 20, &mut [&mut standby]);
+    assert_eq!(world.fates(), (1, 0, 1), "and finds what is lost after that");
 }
 
 /// Makes `cron-runs` anew, with these partitions.
