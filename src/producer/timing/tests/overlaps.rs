@@ -117,9 +117,11 @@ fn ticks_that_were_held_back_are_decided_in_their_order() {
     start(&mut timing, 0);
     assert_eq!(published(&mut timing, 3), [""; 0]);
     read(&mut timing);
-    let batch = work(&mut timing, 3).unwrap();
+    let (cluster, batch) = timing.next_batch(at(3)).unwrap();
     assert_eq!(batch.ticks.iter().map(|tick| tick.at).collect::<Vec<_>>(), [at(1)]);
     assert!(matches!(&batch.events[..], [Event::Queued { .. }, Event::Skipped { .. }]), "{:?}", batch.events);
+    assert!(cursor(&mut timing, 3) < at(1), "nothing of it is confirmed yet");
+    timing.confirmed(Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster });
     assert!(cursor(&mut timing, 3) < at(2), "the second one waits");
     over(&mut timing, &queues, 1);
     assert_eq!(published(&mut timing, 3), ["queues"]);
