@@ -83,3 +83,64 @@ impl Duties {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::common::broker::ErrorCode;
+    use crate::common::metrics::Metrics;
+
+    fn bench() -> (Health, Duties, Dispatcher) {
+        let options = Options {
+            cluster: "c".parse().unwrap(),
+            topic: "c-retry".to_owned(),
+            group: "g".to_owned(),
+            consumer: "me".to_owned(),
+            lease: Duration::from_secs(60),
+            waiting_bytes: 1 << 20,
+        };
+        let health = Health::new(&Metrics::new());
+        let duties = Duties::new(&health, &options);
+        (health, duties, Dispatcher::new(options))
+    }
+
+    fn error() -> BrokerError {
+        BrokerError::Refused(ErrorCode::NotEnoughReplicas)
+    }
+
+    #[test]
+    fn a_call_that_fails_is_owed_under_its_name_until_it_fails_no_more() {
+        let rows = [
+            (Call::Load, "positions: looking up where group g goes on in topic c-retry: "),
+            (Call::ReadAgain, "retries: reading what is due again from topic c-retry: "),
+            (Call::Claim, "claims: writing claims to topic cron-runs: "),
+            (Call::Commit, "commits: committing what is claimed of topic c-retry for group g: "),
+            (Call::Letter, "letters: writing a dead letter to topic c-dead: "),
+        ];
+        for (call, line) in rows {
+            let (health, duties, dispatcher) = bench();
+            let owed = || health.owed();
+            duties.failed(&Failure { call, error: error() });
+            assert!(matches!(&owed()[..], [one] if one.starts_with(line)), "{:?}", owed());
+            duties.look(&dispatcher, &[call]);
+            assert_eq!(owed().len(), 1, "it failed in this step, too");
+            duties.look(&dispatcher, &[]);
+            assert_eq!(owed(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_topic_for_claims_is_owed_until_it_is_found() {
+        let (health, duties, _) = bench();
+        let check = |found, line: &str| {
+            duties.found_runs(found);
+            let owed = health.owed().concat();
+            assert!(owed.starts_with(line) && owed.is_empty() == line.is_empty(), "{owed}");
+        };
+        check(Ok(false), "runs-topic: there is no topic cron-runs");
+        check(Err(error()), "runs-topic: looking up topic cron-runs: ");
+        check(Ok(true), "");
+    }
+}

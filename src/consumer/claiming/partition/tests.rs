@@ -269,3 +269,39 @@ fn a_text_that_the_broker_found_too_long_is_followed_by_shorter_ones() {
     let (_, shorter) = p.commit_for_some(&mut some).unwrap();
     assert!(shorter.len() < text.len() && !some.is_empty() && some.len() < due.len());
 }
+
+#[test]
+fn what_nobody_has_claimed_is_counted_whether_it_was_read_or_not() {
+    let mut p = partition(5, &[1, 3]);
+    assert_eq!(p.unclaimed(5), 2, "the holes below");
+    assert_eq!(p.unclaimed(12), 9, "and all that was not read");
+    p.take(5, message(1, None));
+    p.take(6, message(2, Some(60)));
+    p.take_unreadable(7, 7);
+    assert_eq!(p.unclaimed(12), 9, "reading claims nothing");
+    p.take(8, message(3, None));
+    assert_eq!(p.due(at(0), 9), [5, 8]);
+    p.claimed(&[5]);
+    assert_eq!(p.unclaimed(12), 8);
+    p.settle(7, 7);
+    assert_eq!(p.unclaimed(12), 7, "its letter is written");
+    p.claimed(&[8]);
+    p.read_to(12);
+    assert_eq!(p.unclaimed(12), 1, "the holes are gone from the log, and one waits");
+    assert_eq!(p.unclaimed(10), 1, "an end that was asked for earlier takes nothing away");
+}
+
+#[test]
+fn what_is_settled_or_unreadable_is_not_read_as_new_and_what_follows_is() {
+    for settles in [true, false] {
+        let mut p = partition(0, &[]);
+        if settles {
+            p.settle(0, 4);
+        } else {
+            p.take_unreadable(0, 4);
+        }
+        assert_eq!(p.unclaimed(10), if settles { 5 } else { 10 });
+        assert_eq!(p.take(5, message(1, None)), Taken::Held);
+        assert_eq!(p.due(at(0), 9), [5]);
+    }
+}
