@@ -4,7 +4,8 @@
 //!
 //! The cursor of a cluster says: every tick due up to this instant has its fate on record. It is a committed offset
 //! (milliseconds since the epoch) of the group `cron-leader` on partition 0 of the cluster's topic, so that the broker
-//! refuses a leader that has been replaced. Start, restart, outage and fail-over are this one way: read the cursors,
+//! refuses a leader that has been replaced; a copy of it stands on partition 0 of the cluster's retry topic, for the broker
+//! forgets a cursor with its topic. Start, restart, outage and fail-over are this one way: read the cursors,
 //! commit them in our own name, read what is published already, begin (`taking`), and commit them as they move
 //! (`keeping`). A producer whose clock is far from the broker's, before all that or in the midst of it, lets others lead
 //! (`skew`). A cluster whose topic is not there, or cannot be read, holds up no other.
@@ -243,6 +244,11 @@ impl Leadership {
     /// Where a cluster's cursor is kept.
     fn cursor_of(&self, number: usize) -> TopicPartition {
         TopicPartition { topic: topics::first(self.cluster(number)), partition: 0 }
+    }
+
+    /// Where a copy of it is kept: the broker forgets what is committed for a topic that is deleted.
+    fn copy_of(&self, number: usize) -> TopicPartition {
+        TopicPartition { topic: topics::retry(self.cluster(number)), partition: 0 }
     }
 
     fn cluster(&self, number: usize) -> &ClusterName {

@@ -50,6 +50,11 @@ impl Leadership {
         let cursors = keep.cursors.iter().enumerate();
         let mut commits: Vec<Commit> =
             cursors.filter_map(|(number, cursor)| Some(self.commit_of(number, (*cursor)?))).collect();
+        let copies = keep.cursors.iter().enumerate().filter_map(|(number, cursor)| {
+            let commit = self.commit_of(number, (*cursor)?);
+            Some(Commit { of: self.copy_of(number), ..commit })
+        });
+        commits.extend(copies.collect::<Vec<_>>());
         commits.extend(keep.reads.iter().map(|(partition, offset)| Commit {
             of: TopicPartition { topic: topics::RUNS.to_owned(), partition: *partition },
             offset: *offset,
@@ -60,8 +65,15 @@ impl Leadership {
             Err(error) => return Err(self.not_kept(keep, Call::Keep.failed(error), now)),
         };
         let refusals = || commits.iter().zip(&codes).filter_map(|(commit, code)| Some((commit, (*code)?)));
-        // The cursor of a topic that was deleted is nobody's; the others are kept all the same.
-        let refused = refusals().find(|(_, code)| *code != ErrorCode::UnknownTopicOrPartition);
+        // The cursor of a topic that was deleted is nobody's; the others are kept all the same. No promise stands on a copy
+        // as long as its cursor is there.
+        let is_copy = |of: &TopicPartition| (0..keep.cursors.len()).any(|number| *of == self.copy_of(number));
+        let is_harmless = |commit: &Commit, code: ErrorCode| match code {
+            ErrorCode::UnknownTopicOrPartition => true,
+            ErrorCode::TopicAuthorizationFailed => is_copy(&commit.of),
+            _ => false,
+        };
+        let refused = refusals().find(|(commit, code)| !is_harmless(commit, *code));
         let Some((commit, code)) = refused else {
             self.next_commit = Some(now.mono + COMMIT_EVERY);
             self.after_commits = Backoff::default();

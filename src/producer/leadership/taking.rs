@@ -11,7 +11,7 @@ use super::cursor::{self, Found, Judged, judge};
 use super::{
     Act, Backoff, CALL, COMMIT_EVERY, Call, Failure, LOOK_AGAIN, Leadership, Now, Published, Stage, Start,
 };
-use crate::common::broker::{BrokerError, Client, ErrorCode, Position, TopicPartition};
+use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
 use crate::common::words::{Attempt, JobName, RunId};
 use crate::common::{topics, wire};
@@ -113,17 +113,25 @@ impl Leadership {
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
         let by = now.mono + CALL;
         let of: Vec<TopicPartition> = numbers.iter().map(|number| self.cursor_of(*number)).collect();
-        let committed =
-            client.committed(&holder.group, &of, by).map_err(|error| Call::LookUp.failed(error))?;
+        let copies = numbers.iter().map(|number| self.copy_of(*number));
+        let both: Vec<TopicPartition> = of.iter().cloned().chain(copies).collect();
+        let mut committed =
+            client.committed(&holder.group, &both, by).map_err(|error| Call::LookUp.failed(error))?;
+        let copies = committed.split_off(of.len());
         let mut all = Vec::with_capacity(of.len());
-        for ((number, of), committed) in numbers.iter().zip(&of).zip(&committed) {
+        for (((number, of), cursor), copy) in numbers.iter().zip(&of).zip(&committed).zip(&copies) {
+            // A topic that was made anew has no cursor, and what was due since the copy of it is owed.
+            let committed = cursor.as_ref().or(copy.as_ref());
+            if let (None, Some(copy)) = (cursor, copy) {
+                log::warn!("{}: the cursor is gone, and its copy {} counts", of.topic, copy.offset);
+            }
             let is_used = match committed {
                 Some(_) => Ok(true),
                 None => is_used(client, &of.topic, by),
             };
             match is_used {
                 Ok(is_used) => {
-                    let found = Found { committed: committed.as_ref(), is_used };
+                    let found = Found { committed, is_used };
                     all.push((*number, judge(found, self.options.window, self.began, now.wall)));
                 }
                 Err(error) => acts.push(Act::Failed(Call::LookUp.failed_for(of.topic.clone(), error))),
@@ -149,10 +157,16 @@ impl Leadership {
             };
         }
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
-        let commits: Vec<_> =
+        let commits: Vec<Commit> =
             judged.iter().map(|(number, judged)| self.commit_of(*number, judged.cursor)).collect();
+        let copies = judged.iter().map(|(number, judged)| Commit {
+            of: self.copy_of(*number),
+            ..self.commit_of(*number, judged.cursor)
+        });
+        // What becomes of the copies matters only where a cursor is gone by then: those of the cursors are looked at.
+        let both: Vec<Commit> = commits.iter().cloned().chain(copies).collect();
         let codes =
-            client.commit(holder, &commits, now.mono + CALL).map_err(|error| Call::Claim.failed(error))?;
+            client.commit(holder, &both, now.mono + CALL).map_err(|error| Call::Claim.failed(error))?;
         let mut ours = Vec::with_capacity(judged.len());
         for (judged, code) in judged.into_iter().zip(codes) {
             match code {

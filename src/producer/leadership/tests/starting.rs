@@ -254,3 +254,24 @@ fn a_membership_that_is_lost_while_the_cursors_are_taken_over_is_no_leave_to_wri
     assert!(acts.iter().any(|act| matches!(act, Act::Begin { losses: 0, .. })), "{acts:?}");
     assert_eq!(standing.losses(), 1, "so the term may write nothing");
 }
+
+#[test]
+fn a_cursor_outlives_the_topic_that_it_belongs_to() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!((0..3).any(|_| leads(&host.step())));
+    let cursor = host.clock.now() - TimeDelta::seconds(30);
+    let keep = Keep { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+    host.leadership.keep(keep);
+    (0..2).for_each(|_| drop(host.step()));
+    assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());
+    let spec = topics::all(&["c".parse().unwrap()], 1, 1).into_iter().find(|spec| spec.name == "c").unwrap();
+    host.broker.faults().delete_topic("c");
+    host.client.create_topic(&spec, soon(&host.clock)).unwrap();
+    assert_eq!(host.committed(), None, "the broker has forgotten it with the topic");
+    let start = start_again(&mut host);
+    assert_eq!(
+        (start.cursor, start.is_gap),
+        (cursor, false),
+        "ticks that were due since then would have no fate"
+    );
+}
