@@ -57,8 +57,12 @@ impl Bench {
     }
 
     pub fn hand_over(&self, attempt: Attempt) {
+        self.hand_over_for(attempt, std::time::Instant::now() + std::time::Duration::from_secs(3_600));
+    }
+
+    /// Hands over an attempt whose claim is good for a start before an instant.
+    pub fn hand_over_for(&self, attempt: Attempt, start_by: std::time::Instant) {
         let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 0 };
-        let start_by = std::time::Instant::now() + std::time::Duration::from_secs(3_600);
         let claimed = Claimed { attempt, place, published_ms: 0, claimed_at: DateTime::UNIX_EPOCH, start_by };
         self.jobs.as_ref().unwrap().send(Box::new(claimed)).unwrap();
     }

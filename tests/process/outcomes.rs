@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::words::Outcome::{self, CouldNotStart, Expired, Failed, Signalled, Succeeded};
@@ -178,4 +179,27 @@ fn output_may_go_to_a_file_as_well() {
 fn an_outcome_can_be_read_as_a_sentence() {
     let report = run(with("true", |run| run.cwd = Some("/x".to_owned())));
     assert_eq!(Outcome::to_string(&report.outcome), "could not start: cwd /x: No such file or directory");
+}
+
+#[test]
+fn an_attempt_whose_claim_is_no_longer_good_for_a_start_is_not_started() {
+    let now = "2026-11-23T17:00:10Z".parse().unwrap();
+    let clock = Arc::new(ManualClock::new(now));
+    let bench = Bench::with(options(1), &(Arc::clone(&clock) as Arc<dyn Clock>));
+    let check = |left: Duration, is_started: bool| {
+        bench.idle.recv_timeout(LONG).expect("a free worker");
+        bench.hand_over_for(attempt("echo started"), clock.monotonic() + left);
+        let report = bench.report();
+        assert_eq!(
+            (report.output_tail == "started\n", report.outcome == Succeeded),
+            (is_started, is_started)
+        );
+        if !is_started {
+            let CouldNotStart { reason } = &report.outcome else { panic!("{report:?}") };
+            assert!(reason.starts_with("its claim waited until the lease was nearly over"), "{reason}");
+        }
+    };
+    check(Duration::from_millis(1), true);
+    check(Duration::ZERO, false);
+    check(Duration::from_secs(60), true);
 }
