@@ -3,6 +3,7 @@
 //! - `anew`: topics that are deleted and made again, or of which messages are deleted, under the programs.
 //! - `ticks`: what is published and who runs it.
 //! - `accounts`: that nothing is left out, as `cronctl verify` sees it.
+//! - `retention`: what was deleted, and what is known of it all the same.
 //! - `retries`: failing, coming back, being given up, being put back.
 //! - `claims`: consumers that are frozen, cut off or killed while they have work.
 //! - `endings`: how programs and commands end.
@@ -50,6 +51,8 @@ mod packed;
 mod pages;
 #[cfg(test)]
 mod ready;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]

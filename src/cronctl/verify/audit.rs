@@ -2,18 +2,23 @@
 //! then). Pure; the topics are streamed through it.
 
 mod held;
+mod retries;
+mod unread;
 mod usual;
 mod verdict;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use self::held::Held;
+use self::retries::Awaited;
+use self::unread::Unread;
 use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
 use super::book::{Book, Fate, Found, Marks, TickNo};
 use super::calendar::Period;
+use super::period::Begins;
 use super::reign::Reign;
 use super::report::{Interval, Item, List, Report, Ticks};
 use crate::common::words::{
@@ -34,6 +39,16 @@ pub struct Audit<'a> {
     /// Runs that are over although no attempt says so.
     ended: HashMap<TickNo, Ended>,
     begun_within: Duration,
+    /// Of which topics something is deleted.
+    begins: Begins,
+    /// What consumers say was deleted before they claimed it.
+    unread: Unread,
+    /// The next attempts that were passed on and are not claimed, until they are found somewhere.
+    awaited: HashMap<RunId, Awaited>,
+    /// The ticks of those that were found nowhere.
+    lost_retries: HashSet<TickNo>,
+    /// How often a tick is recorded as missed that was recorded before.
+    missed_again: usize,
     report: Report,
 }
 
@@ -46,11 +61,20 @@ struct Ended {
 }
 
 impl<'a> Audit<'a> {
-    /// An audit of a book for the job file of that revision. What was published is to be begun within a time.
-    pub fn new(book: Book, revision: &'a str, period: Period, reign: Reign, begun_within: Duration) -> Self {
+    /// Creates an audit of a book for the job file of that revision. What was published is to be begun within a time;
+    /// `begins` says of which topics something is deleted.
+    pub fn new(
+        book: Book,
+        revision: &'a str,
+        period: Period,
+        reign: Reign,
+        begun_within: Duration,
+        begins: Begins,
+    ) -> Self {
         let report = Report {
             ok: false,
             since: period.since,
+            asked_since: None,
             until: period.until,
             revision: revision.to_owned(),
             jobs: book.job_count(),
@@ -63,6 +87,8 @@ impl<'a> Audit<'a> {
             doubled: List::default(),
             abandoned: List::default(),
             not_begun: List::default(),
+            deleted_unread: List::default(),
+            lost_retries: List::default(),
             held_back: List::default(),
             miscounted: List::default(),
             not_checked: List::default(),
@@ -80,8 +106,18 @@ impl<'a> Audit<'a> {
             held: Held::default(),
             ended: HashMap::new(),
             begun_within,
+            begins,
+            unread: Unread::default(),
+            awaited: HashMap::new(),
+            lost_retries: HashSet::new(),
+            missed_again: 0,
             report,
         }
+    }
+
+    /// Notes from when on ticks were asked about, where the topics tell only of later ones.
+    pub fn asked_since(&mut self, since: DateTime<Utc>) {
+        self.report.asked_since = Some(since);
     }
 
     /// Counts a record that cannot be read.
@@ -173,9 +209,11 @@ impl<'a> Audit<'a> {
                 if elsewhere || self.book.cluster_of(job) != Some(cluster) {
                     return;
                 }
-                *self.report.missed_by_reason.entry(reason.word()).or_default() += count;
                 let interval = self.book.between(job, *from, *to);
-                self.book.marks[interval].iter_mut().for_each(|marks| marks.add(Marks::MISSED));
+                let again = self.book.marks[interval]
+                    .iter_mut()
+                    .filter_map(|marks| marks.miss(*reason).then_some(()));
+                self.missed_again += again.count();
                 let (job, from, to, count) = (job.clone(), *from, *to, *count);
                 self.missed.push(Interval { job, from, to, count, named: 0, open: 0 });
             }
@@ -194,6 +232,12 @@ impl<'a> Audit<'a> {
                 let tick = self.tick_of(attempt.run, cluster.as_str());
                 tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
             }
+            Event::Published { run, cluster, .. } => {
+                if let Some(tick) = self.tick_of(*run, cluster.as_str()) {
+                    self.book.marks[tick].add(Marks::SAID_PUBLISHED);
+                }
+            }
+            Event::DeletedUnread { place, next_offset, .. } => self.unread.add(place, *next_offset),
             _ => {}
         }
     }
@@ -208,9 +252,8 @@ impl<'a> Audit<'a> {
     ) {
         for ticks in self.book.of_cluster(cluster, from, to) {
             let missed = self.book.marks[ticks].iter_mut().filter(|marks| !marks.has(Marks::PUBLISHED));
-            let count = missed.map(|marks| marks.add(Marks::MISSED)).count();
-            let count = u64::try_from(count).unwrap_or(u64::MAX);
-            *self.report.missed_by_reason.entry(reason.word()).or_default() += count;
+            let again = missed.filter_map(|marks| marks.miss(reason).then_some(()));
+            self.missed_again += again.count();
         }
     }
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::calendar::{Calendar, NotUnderstood, Period};
 use super::reign::Reign;
 use super::ruled::Ruled;
-use crate::common::words::{ClusterName, JobName, RunId};
+use crate::common::words::{ClusterName, JobName, MissedReason, RunId};
 use crate::common::zones::Zones;
 use crate::cronctl::runs::story::Story;
 use crate::producer::job::Job;
@@ -21,7 +21,10 @@ pub type TickNo = usize;
 
 /// What is on record about a tick; several of these may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Marks(u8);
+pub struct Marks(u16);
+
+/// Where a tick's reason to be missed stands in its [`Marks`]; 0 for none.
+const REASON_SHIFT: u32 = 8;
 
 impl Marks {
     /// Its message is in the cluster's topic.
@@ -34,6 +37,10 @@ impl Marks {
     pub const MISSED: Self = Self(8);
     /// A run of it was made from another job file.
     pub const OTHER_FILE: Self = Self(16);
+    /// An event says that its message was in the cluster's topic.
+    pub const SAID_PUBLISHED: Self = Self(32);
+    /// Retention has deleted its message.
+    pub const DELETED: Self = Self(64);
 
     /// Whether all of these are there.
     pub fn has(self, other: Self) -> bool {
@@ -44,7 +51,32 @@ impl Marks {
     pub fn add(&mut self, other: Self) {
         self.0 |= other.0;
     }
+
+    /// It lies in an interval that was missed for this reason; whether it did before. What was recorded last counts.
+    pub fn miss(&mut self, reason: MissedReason) -> bool {
+        let was_missed = self.has(Self::MISSED);
+        self.add(Self::MISSED);
+        let number = REASONS.iter().position(|known| *known == reason).map_or(0, |place| place + 1);
+        self.0 &= (1 << REASON_SHIFT) - 1;
+        self.0 |= u16::try_from(number).unwrap_or(0) << REASON_SHIFT;
+        was_missed
+    }
+
+    /// Why it was missed.
+    pub fn reason(self) -> Option<MissedReason> {
+        usize::from(self.0 >> REASON_SHIFT).checked_sub(1).and_then(|place| REASONS.get(place).copied())
+    }
 }
+
+/// All reasons, in the order of their numbers in [`Marks`].
+const REASONS: [MissedReason; 6] = [
+    MissedReason::TooLarge,
+    MissedReason::NotCaughtUp,
+    MissedReason::Window,
+    MissedReason::Deadline,
+    MissedReason::NoCursor,
+    MissedReason::Removed,
+];
 
 /// What became of a published run, as small as it can be kept.
 #[derive(Debug, Clone, Default)]

@@ -29,6 +29,7 @@ use crate::common::cli::{self, ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::scan::Scan;
+use crate::common::wire::DeadRecord;
 use crate::common::words::ClusterName;
 use crate::common::zones::Zones;
 use crate::common::{topics, wire};
@@ -50,7 +51,8 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     pub clusters: ClusterList,
 
-    /// First instant, or how long ago it was [default: when the topics' records begin]
+    /// First instant, or how long ago it was [default: when the topics' records begin; what cron-runs tells no more is not
+    /// checked]
     #[arg(long, env = "KAFKA_CRON_SINCE", value_name = "RFC3339|DURATION")]
     pub since: Option<Moment>,
 
@@ -157,26 +159,19 @@ pub fn verify(
 ) -> Result<Report, NoVerdict> {
     let reign = period::reign(client, clusters)?;
     let begins = period::begins(client, clusters, &reign)?;
-    let Some(since) = asked.since.or(begins.since) else {
-        return Err(NoVerdict::Period(
-            "the topics are empty: --since says from when on there should be ticks".to_owned(),
-        ));
-    };
+    let since = begins.first_checked(asked.since, asked.until).map_err(NoVerdict::Period)?;
     let period = Period { since, until: asked.until };
-    if period.since > period.until {
-        return Err(NoVerdict::Period(format!(
-            "the period begins at {since}, after its end {}",
-            asked.until
-        )));
-    }
+    let notes = begins.notes(asked.since, since);
     let mut audit = Audit::new(
         Book::new(file, period, &reign, &Zones::all_of_host())?,
         &file.revision,
         period,
         reign,
         asked.begun_within,
+        begins,
     );
-    begins.notes(since).into_iter().for_each(|note| audit.note(note));
+    notes.into_iter().for_each(|note| audit.note(note));
+    asked.since.filter(|asked| *asked < since).into_iter().for_each(|asked| audit.asked_since(asked));
     let from_ms = (since - AHEAD).timestamp_millis();
     for cluster in clusters {
         let mut messages = Scan::new(&topics::first(cluster));
@@ -198,6 +193,9 @@ pub fn verify(
         }
         _ => audit.unreadable(),
     })?;
+    if audit.awaits_retries() {
+        look_for_retries(client, clusters, from_ms, &mut audit)?;
+    }
     if audit.is_held_back_for_long() {
         Scan::new(topics::RUNS).read(client, |_, record| {
             if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) {
@@ -206,6 +204,38 @@ pub fn verify(
         })?;
     }
     Ok(audit.finish(now))
+}
+
+/// Looks for the next attempts that were passed on and are not claimed: they stand in the retry topics, or have become
+/// letters.
+fn look_for_retries(
+    client: &mut dyn Client,
+    clusters: &[ClusterName],
+    from_ms: i64,
+    audit: &mut Audit<'_>,
+) -> Result<(), BrokerError> {
+    for cluster in clusters {
+        let mut retries = Scan::new(&topics::retry(cluster));
+        retries.skip_to(client, from_ms)?;
+        retries.read(client, |_, record| {
+            let attempt = record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok());
+            let key = || std::str::from_utf8(record.key.as_deref()?).ok()?.parse().ok();
+            match attempt {
+                Some(attempt) => audit.retry(cluster, attempt.run.id, Some(attempt.attempt)),
+                None => key().into_iter().for_each(|run| audit.retry(cluster, run, None)),
+            }
+        })?;
+        let mut letters = Scan::new(&topics::dead(cluster));
+        letters.skip_to(client, from_ms)?;
+        letters.read(client, |_, record| {
+            if let Some(Ok(DeadRecord::Letter(letter))) = record.value.as_deref().map(wire::decode_dead)
+                && let Some(attempt) = letter.attempt
+            {
+                audit.letter(cluster, attempt.run.id, attempt.attempt);
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn written(millis: i64) -> DateTime<Utc> {

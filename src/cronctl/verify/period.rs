@@ -1,11 +1,12 @@
 //! What the topics can tell about: since when, and which job file was in force.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
 use super::reign::Reign;
 use crate::common::broker::{BrokerError, Client, FetchedRecord};
+use crate::common::clock::CLOCK_TOLERANCE;
 use crate::common::scan::{First, Scan, scan};
 use crate::common::words::{ClusterName, Event};
 use crate::common::{topics, wire};
@@ -32,33 +33,85 @@ pub fn reign(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<Reign,
     Ok(reign)
 }
 
-/// Since when the topics tell of ticks.
+/// Since when the topics tell of ticks, and of which of them retention has deleted something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Begins {
-    /// The first instant that they can be asked about; `None` where they are empty.
+    /// The first instant of which there is a record; `None` where the topics are empty.
     pub since: Option<DateTime<Utc>>,
-    /// Topics whose records before the instant are deleted.
-    cut: Vec<(String, DateTime<Utc>)>,
-    /// Topics of which a partition has nothing left.
-    emptied: BTreeSet<String>,
+    /// Topics of which records are deleted. What was written after the instant is there; [`NOTHING_LEFT`] where a partition
+    /// has no record, so that nobody knows until when it had some.
+    cut: BTreeMap<String, DateTime<Utc>>,
 }
 
+/// A partition has lost all of its records.
+const NOTHING_LEFT: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+
 impl Begins {
-    /// What must be known by whoever asks about a period that begins at `since`.
-    pub fn notes(&self, since: DateTime<Utc>) -> Vec<String> {
-        let before = self.cut.iter().filter(|(_, begins)| *begins > since);
-        let before = before.map(|(topic, begins)| {
-            format!("{topic} begins at {}: what stood before is deleted", shown(*begins))
+    /// Whether the message of a tick, or what was passed on at an instant, may have been deleted from a topic.
+    pub fn may_be_deleted(&self, topic: &str, at: DateTime<Utc>) -> bool {
+        self.cut.get(topic).is_some_and(|cut| at <= *cut)
+    }
+
+    /// The first instant that can be checked of a period that is to begin at `asked`, or where the records begin.
+    ///
+    /// The events of `cron-runs` tell the fate of a tick although its message is deleted; where they are deleted too,
+    /// nothing does.
+    ///
+    /// # Errors
+    /// Nothing can be checked, and why.
+    pub fn first_checked(
+        &self,
+        asked: Option<DateTime<Utc>>,
+        until: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, String> {
+        let wanted = asked
+            .or(self.since)
+            .ok_or("the topics are empty: --since says from when on there should be ticks")?;
+        if wanted > until {
+            return Err(format!("the period begins at {wanted}, after its end {until}"));
+        }
+        let Some(cut) = self.cut.get(topics::RUNS) else { return Ok(wanted) };
+        if *cut == NOTHING_LEFT {
+            let runs = topics::RUNS;
+            return Err(format!(
+                "nothing can be checked: all that stood in a partition of {runs} is deleted, so nobody knows what became \
+                 of ticks"
+            ));
+        }
+        // The first whole second after it.
+        let from = cut.duration_trunc(TimeDelta::seconds(1)).unwrap_or(*cut) + TimeDelta::seconds(1);
+        if from > until {
+            let (runs, from, until) = (topics::RUNS, shown(from), shown(until));
+            return Err(format!(
+                "nothing can be checked: what {runs} told of ticks before {from} is deleted, and the period ends at {until}"
+            ));
+        }
+        Ok(wanted.max(from))
+    }
+
+    /// What must be known by whoever reads about a period that begins at `since`, and was to begin at `asked`.
+    pub fn notes(&self, asked: Option<DateTime<Utc>>, since: DateTime<Utc>) -> Vec<String> {
+        let wanted = asked.or(self.since).filter(|wanted| *wanted < since);
+        let clipped = wanted.map(|wanted| {
+            let (runs, wanted, since) = (topics::RUNS, shown(wanted), shown(since));
+            format!(
+                "from {wanted} to {since} nothing can be checked: what {runs} told of that time is deleted"
+            )
         });
-        let emptied = self.emptied.iter();
-        let emptied =
-            emptied.map(|topic| format!("{topic}: all that stood in one of its partitions is deleted"));
-        before.chain(emptied).collect()
+        let cut = self.cut.iter().filter(|(topic, at)| *topic != topics::RUNS && **at >= since);
+        let cut = cut.map(|(topic, at)| {
+            let what = if *at == NOTHING_LEFT {
+                format!("all that stood in one of the partitions of {topic} is deleted")
+            } else {
+                format!("retention has deleted messages of {topic}, up to about {}", shown(*at))
+            };
+            format!("{what}: what became of those is taken from {}", topics::RUNS)
+        });
+        clipped.into_iter().chain(cut).collect()
     }
 }
 
-/// Since when the topics tell of ticks: since the first job file was in force or the first tick was published, but not
-/// of what retention has deleted.
+/// Since when the topics tell of ticks: since the first job file was in force or the first tick was published.
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
@@ -70,31 +123,34 @@ pub fn begins(
     // Ticks are whole seconds: the first after an instant is not before the next millisecond.
     let in_force = reign.begins().map(|after| after + TimeDelta::milliseconds(1));
     let mut begins = Begins { since: in_force, ..Begins::default() };
-    for topic in clusters.iter().map(topics::first).chain([topics::RUNS.to_owned()]) {
+    let first = clusters.iter().map(topics::first);
+    let retry = clusters.iter().map(topics::retry);
+    for topic in first.clone().chain(retry).chain([topics::RUNS.to_owned()]) {
         for First { cut, record } in Scan::new(&topic).firsts(client)? {
-            if cut && record.is_none() {
-                begins.emptied.insert(topic.clone());
-            }
-            let Some(first) = record.as_ref().and_then(|record| instant(record, &topic)) else { continue };
-            if topic != topics::RUNS {
-                begins.since = Some(begins.since.map_or(first, |since| since.min(first)));
+            if clusters.iter().any(|cluster| topics::first(cluster) == topic)
+                && let Some(tick) = record.as_ref().and_then(tick)
+            {
+                begins.since = Some(begins.since.map_or(tick, |since| since.min(tick)));
             }
             if cut {
-                begins.cut.push((topic.clone(), first + TimeDelta::seconds(1)));
+                let written = record.map(|record| record.timestamp_ms);
+                let written = written.and_then(DateTime::from_timestamp_millis).unwrap_or(NOTHING_LEFT);
+                // The tick is an instant of the producer's clock.
+                let at = written.checked_add_signed(CLOCK_TOLERANCE).unwrap_or(NOTHING_LEFT);
+                let of = begins.cut.entry(topic.clone()).or_insert(at);
+                *of = at.max(*of);
             }
         }
     }
-    let whole = begins.cut.iter().map(|(_, from)| *from).max();
-    begins.since = begins.since.max(whole);
+    // Where no event says which file was in force, events are the oldest records that there are.
+    let events = begins.cut.get(topics::RUNS).filter(|cut| **cut != NOTHING_LEFT);
+    begins.since = begins.since.or(events.copied());
     Ok(begins)
 }
 
-/// The instant that a record stands for: a message's tick, an event's time of writing.
-fn instant(record: &FetchedRecord, topic: &str) -> Option<DateTime<Utc>> {
-    if topic == topics::RUNS {
-        return DateTime::from_timestamp_millis(record.timestamp_ms);
-    }
-    let attempt = wire::decode_attempt(record.value.as_deref()?).ok()?;
+/// The tick that a message is about.
+fn tick(message: &FetchedRecord) -> Option<DateTime<Utc>> {
+    let attempt = wire::decode_attempt(message.value.as_deref()?).ok()?;
     Some(attempt.run.scheduled_at)
 }
 
@@ -118,13 +174,43 @@ mod tests {
             client.create_topic(&spec, soon()).unwrap();
         }
         let notes = |client: &mut dyn Client| {
-            begins(client, &clusters, &Reign::default()).unwrap().notes(DateTime::UNIX_EPOCH)
+            let since = DateTime::UNIX_EPOCH;
+            begins(client, &clusters, &Reign::default()).unwrap().notes(Some(since), since)
         };
         assert_eq!(notes(client.as_mut()), [""; 0]);
         let to = TopicPartition { topic: "a".to_owned(), partition: 1 };
         let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
         client.produce(&[ProduceBatch { to: to.clone(), records: vec![record] }], soon()).remove(0).unwrap();
         broker.faults().delete_records(&to, 1);
-        assert_eq!(notes(client.as_mut()), ["a: all that stood in one of its partitions is deleted"]);
+        let told = "all that stood in one of the partitions of a is deleted: what became of those is taken from cron-runs";
+        assert_eq!(notes(client.as_mut()), [told]);
+    }
+
+    #[test]
+    fn a_period_begins_where_events_tell_of_it() {
+        let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+        let check =
+            |since: Option<i64>, cut: Option<i64>, asked: Option<i64>, expected: Result<i64, &str>| {
+                let cut = cut.map(|cut| if cut < 0 { NOTHING_LEFT } else { at(cut) });
+                let begins = Begins {
+                    since: since.map(at),
+                    cut: cut.into_iter().map(|cut| (topics::RUNS.to_owned(), cut)).collect(),
+                };
+                let found = begins.first_checked(asked.map(at), at(100));
+                match expected {
+                    Ok(second) => assert_eq!(found, Ok(at(second))),
+                    Err(why) => assert!(found.clone().is_err_and(|found| found.contains(why)), "{found:?}"),
+                }
+            };
+        check(None, None, None, Err("the topics are empty"));
+        check(None, None, Some(5), Ok(5));
+        check(Some(20), None, None, Ok(20));
+        check(Some(20), None, Some(5), Ok(5));
+        check(Some(20), Some(30), None, Ok(31));
+        check(Some(20), Some(30), Some(5), Ok(31));
+        check(Some(20), Some(30), Some(50), Ok(50));
+        check(Some(20), Some(100), Some(50), Err("nothing can be checked: what cron-runs told"));
+        check(Some(20), Some(-1), Some(50), Err("nothing can be checked: all that stood in a partition"));
+        check(Some(20), Some(30), Some(101), Err("after its end"));
     }
 }

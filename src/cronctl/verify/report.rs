@@ -74,8 +74,10 @@ pub struct Interval {
 pub struct Ticks {
     /// All of them.
     pub named: usize,
-    /// The message is in the cluster's topic.
+    /// The message is in the cluster's topic, or was and its run was begun.
     pub published: usize,
+    /// Those among the published whose message retention has deleted since.
+    pub message_deleted: usize,
     /// Those among the published that had waited for the run before.
     pub queued_first: usize,
     /// Those among the published that nobody has begun.
@@ -84,6 +86,8 @@ pub struct Ticks {
     pub skipped: usize,
     /// In an interval that is recorded as missed.
     pub missed: usize,
+    /// Published, and deleted by retention before a consumer claimed it.
+    pub deleted_unread: usize,
     /// Waiting for the run before.
     pub queued: usize,
     /// Another job file was in force.
@@ -99,6 +103,9 @@ pub struct Report {
     pub ok: bool,
     /// The first instant that was checked.
     pub since: DateTime<Utc>,
+    /// The first instant that was asked about, where the topics tell only of later ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_since: Option<DateTime<Utc>>,
     /// The last one.
     pub until: DateTime<Utc>,
     /// The job file's revision.
@@ -107,7 +114,7 @@ pub struct Report {
     pub jobs: usize,
     /// Fates.
     pub ticks: Ticks,
-    /// Missed ticks by reason, as the events count them.
+    /// Missed ticks by reason, each counted once.
     pub missed_by_reason: BTreeMap<&'static str, u64>,
     /// Messages that stand in a topic a second time; consumers drop them.
     pub copies: usize,
@@ -123,6 +130,10 @@ pub struct Report {
     pub abandoned: List<Item>,
     /// Attempts that were published, and that nobody has begun for long or ever will.
     pub not_begun: List<Item>,
+    /// Ticks whose message retention deleted before a consumer claimed it.
+    pub deleted_unread: List<Item>,
+    /// Next attempts that were passed on and are gone: neither claimed, nor in the retry topic, nor a letter.
+    pub lost_retries: List<Item>,
     /// Ticks that were held back by a run that is over, was never published or shows no sign of life.
     pub held_back: List<Item>,
     /// Intervals that do not agree with the schedule.
@@ -154,8 +165,8 @@ impl Report {
     /// # Errors
     /// The output cannot be written.
     pub fn words(&self, screen: &mut Screen) -> io::Result<()> {
-        let Ticks { named, published, queued_first, not_begun, .. } = self.ticks;
-        let Ticks { skipped, missed, queued, not_checked, unaccounted, .. } = self.ticks;
+        let Ticks { named, published, message_deleted, queued_first, not_begun, .. } = self.ticks;
+        let Ticks { skipped, missed, deleted_unread, queued, not_checked, unaccounted, .. } = self.ticks;
         screen.say(format_args!(
             "{} to {}, revision {}: {named} ticks of {} jobs",
             shown(self.since),
@@ -168,11 +179,18 @@ impl Report {
         let reasons =
             if by_reason.is_empty() { String::new() } else { format!(" ({})", by_reason.join(", ")) };
         let begun = if not_begun == 0 { String::new() } else { format!(", {not_begun} not begun yet") };
+        let deleted = match message_deleted {
+            0 => String::new(),
+            count => format!(", {count} were run and retention has deleted their messages since"),
+        };
         screen.say(format_args!(
-            "  published    {published} ({queued_first} of them after they had waited{begun})"
+            "  published    {published} ({queued_first} of them after they had waited{begun}{deleted})"
         ))?;
         screen.say(format_args!("  skipped      {skipped}"))?;
         screen.say(format_args!("  missed       {missed}{reasons}"))?;
+        if deleted_unread > 0 {
+            screen.say(format_args!("  deleted      {deleted_unread} before a consumer claimed them"))?;
+        }
         screen.say(format_args!("  waiting      {queued}"))?;
         screen.say(format_args!("  not checked  {not_checked}"))?;
         screen.say(format_args!("  unaccounted  {unaccounted}"))?;
@@ -187,6 +205,8 @@ impl Report {
         items("attempts started more than once", &self.doubled, screen)?;
         items("runs whose lease has run out", &self.abandoned, screen)?;
         items("published and not begun", &self.not_begun, screen)?;
+        items("deleted before a consumer claimed them", &self.deleted_unread, screen)?;
+        items("next attempts that are gone", &self.lost_retries, screen)?;
         items("held back by a run that is over or does not live", &self.held_back, screen)?;
         section("intervals that do not agree with the schedule", &self.miscounted, screen, |interval| {
             let Interval { job, from, to, count, named, open } = interval;
@@ -198,10 +218,11 @@ impl Report {
         for note in &self.notes {
             screen.say(format_args!("note: {note}"))?;
         }
+        let from = self.asked_since.map(|_| format!(" from {} on", shown(self.since))).unwrap_or_default();
         screen.say(match (self.ok, self.ticks.named) {
-            (true, 0) => "no tick is due in this period: this proves nothing",
-            (true, _) => "every tick is accounted for",
-            (false, _) => "NOT every tick is accounted for",
+            (true, 0) => "no tick is due in this period: this proves nothing".to_owned(),
+            (true, _) => format!("every tick{from} is accounted for"),
+            (false, _) => format!("NOT every tick{from} is accounted for"),
         })
     }
 }

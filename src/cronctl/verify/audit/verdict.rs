@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Audit, Ended};
-use crate::common::words::{EndReason, RunId};
+use crate::common::topics;
+use crate::common::words::{EndReason, MissedReason, RunId};
 use crate::cronctl::instant::shown;
 use crate::cronctl::runs::story::{Stage, Story};
 use crate::cronctl::verify::book::{Fate, Marks, TickNo};
@@ -21,6 +22,8 @@ impl Audit<'_> {
     /// What was found; `now` is when the topics were read.
     pub fn finish(mut self, now: DateTime<Utc>) -> Report {
         self.report.ticks.named = self.book.numbers().len();
+        self.lost_retries =
+            std::mem::take(&mut self.awaited).into_values().map(|awaited| awaited.tick).collect();
         for tick in self.book.numbers() {
             self.judge(tick, now);
             self.judge_run(tick, now);
@@ -48,6 +51,13 @@ impl Audit<'_> {
         if by_operators > 0 {
             self.report.notes.push(format!("{by_operators} runs were ended by an operator"));
         }
+        if self.missed_again > 0 {
+            self.report.notes.push(format!(
+                "{} times a tick is recorded as missed that had been recorded before: leaders that take over decide anew; \
+                 each tick is counted once",
+                self.missed_again
+            ));
+        }
         let report = &self.report;
         let faults = [
             report.unaccounted.total,
@@ -55,6 +65,8 @@ impl Audit<'_> {
             report.doubled.total,
             report.abandoned.total,
             report.not_begun.total,
+            report.deleted_unread.total,
+            report.lost_retries.total,
             report.held_back.total,
             report.miscounted.total,
             report.not_checked.total,
@@ -71,34 +83,60 @@ impl Audit<'_> {
         Item { job: job.name.clone(), scheduled_at, run: RunId::of(&job.name, scheduled_at), why }
     }
 
-    /// The one fate of a tick: *published* outranks all others.
+    /// The one fate of a tick: *published* outranks all others. Where retention has deleted messages, what was said of a run
+    /// shows that it was published.
     fn judge(&mut self, tick: TickNo, now: DateTime<Utc>) {
         let marks = self.book.marks[tick];
         let elsewhere = marks.has(Marks::OTHER_FILE) || self.is_of_another_file(tick);
         let waits = marks.has(Marks::QUEUED) && !self.is_free(tick, now);
         let is_unknown = self.is_by_unknown_zones(tick);
+        let (job, at) = self.book.tick(tick);
+        let topic = topics::first(&job.cluster);
+        let may_be_deleted = self.begins.may_be_deleted(&topic, at);
+        let was_begun = !matches!(self.book.fates[tick], Fate::Silent);
         let ticks = &mut self.report.ticks;
         if marks.has(Marks::PUBLISHED) {
             ticks.published += 1;
             ticks.queued_first += usize::from(marks.has(Marks::QUEUED));
         } else if elsewhere {
             ticks.not_checked += 1;
+        } else if may_be_deleted && was_begun {
+            ticks.published += 1;
+            ticks.message_deleted += 1;
+            self.book.marks[tick].add(Marks::DELETED);
         } else if marks.has(Marks::SKIPPED) {
             ticks.skipped += 1;
         } else if marks.has(Marks::MISSED) {
             ticks.missed += 1;
+            let reason = marks.reason().map_or("unknown", MissedReason::word);
+            *self.report.missed_by_reason.entry(reason).or_default() += 1;
         } else if waits {
             ticks.queued += 1;
         } else if is_unknown {
             ticks.not_checked += 1;
+        } else if may_be_deleted && (marks.has(Marks::SAID_PUBLISHED) || self.unread.take(&topic)) {
+            ticks.deleted_unread += 1;
+            self.book.marks[tick].add(Marks::DELETED);
+            let item =
+                self.item(tick, format!("its message was deleted from {topic} before a consumer claimed it"));
+            self.report.deleted_unread.add(item);
         } else {
             ticks.unaccounted += 1;
             let why = match (&self.book.fates[tick], marks.has(Marks::QUEUED)) {
-                (Fate::Silent, false) => "neither a message nor an event",
-                (Fate::Silent, true) => "it waited, the run before it is over, and it was not published",
-                _ => "it was run, but its message is not in the topic",
+                (Fate::Silent, true) => {
+                    "it waited, the run before it is over, and it was not published".to_owned()
+                }
+                (Fate::Silent, false) if marks.has(Marks::SAID_PUBLISHED) => {
+                    "it was published, but its message is not in the topic".to_owned()
+                }
+                (Fate::Silent, false) if may_be_deleted => format!(
+                    "neither a message nor an event; retention has deleted messages of {topic}, and no consumer says \
+                     that one of them was unread"
+                ),
+                (Fate::Silent, false) => "neither a message nor an event".to_owned(),
+                _ => "it was run, but its message is not in the topic".to_owned(),
             };
-            let item = self.item(tick, why.to_owned());
+            let item = self.item(tick, why);
             self.report.unaccounted.add(item);
         }
     }
@@ -211,6 +249,9 @@ impl Audit<'_> {
         {
             let item = self.item(tick, format!("no consumer will run it: {detail}"));
             self.report.not_begun.add(item);
+        } else if self.lost_retries.contains(&tick) {
+            let item = self.item(tick, self.why_lost(tick));
+            self.report.lost_retries.add(item);
         } else if let Some((number, since)) = forgotten {
             let item = self.item(tick, format!("attempt {number} could begin since {}", shown(since)));
             self.report.not_begun.add(item);
@@ -238,7 +279,9 @@ impl Audit<'_> {
             }
             let ticks = self.book.between(&interval.job, interval.from, interval.to);
             let elsewhere = |marks: &&Marks| {
-                marks.has(Marks::PUBLISHED) || marks.has(Marks::SKIPPED) || marks.has(Marks::OTHER_FILE)
+                [Marks::PUBLISHED, Marks::DELETED, Marks::SKIPPED, Marks::OTHER_FILE]
+                    .iter()
+                    .any(|other| marks.has(*other))
             };
             interval.named = ticks.len();
             interval.open = interval.named - self.book.marks[ticks].iter().filter(elsewhere).count();

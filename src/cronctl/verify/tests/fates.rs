@@ -59,6 +59,30 @@ fn an_interval_stands_for_as_many_ticks_as_it_says() {
 }
 
 #[test]
+fn a_tick_that_is_recorded_as_missed_twice_is_counted_once() {
+    let twice = |world: &mut World| {
+        ["12:01:40", "12:02:00", "12:02:20", "12:02:40"]
+            .iter()
+            .for_each(|tick| world.forget("often", at(tick)));
+        // A leader that took over decided anew, and more ticks had become late by then.
+        world.miss("often", "12:01:40", "12:02:20", 3);
+        world.miss("often", "12:01:40", "12:02:40", 4);
+        world.miss("often", "12:02:20", "12:02:40", 2);
+    };
+    let report = check(twice, [0; 6]);
+    assert!(report.ok);
+    assert_eq!((report.ticks.missed, report.missed_by_reason["not_caught_up"]), (4, 4));
+    assert!(report.notes[0].starts_with("5 times a tick is recorded as missed that had been"), "{report:?}");
+    // One that was published all the same is none of them.
+    let published = |world: &mut World| {
+        twice(world);
+        world.publish("often", at("12:02:20"));
+    };
+    let report = check(published, [0; 6]);
+    assert_eq!((report.ticks.missed, report.missed_by_reason["not_caught_up"]), (3, 3));
+}
+
+#[test]
 fn a_tick_that_waits_is_accounted_for_until_nothing_stands_in_its_way() {
     let queued = |blocking: &'static str, published: bool| {
         move |world: &mut World| {
@@ -116,6 +140,7 @@ fn a_retry_that_nobody_begins_is_told_of() {
         let failed = |world: &mut World| {
             world.forget("often", tick);
             world.publish("often", tick);
+            world.pass_on("often", tick, 2);
             let run = RunId::of(&name("often"), tick);
             world.claim((run, 1), "c1", tick);
             if lost {

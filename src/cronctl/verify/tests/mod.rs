@@ -1,6 +1,8 @@
 //! What the verdict says about logs that are clean, and about each way in which they can be wrong.
 
 mod fates;
+mod retention;
+mod retries;
 mod zones;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use crate::common::broker::Record;
 use crate::common::broker::memory::MemoryBroker;
 use crate::common::broker::{ProduceBatch, TopicPartition};
 use crate::common::clock::ManualClock;
+use crate::common::wire::{DeadLetter, DeadReason};
 use crate::common::words::{
     Attempt, AttemptRef, EndReason, Event, JobName, MissedReason, Outcome, Place, RunId, RunningAttempt, Then,
 };
@@ -43,6 +46,12 @@ struct World {
     /// When the broker had the messages, if that was not when their ticks were due.
     written: Option<DateTime<Utc>>,
     begun_within: Duration,
+    /// In the clusters' retry topics.
+    retries: Vec<(ClusterName, Attempt)>,
+    /// In the clusters' dead-letter topics.
+    letters: Vec<(ClusterName, Attempt)>,
+    /// How many records retention has deleted, by topic.
+    deleted: Vec<(&'static str, i64)>,
 }
 
 impl World {
@@ -51,7 +60,16 @@ impl World {
         let clusters = [cluster("a"), cluster("b")];
         let file = jobfile::parse("jobs", FILE.as_bytes(), &clusters).unwrap();
         let begun_within = Duration::from_secs(600);
-        let mut world = Self { file, messages: Vec::new(), events: Vec::new(), written: None, begun_within };
+        let mut world = Self {
+            file,
+            messages: Vec::new(),
+            events: Vec::new(),
+            written: None,
+            begun_within,
+            retries: Vec::new(),
+            letters: Vec::new(),
+            deleted: Vec::new(),
+        };
         for second in 0..=300 {
             let tick = at("12:00:00") + TimeDelta::seconds(second);
             for (job, every) in [("minutely", 60), ("often", 20)] {
@@ -67,10 +85,20 @@ impl World {
     }
 
     fn publish(&mut self, job: &str, tick: DateTime<Utc>) {
+        let attempt = self.attempt(job, tick, 1);
+        self.messages.push((attempt.run.cluster.clone(), attempt));
+    }
+
+    fn attempt(&self, job: &str, tick: DateTime<Utc>, attempt: u32) -> Attempt {
         let job = self.file.jobs.iter().find(|known| known.name.as_str() == job).unwrap();
         let run = Arc::new(job.run(tick, &self.file.revision));
-        self.messages
-            .push((job.cluster.clone(), Attempt { run, attempt: 1, attempts_left: 0, not_before: None }));
+        Attempt { run, attempt, attempts_left: 0, not_before: None }
+    }
+
+    /// The attempt stands in its cluster's retry topic.
+    fn pass_on(&mut self, job: &str, tick: DateTime<Utc>, attempt: u32) {
+        let attempt = self.attempt(job, tick, attempt);
+        self.retries.push((attempt.run.cluster.clone(), attempt));
     }
 
     fn cluster_of(&self, job: &str) -> ClusterName {
@@ -154,6 +182,16 @@ impl World {
             let key = matches!(event, Event::Revision { .. }).then_some(&b"revision"[..]);
             write(topics::RUNS, key, wire::encode(event), *written);
         }
+        for (cluster, attempt) in &self.retries {
+            write(&topics::retry(cluster), None, wire::encode(attempt), at("12:10:00"));
+        }
+        for (cluster, attempt) in &self.letters {
+            write(&topics::dead(cluster), None, wire::encode(&letter(attempt)), at("12:10:00"));
+        }
+        for (topic, before) in &self.deleted {
+            let of = TopicPartition { topic: (*topic).to_owned(), partition: 0 };
+            broker.faults().delete_records(&of, *before);
+        }
         let asked = Asked { since: since.map(at), until: at(until), begun_within: self.begun_within };
         verify(client.as_mut(), &self.file, &clusters, asked, at("14:00:00"))
     }
@@ -165,6 +203,22 @@ impl World {
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
+}
+
+/// The letter of a run that was given up after an attempt.
+fn letter(attempt: &Attempt) -> DeadRecord {
+    DeadRecord::Letter(Box::new(DeadLetter {
+        reason: DeadReason::AttemptsExhausted,
+        detail: "why".to_owned(),
+        place: place(attempt.run.cluster.as_str()),
+        last_offset: 0,
+        attempt: Some(attempt.clone()),
+        outcome: None,
+        output_tail: String::new(),
+        original: None,
+        consumer: "c1".to_owned(),
+        at: at("12:10:00"),
+    }))
 }
 
 fn place(topic: &str) -> Place {
@@ -186,8 +240,11 @@ fn check(spoil: impl FnOnce(&mut World), expected: [usize; 6]) -> Report {
         report.not_checked.total + report.ticks.not_checked,
     ];
     assert_eq!(found, expected, "{report:#?}");
-    let Ticks { named, published, skipped, missed, queued, not_checked, unaccounted, .. } = report.ticks;
-    assert_eq!(named, published + skipped + missed + queued + not_checked + unaccounted);
+    let Ticks { named, published, skipped, missed, deleted_unread, queued, not_checked, unaccounted, .. } =
+        report.ticks;
+    assert_eq!(named, published + skipped + missed + deleted_unread + queued + not_checked + unaccounted);
+    let by_reason: u64 = report.missed_by_reason.values().sum();
+    assert_eq!(by_reason, missed as u64, "{report:#?}");
     assert_eq!((named, unaccounted), (22, report.unaccounted.total));
     report
 }
