@@ -13,6 +13,7 @@
 mod cursor;
 mod keeping;
 mod mandate;
+mod published;
 mod skew;
 mod taking;
 #[cfg(test)]
@@ -27,9 +28,10 @@ use chrono::{DateTime, Utc};
 
 use self::cursor::Judged;
 pub use self::mandate::Mandate;
+pub use self::published::{Published, Runs};
 pub use self::skew::Skew;
 pub use self::thread::{Lead, Lines};
-pub use self::words::{Act, Call, Failure, Keep, Options, Published, REST, Start};
+pub use self::words::{Act, Call, Failure, Keep, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
 use crate::common::clock::Now;
 use crate::common::membership::Change;

@@ -2,6 +2,7 @@
 //! ([`publishing`]) that the threads `publish-CLUSTER` ([`thread`]) and the simulation step. The records of the next batch
 //! are made meanwhile, by the threads `encode-CLUSTER` ([`encoding`]).
 
+mod counting;
 mod encoding;
 mod publishing;
 mod records;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub use self::encoding::Encoded;
 pub use self::publishing::{Progress, Publishing};
 pub use self::thread::{Around, Options, Publisher};
-use super::lane::Kind;
+use super::lane::{Kind, Missed};
 use super::timetable::Tick;
 use crate::common::words::{Event, JobName, RunId};
 
@@ -29,6 +30,8 @@ pub struct Batch {
     pub ticks: Vec<Tick>,
     /// For `cron-runs`.
     pub events: Vec<Event>,
+    /// Those of the events that tell of ticks in a row, with their jobs.
+    pub missed: Vec<Missed>,
     /// Which job file they are of.
     pub revision: Arc<str>,
 }

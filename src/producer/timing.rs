@@ -16,7 +16,7 @@ use self::turn::Turn;
 
 use super::in_force::JobsInForce;
 use super::job;
-use super::lane::{Lane, Portion};
+use super::lane::{Lane, Missed, Portion};
 use super::leadership::{Keep, Start};
 use super::measures::ClusterMeasures;
 use super::overlap::Overlap;
@@ -265,14 +265,13 @@ impl Timing {
         let turn = cluster.turn.as_mut().filter(|turn| turn.has_room())?;
         if let Some((ticks, events, revision)) = turn.next_aside() {
             cluster.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
-            return Some(Some(Batch { epoch, kind: None, ticks, events, revision }));
+            return Some(Some(Batch { epoch, kind: None, ticks, events, missed: Vec::new(), revision }));
         }
         let Portion { kind, ticks, missed, revision } = turn.lane.take(now, TICKS_PER_BATCH)?;
+        let missed: Vec<Missed> =
+            missed.into_iter().filter_map(|missed| turn.not_published(missed)).collect();
         let mut events: Vec<Event> =
             missed.iter().map(|missed| events::missed(missed, &cluster.name, now)).collect();
-        for missed in &missed {
-            cluster.measures.missed(missed.count, missed.reason.word());
-        }
         let mut deciding = self.deciding(number, now)?;
         for tick in ticks {
             if knows || tick.job.overlap == job::Overlap::Allow {
@@ -291,7 +290,7 @@ impl Timing {
         }
         turn.hand_over();
         cluster.measures.under_way.add(i64::try_from(due.len()).unwrap_or(0));
-        Some(Some(Batch { epoch, kind: Some(kind), ticks: due, events, revision }))
+        Some(Some(Batch { epoch, kind: Some(kind), ticks: due, events, missed, revision }))
     }
 
     /// A batch has its fate on record.

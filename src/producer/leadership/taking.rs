@@ -1,7 +1,6 @@
 //! Taking over: the cursors, judged and committed in our own name, and then what is published already. Cluster by
 //! cluster, so that one whose topic is not there, or has no leader, holds up no other.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,11 +8,12 @@ use uuid::Uuid;
 
 use super::cursor::{self, Found, Judged, judge};
 use super::{
-    Act, Backoff, CALL, COMMIT_EVERY, Call, Failure, LOOK_AGAIN, Leadership, Now, Published, Stage, Start,
+    Act, Backoff, CALL, COMMIT_EVERY, Call, Failure, LOOK_AGAIN, Leadership, Now, Published, Runs, Stage,
+    Start,
 };
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Position, TopicPartition};
 use crate::common::scan::Scan;
-use crate::common::words::{Attempt, JobName, RunId};
+use crate::common::words::{Attempt, RunId};
 use crate::common::{topics, wire};
 
 /// How far before a cursor the topics are read for what is published: clocks of hosts differ.
@@ -232,9 +232,8 @@ fn is_used(client: &mut dyn Client, topic: &str, by: Instant) -> Result<bool, Br
     Ok(false)
 }
 
-/// The runs that a topic holds since an instant, and some from before it; and the latest instant that one of them may be
-/// due at: what is published has the time of its writer, who publishes nothing that is not due (but for a reboot's), or
-/// the broker's.
+/// The runs that a topic holds of what is owed since a cursor; and the latest instant that one of them may be due at: what
+/// is published has the time of its writer, who publishes nothing that is not due (but for a reboot's), or the broker's.
 fn published_since(
     client: &mut dyn Client,
     topic: &str,
@@ -244,24 +243,27 @@ fn published_since(
     let topic_id = state.map_or(Uuid::nil(), |state| state.id);
     let mut scan = Scan::new(topic);
     scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
-    let mut runs = HashMap::new();
-    let mut of_jobs: HashMap<JobName, BTreeSet<DateTime<Utc>>> = HashMap::new();
+    let mut runs = Runs::default();
     let mut last_ms = cursor.timestamp_millis();
     scan.read(client, |partition, record| {
         let run: Option<RunId> =
             record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
-        if let Some(run) = run {
-            runs.entry(run).or_insert((partition, record.offset));
-            let attempt = record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok());
-            if let Some(Attempt { run, .. }) = attempt
-                // A reboot may lie at the cursor.
-                && run.scheduled_at >= cursor
-            {
-                of_jobs.entry(run.job.clone()).or_default().insert(run.scheduled_at);
+        if let Some(id) = run {
+            let place = (partition, record.offset);
+            match record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok()) {
+                // What the key names counts, whatever the value says.
+                Some(Attempt { run, .. }) if run.id == id => {
+                    // A reboot may lie at the cursor.
+                    if run.scheduled_at >= cursor {
+                        runs.add(&run.job, run.scheduled_at, place);
+                    }
+                }
+                _ => runs.add_other(id, place),
             }
         }
         last_ms = last_ms.max(record.timestamp_ms);
     })?;
+    runs.sort();
     let until = DateTime::from_timestamp_millis(last_ms.saturating_add(MARGIN_MS));
-    Ok(Published { topic_id, runs, of_jobs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
+    Ok(Published { topic_id, runs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
 }

@@ -1,15 +1,14 @@
 //! What leadership is told, and what it says.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
-use super::Skew;
+use super::{Published, Skew};
 use crate::common::broker::BrokerError;
 use crate::common::membership::Standing;
-use crate::common::words::{ClusterName, JobName, RunId};
+use crate::common::words::ClusterName;
 
 /// What leadership is about.
 #[derive(Debug, Clone)]
@@ -44,19 +43,6 @@ pub struct Start {
     pub published: Published,
     /// Nobody knows what was published before the cursor: it was lost.
     pub is_gap: bool,
-}
-
-/// What a cluster's topic holds already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The topic's id.
-    pub topic_id: Uuid,
-    /// The runs, each with the partition and the offset where it stands first.
-    pub runs: HashMap<RunId, (i32, i64)>,
-    /// The instants of those that are owed, by job.
-    pub of_jobs: HashMap<JobName, BTreeSet<DateTime<Utc>>>,
-    /// None of them is due later, by the clocks of those who published them.
-    pub until: DateTime<Utc>,
 }
 
 /// How long a producer whose clock is off stays out of the group before it tries again.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::Batch;
+use super::counting::{Fact, Facts};
 use super::records::{message, of_event};
 use crate::common::bounds::ENCODED_BATCHES;
 use crate::common::outgoing::Outgoing;
@@ -24,6 +25,8 @@ pub struct Encoded {
     pub(super) records: Vec<Outgoing>,
     /// By the keys of their records, the numbers of its ticks.
     pub(super) ticks: HashMap<Bytes, usize>,
+    /// What its events tell of ticks that will never be run.
+    pub(super) facts: Facts,
 }
 
 impl Encoded {
@@ -32,8 +35,14 @@ impl Encoded {
         let mut records: Vec<Outgoing> =
             batch.ticks.iter().map(|tick| message(topic, tick, &batch.revision)).collect();
         let ticks = records.iter().map(|record| record.key.clone()).zip(0..).collect();
-        records.extend(batch.events.iter().filter_map(of_event));
-        Self { batch, records, ticks }
+        let jobs = batch.missed.iter().map(|missed| (&missed.job.name, &missed.job)).collect();
+        let mut facts = Facts::new();
+        for event in &batch.events {
+            let Some(record) = of_event(event) else { continue };
+            facts.extend(Fact::of(event, &jobs).map(|fact| (record.value.clone(), fact)));
+            records.push(record);
+        }
+        Self { batch, records, ticks, facts }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::counting::{Count, Counting, Fact, fact_of};
 use super::records::{at, missed, published};
 use super::{Batch, Confirmed, Encoded};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
@@ -54,6 +55,7 @@ pub struct Publishing {
     topic: Arc<str>,
     measures: ClusterMeasures,
     writer: Writer,
+    counting: Counting,
     going: Option<Going>,
 }
 
@@ -73,7 +75,15 @@ impl Publishing {
     /// For a cluster, which has this number in the timer's list.
     pub fn new(cluster: ClusterName, number: usize, measures: ClusterMeasures) -> Self {
         let topic = topics::first(&cluster).into();
-        Self { cluster, number, topic, measures, writer: Writer::default(), going: None }
+        Self {
+            cluster,
+            number,
+            topic,
+            measures,
+            writer: Writer::default(),
+            counting: Counting::default(),
+            going: None,
+        }
     }
 
     /// Takes a batch, when there is none.
@@ -121,9 +131,10 @@ impl Publishing {
         going: &mut Going,
         now: Now,
     ) -> Option<(Arc<str>, BrokerError)> {
-        let Going { left: Encoded { batch, records, ticks: unconfirmed }, refused } = going;
+        let Going { left: Encoded { batch, records, ticks: unconfirmed, facts }, refused } = going;
         let by = Limits { look_up: now.mono + LOOK_UP, answer: now.mono + ANSWER };
         let mut written: Vec<Written> = Vec::new();
+        let mut told: Vec<Fact> = Vec::new();
         let topic = &self.topic;
         let unwritten = self.writer.write_and_tell(
             client,
@@ -133,9 +144,18 @@ impl Publishing {
             |batch| {
                 if *batch.to.topic == **topic {
                     written.push(batch);
+                } else {
+                    told.extend(batch.records.iter().filter_map(|record| facts.remove(&record.value)));
                 }
             },
         );
+        for fact in told {
+            match self.counting.count(&fact) {
+                Count::Missed(count, reason) => self.measures.missed(count, reason.word()),
+                Count::Skipped => self.measures.skipped(),
+                Count::Nothing => {}
+            }
+        }
         // That a run is published is on record before its tick is confirmed, where others depend on it.
         let tick_of = |key: &Bytes| unconfirmed.get(key).and_then(|number| batch.ticks.get(*number));
         *records = written.iter().flat_map(|written| published(written, tick_of, now.wall)).collect();
@@ -152,7 +172,9 @@ impl Publishing {
                     Some(number) if is_too_large(&error) => {
                         let tick = &batch.ticks[number];
                         refused.push((tick.job.name.clone(), RunId::of(&tick.job.name, tick.at)));
-                        records.push(self.too_large(tick, now));
+                        let record = self.too_large(tick, now);
+                        facts.extend(fact_of(&record).map(|fact| (record.value.clone(), fact)));
+                        records.push(record);
                     }
                     Some(number) => {
                         waiting.insert(record.key.clone(), number);
@@ -179,7 +201,6 @@ impl Publishing {
             self.topic,
             at(tick)
         );
-        self.measures.missed(1, "too_large");
         missed(tick, now.wall)
     }
 

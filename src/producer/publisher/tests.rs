@@ -18,6 +18,7 @@ use crate::common::scan::Scan;
 use crate::common::words::{ClusterName, MissedReason, Place};
 use crate::common::{topics, wire};
 use crate::producer::job::{Job, Overlap, sample};
+use crate::producer::lane::Missed;
 use crate::producer::leadership::Mandate;
 use crate::producer::measures::Measures;
 use crate::producer::setup::Missing;
@@ -56,6 +57,7 @@ fn batch(epoch: u64, jobs: Vec<Job>) -> Batch {
         kind: Some(Kind::Present),
         ticks: jobs.into_iter().map(tick).collect(),
         events: Vec::new(),
+        missed: Vec::new(),
         revision: Arc::from("r"),
     }
 }
@@ -151,6 +153,54 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     assert_eq!(confirmed.refused, [(name.clone(), RunId::of(&name, DateTime::UNIX_EPOCH))]);
     let missed = ("large".to_owned(), DateTime::UNIX_EPOCH, MissedReason::TooLarge);
     assert_eq!(bench.missed(), [missed]);
+}
+
+#[test]
+fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_of_several() {
+    let mut bench = bench();
+    bench.standing.set(Some(bench.clock.monotonic()));
+    let measures = Measures::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    let job = Arc::new(sample("a", "* * * * * *"));
+    let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+    let told = |epoch: u64, last: u64| {
+        let (from, to, reason) = (at(1), at(i64::try_from(last).unwrap()), MissedReason::NotCaughtUp);
+        let (name, cluster) = (job.name.clone(), job.cluster.clone());
+        let missed = Missed { job: Arc::clone(&job), from, to, count: last, reason };
+        let event = Event::Missed { job: name, cluster, from, to, count: last, reason, at: to };
+        let (name, cluster, blocked_by) = (job.name.clone(), job.cluster.clone(), RunId::of(&job.name, from));
+        let skipped = Event::Skipped { job: name, cluster, scheduled_at: at(0), blocked_by, at: to };
+        let batch = batch(epoch, Vec::new());
+        Encoded::new(
+            &Arc::from("cluster-a"),
+            Batch { events: vec![event, skipped], missed: vec![missed], ..batch },
+        )
+    };
+    let counted = |bench: &Bench| {
+        let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+        let value = |name: &str| {
+            let line = page.lines().find(|line| line.starts_with(name));
+            line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        };
+        (value("cron_ticks_missed_total{"), value("cron_ticks_skipped_total{"))
+    };
+    publishing.take(told(2, 100));
+    bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
+    let now = bench.now();
+    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.mandate, now), Progress::Failed { .. }));
+    assert_eq!(counted(&bench), (0, 0), "nothing is on record");
+    // The term ends, and another one begins where the cursor was.
+    bench.mandate.grant(3, bench.standing.losses());
+    bench.broker.faults().allow(Call::Produce, topics::RUNS);
+    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.mandate, now), Progress::Abandoned));
+    assert_eq!((counted(&bench), bench.missed().len()), ((0, 0), 0));
+    for (epoch, last, expected) in [(3, 120, 120), (4, 120, 120), (5, 150, 150)] {
+        bench.mandate.grant(epoch, bench.standing.losses());
+        publishing.take(told(epoch, last));
+        assert!(matches!(publishing.step(bench.client.as_mut(), &bench.mandate, now), Progress::Done(_)));
+        assert_eq!(counted(&bench), (expected, 1), "term {epoch}");
+    }
+    assert_eq!(bench.missed().len(), 3, "each term records what it decides");
 }
 
 /// A batch that has a tick and an event, and is refused for a minute as `refuse` says; the events are told about once it is

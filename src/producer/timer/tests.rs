@@ -1,7 +1,5 @@
 //! The real thread on a clock that the test turns.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -13,7 +11,7 @@ use crate::common::metrics::{Beats, Metrics};
 use crate::common::words::{ClusterName, Event, JobName};
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{Job, sample};
-use crate::producer::leadership::{Published, Start};
+use crate::producer::leadership::{Published, Runs, Start};
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 use crate::producer::tail::unfinished::Unfinished;
@@ -105,12 +103,7 @@ fn start(epoch: u64, cluster: usize, cursor: &str) -> Act {
     let start = Start {
         cursor: at(cursor),
         reboot: None,
-        published: Published {
-            topic_id: Uuid::nil(),
-            runs: HashMap::new(),
-            of_jobs: HashMap::new(),
-            until: at(cursor),
-        },
+        published: Published { topic_id: Uuid::nil(), runs: Runs::default(), until: at(cursor) },
         is_gap: false,
     };
     Act::Lane { epoch, cluster, start }

@@ -10,7 +10,6 @@ use super::{Cluster, Timing, events};
 use crate::common::bounds::TICKS_PER_BATCH;
 use crate::common::words::{Event, JobName, Place, RunId};
 use crate::producer::job;
-use crate::producer::measures::ClusterMeasures;
 use crate::producer::overlap::{Overlap, Verdict};
 use crate::producer::tail::OVER_REMEMBERED;
 use crate::producer::timetable::Tick;
@@ -20,7 +19,6 @@ pub(super) struct Deciding<'a> {
     overlap: &'a mut Overlap,
     unfinished: &'a BTreeMap<RunId, JobName>,
     over: &'a HashSet<RunId>,
-    measures: &'a ClusterMeasures,
     pub turn: &'a mut Turn,
     now: DateTime<Utc>,
     /// To be published.
@@ -33,9 +31,9 @@ impl Timing {
     /// For a cluster that is ours.
     pub(super) fn deciding(&mut self, number: usize, now: DateTime<Utc>) -> Option<Deciding<'_>> {
         let Self { overlap, unfinished, over, clusters, .. } = self;
-        let Cluster { measures, turn, .. } = clusters.get_mut(number)?;
+        let Cluster { turn, .. } = clusters.get_mut(number)?;
         let (turn, due, events) = (turn.as_mut()?, Vec::new(), Vec::new());
-        Some(Deciding { overlap, unfinished, over, measures, turn, now, due, events })
+        Some(Deciding { overlap, unfinished, over, turn, now, due, events })
     }
 
     /// What stood in the topic when the term began, and is not over, blocks its job before anything is decided: the
@@ -82,7 +80,6 @@ impl Deciding<'_> {
                 self.events.push(events::queued(&tick, blocked_by, self.now));
             }
             Verdict::Skip { blocked_by } => {
-                self.measures.skipped();
                 self.events.push(events::skipped(&tick, blocked_by, self.now));
                 self.turn.waits_no_more(&tick);
             }

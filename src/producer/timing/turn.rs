@@ -1,7 +1,7 @@
 //! A cluster in a term of ours: its lane, and what stands beside it – the ticks of a reboot, ticks that waited for the run
 //! before them, facts for `cron-runs`.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,12 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::events;
 use crate::common::bounds::{TICK_BATCHES, TICKS_HELD_BACK, TICKS_PER_BATCH};
 use crate::common::topics;
-use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place, RunId};
+use crate::common::words::{ClusterName, Event, JobName, MissedReason, Place};
 use crate::producer::catchup::LATE;
 use crate::producer::in_force::JobsInForce;
 use crate::producer::job::{Job, Overlap};
 use crate::producer::lane::{Kind, Lane, Missed};
-use crate::producer::leadership::Published;
+use crate::producer::leadership::{Published, Runs};
 use crate::producer::overlap::Queued;
 use crate::producer::timetable::Tick;
 
@@ -28,6 +28,8 @@ pub(super) struct Turn {
     remembers: bool,
     /// The runs among them of the file's jobs whose runs may not overlap have been taken.
     has_taken: bool,
+    /// Of these jobs, under this file or one before it.
+    taken: HashSet<JobName>,
     /// Ticks that cannot be decided yet.
     held_back: VecDeque<Queued>,
     /// What stands beside the lane: to be handed over, and handed over and not confirmed.
@@ -58,6 +60,7 @@ impl Turn {
             published: Published { until, ..published },
             remembers: true,
             has_taken: false,
+            taken: HashSet::new(),
             held_back: VecDeque::new(),
             asides: VecDeque::new(),
             asides_under_way: VecDeque::new(),
@@ -178,17 +181,22 @@ impl Turn {
 
     /// Where the topic held the tick's run when the term began.
     pub fn published(&self, tick: &Tick) -> Option<Place> {
-        if self.published.runs.is_empty() {
-            return None;
-        }
-        let (partition, offset) = *self.published.runs.get(&RunId::of(&tick.job.name, tick.at))?;
+        let (partition, offset) = self.published.runs.find(&tick.job.name, tick.at)?;
         let topic = topics::first(&tick.job.cluster);
         Some(Place { topic, topic_id: self.published.topic_id, partition, offset })
     }
 
+    /// Leaves out of ticks that are missed those that the topic held when the term began: a cursor that was held back, by a
+    /// tick that waits for instance, lies before many that were published. `None` when none is left.
+    pub fn not_published(&self, missed: Missed) -> Option<Missed> {
+        let published = self.published.runs.count(&missed.job.name, missed.from, missed.to);
+        let count = missed.count.saturating_sub(published);
+        (count > 0).then_some(Missed { count, ..missed })
+    }
+
     /// Whether there is something to be [taken](Self::take_published). Cheap: asked for each batch.
     pub fn owes_published(&self) -> bool {
-        !self.has_taken && !self.published.of_jobs.is_empty()
+        !self.has_taken && !self.published.runs.is_empty()
     }
 
     /// Where the owed runs of these jobs stood in the topic when the term began, each once, in the order of their instants.
@@ -196,7 +204,10 @@ impl Turn {
         self.has_taken = true;
         let mut all = Vec::new();
         for job in jobs {
-            for at in self.published.of_jobs.remove(&job.name).unwrap_or_default() {
+            if !self.taken.insert(job.name.clone()) {
+                continue;
+            }
+            for at in self.published.runs.instants(&job.name) {
                 let tick = Tick { job: Arc::clone(job), at };
                 let place = self.published(&tick);
                 all.extend(place.map(|place| (tick, place)));
@@ -223,7 +234,7 @@ impl Turn {
         }
         if self.lane.cursor(now) > self.published.until {
             self.remembers = false;
-            (self.published.runs, self.published.of_jobs) = (HashMap::new(), HashMap::new());
+            (self.published.runs, self.taken) = (Runs::default(), HashSet::new());
         }
     }
 

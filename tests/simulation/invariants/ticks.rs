@@ -131,13 +131,17 @@ impl Ticks {
 
     /// Ticks are on record as missed.
     pub fn missed(&mut self, job: &JobName, (from, to): (DateTime<Utc>, DateTime<Utc>), count: u64) {
-        let mut covered = 0;
+        // Those that stand in the topic need not be among them.
+        let (mut covered, mut open) = (0, 0);
         for tick in self.ticks.iter_mut().filter(|tick| tick.job == *job && (from..=to).contains(&tick.at)) {
             tick.missed = true;
             covered += 1;
+            open += u64::from(!tick.published);
         }
-        if covered != count {
-            self.breaks(|| format!("{count} ticks of {job} are missed from {from} to {to}, not {covered}"));
+        if !(open..=covered).contains(&count) {
+            self.breaks(|| {
+                format!("{count} ticks of {job} are missed from {from} to {to}, not {open} to {covered}")
+            });
         }
     }
 

@@ -153,7 +153,7 @@ fn what_is_published_at_the_very_cursor_is_found() {
     let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
     host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
     let start = start_again(&mut host);
-    assert_eq!((start.cursor, &start.published.of_jobs[&job.name]), (reboot, &[reboot].into()));
+    assert_eq!((start.cursor, start.published.runs.find(&job.name, reboot)), (reboot, Some((0, 0))));
 }
 
 fn assigned(host: &Host, later: i32) -> Change {
@@ -214,7 +214,8 @@ fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
     let mut host = Host::new(TimeDelta::zero());
     start_again(&mut host);
     let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
-    let run = RunId(uuid::Uuid::from_u128(7));
+    let (job, due) = ("job".parse().unwrap(), host.clock.now());
+    let run = RunId::of(&job, due);
     let written = host.clock.now();
     let key = Some(run.to_string().into());
     let record = Record { key, value: None, timestamp_ms: written.timestamp_millis() };
@@ -226,7 +227,7 @@ fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
     host.step();
     let start = start_again(&mut host);
     assert_eq!(start.cursor, cursor);
-    assert!(start.published.runs.contains_key(&run), "its tick would be published twice");
+    assert!(start.published.runs.find(&job, due).is_some(), "its tick would be published twice");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 mod overlaps;
 mod reboots;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -13,7 +12,7 @@ use super::*;
 use crate::common::metrics::Metrics;
 use crate::producer::job::Job;
 use crate::producer::lane::Kind;
-use crate::producer::leadership::Published;
+use crate::producer::leadership::{Published, Runs};
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
 use crate::producer::tail::thread::Ask;
@@ -59,15 +58,15 @@ fn read_to_end(timing: &mut Timing, over: &[RunId]) {
 
 /// Nothing is published.
 fn nothing(until: DateTime<Utc>) -> Published {
-    Published { topic_id: Uuid::from_u128(1), runs: HashMap::new(), of_jobs: HashMap::new(), until }
+    Published { topic_id: Uuid::from_u128(1), runs: Runs::default(), until }
 }
 
 /// The runs of a job at these instants are published.
 fn these(job: &Arc<Job>, seconds: &[i64], until: DateTime<Utc>) -> Published {
-    let run = |second: &i64| RunId::of(&job.name, at(*second));
-    let runs = (0..).zip(seconds).map(|(offset, second)| (run(second), (0, offset))).collect();
-    let of_jobs = [(job.name.clone(), seconds.iter().map(|second| at(*second)).collect())].into();
-    Published { runs, of_jobs, ..nothing(until) }
+    let mut runs = Runs::default();
+    (0..).zip(seconds).for_each(|(offset, second)| runs.add(&job.name, at(*second), (0, offset)));
+    runs.sort();
+    Published { runs, ..nothing(until) }
 }
 
 fn start(timing: &mut Timing, number: usize) {
@@ -234,6 +233,33 @@ fn what_is_published_ahead_of_our_clock_is_not_published_again() {
         assert_eq!(self::published(&mut timing, second), [""; 0], "at {second}");
     }
     assert_eq!(self::published(&mut timing, 11), ["one"]);
+}
+
+#[test]
+fn ticks_that_are_published_are_not_missed_where_the_cursor_lies_far_before_them() {
+    let check = |published: std::ops::Range<i64>, expected: Option<(i64, i64, u64)>| {
+        let catch_up = job::CatchUp { policy: job::CatchUpPolicy::None, ..job::CatchUp::default() };
+        let one = Arc::new(Job { catch_up, ..Job::clone(&job("one", "c", job::Overlap::Allow)) });
+        let mut timing = timing(&["c"], &[&one]);
+        let seconds: Vec<i64> = published.clone().collect();
+        let published = these(&one, &seconds, at(0));
+        // A tick that waited for hours has held the cursor back.
+        let start = Start { cursor: at(-100), reboot: None, published, is_gap: false };
+        timing.start(1, 0, start, at(0));
+        let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut timing, 0)).collect();
+        let told = batches.iter().flat_map(|batch| &batch.events).find_map(|event| match event {
+            Event::Missed { from, to, count, .. } => Some((*from, *to, *count)),
+            _ => None,
+        });
+        let expected = expected.map(|(from, to, count)| (at(from), at(to), count));
+        assert_eq!(told, expected, "{seconds:?}");
+        let missed: u64 = batches.iter().flat_map(|batch| &batch.missed).map(|missed| missed.count).sum();
+        assert_eq!(missed, expected.map_or(0, |(_, _, count)| count));
+        assert_eq!(cursor(&mut timing, 0), at(0));
+    };
+    check(0..0, Some((-99, -60, 40)));
+    check(-99..-69, Some((-99, -60, 10)));
+    check(-99..0, None);
 }
 
 #[test]
