@@ -189,8 +189,14 @@ impl Turn {
     /// Leaves out of ticks that are missed those that the topic held when the term began: a cursor that was held back, by a
     /// tick that waits for instance, lies before many that were published. `None` when none is left.
     pub fn not_published(&self, missed: Missed) -> Option<Missed> {
-        let published = self.published.runs.count(&missed.job.name, missed.from, missed.to);
-        let count = missed.count.saturating_sub(published);
+        let Missed { job, from, to, .. } = &missed;
+        if self.published.runs.count(&job.name, *from, *to) == 0 {
+            return Some(missed);
+        }
+        // By the schedule: what a job file of before has published at other instants is none of these ticks.
+        let ticks = std::iter::successors(Some(*from), |at| job.next(*at)).take_while(|at| at <= to);
+        let published = ticks.filter(|at| self.published.runs.find(&job.name, *at).is_some()).count();
+        let count = missed.count.saturating_sub(u64::try_from(published).unwrap_or(u64::MAX));
         (count > 0).then_some(Missed { count, ..missed })
     }
 

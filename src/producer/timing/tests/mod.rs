@@ -237,9 +237,9 @@ fn what_is_published_ahead_of_our_clock_is_not_published_again() {
 
 #[test]
 fn ticks_that_are_published_are_not_missed_where_the_cursor_lies_far_before_them() {
-    let check = |published: std::ops::Range<i64>, expected: Option<(i64, i64, u64)>| {
+    let check = |words: &str, published: std::ops::Range<i64>, expected: Option<(i64, i64, u64)>| {
         let catch_up = job::CatchUp { policy: job::CatchUpPolicy::None, ..job::CatchUp::default() };
-        let one = Arc::new(Job { catch_up, ..Job::clone(&job("one", "c", job::Overlap::Allow)) });
+        let one = Arc::new(Job { cluster: cluster("c"), catch_up, ..job::sample("one", words) });
         let mut timing = timing(&["c"], &[&one]);
         let seconds: Vec<i64> = published.clone().collect();
         let published = these(&one, &seconds, at(0));
@@ -257,9 +257,12 @@ fn ticks_that_are_published_are_not_missed_where_the_cursor_lies_far_before_them
         assert_eq!(missed, expected.map_or(0, |(_, _, count)| count));
         assert_eq!(cursor(&mut timing, 0), at(0));
     };
-    check(0..0, Some((-99, -60, 40)));
-    check(-99..-69, Some((-99, -60, 10)));
-    check(-99..0, None);
+    let every = "* * * * * *";
+    check(every, 0..0, Some((-99, -60, 40)));
+    check(every, -99..-69, Some((-99, -60, 10)));
+    check(every, -99..0, None);
+    // What an earlier job file has published at other instants is none of them.
+    check("*/2 * * * * *", -81..-79, Some((-98, -60, 19)));
 }
 
 #[test]
