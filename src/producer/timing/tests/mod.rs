@@ -241,7 +241,7 @@ fn ticks_that_are_published_are_not_missed_where_the_cursor_lies_far_before_them
         let catch_up = job::CatchUp { policy: job::CatchUpPolicy::None, ..job::CatchUp::default() };
         let one = Arc::new(Job { cluster: cluster("c"), catch_up, ..job::sample("one", words) });
         let mut timing = timing(&["c"], &[&one]);
-        let seconds: Vec<i64> = published.clone().collect();
+        let seconds: Vec<i64> = published.collect();
         let published = these(&one, &seconds, at(0));
         // A tick that waited for hours has held the cursor back.
         let start = Start { cursor: at(-100), reboot: None, published, is_gap: false };
