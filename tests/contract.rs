@@ -59,6 +59,7 @@ rows! {
         a_fetch_waits_for_a_write_and_no_longer,
         a_batch_that_is_too_large_is_refused_whole,
         the_brokers_time_is_given_back_where_the_topic_wants_it,
+        the_clusters_time_is_told_whatever_topics_want,
         a_place_is_found_by_the_time_of_its_record,
         a_record_dated_far_ahead_is_refused,
         a_compacted_topic_takes_no_record_without_a_key,

@@ -7,7 +7,7 @@ use clap::Parser;
 use crossbeam_channel::{Receiver, bounded};
 use kafka_cron::common::broker::Broker;
 use kafka_cron::common::cli::{self, KafkaArgs, ObserveArgs};
-use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::clock::{Clock, CorrectedClock, SystemClock};
 use kafka_cron::common::exit::{self, Exit, Fault};
 use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
@@ -109,11 +109,13 @@ fn run(args: &Args) -> Result<(), Fault> {
     let client = |of: &str| broker.client(&format!("kafka-cron-{of}"));
     let (idle, became_idle) = bounded(workers);
     let (jobs, taken) = bounded(workers);
+    // What decides when an attempt may start, and what is written about it, goes by this one.
+    let corrected = Arc::new(CorrectedClock::new(Arc::clone(&clock)));
     let options = reporter::Options { consumer: consumer.clone(), lease: args.lease, workers };
     let (reporter, report) = Reporter::start(
         options,
         client("reporter"),
-        Arc::clone(&clock),
+        Arc::clone(&corrected),
         measures.clone(),
         &health,
         beats.thread("reporter"),
@@ -123,7 +125,9 @@ fn run(args: &Args) -> Result<(), Fault> {
     let options = worker::Options { workers, output: args.output.clone(), guard, descriptors };
     let starting = health.duty("starting");
     let lines = worker::Lines { jobs: taken, idle, tell: report.tell.clone(), starting };
-    let mut workers = Workers::start(options, &clock, &lines, &measures).map_err(thread("the workers"))?;
+    let workers_clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
+    let mut workers =
+        Workers::start(options, &workers_clock, &lines, &measures).map_err(thread("the workers"))?;
     let options = membership::Options {
         group: group.clone(),
         topic: args.topic.clone(),
@@ -160,7 +164,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let dispatch = Dispatch::start(
         options,
         client("dispatch"),
-        Arc::clone(&clock),
+        corrected,
         lines,
         Observe { measures, health: health.clone(), beat: beats.thread("dispatch") },
     )

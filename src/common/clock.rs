@@ -1,6 +1,8 @@
 //! The clock port: what the time is, and a bell that rings later. Its second end is the clock that a test turns.
 
+mod corrected;
 mod manual;
+mod skew;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +12,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::Receiver;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+pub use corrected::CorrectedClock;
 pub use manual::ManualClock;
+pub use skew::Skew;
 
 /// A clock that is further from the broker's than this is wrong: nobody leads by it, and no record is dated by it.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(30);

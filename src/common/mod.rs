@@ -21,6 +21,7 @@ pub mod scan;
 pub mod signals;
 pub mod thread;
 pub mod topics;
+pub mod unknown_time;
 pub mod wire;
 pub mod words;
 pub mod zones;

@@ -9,12 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::bounds::PRODUCE_BATCH_BYTES;
 use super::broker::{BrokerError, Client, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for};
-use super::clock::CLOCK_TOLERANCE;
 
 /// A record for a topic; the partition follows from the key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,7 +72,7 @@ pub fn is_final(error: &BrokerError) -> bool {
 pub struct Writer {
     topics: BTreeMap<Arc<str>, Topic>,
     limits: BTreeMap<Arc<str>, Limit>,
-    /// How records are dated where the broker refuses our clock; `None`: they are not written then.
+    /// What is known where the broker refuses our clock; `None`: such records are not written.
     dating: Option<Dating>,
 }
 
@@ -85,13 +83,13 @@ struct Topic {
     believed_until: Option<Instant>,
 }
 
-/// What is known of the broker's clock.
+/// What writes have shown of the broker's clock.
 #[derive(Debug, Clone, Copy, Default)]
 struct Dating {
-    /// By how many milliseconds ours is ahead of it.
-    ahead_ms: Option<i64>,
-    /// A record was refused for its time stamp while that was not known.
-    is_asked: bool,
+    /// What time it was at a broker, in milliseconds since the epoch.
+    brokers_ms: Option<i64>,
+    /// A record was refused for its time stamp.
+    is_refused: bool,
 }
 
 /// The largest batch that a topic is asked to take.
@@ -119,16 +117,16 @@ const LIMIT_BELIEVED: Duration = Duration::from_secs(600);
 const NO_TIMESTAMP: i64 = -1;
 
 impl Writer {
-    /// Creates a writer whose records are never refused for a wrong clock. Where ours is further from the broker's than
-    /// [`CLOCK_TOLERANCE`], records are dated by the broker's, as far as that is known from a topic of `LogAppendTime`
-    /// that was written to; where it is not, the second refusal makes them records without a time stamp.
-    pub fn dated_by_brokers() -> Self {
+    /// Creates a writer whose records are never refused for long for a wrong clock. The first that is refused for its time
+    /// stamp comes back, so that the caller can look at its clock; after that such records are written without one.
+    pub fn undated_where_refused() -> Self {
         Self { dating: Some(Dating::default()), ..Self::default() }
     }
 
-    /// How far our clock is ahead of the broker's, as far as this writer has seen and was asked to look.
-    pub fn ahead(&self) -> Option<TimeDelta> {
-        self.dating.and_then(|dating| dating.ahead_ms).map(TimeDelta::milliseconds)
+    /// What time it was at a broker, in milliseconds since the epoch, where a write since the last call has told it: one to
+    /// a topic of `LogAppendTime`.
+    pub fn take_brokers_ms(&mut self) -> Option<i64> {
+        self.dating.as_mut().and_then(|dating| dating.brokers_ms.take())
     }
 
     /// Writes records with the given time stamp, each to the partition of its key, and returns what was not confirmed.
@@ -157,8 +155,7 @@ impl Writer {
         let mut unwritten = Vec::new();
         let mut queue = self.batches(client, records, by.look_up, &mut unwritten);
         while !queue.is_empty() {
-            let stamp = self.stamp(timestamp_ms);
-            let stamp = |batch: &Batch| if batch.is_dated { stamp } else { NO_TIMESTAMP };
+            let stamp = |batch: &Batch| if batch.is_dated { timestamp_ms } else { NO_TIMESTAMP };
             let batches: Vec<ProduceBatch> =
                 queue.iter().map(|batch| produced(&batch.to, &batch.records, stamp(batch))).collect();
             let answers = client.produce(&batches, by.answer);
@@ -166,7 +163,9 @@ impl Writer {
             for (mut batch, answer) in queue.drain(..).zip(answers) {
                 let error = match answer {
                     Ok(at) => {
-                        self.learn_clock(timestamp_ms, at.append_time_ms);
+                        if let Some(dating) = &mut self.dating {
+                            dating.brokers_ms = at.append_time_ms.or(dating.brokers_ms);
+                        }
                         let Batch { to, topic_id, records, .. } = batch;
                         confirmed(Written { topic_id, to, base_offset: at.base_offset, records });
                         continue;
@@ -195,24 +194,11 @@ impl Writer {
         unwritten
     }
 
-    fn stamp(&self, ours_ms: i64) -> i64 {
-        let ahead_ms = self.ahead().filter(|ahead| ahead.abs() > CLOCK_TOLERANCE);
-        ours_ms.saturating_sub(ahead_ms.map_or(0, |ahead| ahead.num_milliseconds()))
-    }
-
-    fn learn_clock(&mut self, ours_ms: i64, brokers_ms: Option<i64>) {
-        if let (Some(dating), Some(brokers_ms)) = (&mut self.dating, brokers_ms) {
-            *dating = Dating { ahead_ms: Some(ours_ms.saturating_sub(brokers_ms)), is_asked: false };
-        }
-    }
-
-    /// Whether a batch that was refused for its time stamp is written without one. The first that is refused while the
-    /// broker's clock is not known comes back instead, so that the caller can write to a topic that tells it.
+    /// Whether a batch that was refused for its time stamp is written without one. The first that is refused comes back
+    /// instead, so that the caller can look at its clock.
     fn writes_undated(&mut self, batch: &Batch) -> bool {
         let Some(dating) = &mut self.dating else { return false };
-        let knows_or_has_asked = dating.ahead_ms.is_some() || dating.is_asked;
-        dating.is_asked = true;
-        batch.is_dated && knows_or_has_asked
+        std::mem::replace(&mut dating.is_refused, true) && batch.is_dated
     }
 
     fn lower_limit(&mut self, refused: &Batch, by: Instant) {

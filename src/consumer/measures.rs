@@ -1,8 +1,8 @@
 //! What a consumer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
 use super::claiming::dispatcher::Claimed;
@@ -43,8 +43,7 @@ pub struct Measures {
     pub dead_letters: IntCounterVec,
     /// Starts that were put off because the system had no descriptor, process or memory.
     pub starts_put_off: IntCounter,
-    /// How far our clock is ahead of the broker's.
-    pub skew: Gauge,
+    skew: GaugeVec,
     attempts_started: IntCounter,
     attempts: IntCounterVec,
     runs: IntCounterVec,
@@ -100,9 +99,10 @@ impl Measures {
                 "cron_starts_put_off_total",
                 "Starts that were put off because the system had no descriptor, process or memory.",
             ),
-            skew: metrics.level(
+            skew: metrics.levels(
                 "cron_clock_skew_seconds",
-                "How far our clock was ahead of the broker's when they were last compared: at writes to cron-runs.",
+                "How far our clock was ahead of the broker's when they were last compared; absent until then.",
+                &[],
             ),
             attempts_started: counter("cron_attempts_started_total", "Attempts handed to a worker."),
             attempts: metrics.counters(
@@ -145,6 +145,11 @@ impl Measures {
             metrics: metrics.clone(),
             topic: topic.to_owned(),
         }
+    }
+
+    /// How far our clock is ahead of the broker's.
+    pub fn skew(&self, ahead: TimeDelta) {
+        self.skew.with_label_values(&[] as &[&str]).set(ahead.as_seconds_f64());
     }
 
     /// How full the channel of that name is.
@@ -226,8 +231,6 @@ fn seconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::common::bounds::METRIC_JOB_NAMES;
     use crate::common::wire;

@@ -27,15 +27,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use self::cursor::Judged;
+use self::skew::Compared;
 pub use self::mandate::Mandate;
 pub use self::published::{Published, Runs};
-pub use self::skew::Skew;
 pub use self::thread::{Lead, Lines};
 pub use self::words::{Act, Call, Failure, Keep, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
-use crate::common::clock::Now;
+use crate::common::clock::{Now, Skew};
 use crate::common::membership::Change;
-use crate::common::topics;
+use crate::common::{topics, unknown_time};
 use crate::common::words::ClusterName;
 
 /// How long one call may take.
@@ -84,6 +84,8 @@ pub struct Leadership {
     gaps: BTreeMap<usize, DateTime<Utc>>,
     /// How our clock stands to the broker's, as far as that can be known.
     skew: Option<Skew>,
+    /// The log says that it cannot be known.
+    is_clock_unknown: bool,
     /// When they are to be compared; `None`: before anything else is done in this term.
     compare_at: Option<Instant>,
     /// Our clock was off; when to look again.
@@ -121,6 +123,7 @@ impl Leadership {
             began: DateTime::UNIX_EPOCH,
             gaps: BTreeMap::new(),
             skew: None,
+            is_clock_unknown: false,
             compare_at: None,
             look_again: None,
         }
@@ -283,8 +286,20 @@ impl Leadership {
         acts: &mut Vec<Act>,
     ) -> Result<bool, BrokerError> {
         let name = self.holder.as_ref().map_or("", |holder| &holder.member_id);
-        let ahead = skew::measure(client, name, now, now.mono + CALL)?;
-        self.skew = ahead.map(|ahead| Skew { ahead, at: now });
+        let is_unknown = match skew::measure(client, name, now, now.mono + CALL)? {
+            Compared::Ahead(ahead) => {
+                self.skew = Some(Skew { ahead, at: now });
+                None
+            }
+            Compared::Unknown(error) => {
+                self.skew = None;
+                Some(error)
+            }
+        };
+        if let Some(error) = is_unknown.as_ref().filter(|_| !self.is_clock_unknown) {
+            log::warn!("{}", unknown_time::said(error));
+        }
+        self.is_clock_unknown = is_unknown.is_some();
         self.compare_at = Some(now.mono + COMPARE);
         let is_off = self.skew.is_some_and(|skew| skew.is_off(now));
         let act = |skew: Skew| if is_off { Act::ClockOff(skew.ahead) } else { Act::Clock(skew) };

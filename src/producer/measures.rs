@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
 use crate::common::bounds::ENCODED_BATCHES;
@@ -94,7 +94,7 @@ pub struct TimerMeasures {
     /// Terms of ours that have begun.
     pub leads: IntCounter,
     commit_failures: IntCounterVec,
-    skew: Gauge,
+    skew: GaugeVec,
     cursors: GaugeVec,
     clusters: Vec<ClusterName>,
     metrics: Metrics,
@@ -111,9 +111,10 @@ impl TimerMeasures {
                 "Commits of cursors that failed and are made again.",
                 &["reason"],
             ),
-            skew: metrics.level(
+            skew: metrics.levels(
                 "cron_clock_skew_seconds",
-                "How far our clock was ahead of the broker's when they were last compared: before a term, and in it.",
+                "How far our clock was ahead of the broker's when they were last compared; absent until then.",
+                &[],
             ),
             cursors: metrics.levels(
                 "cron_cursor_seconds",
@@ -142,7 +143,7 @@ impl TimerMeasures {
 
     /// Our clock was compared with the broker's.
     pub fn skew(&self, ahead: TimeDelta) {
-        self.skew.set(ahead.as_seconds_f64());
+        self.skew.with_label_values(&[] as &[&str]).set(ahead.as_seconds_f64());
     }
 
     /// These cursors are committed.

@@ -192,6 +192,13 @@ pub fn the_brokers_time_is_given_back_where_the_topic_wants_it(end: &impl End) {
     assert_eq!(read, [at, at]);
 }
 
+pub fn the_clusters_time_is_told_whatever_topics_want(end: &impl End) {
+    let mut client = end.broker().client("contract");
+    let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let at = client.cluster_time(soon()).unwrap();
+    assert!(u128::try_from(at).unwrap().abs_diff(before) < 20_000, "{at} is not now ({before})");
+}
+
 pub fn a_place_is_found_by_the_time_of_its_record(end: &impl End) {
     let mut one = One::new(end, &[]);
     let of = one.of.clone();

@@ -241,7 +241,7 @@ fn refusal(call: Call) -> Option<ErrorCode> {
             Some(ErrorCode::NotCoordinator)
         }
         Call::Committed => Some(ErrorCode::UnstableOffsetCommit),
-        Call::BrokerCount | Call::CreateTopic | Call::TopicSettings | Call::Topic => None,
+        Call::BrokerCount | Call::ClusterTime | Call::CreateTopic | Call::TopicSettings | Call::Topic => None,
     }
 }
 

@@ -108,6 +108,10 @@ impl Admin for Patient {
         self.inner.broker_count(by)
     }
 
+    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError> {
+        self.inner.cluster_time(by)
+    }
+
     fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
         self.inner.topic_names(by)
     }

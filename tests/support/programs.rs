@@ -130,6 +130,12 @@ impl World {
         self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None, &[])
     }
 
+    /// A consumer with more in its environment.
+    pub fn consumer_in(&self, topic: &str, more: &[&str], environment: &Environment) -> Program {
+        let args = [&["--topic", topic], more].concat();
+        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None, environment)
+    }
+
     /// A consumer whose log goes elsewhere: into a pipe that nobody reads.
     pub fn consumer_with(&self, topic: &str, more: &[&str], stderr: Stdio) -> Program {
         let args = [&["--topic", topic], more].concat();

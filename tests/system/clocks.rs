@@ -1,6 +1,6 @@
 //! Wall clocks that jump, run fast, or are wrong: no tick is published twice, and each has its fate.
 //!
-//! The producer runs on a clock that the test sets (libfaketime, Debian package `libfaketime`); Kafka and the consumers
+//! A program runs on a clock that the test sets (libfaketime, Debian package `libfaketime`); Kafka and the other programs
 //! run on the right one. Without the library these tests say so and do nothing.
 
 use std::fs;
@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::topics;
 
 use crate::checks::{assert_none_twice, await_leader, await_ready, complete, leads, ticks, verify_with};
-use crate::support::programs::{PATIENCE, World};
+use crate::support::programs::{Entry, PATIENCE, World};
 use crate::support::wait_until;
 
 const EVERY: &str = "* * * * * *  {a}  [name=NAME]  {note}\n";
@@ -40,6 +41,15 @@ impl SetClock {
         let new = self.file.with_extension("new");
         fs::write(&new, to).unwrap();
         fs::rename(new, &self.file).unwrap();
+    }
+
+    /// As [`Self::environment`], of a clock that nobody sets any more.
+    fn environment_at(&self, to: &str) -> [(&'static str, String); 4] {
+        let file = self.file.with_extension(to);
+        fs::write(&file, to).unwrap();
+        let mut environment = self.environment();
+        environment[1].1 = file.display().to_string();
+        environment
     }
 
     fn environment(&self) -> [(&'static str, String); 4] {
@@ -175,4 +185,48 @@ fn a_host_whose_clock_is_wrong_does_not_lead_and_says_so_until_it_is_right() {
     await_ready(&wrong);
     right.stop();
     await_leader(&wrong);
+}
+
+/// The consumers of first attempts and of retries have clocks that are so wrong from the start. A job fails once; its
+/// deadline has not passed, its retry is not due before its backoff is over (8 s at least), and waits for no longer.
+fn check_consumers(of_first: &str, of_retries: &str) {
+    let world = World::new();
+    let Some(clock) = SetClock::new(&world) else { return };
+    let name = crate::support::unique("wrong");
+    let line = "@every 5s  {a}  [name=NAME retries=1 backoff=10s deadline=30m]  {note}; test $CRON_ATTEMPT -eq 2\n";
+    let jobs = world.jobs(&line.replace("NAME", &name));
+    let start = |topic: &str, to: &str| {
+        let consumer = world.consumer_in(topic, &["--workers", "4"], &clock.environment_at(to));
+        wait_until("its clock is compared", PATIENCE, || {
+            consumer.metrics().contains_key("cron_clock_skew_seconds").then_some(())
+        });
+        consumer
+    };
+    let producer = world.producer(&jobs, &[]);
+    await_leader(&producer);
+    let mut first = start(world.a.as_str(), of_first);
+    let retries = start(&topics::retry(&world.a), of_retries);
+    first.await_log("this host's clock is 7");
+    let second = |ledger: &[Entry]| ledger.iter().filter(|entry| entry.attempt == 2).count();
+    let ledger = world.await_ledger("two retries", |ledger| second(ledger) >= 2);
+    producer.stop();
+    let at = |run: &str, attempt: u32| {
+        ledger.iter().find(|entry| entry.run == run && entry.attempt == attempt).map(|entry| entry.at_ms)
+    };
+    for entry in ledger.iter().filter(|entry| entry.attempt == 2) {
+        let waited_ms = entry.at_ms - at(&entry.run, 1).unwrap();
+        assert!(waited_ms >= 8_000, "{of_first} {of_retries}: started after {waited_ms} ms");
+    }
+    for consumer in [&first, &retries] {
+        let expired = consumer.metric("cron_attempts_total", &["outcome=\"expired\""]);
+        assert!(expired == 0.0, "{of_first} {of_retries}: {expired} expired");
+    }
+    let (code, page) = first.get("/readyz").unwrap();
+    assert!(code == 503 && page.contains("go by the broker's clock"), "{code} {page}");
+}
+
+#[test]
+fn consumers_whose_clocks_are_wrong_start_no_retry_early_and_let_no_deadline_pass() {
+    check_consumers("+7200", "+7200");
+    check_consumers("-7200", "+0");
 }

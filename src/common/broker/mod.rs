@@ -54,6 +54,13 @@ pub trait Admin: Send {
     /// When no broker answers.
     fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError>;
 
+    /// What time it is by the clock of the cluster's controller, in milliseconds since the epoch: for a program that can
+    /// write to no topic that tells the broker's time. Needs the right to describe the cluster.
+    ///
+    /// # Errors
+    /// The broker's refusal, or no answer.
+    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError>;
+
     /// The names of all topics that this client may know of, in no order.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::dispatcher::Options;
 use super::dispatching::Dispatching;
 use super::lines::{Lines, Observe};
 use crate::common::broker::Client;
-use crate::common::clock::Clock;
+use crate::common::clock::CorrectedClock;
 use crate::common::thread::{Joined, spawn};
 
 /// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
@@ -27,7 +27,7 @@ impl Dispatch {
     pub fn start(
         options: Options,
         client: Box<dyn Client>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<CorrectedClock>,
         lines: Lines,
         observe: Observe,
     ) -> io::Result<Self> {

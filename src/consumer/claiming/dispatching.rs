@@ -13,7 +13,7 @@ use super::ends::Ends;
 use super::lines::{Lines, MEMBER, Observe};
 use super::pace::Pace;
 use crate::common::broker::{Client, TopicPartition};
-use crate::common::clock::Clock;
+use crate::common::clock::{Clock, CorrectedClock};
 use crate::common::http::Fact;
 use crate::common::membership::Change;
 use crate::common::topics;
@@ -30,7 +30,9 @@ const LAST_ANSWER: Duration = Duration::from_secs(3);
 pub(super) struct Dispatching {
     dispatcher: Dispatcher,
     client: Box<dyn Client>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<CorrectedClock>,
+    /// Until then the first claim waits for the reporter to compare the clock with the broker's.
+    claims_by: Option<Instant>,
     lines: Lines,
     observe: Observe,
     fills: Fills,
@@ -57,6 +59,10 @@ pub(super) struct Dispatching {
 const LOOK_AT_RUNS: Duration = Duration::from_secs(5);
 const RUNS_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the first claim waits for the comparison of clocks. What keeps it from being made mostly keeps claims from being
+/// written as well, and the duty `clock` tells of it.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How long dispatch waits after a failed call, doubled with each one that follows.
 const FIRST_REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_millis(500);
@@ -66,7 +72,7 @@ impl Dispatching {
     pub(super) fn new(
         options: Options,
         client: Box<dyn Client>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<CorrectedClock>,
         lines: Lines,
         observe: Observe,
     ) -> Self {
@@ -80,6 +86,7 @@ impl Dispatching {
             generation: -1,
             ends: Ends::new(clock.monotonic()),
             clock,
+            claims_by: None,
             counted: Counts::default(),
             tracks: Vec::new(),
             plan: None,
@@ -116,7 +123,8 @@ impl Dispatching {
     /// What follows whatever was heard.
     fn turn(&mut self) {
         self.free += self.lines.idle.try_iter().count();
-        self.observe.beat.touch(self.clock.now());
+        // By the host's clock, so that the metric shows how wrong it is.
+        self.observe.beat.touch(self.clock.host().now());
         // Nothing more is claimed while what was met cannot be told.
         if self.tell() {
             self.step();
@@ -174,7 +182,11 @@ impl Dispatching {
     fn step_once(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
         let mut failed = Vec::new();
-        let free = if self.pace.wait(self.free, now.mono).is_zero() { self.free } else { 0 };
+        if self.free > 0 && self.claims_by.is_none() {
+            self.claims_by = Some(now.mono + CLOCK_PATIENCE);
+        }
+        let claims = self.pace.wait(self.free, now.mono).is_zero() && !self.waits_for_clock(now.mono);
+        let free = if claims { self.free } else { 0 };
         for act in self.dispatcher.step(self.client.as_mut(), now, free) {
             match act {
                 Act::Start(claimed) => self.hand_over(claimed),
@@ -209,6 +221,11 @@ impl Dispatching {
                 Err(TrySendError::Full(plan)) => self.plan = Some(plan),
             }
         }
+    }
+
+    /// Whether the clock has not been compared yet, and that has not been waited for long enough.
+    fn waits_for_clock(&self, now: Instant) -> bool {
+        !self.clock.is_settled() && self.claims_by.is_none_or(|by| now < by)
     }
 
     fn hand_over(&mut self, claimed: Box<Claimed>) {
@@ -289,6 +306,9 @@ impl Dispatching {
             return self.rest;
         }
         if self.plan.is_some() {
+            return FIRST_REST;
+        }
+        if self.free > 0 && self.waits_for_clock(self.clock.monotonic()) {
             return FIRST_REST;
         }
         let until_due = self.dispatcher.next_due().map(|at| at - self.clock.now());

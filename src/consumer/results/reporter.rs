@@ -16,11 +16,12 @@ use chrono::TimeDelta;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::reporting::{Act, Reporting};
-use crate::common::broker::Client;
-use crate::common::clock::{CLOCK_TOLERANCE, Clock};
+use crate::common::broker::{BrokerError, Client};
+use crate::common::clock::{Clock, CorrectedClock, Skew};
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::{Beat, Fill};
 use crate::common::thread::{Joined, spawn};
+use crate::common::{topics, unknown_time};
 use crate::common::words::RunningAttempt;
 use crate::consumer::claiming::dispatcher::Now;
 use crate::consumer::claiming::pace::Pace;
@@ -51,14 +52,14 @@ pub struct Lines {
 }
 
 impl Reporter {
-    /// Starts the thread.
+    /// Starts the thread. It compares the host's clock with the broker's, and tells `corrected`.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
     pub fn start(
         options: Options,
         client: Box<dyn Client>,
-        clock: Arc<dyn Clock>,
+        corrected: Arc<CorrectedClock>,
         measures: Measures,
         health: &Health,
         beat: Beat,
@@ -66,6 +67,8 @@ impl Reporter {
         // An end that waits and one that is written for each worker.
         let room = options.workers * 2 + 2;
         let (tell, told) = bounded(room);
+        // The one thread that must know how wrong the host's clock is.
+        let clock = Arc::clone(corrected.host());
         // Between two looks no more are started than there is room for their ends, and as many again that run.
         let (started, starts) = bounded(room * 2);
         let observed = Observed {
@@ -74,6 +77,8 @@ impl Reporter {
             clock: health.duty("clock"),
             measures,
             is_troubled: false,
+            corrected,
+            is_unknown: false,
         };
         let (give_up, given_up) = bounded(0);
         let pace = Pace::new(options.workers / 2);
@@ -121,6 +126,9 @@ struct Observed {
     clock: Duty,
     waiting: Fill,
     is_troubled: bool,
+    corrected: Arc<CorrectedClock>,
+    /// The log says that the broker does not tell its time.
+    is_unknown: bool,
 }
 
 struct Writing {
@@ -248,7 +256,12 @@ impl Observed {
                 self.results.failed(trouble);
             }
             Act::Refused(_, error) => self.measures.failed(&self.measures.report_failures, error.word()),
-            Act::Clock(ahead) => self.tell_clock(ahead),
+            Act::Clock(skew) => self.tell_clock(skew),
+            Act::ClockUnknown(error) => self.tell_unknown(&error),
+            Act::NotCompared(error) => {
+                let attempt = format!("comparing this host's clock with the broker's by topic {}", topics::RUNS);
+                self.clock.failed(Trouble::of(&attempt, &error));
+            }
         }
     }
 
@@ -259,14 +272,27 @@ impl Observed {
         }
     }
 
-    fn tell_clock(&self, ahead: TimeDelta) {
-        self.measures.skew.set(ahead.as_seconds_f64());
-        if ahead.abs() <= CLOCK_TOLERANCE {
+    fn tell_clock(&mut self, skew: Skew) {
+        self.corrected.learn(skew);
+        self.measures.skew(skew.ahead);
+        if std::mem::take(&mut self.is_unknown) {
+            log::info!("the broker's time is known again");
+        }
+        if !skew.is_off(skew.at) {
             return self.clock.done();
         }
-        let side = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
+        let (ahead, side) = (skew.ahead, if skew.ahead > TimeDelta::zero() { "ahead of" } else { "behind" });
         let cause = format!("this host's clock is {} s {side} the broker's", ahead.abs().num_seconds());
-        let cure = "set it (NTP): attempts are retried, held and expire at the wrong time until then";
+        let cure = "set it (NTP): until then retries, deadlines and results go by the broker's clock";
         self.clock.failed(Trouble::new("clock", cause, cure));
+    }
+
+    /// The program works, as far as anybody can know.
+    fn tell_unknown(&mut self, error: &BrokerError) {
+        self.corrected.cannot_know();
+        self.clock.done();
+        if !std::mem::replace(&mut self.is_unknown, true) {
+            log::warn!("{}", unknown_time::said(error));
+        }
     }
 }

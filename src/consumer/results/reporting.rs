@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 
 use super::reports::Report;
 use crate::common::bounds::RESULTS_WAITING_BYTES;
 use crate::common::broker::{BrokerError, Client, ErrorCode};
-use crate::common::clock::CLOCK_TOLERANCE;
+use crate::common::clock::Skew;
 use crate::common::outgoing::{Outgoing, Unwritten, Writer, in_pieces, is_final};
 use crate::common::words::{AttemptRef, Event, RunningAttempt};
 use crate::common::{topics, wire};
@@ -52,7 +52,11 @@ pub enum Act {
     /// The topic will never take a record. Something smaller is written instead, as long as there is anything smaller.
     Refused(Arc<str>, BrokerError),
     /// How far our clock is ahead of the broker's.
-    Clock(TimeDelta),
+    Clock(Skew),
+    /// The broker's time could not be learned: no topic that was written to tells it, and this came of asking for it.
+    ClockUnknown(BrokerError),
+    /// What was written to be told the broker's time, and says nothing else, was not taken.
+    NotCompared(BrokerError),
 }
 
 /// An attempt that was handed to a worker, for [`Reporting::started`].
@@ -72,6 +76,14 @@ const RESULT_BYTES: usize = 1024;
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
+/// How often our clock is compared with the broker's although nothing is written, and where it is too far off.
+const COMPARE: Duration = Duration::from_secs(60);
+const COMPARE_WRONG: Duration = Duration::from_secs(15);
+/// How often a write that is made anyway is a comparison as well: each costs a step.
+const COMPARE_BY_THE_WAY: Duration = Duration::from_secs(10);
+/// How often it is tried where it could not be compared, or where our clock jumps all the time.
+const COMPARE_AGAIN: Duration = Duration::from_secs(1);
+
 /// The state of the reporter.
 #[derive(Debug)]
 pub struct Reporting {
@@ -84,7 +96,14 @@ pub struct Reporting {
     waiting: Vec<Waiting>,
     /// By topic: until when it rests, and for how long it has rested.
     rests: BTreeMap<Arc<str>, (Instant, Duration)>,
-    ahead: Option<TimeDelta>,
+    /// How our clock stands to the broker's, as far as that is known.
+    skew: Option<Skew>,
+    /// When it is compared, and the instant before which it is not although it jumps.
+    compare_at: Instant,
+    compare_not_before: Instant,
+    /// What time it was at the broker in the last step, and when that began. What follows from it depends on when the step
+    /// was over, which the next one sees.
+    seen: Option<(Now, i64)>,
 }
 
 /// Something that was told and is not confirmed yet.
@@ -106,12 +125,15 @@ impl Reporting {
         Self {
             next_alive: now + options.lease / 3,
             options,
-            writer: Writer::dated_by_brokers(),
+            writer: Writer::undated_where_refused(),
             running: BTreeMap::new(),
             is_alive_unsaid: false,
             waiting: Vec::new(),
             rests: BTreeMap::new(),
-            ahead: None,
+            skew: None,
+            compare_at: now,
+            compare_not_before: now,
+            seen: None,
         }
     }
 
@@ -143,18 +165,38 @@ impl Reporting {
     /// Writes once: a sign of life where one is due, or else all that may be written now.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> Vec<Act> {
         let mut acts = Vec::new();
-        if now.mono >= self.next_alive {
+        if let Some((sent, brokers_ms)) = self.seen.take() {
+            acts.push(Act::Clock(self.compare(Skew::between(sent, brokers_ms, now.mono), now)));
+        }
+        if now.mono >= self.next_alive || self.is_to_be_compared(now) {
             // Also while results wait: one topic that cannot be written ends nobody else's lease.
             self.say_alive(client, now, &mut acts);
         } else {
             self.write_due(client, now, &mut acts);
         }
-        let ahead = self.writer.ahead();
-        if ahead != self.ahead {
-            self.ahead = ahead;
-            acts.extend(ahead.map(Act::Clock));
+        let brokers_ms = self.writer.take_brokers_ms();
+        if self.skew.is_none_or(|skew| now.mono >= skew.at.mono + COMPARE_BY_THE_WAY) {
+            self.seen = self.seen.or(brokers_ms.map(|brokers_ms| (now, brokers_ms)));
         }
         acts
+    }
+
+    fn compare(&mut self, skew: Skew, now: Now) -> Skew {
+        self.skew = Some(skew);
+        self.compare_at = now.mono + if skew.is_off(now) { COMPARE_WRONG } else { COMPARE };
+        skew
+    }
+
+    /// Whether our clock is to be compared with the broker's although nothing is to be written: it was not for a while, or
+    /// it has jumped.
+    fn is_to_be_compared(&self, now: Now) -> bool {
+        let has_jumped = || self.skew.is_some_and(|skew| skew.is_off(now) != skew.is_off(skew.at));
+        now.mono >= self.compare_not_before && (now.mono >= self.compare_at || has_jumped())
+    }
+
+    /// What time it is, by the broker's clock where ours is too far off.
+    fn wall(&self, now: Now) -> DateTime<Utc> {
+        self.skew.map_or(now.wall, |skew| skew.corrected(now))
     }
 
     /// Whether something that was told is not confirmed yet.
@@ -184,8 +226,12 @@ impl Reporting {
 
     /// When the next step has something to do.
     pub fn next(&self, now: Instant) -> Instant {
+        if self.seen.is_some() {
+            return now;
+        }
         let due = self.waiting.iter().map(|waiting| self.due_at(waiting).unwrap_or(now)).min();
-        due.map_or(self.next_alive, |due| due.min(self.next_alive))
+        let alive = self.next_alive.min(self.compare_at.max(self.compare_not_before));
+        due.map_or(alive, |due| due.min(alive))
     }
 
     fn patience(&self, now: Now) -> Instant {
@@ -211,17 +257,20 @@ impl Reporting {
     fn say_alive(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         self.next_alive = now.mono + self.options.lease / 3;
         self.is_alive_unsaid = false;
-        // A clock that is off is compared although nothing runs, to see when it is right.
-        if self.running.is_empty() && self.ahead.is_none_or(|ahead| ahead.abs() <= CLOCK_TOLERANCE) {
+        let compares = self.is_to_be_compared(now);
+        // One that names nothing has the broker tell its time.
+        if self.running.is_empty() && !compares {
             return;
         }
+        self.compare_not_before = now.mono + COMPARE_AGAIN;
         let running: Vec<RunningAttempt> = self.running.values().cloned().collect();
+        let wall = self.wall(now);
         let event = |running: &[RunningAttempt]| {
             wire::encode(&Event::Alive {
                 consumer: self.options.consumer.clone(),
                 lease_ms: u64::try_from(self.options.lease.as_millis()).unwrap_or(u64::MAX),
                 running: running.to_vec(),
-                at: now.wall,
+                at: wall,
             })
         };
         let (topic, key): (Arc<str>, Bytes) = (topics::RUNS.into(), self.options.consumer.clone().into());
@@ -230,8 +279,12 @@ impl Reporting {
         let can_be_split = values.len() < running.len();
         let record = |value| Outgoing { topic: Arc::clone(&topic), key: key.clone(), value };
         let records = values.into_iter().map(record).collect();
-        let unwritten = self.writer.write(client, records, now.wall.timestamp_millis(), by);
-        let Some(failure) = unwritten.into_iter().next() else { return };
+        let unwritten = self.writer.write(client, records, wall.timestamp_millis(), by);
+        let failure = unwritten.into_iter().next();
+        if compares {
+            self.learn_the_time(client, failure.as_ref(), now, acts);
+        }
+        let Some(failure) = failure.filter(|_| !running.is_empty()) else { return };
         let is_too_large = failure.error.code() == Some(ErrorCode::MessageTooLarge);
         self.next_alive = if is_too_large && can_be_split {
             // The writer knows now what the topic does not take.
@@ -243,6 +296,25 @@ impl Reporting {
         acts.push(Act::Failed(topic, failure.error));
     }
 
+    /// Takes the broker's time from what was written to `cron-runs`; where that does not tell it, asks for it.
+    fn learn_the_time(
+        &mut self,
+        client: &mut dyn Client,
+        unwritten: Option<&Unwritten>,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) {
+        let told = self.writer.take_brokers_ms();
+        match (told.map_or_else(|| client.cluster_time(now.mono + CALL), Ok), unwritten) {
+            (Ok(brokers_ms), _) => self.seen = Some((now, brokers_ms)),
+            (Err(_), Some(failure)) => acts.push(Act::NotCompared(failure.error.clone())),
+            (Err(error), None) => {
+                self.compare_at = now.mono + COMPARE;
+                acts.push(Act::ClockUnknown(error));
+            }
+        }
+    }
+
     fn write_due(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) {
         let due: Vec<bool> = self.waiting.iter().map(|waiting| self.is_due(waiting, now.mono)).collect();
         let is_due = self.waiting.iter().zip(&due).filter(|(_, due)| **due);
@@ -251,7 +323,8 @@ impl Reporting {
             return;
         }
         let tried: BTreeSet<Arc<str>> = records.iter().map(|record| Arc::clone(&record.topic)).collect();
-        let unwritten = self.writer.write(client, records, now.wall.timestamp_millis(), self.patience(now));
+        let stamp = self.wall(now).timestamp_millis();
+        let unwritten = self.writer.write(client, records, stamp, self.patience(now));
         let failed = self.rest(tried, &unwritten, now.mono, acts);
         for (mut waiting, was_due) in std::mem::take(&mut self.waiting).into_iter().zip(due) {
             match failed.get(&waiting.record) {
@@ -295,8 +368,8 @@ impl Reporting {
                 continue;
             };
             if error.code() == Some(ErrorCode::InvalidTimestamp) {
-                // It goes to a topic that tells the broker's time.
-                self.next_alive = now;
+                // It may be our clock that is wrong.
+                self.compare_at = now;
             }
             acts.push(Act::Failed(Arc::clone(&topic), (*error).clone()));
             let (until, rested) = self.rests.entry(topic).or_insert((now, Duration::ZERO));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::common::clock::CLOCK_TOLERANCE;
 use crate::common::words::{AttemptRef, Event, Outcome, RunId, Then};
 
 /// What is known of a run's attempts.
@@ -25,6 +26,8 @@ pub struct Try {
     pub lease: Option<(DateTime<Utc>, TimeDelta)>,
     /// How it ended. Two where it was run twice.
     pub ends: Vec<End>,
+    /// When the broker had the newest of these ends.
+    pub told_at: Option<DateTime<Utc>>,
     /// The leader gave its consumer up.
     pub lost: Option<Then>,
 }
@@ -137,9 +140,10 @@ impl Story {
                     started_at: *started_at,
                     ended_at: *ended_at,
                 };
-                let ends = &mut self.attempts.entry(attempt.attempt).or_default().ends;
-                if !ends.contains(&end) {
-                    ends.push(end);
+                let tried = self.attempts.entry(attempt.attempt).or_default();
+                tried.told_at = tried.told_at.max(Some(written_at));
+                if !tried.ends.contains(&end) {
+                    tried.ends.push(end);
                 }
             }
             Event::Lost { attempt, then, .. } => {
@@ -180,11 +184,20 @@ impl Story {
         self.stage() == Stage::Running && tried.lease.is_some_and(ran_out)
     }
 
-    /// Since when the last attempt that is known of says nothing more: its end, or when its lease was over.
+    /// Since when the last attempt that is known of says nothing more: its end, or when its lease was over. Nothing has ended
+    /// after the broker had heard of it, whatever the clock of its consumer said.
     pub fn quiet_since(&self) -> Option<DateTime<Utc>> {
         let (_, tried) = self.attempts.last_key_value()?;
         let ended = tried.ends.iter().map(|end| end.ended_at).max();
+        let ended = ended.map(|ended| tried.told_at.map_or(ended, |told| ended.min(told)));
         ended.or(tried.lease.map(|(until, _)| until))
+    }
+
+    /// How far ahead the clock was of whoever ended the last attempt, at least, where that shows.
+    pub fn was_dated_ahead(&self) -> Option<TimeDelta> {
+        let (_, tried) = self.attempts.last_key_value()?;
+        let ended = tried.ends.iter().map(|end| end.ended_at).max()?;
+        Some(ended - tried.told_at?).filter(|ahead| *ahead > CLOCK_TOLERANCE)
     }
 
     /// When the first process was started, where that is known: an attempt says so when it has ended.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Published, Skew};
+use super::Published;
 use crate::common::broker::BrokerError;
+use crate::common::clock::Skew;
 use crate::common::membership::Standing;
 use crate::common::words::ClusterName;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest};
+use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest, DescribeQuorumRequest};
 
 use super::KafkaClient;
 use super::connection::REQUEST;
@@ -17,10 +18,31 @@ use crate::common::topics::TopicSpec;
 /// `DescribeConfigs` knows several kinds of things; this one is a topic.
 const TOPIC: i8 = 2;
 
+/// The log of the controllers, whose leader is the active one.
+const QUORUM: &str = "__cluster_metadata";
+
 impl Admin for KafkaClient {
     fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
         self.routes.metadata(&[], by)?;
         Ok(self.routes.broker_count())
+    }
+
+    /// The leader of the quorum says of itself that it is up to date now, by its clock (KIP-836).
+    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError> {
+        let partitions = vec![PartitionData::default().with_partition_index(0)];
+        let topic = TopicData::default().with_topic_name(topic_name(QUORUM)).with_partitions(partitions);
+        let answer = self.routes.ask_any(&DescribeQuorumRequest::default().with_topics(vec![topic]), by)?;
+        if let Some(code) = ErrorCode::from_wire(answer.error_code) {
+            return Err(BrokerError::Refused(code));
+        }
+        let nothing = || BrokerError::Nonsense("no time of the quorum's leader".to_owned());
+        let quorum = answer.topics.first().and_then(|topic| topic.partitions.first()).ok_or_else(nothing)?;
+        if let Some(code) = ErrorCode::from_wire(quorum.error_code) {
+            return Err(BrokerError::Refused(code));
+        }
+        let leader = quorum.current_voters.iter().find(|voter| voter.replica_id == quorum.leader_id);
+        let at_ms = leader.map(|leader| leader.last_caught_up_timestamp).filter(|ms| *ms > 0);
+        at_ms.ok_or_else(nothing)
     }
 
     fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {

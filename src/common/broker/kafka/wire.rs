@@ -64,6 +64,19 @@ asked! {
     OffsetCommit: OffsetCommitRequest -> OffsetCommitResponse = 8, false, ANSWER_BYTES;
 }
 
+impl Asked for messages::DescribeQuorumRequest {
+    const KEY: ApiKey = ApiKey::DescribeQuorum;
+    type Response = messages::DescribeQuorumResponse;
+    // 1 brought the times at which voters were up to date (KIP-836).
+    const VERSION: i16 = 1;
+    const REPEATABLE: bool = true;
+    const ANSWER_BYTES: usize = ANSWER_BYTES;
+
+    fn throttle_ms(_: &Self::Response) -> i32 {
+        0 // the answer has no such field
+    }
+}
+
 /// A string of the wire.
 pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())

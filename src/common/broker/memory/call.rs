@@ -9,6 +9,7 @@ use crate::common::broker::ErrorCode;
 #[expect(missing_docs, reason = "each is named after the call of the port")]
 pub enum Call {
     BrokerCount,
+    ClusterTime,
     CreateTopic,
     TopicSettings,
     Topic,

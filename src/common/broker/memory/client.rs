@@ -135,6 +135,11 @@ impl Admin for MemoryClient {
         self.shared.call(call, by, refused, |cluster, _| Ok(cluster.node_count()))
     }
 
+    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError> {
+        let call = (self.name.as_str(), Call::ClusterTime, "");
+        self.shared.call(call, by, refused, |_, at| Ok(at.wall.timestamp_millis()))
+    }
+
     fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
         let call = (self.name.as_str(), Call::Topic, "");
         self.shared.call(call, by, refused, |cluster, _| Ok(cluster.topic_names()))

@@ -1,11 +1,12 @@
 //! The thread's own part, on a broker in memory: what is told to whom, and in which order.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::*;
 use crate::common::broker::memory::{Call as Asked, Fate, Faults, MemoryBroker};
 use crate::common::broker::{Broker, ErrorCode, ProduceBatch, Record};
-use crate::common::clock::SystemClock;
+use crate::common::clock::{Now, Skew, SystemClock};
 use crate::common::http::Health;
 use crate::common::membership::{self, Membership};
 use crate::common::metrics::{Beats, Metrics};
@@ -83,6 +84,8 @@ impl Bench {
             waiting_bytes: 1 << 20,
         };
         let observe = Observe { measures, health, beat: beats.thread("dispatch") };
+        let clock = Arc::new(CorrectedClock::new(clock));
+        clock.cannot_know();
         let mut dispatching = Dispatching::new(options, broker.client("dispatch"), clock, lines, observe);
         assert!(dispatching.changed(&change));
         dispatching.free = 1;
@@ -95,8 +98,13 @@ impl Bench {
     }
 
     fn publish(&self, run: u128) {
+        self.publish_for(run, None);
+    }
+
+    /// Publishes an attempt that must not start before an instant.
+    fn publish_for(&self, run: u128, not_before: Option<DateTime<Utc>>) {
         let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
-        let record = Record { key: None, value: Some(attempt(run, None)), timestamp_ms: 0 };
+        let record = Record { key: None, value: Some(attempt(run, not_before)), timestamp_ms: 0 };
         let batch = ProduceBatch { to, records: vec![record] };
         let by = SystemClock.monotonic() + PATIENCE;
         self.broker.client("test").produce(&[batch], by).remove(0).unwrap();
@@ -111,6 +119,13 @@ impl Bench {
             }
             self.dispatching.read(chunk);
         }
+    }
+
+    /// The host's clock is found to be so many minutes ahead of the broker's.
+    fn finds_ahead(&self, minutes: i64) {
+        let clock = &self.dispatching.clock;
+        let at = Now { wall: clock.host().now(), mono: clock.monotonic() };
+        clock.learn(Skew { ahead: TimeDelta::minutes(minutes), at });
     }
 
     fn job(&self) -> Option<u128> {
@@ -188,4 +203,51 @@ fn nothing_more_is_claimed_while_what_was_met_cannot_be_told() {
     assert!(bench.told.try_recv().is_ok());
     bench.dispatching.turn();
     assert_eq!(bench.job(), Some(7));
+}
+
+#[test]
+fn what_waits_is_started_by_the_brokers_clock_where_the_hosts_is_wrong() {
+    let check = |ahead: i64, due: i64, starts: bool| {
+        let mut bench = Bench::new();
+        bench.finds_ahead(ahead);
+        bench.publish_for(7, Some(SystemClock.now() + TimeDelta::minutes(due)));
+        let chunk = bench.take_chunk();
+        bench.dispatching.read(chunk);
+        bench.dispatching.turn();
+        assert_eq!(bench.job(), starts.then_some(7), "{ahead} min ahead, due in {due} min");
+    };
+    check(40, -20, false);
+    check(40, -50, true);
+    check(-40, 20, true);
+    check(-40, 50, false);
+    check(0, 20, false);
+}
+
+#[test]
+fn nothing_is_claimed_before_the_clock_was_compared_or_that_was_waited_for() {
+    let mut bench = Bench::new();
+    let host = Arc::clone(bench.dispatching.clock.host());
+    bench.dispatching.clock = Arc::new(CorrectedClock::new(host));
+    bench.dispatching.claims_by = None;
+    bench.publish(7);
+    let chunk = bench.take_chunk();
+    bench.dispatching.read(chunk);
+    bench.dispatching.turn();
+    let wait = bench.dispatching.wait();
+    assert_eq!((bench.job(), wait), (None, FIRST_REST));
+    let is_settled = |bench: &mut Bench| {
+        bench.dispatching.turn();
+        bench.job()
+    };
+    bench.finds_ahead(0);
+    assert_eq!(is_settled(&mut bench), Some(7));
+    // It could not be compared for so long that its time is over.
+    let mut bench = Bench::new();
+    let host = Arc::clone(bench.dispatching.clock.host());
+    bench.dispatching.clock = Arc::new(CorrectedClock::new(host));
+    bench.dispatching.claims_by = Some(bench.dispatching.clock.monotonic());
+    bench.publish(8);
+    let chunk = bench.take_chunk();
+    bench.dispatching.read(chunk);
+    assert_eq!(is_settled(&mut bench), Some(8));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::*;
@@ -44,7 +44,42 @@ impl Fixture {
         }
         let options = Options { consumer: "me".to_owned(), lease: LEASE, workers: 1 };
         let reporting = Reporting::new(options, clock.monotonic());
-        Self { broker, clock, client, reporting, ahead: TimeDelta::zero() }
+        Self { broker, clock, client, reporting, ahead: TimeDelta::zero() }.compared()
+    }
+
+    /// Lets it compare its clock with the broker's, as it does before anything else.
+    fn compared(mut self) -> Self {
+        let now = self.now();
+        assert!(self.reporting.step(self.client.as_mut(), now).is_empty());
+        let acts = self.reporting.step(self.client.as_mut(), now);
+        assert!(matches!(acts[..], [Act::Clock(_)]), "{acts:?}");
+        self
+    }
+
+    /// One that has just been started, on a host whose clock is off, where `cron-runs` carries the time of that type.
+    fn started_off(ahead: TimeDelta, runs: &str) -> Self {
+        let mut f = Self::new();
+        f.broker.faults().set_topic("cron-runs", "message.timestamp.type", runs);
+        f.ahead = ahead;
+        f.reporting = Reporting::new(f.reporting.options.clone(), f.clock.monotonic());
+        f
+    }
+
+    /// What comes of a step, once a second for so many seconds, about our clock: by how many seconds it is ahead.
+    fn ahead(&mut self, seconds: u64) -> Vec<i64> {
+        let mut told = Vec::new();
+        for _ in 0..seconds {
+            for _ in 0..2 {
+                let now = self.now();
+                let acts = self.reporting.step(self.client.as_mut(), now);
+                told.extend(acts.iter().filter_map(|act| match act {
+                    Act::Clock(skew) => Some(skew.ahead.num_seconds()),
+                    _ => None,
+                }));
+            }
+            self.clock.turn(Duration::from_secs(1));
+        }
+        told
     }
 
     fn create(&mut self, name: &str, setting: Option<(&'static str, &str)>) {
@@ -107,7 +142,10 @@ impl Fixture {
         let values = |topic| self.values(topic);
         let events: Vec<Event> = values("cron-runs").iter().map(|v| wire::decode_event(v).unwrap()).collect();
         let finished = events.iter().filter(|event| matches!(event, Event::Finished { .. })).count();
-        let alive = events.iter().filter(|event| matches!(event, Event::Alive { .. })).count();
+        let alive = events.iter().filter(
+            |event| matches!(event, Event::Alive { running, .. } if !running.is_empty()),
+        );
+        let alive = alive.count();
         [values("a-retry").len(), values("a-dead").len(), finished, alive]
     }
 }
@@ -281,10 +319,10 @@ fn results_that_wait_have_a_bound() {
 /// Our clock is so many seconds ahead of the broker's. A failed attempt that was handed to a worker is passed on, dated
 /// as the broker's clock is within a second (`None`: without a date), and said to be off where it is.
 fn check_clock(ahead_secs: i64, runs: &str, dated_ahead: Option<i64>) {
-    let mut f = Fixture::new();
-    f.ahead = TimeDelta::seconds(ahead_secs);
-    f.broker.faults().delete_topic("cron-runs");
-    f.create("cron-runs", Some(("message.timestamp.type", runs)));
+    let mut f = Fixture::started_off(TimeDelta::seconds(ahead_secs), runs);
+    if dated_ahead.is_none() {
+        f.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
+    }
     f.reporting.started(started(&claimed(1, 1)));
     f.reporting.take(ended(claimed(1, 1), Outcome::Failed { code: 1 }));
     f.reporting.take(ended(claimed(2, 1), Outcome::Succeeded));
@@ -293,11 +331,12 @@ fn check_clock(ahead_secs: i64, runs: &str, dated_ahead: Option<i64>) {
         let now = f.now();
         for act in f.reporting.step(f.client.as_mut(), now) {
             match act {
-                Act::Clock(ahead) => clock = Some(ahead),
+                Act::Clock(skew) => clock = Some(Some(skew.ahead)),
+                Act::ClockUnknown(_) => clock = Some(None),
                 Act::Failed(topic, error) => {
                     assert_eq!(error.code(), Some(ErrorCode::InvalidTimestamp), "{topic}");
                 }
-                Act::PassedOn(_) | Act::Refused(..) => {}
+                Act::PassedOn(_) | Act::Refused(..) | Act::NotCompared(_) => {}
             }
         }
         f.clock.turn(Duration::from_secs(1));
@@ -307,8 +346,10 @@ fn check_clock(ahead_secs: i64, runs: &str, dated_ahead: Option<i64>) {
     let dated = f.records("a-retry")[0].timestamp_ms;
     let expected = dated_ahead.map_or(-1, |secs| (at() + TimeDelta::seconds(secs)).timestamp_millis());
     assert!((expected..=expected + 8_000).contains(&dated), "{ahead_secs} {runs}: {dated}");
-    let known = (runs == "LogAppendTime").then_some(f.ahead);
-    assert_eq!(clock, known, "{ahead_secs} {runs}");
+    let found = clock.expect("something is told of the clock");
+    assert_eq!(found.is_some(), dated_ahead.is_some(), "{ahead_secs} {runs}");
+    // A step takes a second here.
+    assert!(found.is_none_or(|found| (found - f.ahead).abs() <= TimeDelta::seconds(1)), "{found:?} {runs}");
 }
 
 #[test]
@@ -316,8 +357,56 @@ fn a_wrong_clock_holds_up_no_result_and_is_noticed() {
     check_clock(0, "LogAppendTime", Some(0));
     check_clock(20, "LogAppendTime", Some(20));
     check_clock(7_200, "LogAppendTime", Some(0));
+    check_clock(-7_200, "LogAppendTime", Some(0));
+    check_clock(7_200, "CreateTime", Some(0));
+    check_clock(-7_200, "CreateTime", Some(0));
     check_clock(7_200, "CreateTime", None);
-    check_clock(-7_200, "CreateTime", Some(-7_200));
+}
+
+#[test]
+fn a_clock_is_compared_at_the_start_and_regularly_although_nothing_is_written() {
+    for runs in ["LogAppendTime", "CreateTime"] {
+        let mut f = Fixture::started_off(TimeDelta::hours(2), runs);
+        assert_eq!(f.ahead(1), [7_200], "{runs}: before anything else");
+        // As long as it is wrong every 15 s, and then every minute.
+        assert_eq!(f.ahead(44), [7_200; 2], "{runs}");
+        f.ahead = TimeDelta::zero();
+        assert_eq!(f.ahead(1), [0], "{runs}: at once when it jumps");
+        assert_eq!(f.ahead(121), [0; 2], "{runs}");
+        f.ahead = TimeDelta::seconds(-31);
+        assert_eq!(f.ahead(2), [-31], "{runs}: at once when it jumps");
+    }
+}
+
+#[test]
+fn a_clock_that_nobody_can_compare_is_said_to_be_unknown_and_asked_about_every_minute() {
+    let mut f = Fixture::started_off(TimeDelta::zero(), "CreateTime");
+    f.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
+    let mut told = 0;
+    for _ in 0..130 {
+        let now = f.now();
+        let acts = f.reporting.step(f.client.as_mut(), now);
+        told += acts.iter().filter(|act| matches!(act, Act::ClockUnknown(_))).count();
+        f.clock.turn(Duration::from_secs(1));
+    }
+    assert_eq!(told, 3);
+}
+
+#[test]
+fn a_comparison_that_fails_is_made_again_every_second_and_keeps_no_result_waiting() {
+    let mut f = Fixture::started_off(TimeDelta::zero(), "LogAppendTime");
+    let runs = TopicPartition { topic: "cron-runs".to_owned(), partition: 0 };
+    f.broker.faults().lead(&runs, None);
+    f.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
+    f.reporting.take(ended(claimed(1, 1), Outcome::TimedOut));
+    let mut failed = 0;
+    for _ in 0..100 {
+        let now = f.now();
+        let acts = f.reporting.step(f.client.as_mut(), now);
+        failed += acts.iter().filter(|act| matches!(act, Act::NotCompared(_))).count();
+        f.clock.turn(Duration::from_millis(100));
+    }
+    assert_eq!((failed, f.written()[0]), (10, 1));
 }
 
 #[test]
@@ -370,7 +459,7 @@ fn check_large(limits: &[(&str, &str)], written: [usize; 4], letter: Option<(boo
     });
     assert_eq!(found, letter, "{limits:?}");
     for value in f.values("cron-runs") {
-        let Event::Finished { then, output_tail, .. } = wire::decode_event(&value).unwrap() else { panic!() };
+        let Event::Finished { then, output_tail, .. } = wire::decode_event(&value).unwrap() else { continue };
         let expected = if written[0] == 1 { Then::Retried } else { Then::Dead };
         assert_eq!((then, output_tail.len()), (expected, output), "{limits:?}");
     }

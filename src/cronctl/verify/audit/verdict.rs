@@ -232,6 +232,7 @@ impl Audit<'_> {
         let worker = story.worker().unwrap_or("nobody").to_owned();
         let stage = story.stage();
         let abandoned = story.is_abandoned(now);
+        let dated_ahead = story.was_dated_ahead();
         let limits = job.limits;
         let limit = limits.timeout_ms.map(|timeout| Duration::from_millis(timeout + limits.grace_ms));
         let long = scheduled_at + limit.filter(|_| stage == Stage::Running).unwrap_or(LONG) < now;
@@ -253,7 +254,11 @@ impl Audit<'_> {
             let item = self.item(tick, self.why_lost(tick));
             self.report.lost_retries.add(item);
         } else if let Some((number, since)) = forgotten {
-            let item = self.item(tick, format!("attempt {number} could begin since {}", shown(since)));
+            let mut why = format!("attempt {number} could begin since {}", shown(since));
+            if let Some(seconds) = dated_ahead.map(|ahead| ahead.num_seconds()) {
+                why = format!("{why}, and waits: the clock of {worker}, which dated it, was {seconds} s ahead");
+            }
+            let item = self.item(tick, why);
             self.report.not_begun.add(item);
         } else if abandoned {
             let item = self.item(tick, format!("claimed by {worker}"));

@@ -173,6 +173,26 @@ fn a_retry_that_nobody_begins_is_told_of() {
 }
 
 #[test]
+fn a_retry_that_was_dated_by_a_clock_far_ahead_and_waits_is_told_of() {
+    let tick = at("12:01:40");
+    let failed = |world: &mut World| {
+        world.forget("often", tick);
+        world.publish("often", tick);
+        world.claim((RunId::of(&name("often"), tick), 1), "c1", tick);
+        world.finish("often", tick, (1, "c1", Outcome::Failed { code: 1 }, Then::Retried));
+        // The broker had it when it had happened; its consumer says that it ended two hours later.
+        if let Some((_, Event::Finished { ended_at, .. })) = world.events.last_mut() {
+            *ended_at += TimeDelta::hours(2);
+        }
+    };
+    let retried = check(failed, [0; 6]);
+    assert_eq!((retried.ok, retried.not_begun.total), (false, 1));
+    let why = &retried.not_begun.first[0].why;
+    assert!(why.starts_with("attempt 2 could begin since 2026"), "{why}");
+    assert!(why.ends_with("and waits: the clock of c1, which dated it, was 7200 s ahead"), "{why}");
+}
+
+#[test]
 fn a_run_that_was_ended_and_never_ran_is_told_of() {
     let tick = at("12:02:00");
     let report = |reason: EndReason, skipped: &'static str| {

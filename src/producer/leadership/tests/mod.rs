@@ -141,6 +141,24 @@ fn a_producer_leads_only_if_its_clock_is_near_the_brokers() {
 }
 
 #[test]
+fn where_the_topic_of_events_does_not_tell_the_time_the_cluster_is_asked_for_it() {
+    let check = |ahead: TimeDelta, may_ask: bool, may_lead: bool| {
+        let mut host = Host::new(ahead);
+        host.broker.faults().set_topic(RUNS, "message.timestamp.type", "CreateTime");
+        if !may_ask {
+            host.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
+        }
+        let acts = host.step();
+        let told = acts.iter().any(|act| matches!(act, Act::Clock(_) | Act::ClockOff(_)));
+        assert_eq!((leads(&acts), told), (may_lead, may_ask), "{ahead}: {acts:?}");
+    };
+    check(TimeDelta::zero(), true, true);
+    check(TimeDelta::hours(1), true, false);
+    check(TimeDelta::hours(-1), true, false);
+    check(TimeDelta::zero(), false, true);
+}
+
+#[test]
 fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_then_leads() {
     let mut host = Host::new(TimeDelta::hours(1));
     assert_eq!(host.step(), [Act::ClockOff(TimeDelta::hours(1))]);
