@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use self::cursor::Judged;
-use self::skew::Compared;
 pub use self::mandate::Mandate;
 pub use self::published::{Published, Runs};
+use self::skew::Compared;
 pub use self::thread::{Lead, Lines};
 pub use self::words::{Act, Call, Failure, Keep, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};

@@ -1,9 +1,7 @@
 //! What a producer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use prometheus::{
-    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-};
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::common::bounds::ENCODED_BATCHES;
 use crate::common::metrics::{Fill, LATENESS_SECONDS, Metrics};

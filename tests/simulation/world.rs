@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use kafka_cron::common::broker::memory::MemoryBroker;
-use kafka_cron::common::broker::{Broker, Client, TopicPartition};
+use kafka_cron::common::broker::memory::{Call, MemoryBroker};
+use kafka_cron::common::broker::{Broker, Client, ErrorCode, TopicPartition};
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::topics::TopicSpec;
 use kafka_cron::common::words::ClusterName;
@@ -88,13 +88,14 @@ impl World {
         for (name, partitions) in
             [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS), ("c-dead", 1), ("cron-runs", 2), ("cron-leader", 1)]
         {
-            // Without the broker's time in `cron-runs` no leader sees that its clock is off: the clocks here jump
+            // Without the broker's time in `cron-runs`, and the right to ask for it, no leader sees that its clock is off: the clocks here jump
             // further than a leader's may, so that ticks become past.
             let settings = Vec::new();
             let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
             client.create_topic(&spec, began + Duration::from_secs(1)).unwrap();
         }
         let decides = Arc::clone(&weather);
+        broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
         broker.faults().decide(Box::new(move |client, call| decides.lock().unwrap().fate(client, call)));
         let trace = Trace::new(traced);
         Self {

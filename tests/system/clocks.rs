@@ -193,7 +193,8 @@ fn check_consumers(of_first: &str, of_retries: &str) {
     let world = World::new();
     let Some(clock) = SetClock::new(&world) else { return };
     let name = crate::support::unique("wrong");
-    let line = "@every 5s  {a}  [name=NAME retries=1 backoff=10s deadline=30m]  {note}; test $CRON_ATTEMPT -eq 2\n";
+    let line =
+        "@every 5s  {a}  [name=NAME retries=1 backoff=10s deadline=30m]  {note}; test $CRON_ATTEMPT -eq 2\n";
     let jobs = world.jobs(&line.replace("NAME", &name));
     let start = |topic: &str, to: &str| {
         let consumer = world.consumer_in(topic, &["--workers", "4"], &clock.environment_at(to));

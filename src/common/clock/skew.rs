@@ -22,7 +22,8 @@ impl Skew {
     /// at the broker in between. A slow answer is no proof that our clock is behind: of all that it may be off by, this is
     /// the least.
     pub fn between(sent: Now, brokers_ms: i64, answered: Instant) -> Self {
-        let took = TimeDelta::from_std(answered.saturating_duration_since(sent.mono)).unwrap_or(TimeDelta::MAX);
+        let took =
+            TimeDelta::from_std(answered.saturating_duration_since(sent.mono)).unwrap_or(TimeDelta::MAX);
         let least = TimeDelta::milliseconds(sent.wall.timestamp_millis().saturating_sub(brokers_ms));
         let most = least.checked_add(&took).unwrap_or(TimeDelta::MAX);
         let ahead = if least > TimeDelta::zero() { least } else { most.min(TimeDelta::zero()) };
@@ -107,7 +108,11 @@ mod tests {
             let sent = now();
             let brokers_ms = (sent.wall + TimeDelta::seconds(brokers)).timestamp_millis();
             let skew = Skew::between(sent, brokers_ms, sent.mono + Duration::from_secs(took));
-            assert_eq!(skew, Skew { ahead: TimeDelta::seconds(ahead), at: sent }, "{brokers} s, took {took} s");
+            assert_eq!(
+                skew,
+                Skew { ahead: TimeDelta::seconds(ahead), at: sent },
+                "{brokers} s, took {took} s"
+            );
         };
         check(0, 0, 0);
         check(0, 60, 0);

@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::reporting::{Act, Reporting};
 use crate::common::broker::{BrokerError, Client};
+use crate::common::clock::unknown;
 use crate::common::clock::{Clock, CorrectedClock, Skew};
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::{Beat, Fill};
@@ -259,7 +260,8 @@ impl Observed {
             Act::Clock(skew) => self.tell_clock(skew),
             Act::ClockUnknown(error) => self.tell_unknown(&error),
             Act::NotCompared(error) => {
-                let attempt = format!("comparing this host's clock with the broker's by topic {}", topics::RUNS);
+                let attempt =
+                    format!("comparing this host's clock with the broker's by topic {}", topics::RUNS);
                 self.clock.failed(Trouble::of(&attempt, &error));
             }
         }

@@ -142,9 +142,9 @@ impl Fixture {
         let values = |topic| self.values(topic);
         let events: Vec<Event> = values("cron-runs").iter().map(|v| wire::decode_event(v).unwrap()).collect();
         let finished = events.iter().filter(|event| matches!(event, Event::Finished { .. })).count();
-        let alive = events.iter().filter(
-            |event| matches!(event, Event::Alive { running, .. } if !running.is_empty()),
-        );
+        let alive = events
+            .iter()
+            .filter(|event| matches!(event, Event::Alive { running, .. } if !running.is_empty()));
         let alive = alive.count();
         [values("a-retry").len(), values("a-dead").len(), finished, alive]
     }

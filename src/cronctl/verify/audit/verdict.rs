@@ -256,7 +256,8 @@ impl Audit<'_> {
         } else if let Some((number, since)) = forgotten {
             let mut why = format!("attempt {number} could begin since {}", shown(since));
             if let Some(seconds) = dated_ahead.map(|ahead| ahead.num_seconds()) {
-                why = format!("{why}, and waits: the clock of {worker}, which dated it, was {seconds} s ahead");
+                why =
+                    format!("{why}, and waits: the clock of {worker}, which dated it, was {seconds} s ahead");
             }
             let item = self.item(tick, why);
             self.report.not_begun.add(item);
