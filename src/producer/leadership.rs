@@ -8,9 +8,10 @@
 //! forgets a cursor with its topic. Start, restart, outage and fail-over are this one way: read the cursors,
 //! commit them in our own name, read what is published already, begin (`taking`), and commit them as they move
 //! (`keeping`). A producer whose clock is far from the broker's, before all that or in the midst of it, lets others lead
-//! (`skew`). A cluster whose topic is not there, or cannot be read, holds up no other.
+//! (`skew`), and so does one that cannot take everything over for long (`giving_way`). A cluster whose topic is not there, or cannot be read, holds up no other.
 
 mod cursor;
+mod giving_way;
 mod keeping;
 mod mandate;
 mod published;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use self::cursor::Judged;
+use self::giving_way::Patience;
 pub use self::mandate::Mandate;
 pub use self::published::{Published, Runs};
 use self::skew::Compared;
@@ -90,6 +92,11 @@ pub struct Leadership {
     compare_at: Option<Instant>,
     /// Our clock was off; when to look again.
     look_again: Option<Instant>,
+    /// Another producer is a member, too.
+    has_company: bool,
+    patience: Patience,
+    /// We gave way, and have not come back.
+    has_given_way: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +133,9 @@ impl Leadership {
             is_clock_unknown: false,
             compare_at: None,
             look_again: None,
+            has_company: false,
+            patience: Patience::default(),
+            has_given_way: false,
         }
     }
 
@@ -138,7 +148,7 @@ impl Leadership {
     /// not taken it, it does not take it because its clock is off, or a cluster could not be taken over.
     pub fn is_taking_over(&self) -> bool {
         match self.stage {
-            Stage::Standby => self.look_again.is_some(),
+            Stage::Standby => self.look_again.is_some() || self.has_given_way,
             Stage::TakingOver => true,
             Stage::Leading => !self.absent.is_empty() || !self.unread.is_empty(),
         }
@@ -147,6 +157,7 @@ impl Leadership {
     /// A change of the membership; says whether a term has ended by it.
     pub fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
+        (self.has_company, self.has_given_way) = (!alone, false);
         // Whoever has the first partition leads. Where the topic has more by mistake, the others are of no use, or there
         // would be a leader for each.
         if !partitions.iter().any(|of| of.partition == 0) {
@@ -186,6 +197,7 @@ impl Leadership {
         self.first |= self.owes_reboot();
         self.stage = Stage::Standby;
         self.holder = None;
+        self.patience.ends();
         self.forget();
         led
     }
@@ -222,7 +234,23 @@ impl Leadership {
             acts.push(Act::Failed(failure));
             if self.stage == Stage::Leading { AFTER_FAILURE } else { self.after_tries.failed(now.mono) }
         });
+        self.give_way(&mut acts, now);
         (acts, wait)
+    }
+
+    /// Lets another producer lead, where we could not take everything over for long.
+    fn give_way(&mut self, acts: &mut Vec<Act>, now: Now) {
+        if self.stage == Stage::Standby {
+            return;
+        }
+        if !self.is_taking_over() {
+            return self.patience.has_all();
+        }
+        if let Some(away) = self.patience.step(acts, self.has_company, now.mono) {
+            self.end();
+            self.has_given_way = true;
+            acts.extend([Act::End, Act::GiveWay(away)]);
+        }
     }
 
     fn lead(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Act>) -> Result<Duration, Failure> {

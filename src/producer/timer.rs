@@ -235,7 +235,7 @@ impl Running {
             Act::Failed(failure) if failure.call.is_commit() => {
                 self.around.measures.not_kept(failure.error.word());
             }
-            Act::Failed(_) => {}
+            Act::Failed(_) | Act::GiveWay(_) => {}
         }
         self.around.measures.leader.set(i64::from(self.timing.epoch() != 0));
     }

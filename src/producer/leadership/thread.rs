@@ -127,6 +127,13 @@ fn run(
         if acts.iter().any(|act| matches!(act, Act::ClockOff(_))) {
             lines.membership.stay_away(REST);
         }
+        if let Some(Act::GiveWay(away)) = acts.last() {
+            log::warn!(
+                "this producer could not take everything over, and another one is there: it leads, and we come back in {} s",
+                away.as_secs()
+            );
+            lines.membership.stay_away(*away);
+        }
         if !acts.into_iter().all(|act| tell(lines, act)) {
             return;
         }

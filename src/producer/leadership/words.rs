@@ -80,6 +80,8 @@ pub enum Act {
     /// So far is our clock ahead of the broker's (negative: behind) that we do not lead, or lead no more: others are to
     /// have the partition for [`REST`].
     ClockOff(TimeDelta),
+    /// We could not take everything over for long, and another producer is there: it is to have the partition for so long.
+    GiveWay(Duration),
     /// A call failed; it is made again.
     Failed(Failure),
 }

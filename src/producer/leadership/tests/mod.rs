@@ -1,5 +1,6 @@
 //! Clocks that are off, clusters that are absent, and reboots, against a broker in memory.
 
+mod giving_way;
 mod starting;
 mod thread;
 
@@ -57,6 +58,9 @@ impl Host {
         let (acts, _) = self.leadership.step(self.client.as_mut(), now);
         if acts.iter().any(|act| matches!(act, Act::ClockOff(_))) {
             self.member.stay_away(REST);
+        }
+        if let Some(Act::GiveWay(away)) = acts.last() {
+            self.member.stay_away(*away);
         }
         acts
     }

@@ -38,6 +38,9 @@ impl Producer {
     pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
         let (acts, wait) = self.leadership.step(self.leads_client.as_mut(), now);
         for act in acts {
+            if let Act::GiveWay(away) = act {
+                self.member.stay_away(away);
+            }
             self.say(world, act, now);
         }
         if let Some(change) = self.change.take() {

@@ -84,7 +84,12 @@ impl Producer {
                 self.timing.end();
                 self.keep = None;
             }
-            Act::Kept(_) | Act::ClockBehind(_) | Act::ClockOff(_) | Act::Clock(_) | Act::Failed(_) => {}
+            Act::Kept(_)
+            | Act::ClockBehind(_)
+            | Act::ClockOff(_)
+            | Act::GiveWay(_)
+            | Act::Clock(_)
+            | Act::Failed(_) => {}
         }
     }
 
