@@ -37,8 +37,8 @@ pub use self::words::{Act, Call, Failure, Keep, Options, REST, Start};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
 use crate::common::clock::{Now, Skew};
 use crate::common::membership::Change;
-use crate::common::{topics, unknown_time};
 use crate::common::words::ClusterName;
+use crate::common::{topics, unknown_time};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(2);

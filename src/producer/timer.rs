@@ -14,13 +14,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use self::fills::Fills;
 use super::jobfile::JobFile;
-use super::leadership::{Act, Keep, Mandate, Skew};
+use super::leadership::{Act, Keep, Mandate};
 use super::measures::TimerMeasures;
 use super::publisher::{Batch, Confirmed};
 use super::tail::thread::{Ask, Told};
 use super::timing::Timing;
 use super::timing::coming::Coming;
-use crate::common::clock::{Clock, Now};
+use crate::common::clock::{Clock, Now, Skew};
 use crate::common::http::{Fact, Health};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};

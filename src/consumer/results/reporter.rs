@@ -17,13 +17,12 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::reporting::{Act, Reporting};
 use crate::common::broker::{BrokerError, Client};
-use crate::common::clock::unknown;
 use crate::common::clock::{Clock, CorrectedClock, Skew};
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::{Beat, Fill};
 use crate::common::thread::{Joined, spawn};
-use crate::common::{topics, unknown_time};
 use crate::common::words::RunningAttempt;
+use crate::common::{topics, unknown_time};
 use crate::consumer::claiming::dispatcher::Now;
 use crate::consumer::claiming::pace::Pace;
 use crate::consumer::measures::Measures;

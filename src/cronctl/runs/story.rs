@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::common::clock::CLOCK_TOLERANCE;
 use crate::common::words::{AttemptRef, Event, Outcome, RunId, Then};
+
+/// An end that is dated so long after the broker had it was dated by a wrong clock.
+const DATED_AHEAD: TimeDelta = TimeDelta::seconds(30);
 
 /// What is known of a run's attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -197,7 +199,7 @@ impl Story {
     pub fn was_dated_ahead(&self) -> Option<TimeDelta> {
         let (_, tried) = self.attempts.last_key_value()?;
         let ended = tried.ends.iter().map(|end| end.ended_at).max()?;
-        Some(ended - tried.told_at?).filter(|ahead| *ahead > CLOCK_TOLERANCE)
+        Some(ended - tried.told_at?).filter(|ahead| *ahead > DATED_AHEAD)
     }
 
     /// When the first process was started, where that is known: an attempt says so when it has ended.
