@@ -1,11 +1,9 @@
 //! Batches, their sizes and dates, and what is known of topics.
 
-use chrono::DateTime;
-
 use super::*;
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{Broker, Want};
-use crate::common::clock::{Clock, ManualClock, SystemClock};
+use crate::common::clock::{Clock, SystemClock};
 use crate::common::topics::TopicSpec;
 
 fn check(sizes: &[usize], expected: &[usize]) {
@@ -72,39 +70,6 @@ fn a_topic_is_looked_up_ahead_only_in_the_last_half_of_the_time_for_which_it_is_
     check(15_000, false);
     check(15_001, true);
     check(29_999, true);
-}
-
-#[test]
-fn a_record_is_dated_by_the_brokers_clock_only_where_ours_is_further_off_than_is_tolerated() {
-    let check = |ahead: TimeDelta, is_ours: bool| {
-        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
-        let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
-        let mut client = broker.client("test");
-        let by = clock.monotonic() + Duration::from_secs(20);
-        for (name, dates) in [("told", "LogAppendTime"), ("t", "CreateTime")] {
-            let settings = vec![("message.timestamp.type", dates.to_owned())];
-            let spec = TopicSpec { name: name.to_owned(), partitions: 1, replication_factor: 1, settings };
-            client.create_topic(&spec, by).expect("a topic");
-        }
-        let mut writer = Writer::dated_by_brokers();
-        let ours = clock.now() + ahead;
-        for topic in ["told", "t"] {
-            let record = Outgoing { topic: topic.into(), ..sized(1, 0) };
-            assert_eq!(writer.write(client.as_mut(), vec![record], ours.timestamp_millis(), by).len(), 0);
-        }
-        assert_eq!(writer.ahead(), Some(ahead));
-        let from = TopicPartition { topic: "t".to_owned(), partition: 0 };
-        let want = Want { from, offset: 0, max_bytes: 1 << 20 };
-        let fetched = client.fetch(1, &[want], Duration::ZERO, by).unwrap().remove(0).unwrap();
-        let dated = if is_ours { ours } else { clock.now() };
-        assert_eq!(fetched.records[0].timestamp_ms, dated.timestamp_millis(), "{ahead}");
-    };
-    let millisecond = TimeDelta::milliseconds(1);
-    check(TimeDelta::zero(), true);
-    check(CLOCK_TOLERANCE, true);
-    check(CLOCK_TOLERANCE + millisecond, false);
-    check(-CLOCK_TOLERANCE, true);
-    check(-CLOCK_TOLERANCE - millisecond, false);
 }
 
 #[test]

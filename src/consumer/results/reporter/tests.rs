@@ -1,12 +1,14 @@
 //! The thread: when it writes, what it holds on to, how it ends, and what it tells.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 
 use super::super::reporting::tests::{claimed, ended, note};
 use super::*;
 use crate::common::broker::memory::{Call, Faults, MemoryBroker};
 use crate::common::broker::{Broker, BrokerError, ErrorCode, TopicPartition, Want};
-use crate::common::clock::ManualClock;
+use crate::common::clock::{CLOCK_TOLERANCE, CorrectedClock, ManualClock, Now, Skew};
 use crate::common::metrics::{Beats, Metrics};
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
@@ -41,7 +43,7 @@ impl Bench {
         let (reporter, lines) = Reporter::start(
             options,
             broker.client("reporter"),
-            Arc::<ManualClock>::clone(&clock),
+            Arc::new(CorrectedClock::new(Arc::<ManualClock>::clone(&clock))),
             Measures::new(&metrics, "a"),
             &health,
             Beats::new(&metrics).thread("reporter"),
@@ -243,9 +245,12 @@ fn a_clock_that_is_off_is_told_with_its_side() {
         clock: health.duty("clock"),
         measures,
         is_troubled: false,
+        corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
+        is_unknown: false,
     };
+    let at = Now { wall: now(), mono: Instant::now() };
     let mut check = |ahead: TimeDelta, skew: &str, expected: &str| {
-        observed.carry_out(Act::Clock(ahead));
+        observed.carry_out(Act::Clock(Skew { ahead, at }));
         let owed = health.owed().concat();
         assert!(owed.starts_with(expected) && owed.is_empty() == expected.is_empty(), "{owed}");
         let page = String::from_utf8(metrics.page().unwrap()).unwrap();
@@ -270,6 +275,8 @@ fn a_record_that_a_topic_never_takes_is_counted_and_troubles_nobody() {
         clock: health.duty("clock"),
         measures,
         is_troubled: false,
+        corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
+        is_unknown: false,
     };
     let error = BrokerError::Refused(ErrorCode::MessageTooLarge);
     observed.carry_out(Act::Refused("a-retry".into(), error));
