@@ -66,9 +66,9 @@ impl Bench {
         await_that("it is taken", || self.lines().tell.is_empty());
     }
 
-    /// How many events `cron-runs` holds.
+    /// How many events `cron-runs` holds, but for signs of life: the first compares the clock with the broker's.
     fn written(&self) -> usize {
-        self.events().len()
+        self.events().iter().filter(|event| !matches!(event, Event::Alive { .. })).count()
     }
 
     fn events(&self) -> Vec<Event> {
