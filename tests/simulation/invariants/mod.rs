@@ -203,7 +203,7 @@ impl Oracle {
             for record in fetched.records {
                 let value = record.value.unwrap_or_default();
                 match want.from.topic.as_str() {
-                    CLUSTER | RETRY => self.message(&want.from, record.offset, &value),
+                    CLUSTER | RETRY => self.message(&want.from, record.offset, &value, record.timestamp_ms),
                     "c-dead" => self.letter(&value),
                     _ => events.push(wire::decode_event(&value).unwrap()),
                 }

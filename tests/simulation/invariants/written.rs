@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use kafka_cron::common::broker::TopicPartition;
 use kafka_cron::common::holes;
+use kafka_cron::common::passing;
 use kafka_cron::common::wire::{self, DeadRecord};
 use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
 
@@ -12,7 +13,7 @@ use super::{Attempts, Message, Oracle, of};
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
 
 impl Oracle {
-    pub(super) fn message(&mut self, of: &TopicPartition, offset: i64, value: &[u8]) {
+    pub(super) fn message(&mut self, of: &TopicPartition, offset: i64, value: &[u8], written_ms: i64) {
         let attempts = self.attempts.get_mut(of).unwrap();
         let message = match wire::decode_attempt(value) {
             Ok(attempt) => {
@@ -26,7 +27,8 @@ impl Oracle {
                 let first = *attempts.first.entry(name).or_insert(offset);
                 Message {
                     name: Some(name),
-                    not_before: attempt.not_before,
+                    // A clock that was ahead when the attempt before ended may be right when this one is written.
+                    not_before: passing::may_start(&attempt, written_ms),
                     attempts: 1 + attempt.run.retry.retries,
                     copy_of: (first < offset).then_some(first),
                 }

@@ -49,7 +49,10 @@ impl Bench {
             Beats::new(&metrics).thread("reporter"),
         )
         .unwrap();
-        Self { broker, clock, metrics, health, lines: Some(lines), reporter }
+        let bench = Self { broker, clock, metrics, health, lines: Some(lines), reporter };
+        // The first thing that the thread writes compares the clock with the broker's.
+        await_that("the clock is compared", || bench.events().len() == 1);
+        bench
     }
 
     fn faults(&self) -> Faults {
@@ -183,7 +186,7 @@ fn what_was_handed_to_a_worker_is_said_to_be_alive_until_its_end_is_told() {
     }
     let alive = |bench: &Bench| {
         let count = |event: &Event| match event {
-            Event::Alive { running, .. } => Some(running.len()),
+            Event::Alive { running, .. } if !running.is_empty() => Some(running.len()),
             _ => None,
         };
         bench.events().iter().filter_map(count).collect::<Vec<_>>()

@@ -180,6 +180,7 @@ fn a_retry_that_was_dated_by_a_clock_far_ahead_and_waits_is_told_of() {
         world.publish("often", tick);
         world.claim((RunId::of(&name("often"), tick), 1), "c1", tick);
         world.finish("often", tick, (1, "c1", Outcome::Failed { code: 1 }, Then::Retried));
+        world.pass_on("often", tick, 2);
         // The broker had it when it had happened; its consumer says that it ended two hours later.
         if let Some((_, Event::Finished { ended_at, .. })) = world.events.last_mut() {
             *ended_at += TimeDelta::hours(2);
