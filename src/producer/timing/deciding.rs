@@ -51,7 +51,9 @@ impl Timing {
         for some in all.chunks(TICKS_PER_BATCH) {
             some.iter().for_each(|(tick, place)| deciding.found(tick, place.clone()));
             let (events, revision) = (std::mem::take(&mut deciding.events), Arc::clone(&file.revision));
-            deciding.turn.decided(Vec::new(), events, revision, some[0].0.at);
+            // All of them are published. Where the cursor has passed the first, it does not go back for that to be said.
+            let from = some[0].0.at.max(deciding.turn.cursor(now) + TimeDelta::milliseconds(1));
+            deciding.turn.decided(Vec::new(), events, revision, from);
         }
     }
 

@@ -63,6 +63,29 @@ fn overlaps_are_not_decided_by_what_was_known_before_the_term() {
 }
 
 #[test]
+fn the_cursor_does_not_go_back_to_what_was_published_before_where_a_file_gives_its_job_an_overlap() {
+    let (one, other) = (job("one", "c", job::Overlap::Allow), job("other", "c", job::Overlap::Skip));
+    let mut timing = timing(&["c"], &[&one, &other]);
+    read(&mut timing);
+    let published_before = these(&one, &[1, 2], at(90));
+    let start = Start { cursor: at(0), reboot: None, published: published_before, is_gap: false };
+    timing.start(1, 0, start, at(3));
+    published(&mut timing, 3);
+    let before = cursor(&mut timing, 3);
+    assert!(before >= at(3), "{before}");
+    let jobs = vec![job("one", "c", job::Overlap::Skip), Arc::clone(&other)];
+    let file = JobsInForce { jobs, revision: Arc::from("s"), tzdata: "2026f".into() };
+    timing.told(&Told::HistoryRead(Timing::overlapping(&file)));
+    timing.swap(file, at(3));
+    // What the topic holds of it is put on record, as what blocks it.
+    let (_, batch) = timing.next_batch(at(4)).unwrap();
+    let (_, found) = timing.next_batch(at(4)).unwrap();
+    let is_published = |event: &Event| matches!(event, Event::Published { .. });
+    assert_eq!(found.events.iter().chain(&batch.events).filter(|event| is_published(event)).count(), 2);
+    assert!(cursor(&mut timing, 4) >= before);
+}
+
+#[test]
 fn a_run_whose_message_is_too_large_blocks_no_later_one() {
     for (overlap, second) in [(job::Overlap::Skip, 2), (job::Overlap::Queue, 2)] {
         let one = job("one", "c", overlap);
