@@ -170,7 +170,7 @@ impl Runs {
                 news
             }
             Event::Claimed { attempt, job, place, at, .. } => match topics::cluster_of(&place.topic) {
-                Some(cluster) if self.follows(job, &cluster) => {
+                Some(cluster) if self.follows(job, &cluster) || self.has_open(attempt.run, &cluster) => {
                     self.sign((*attempt, Sign::Claimed), (job, &cluster), None, (now, *at))
                 }
                 _ => Said::Nothing,
@@ -184,7 +184,7 @@ impl Runs {
                 }
             }
             Event::Finished { attempt, job, cluster, scheduled_at, ended_at, .. }
-                if self.follows(job, cluster) =>
+                if self.follows(job, cluster) || self.has_open(attempt.run, cluster) =>
             {
                 let (sign, scheduled_at) = ((*attempt, Sign::Retried), Some(*scheduled_at));
                 self.sign(sign, (job, cluster), scheduled_at, (now, *ended_at))
@@ -193,7 +193,7 @@ impl Runs {
                 self.ended(attempt.run, (attempt.attempt, Sign::Claimed), now)
             }
             Event::Lost { attempt, job: Some(job), cluster, scheduled_at, at, .. }
-                if self.follows(job, cluster) =>
+                if self.follows(job, cluster) || self.has_open(attempt.run, cluster) =>
             {
                 self.sign((*attempt, Sign::Retried), (job, cluster), *scheduled_at, (now, *at))
             }
