@@ -114,6 +114,35 @@ fn a_run_waits_where_its_next_message_is_until_it_is_claimed() {
 }
 
 #[test]
+fn an_open_run_is_followed_to_its_end_although_its_job_allows_overlaps_meanwhile() {
+    let none = HashSet::new();
+    let of_job = || lost_of(Some("j"), 1, Then::Retried);
+    for retried in [finished(1, 1, Then::Retried), of_job()] {
+        let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
+        runs.take(&published("j", 1), Instant::now());
+        runs.follow(jobs(&[]));
+        runs.take(&retried, Instant::now());
+        runs.follow(jobs(&["j"]));
+        let attempts = |topic: &str| -> Vec<u32> {
+            runs.waiting_in(topic, &none).iter().map(Waiting::last_attempt).collect()
+        };
+        assert_eq!((attempts("c"), attempts("c-retry")), (vec![], vec![1]), "{retried:?}");
+    }
+    let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
+    runs.take(&published("j", 1), Instant::now());
+    runs.follow(jobs(&[]));
+    runs.take(&claimed_as(1, 2), Instant::now());
+    assert_eq!(
+        runs.waiting_in("c-retry", &none).len(),
+        1,
+        "its second attempt is claimed in the retry topic"
+    );
+    runs.take(&published("j", 2), Instant::now());
+    runs.take(&claimed(3), Instant::now());
+    assert_eq!(open(&runs), [1], "no other run of that job is followed");
+}
+
+#[test]
 fn a_run_whose_claim_did_not_count_waits_where_it_was_claimed() {
     let mut runs = Runs::new(jobs(&["j"]), Duration::from_secs(60));
     let none = HashSet::new();
