@@ -215,6 +215,19 @@ impl Writer {
         limit.map_or(PRODUCE_BATCH_BYTES, |limit| limit.bytes)
     }
 
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// When it is not known and cannot be looked up.
+    pub fn partitions(
+        &mut self,
+        client: &mut dyn Client,
+        topic: &Arc<str>,
+        by: Instant,
+    ) -> Result<i32, BrokerError> {
+        self.known(client, topic, by).map(|known| known.partitions)
+    }
+
     /// Looks a topic up before it is needed, so that no record waits for that. What cannot be known now is asked for
     /// when something is written.
     pub fn look_ahead(&mut self, client: &mut dyn Client, topic: &Arc<str>, by: Instant) {

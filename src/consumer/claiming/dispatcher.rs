@@ -27,12 +27,10 @@ use self::writing::{ClaimLog, Of};
 use super::claims::Pending;
 use super::loading::{self, Loaded, Loading};
 use super::partition::{Partition, Taken};
-use crate::common::broker::{
-    BrokerError, Client, Holder, ProduceBatch, Record, TopicPartition, partition_for,
-};
+use crate::common::broker::{BrokerError, Client, Holder};
 use crate::common::membership::Change;
 use crate::common::words::{Event, Place};
-use crate::common::{bounds, holes, topics, wire};
+use crate::common::{bounds, holes, wire};
 use crate::consumer::fetching::reading::{LogSlice, Read};
 
 /// How long a call may take where the lease is short.
@@ -265,16 +263,8 @@ impl Dispatcher {
     /// Writes what was odd about a position. It is on record before the next commit puts that right, for nobody would
     /// find it again.
     fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
-        let by = now.mono + CALL;
-        let count = self.claim_log.partitions(client, by)?;
-        let key = self.options.topic.clone();
-        let partition = partition_for(key.as_bytes(), count);
-        let to = TopicPartition { topic: topics::RUNS.to_owned(), partition };
-        let timestamp_ms = now.wall.timestamp_millis();
-        let record = Record { key: Some(key.into()), value: Some(wire::encode(event)), timestamp_ms };
-        let batch = ProduceBatch { to, records: vec![record] };
-        let answers = client.produce(&[batch], by);
-        answers.into_iter().try_for_each(|answer| answer.map(drop)).inspect_err(|_| self.claim_log.forget())
+        let key = self.options.topic.clone().into();
+        self.claim_log.tell(client, (key, wire::encode(event)), now, CALL)
     }
 
     fn place(&self, topic_id: uuid::Uuid, partition: i32, offset: i64) -> Place {

@@ -186,6 +186,18 @@ fn claims_are_written_in_batches_that_the_topic_takes() {
 }
 
 #[test]
+fn a_batch_of_claims_that_is_refused_for_what_it_holds_is_written_in_parts() {
+    for code in [ErrorCode::InvalidRecord, ErrorCode::RecordListTooLarge] {
+        let mut world = World::new();
+        let runs: Vec<u128> = (1..=20).collect();
+        let mut consumer = ready(&mut world, &runs);
+        world.faults().next(Call::Produce, Fate::Refused(code));
+        consumer.run(&world, 20);
+        assert_eq!((consumer.started, consumer.failures), (runs.clone(), vec![]), "{code}");
+    }
+}
+
+#[test]
 fn a_claim_that_can_never_be_written_is_told_and_takes_no_others_place() {
     let mut world = World::new();
     let mut consumer = ready(&mut world, &[]);
