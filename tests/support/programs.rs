@@ -115,19 +115,35 @@ impl World {
 
     /// A producer with more in its environment.
     pub fn producer_with(&self, jobs: &Path, more: &[&str], environment: &Environment) -> Program {
+        self.start_producer(&[], jobs, more, environment)
+    }
+
+    /// A producer that another command starts (`nohup`) and that takes its place.
+    pub fn producer_by(&self, by: &[&str], jobs: &Path) -> Program {
+        self.start_producer(by, jobs, &[], &[])
+    }
+
+    fn start_producer(&self, by: &[&str], jobs: &Path, more: &[&str], environment: &Environment) -> Program {
         let clusters = format!("{},{}", self.a, self.b);
         let jobs = jobs.display().to_string();
         // Producers of other tests are none of ours.
         let group = format!("leader-{}", self.a);
         let args = [jobs.as_str(), "--clusters", &clusters, "--replication-factor", "1", "--group", &group];
         let args = [&args, more].concat();
-        self.program(env!("CARGO_BIN_EXE_producer"), "producer", &args, None, environment)
+        let program = [by, &[env!("CARGO_BIN_EXE_producer")]].concat();
+        self.program(&program, "producer", &args, None, environment)
     }
 
     /// A consumer of a topic.
     pub fn consumer(&self, topic: &str, more: &[&str]) -> Program {
+        self.consumer_by(&[], topic, more)
+    }
+
+    /// A consumer that another command starts (`nohup`) and that takes its place.
+    pub fn consumer_by(&self, by: &[&str], topic: &str, more: &[&str]) -> Program {
         let args = [&["--topic", topic], more].concat();
-        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None, &[])
+        let program = [by, &[env!("CARGO_BIN_EXE_consumer")]].concat();
+        self.program(&program, topic, &args, None, &[])
     }
 
     /// A consumer with more in its environment.
@@ -139,7 +155,7 @@ impl World {
     /// A consumer whose log goes elsewhere: into a pipe that nobody reads.
     pub fn consumer_with(&self, topic: &str, more: &[&str], stderr: Stdio) -> Program {
         let args = [&["--topic", topic], more].concat();
-        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, Some(stderr), &[])
+        self.program(&[env!("CARGO_BIN_EXE_consumer")], topic, &args, Some(stderr), &[])
     }
 
     /// Runs `cronctl` to its end: exit code, stdout, stderr.
@@ -163,7 +179,7 @@ impl World {
 
     fn program(
         &self,
-        path: &str,
+        program: &[&str],
         name: &str,
         args: &[&str],
         stderr: Option<Stdio>,
@@ -171,8 +187,8 @@ impl World {
     ) -> Program {
         let port = free_port();
         let log = self.dir.path().join(format!("{}.log", unique(name)));
-        let mut command = Command::new(path);
-        command.args(args).args(["--metrics-addr", &format!("127.0.0.1:{port}")]);
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).args(args).args(["--metrics-addr", &format!("127.0.0.1:{port}")]);
         command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_CRON_LOG_LEVEL", "debug");
         command.envs(environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null());

@@ -7,6 +7,7 @@
 //! - `retries`: failing, coming back, being given up, being put back.
 //! - `claims`: consumers that are frozen, cut off or killed while they have work.
 //! - `endings`: how programs and commands end.
+//! - `inherited`: signals and limits of whoever starts the programs.
 //! - `leaders`: several producers, what was due while none ran, a changed job file.
 //! - `outages`: Kafka away.
 //! - `chaos`: programs and Kafka killed again and again, under load.
@@ -39,6 +40,8 @@ mod claims;
 mod clocks;
 #[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod inherited;
 #[cfg(test)]
 mod leaders;
 #[cfg(test)]
