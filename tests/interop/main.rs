@@ -15,6 +15,8 @@ mod console;
 #[cfg(test)]
 mod kafka_crate;
 #[cfg(test)]
+mod needs;
+#[cfg(test)]
 mod plain;
 #[cfg(test)]
 mod stored;

@@ -1,6 +1,6 @@
 //! Real brokers, by `scripts/kafka-broker.sh`.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -42,14 +42,33 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// The directory with the jars of a version of Kafka.
+///
+/// # Panics
+/// Where they are not here and cannot be fetched, or no Java is: with one sentence that says what to do.
+pub fn kafka_libs(version: &str) -> String {
+    let fetched = Command::new(script("kafka-fetch.sh")).arg(version).output().expect("bash runs");
+    let said = String::from_utf8_lossy(&fetched.stderr).trim().replace('\n', "; ");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_java = std::env::split_paths(&path).any(|folder| folder.join("java").is_file());
+    assert!(
+        fetched.status.success() && has_java,
+        "this test needs Kafka {version} and Java: scripts/test.sh fetches what is missing, starts a broker and runs all \
+         tests; with java on the PATH, `cargo test` alone does where KAFKA_CRON_RUN_DIR (default: .run) is where \
+         scripts/kafka-fetch.sh {version} has put the jars, and tests that share a broker take one that runs from \
+         KAFKA_CRON_TEST_BROKERS=host:port ({})",
+        if has_java { &said } else { "there is no java on the PATH" }
+    );
+    String::from_utf8(fetched.stdout).unwrap().trim().to_owned()
+}
+
 /// A command line for one of Kafka's own programs, by the name of its class.
 pub fn kafka_program(version: &str, class: &str) -> Command {
-    let libs = run(Command::new(script("kafka-fetch.sh")).arg(version)).stdout;
-    let libs = String::from_utf8(libs).unwrap();
+    let libs = kafka_libs(version);
     let mut java = Command::new("java");
     java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
     java.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"]);
-    java.arg(format!("{}/*", libs.trim())).arg(class);
+    java.arg(format!("{libs}/*")).arg(class);
     java
 }
 
@@ -66,6 +85,11 @@ impl TestBroker {
         static SHARED: OnceLock<TestBroker> = OnceLock::new();
         SHARED.get_or_init(|| {
             if let Ok(brokers) = std::env::var("KAFKA_CRON_TEST_BROKERS") {
+                assert!(
+                    brokers.split(',').any(|address| TcpStream::connect(address).is_ok()),
+                    "KAFKA_CRON_TEST_BROKERS names {brokers}, where nothing listens: start a Kafka there \
+                     (scripts/kafka-broker.sh start), or unset it, so that the tests start one of their own"
+                );
                 await_groups(&mut *connect(&brokers).client("test"));
                 return Self { brokers, _own: None };
             }
@@ -188,6 +212,7 @@ impl OwnBroker {
     }
 
     fn prepare(version: &str, options: Vec<String>) -> Self {
+        kafka_libs(version);
         let data = tempfile::Builder::new().prefix("kafka-cron-test-").tempdir().unwrap();
         Self { version: version.to_owned(), data, port: free_port(), options }
     }
