@@ -176,7 +176,8 @@ fn what_comes_close_behind_a_round_trip_waits_for_company_and_goes_with_it() {
     assert_eq!(made(&bench), 3, "in one round trip");
     bench.tell(good(6));
     bench.ring_until("a moment is enough", |bench| bench.written() == 6);
-    assert!(bench.clock.now() - now() < TimeDelta::seconds(2));
+    // The first ring may be one that the thread asked for before.
+    assert!(bench.clock.now() - now() < TimeDelta::seconds(10));
 }
 
 #[test]
