@@ -149,7 +149,7 @@ impl World {
     /// A consumer with more in its environment.
     pub fn consumer_in(&self, topic: &str, more: &[&str], environment: &Environment) -> Program {
         let args = [&["--topic", topic], more].concat();
-        self.program(env!("CARGO_BIN_EXE_consumer"), topic, &args, None, environment)
+        self.program(&[env!("CARGO_BIN_EXE_consumer")], topic, &args, None, environment)
     }
 
     /// A consumer whose log goes elsewhere: into a pipe that nobody reads.
