@@ -305,3 +305,58 @@ fn what_is_settled_or_unreadable_is_not_read_as_new_and_what_follows_is() {
         assert_eq!(p.due(at(0), 9), [5]);
     }
 }
+
+/// A message of so many bytes.
+fn message_of(run: u128, not_before: Option<i64>, bytes: usize) -> Held {
+    Held { bytes, ..message(run, not_before) }
+}
+
+#[test]
+fn each_bound_by_itself_makes_a_partition_full() {
+    let check = |ready: usize, bytes: usize, waiting: usize, expected: bool| {
+        let mut p = partition(0, &[]);
+        let mut offset = 0;
+        let mut take = |message: Held| {
+            let run = u128::try_from(offset).unwrap();
+            let id = RunId(Uuid::from_u128(run));
+            let attempt =
+                Attempt { run: Arc::new(Run { id, ..Run::clone(&message.attempt.run) }), ..message.attempt };
+            assert_eq!(p.take(offset, Held { attempt, ..message }), Taken::Held);
+            offset += 1;
+        };
+        let (one, later) = (message_of(0, None, 0), message_of(0, Some(60), 0));
+        (1..ready).for_each(|_| take(one.clone()));
+        if ready > 0 {
+            take(Held { bytes, ..one });
+        }
+        (0..waiting).for_each(|_| take(later.clone()));
+        assert_eq!(p.is_full(), expected, "{ready} ready, {bytes} bytes, {waiting} waiting");
+    };
+    check(0, 0, 0, false);
+    check(READY_PER_PARTITION - 1, HELD_BYTES_PER_PARTITION - 1, 9, false);
+    check(READY_PER_PARTITION, 0, 0, true);
+    check(1, HELD_BYTES_PER_PARTITION, 0, true);
+    check(0, 0, WAITING_PER_PARTITION - 1, false);
+    check(0, 0, WAITING_PER_PARTITION, true);
+}
+
+#[test]
+fn what_is_due_is_read_again_while_less_than_half_of_what_may_be_held_is_ready() {
+    let check = |ready: usize, bytes: usize, expected: Option<i64>| {
+        let position = Position { unread_from: 0, holes: BTreeSet::new(), finding: None };
+        // Of what waits no content is kept.
+        let mut p = Partition::new(Uuid::nil(), position, 0, 100, 0);
+        p.take(0, message(1_000_000, Some(60)));
+        assert_eq!((p.next_due(), p.to_read_again()), (Some(at(60)), None));
+        p.look(at(60));
+        for n in 1..=ready {
+            let bytes = if n == 1 { bytes } else { 0 };
+            p.take(i64::try_from(n).unwrap(), message_of(n as u128, None, bytes));
+        }
+        assert_eq!(p.to_read_again(), expected, "{ready} ready, {bytes} bytes");
+    };
+    check(0, 0, Some(0));
+    check(READY_PER_PARTITION / 2 - 1, HELD_BYTES_PER_PARTITION / 2 - 1, Some(0));
+    check(READY_PER_PARTITION / 2, 0, None);
+    check(1, HELD_BYTES_PER_PARTITION / 2, None);
+}

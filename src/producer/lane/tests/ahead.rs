@@ -29,6 +29,14 @@ fn what_is_still_to_be_caught_up_is_known_before_it_is_handed_out() {
 }
 
 #[test]
+fn the_last_tick_of_a_past_is_counted_wherever_the_past_ends() {
+    for end in 1_000..1_010 {
+        let mut lane = lane(&file("one", [last("a", "@every 10s")]), 0, end);
+        check_left(&mut lane, end, 1);
+    }
+}
+
+#[test]
 fn a_job_that_is_due_again_under_the_next_file_is_caught_up_once() {
     let mut lane = lane(&file("one", [last("a", "@every 10s")]), 0, 0);
     lane.swap(&file("two", [last("a", "@every 10s")]), at(100));

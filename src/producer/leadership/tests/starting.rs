@@ -1,6 +1,7 @@
 //! Where a term begins: clusters that come later, reboots, cursors that were lost.
 
 use super::*;
+use crate::common::broker::Holder;
 use crate::common::wire;
 use crate::common::words::{Attempt, RunId};
 use crate::producer::job::{self, Job};
@@ -275,4 +276,37 @@ fn a_cursor_outlives_the_topic_that_it_belongs_to() {
         (cursor, false),
         "ticks that were due since then would have no fate"
     );
+}
+
+#[test]
+fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_term_has_begun() {
+    // Of each assignment: whether it has the partition, whether nobody else is in the group, and how many generations
+    // it comes after the one before.
+    let check = |assignments: &[(bool, bool, i32)], expected: bool| {
+        let (mut leadership, _) = fresh();
+        let mut generation = 0;
+        for (is_ours, alone, later) in assignments {
+            generation += later;
+            let of = TopicPartition { topic: LEADER.to_owned(), partition: 0 };
+            let partitions = is_ours.then_some(of).into_iter().collect();
+            let (group, member_id) = ("g".to_owned(), "m".to_owned());
+            let holder = Holder { group, member_id, instance_id: None, generation };
+            leadership.changed(&Change::Assigned { holder, partitions, alone: *alone });
+        }
+        assert_eq!(leadership.owes_reboot(), expected, "{assignments:?}");
+    };
+    check(&[], false);
+    check(&[(true, true, 1)], true);
+    check(&[(true, false, 1)], false);
+    // Alone and without the partition: its topic does not exist yet.
+    check(&[(false, true, 1), (true, true, 1)], true);
+    check(&[(false, false, 1), (true, true, 1)], false);
+    check(&[(true, false, 1), (true, true, 1)], false);
+    check(&[(true, false, 1), (true, false, 1)], false);
+    // Nobody can have led between one generation and the next.
+    check(&[(true, true, 1), (true, false, 1)], true);
+    check(&[(true, true, 1), (true, true, 2)], true);
+    check(&[(true, true, 1), (true, false, 2)], false);
+    check(&[(true, true, 1), (false, true, 1), (true, true, 1)], true);
+    check(&[(true, true, 1), (false, false, 1), (true, true, 1)], false);
 }

@@ -15,6 +15,7 @@ use crate::producer::lane::Kind;
 use crate::producer::leadership::{Published, Runs};
 use crate::producer::measures::Measures;
 use crate::producer::schedule::Schedule;
+use crate::producer::tail::OVER_REMEMBERED;
 use crate::producer::tail::thread::Ask;
 use crate::producer::tail::unfinished::Unfinished;
 use crate::producer::timetable::Tick;
@@ -201,6 +202,9 @@ fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_
     coming.take(file(&one, "back"), &timing);
     assert_eq!(coming.bring_in_force(&mut timing, at(2)).as_deref(), Some("back"));
     timing.told(&Told::HistoryRead(next));
+    // There is no place for it at first.
+    let first = coming.next_ask().unwrap();
+    coming.put_back(first);
     let asks: Vec<Ask> = std::iter::from_fn(|| coming.next_ask()).collect();
     let [Ask::InForce(..), Ask::Follow(again)] = &asks[..] else { panic!("{asks:?}") };
     assert_eq!(published(&mut timing, 3), [""; 0], "held back until it is known");
@@ -282,4 +286,19 @@ fn what_is_to_be_caught_up_is_shown_until_the_term_ends() {
     assert!(shown(&timing) < before);
     timing.end();
     assert_eq!(shown(&timing), 0);
+}
+
+#[test]
+fn a_run_in_the_topic_of_which_nothing_is_known_blocks_its_job_for_as_long_as_ends_are_remembered() {
+    let remembered = i64::try_from(OVER_REMEMBERED.as_secs()).unwrap();
+    let check = |second: i64, expected: &[&str]| {
+        let one = job("one", "c", job::Overlap::Skip);
+        let mut timing = timing(&["c"], &[&one]);
+        read(&mut timing);
+        let published = these(&one, &[second], at(0));
+        timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(1));
+        assert_eq!(self::published(&mut timing, 1), expected, "published at {second}");
+    };
+    check(1 - remembered, &[]);
+    check(-remembered, &["one"]);
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::common::broker::memory::{Faults, MemoryBroker};
 use crate::common::broker::{
-    Broker, Client, Commit, Committed, Deadline, Holder, ProduceBatch, Record, TopicPartition, Want,
+    Broker, Client, Commit, Committed, Deadline, Holder, Position, ProduceBatch, Record, TopicPartition, Want,
 };
 use crate::common::clock::Clock;
 use crate::common::holes;
@@ -125,8 +125,14 @@ impl World {
         self.write(partition, &[attempt(run, Some(at))])
     }
 
+    /// Where the log of a partition ends.
+    pub(super) fn end(&mut self, of: &TopicPartition) -> i64 {
+        self.client.offset(of, Position::End, self.soon()).unwrap()
+    }
+
     fn values(&mut self, of: &TopicPartition) -> Vec<Bytes> {
-        let want = Want { from: of.clone(), offset: 0, max_bytes: 1 << 20 };
+        let offset = self.client.offset(of, Position::Start, self.soon()).unwrap();
+        let want = Want { from: of.clone(), offset, max_bytes: 1 << 20 };
         let fetched = self.client.fetch(1, &[want], Duration::ZERO, self.soon()).unwrap().remove(0).unwrap();
         fetched.records.into_iter().filter_map(|record| record.value).collect()
     }

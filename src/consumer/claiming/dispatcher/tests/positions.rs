@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::consumer::Consumer;
 use super::fixture::{TOPIC, World, of};
-use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
+use crate::common::broker::{ErrorCode, TopicPartition};
 use crate::common::words::Event;
+use crate::consumer::claiming::dispatcher;
 
 #[test]
 fn a_partition_without_a_leader_holds_up_no_other() {
@@ -65,6 +66,70 @@ fn a_broker_that_does_not_answer_is_asked_for_one_partition_and_then_left_alone(
     world.turn_clock(Duration::from_secs(2));
     consumer.run(&world, 9);
     assert_eq!(silent.load(Ordering::Relaxed), 2);
+}
+
+/// Has the ends of partitions be answered so many times, and then never again; counts those that are not.
+fn answers_then_is_silent(world: &World, mut answers: u32) -> Arc<AtomicU32> {
+    let silent = Arc::new(AtomicU32::new(0));
+    let asked = Arc::clone(&silent);
+    world.faults().decide(Box::new(move |client, call| {
+        if (client, call) != ("dispatch", Call::Offset) {
+            return None;
+        }
+        if answers > 0 {
+            answers -= 1;
+            return None;
+        }
+        asked.fetch_add(1, Ordering::Relaxed);
+        Some(Fate::RequestLost)
+    }));
+    silent
+}
+
+#[test]
+fn a_broker_that_never_answers_is_left_alone_for_longer_each_time_but_not_for_ever() {
+    let mut world = World::new();
+    world.faults().brokers(2);
+    world.make_topic_anew();
+    world.faults().lead(&of(1), Some(2));
+    let mut consumer = Consumer::join(&world);
+    // Where partition 0 begins and ends.
+    let silent = answers_then_is_silent(&world, 2);
+    let mut asked_at = Vec::new();
+    for tenths in 0..1_000 {
+        let before = silent.load(Ordering::Relaxed);
+        consumer.step(&world, 0);
+        asked_at.extend((silent.load(Ordering::Relaxed) > before).then_some(tenths));
+        world.turn_clock(Duration::from_millis(100));
+    }
+    assert_eq!(asked_at, [0, 20, 60, 140, 300, 600, 900], "tenths of a second");
+    assert!(consumer.dispatcher.owes(dispatcher::Call::Load));
+    let told = consumer.failures.iter().filter(|failure| failure.call == dispatcher::Call::Load).count();
+    assert_eq!(told, asked_at.len(), "each failure is told");
+}
+
+#[test]
+fn a_partition_that_may_have_a_leader_soon_does_not_wait_for_a_broker_that_is_silent() {
+    let mut world = World::new();
+    world.faults().brokers(2);
+    world.make_topic_anew();
+    world.faults().lead(&of(0), None);
+    world.faults().lead(&of(1), Some(2));
+    let mut consumer = Consumer::join(&world);
+    let silent = answers_then_is_silent(&world, 0);
+    let looked_up = |world: &World| world.faults().made(Call::Committed);
+    let before = looked_up(&world);
+    for _ in 0..50 {
+        consumer.step(&world, 9);
+    }
+    assert_eq!((silent.load(Ordering::Relaxed), looked_up(&world) - before), (1, 1), "once in no time");
+    world.faults().lead(&of(0), Some(1));
+    answers_then_is_silent(&world, 2);
+    world.turn_clock(Duration::from_millis(500));
+    consumer.step(&world, 9);
+    world.publish(0, 1);
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [1]);
 }
 
 #[test]
@@ -199,7 +264,10 @@ fn a_log_that_was_cut_is_told_and_read_from_its_end() {
     world.faults().cut(&of(0), 1);
     consumer.run(&world, 9);
     let told = world.told();
-    assert!(matches!(&told[..], [Event::Truncated { end_offset: 1, .. }]), "{told:?}");
+    assert!(
+        matches!(&told[..], [Event::Truncated { place, end_offset: 1, .. }] if place.offset == 3),
+        "{told:?}"
+    );
     world.publish(0, 9);
     consumer.run(&world, 9);
     assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3, 9], Some((2, vec![]))));
@@ -220,6 +288,61 @@ fn without_offsets_the_claims_on_record_are_not_run_again() {
     second.run(&world, 9);
     second.started.sort_unstable();
     assert_eq!((second.started, world.committed(0)), (vec![1, 3], Some((3, vec![]))));
+}
+
+#[test]
+fn without_offsets_nothing_is_run_before_the_claims_on_record_can_be_read() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    world.publish(0, 1);
+    first.run(&world, 9);
+    first.leave(&world);
+    world.publish(0, 2);
+    world.faults().expire_offsets("g");
+    let runs = |partition| TopicPartition { topic: "cron-runs".to_owned(), partition };
+    (0..2).for_each(|partition| world.faults().lead(&runs(partition), None));
+    let mut second = Consumer::join(&world);
+    for _ in 0..5 {
+        second.run(&world, 9);
+        world.turn_clock(Duration::from_secs(1));
+    }
+    assert_eq!((second.started.len(), world.committed(0)), (0, None));
+    assert!(second.failures.iter().any(|failure| failure.call == dispatcher::Call::Load));
+    (0..2).for_each(|partition| world.faults().lead(&runs(partition), Some(1)));
+    world.turn_clock(Duration::from_secs(1));
+    second.run(&world, 9);
+    assert_eq!((second.started, world.committed(0)), (vec![2], Some((2, vec![]))));
+}
+
+#[test]
+fn whether_a_message_was_deleted_unread_is_known_as_far_as_the_claims_on_record_go_back() {
+    // The first of two messages was claimed or waited, the second was claimed; then offsets and messages were lost, and
+    // of the claims those of before the second, or none.
+    let check = |is_claimed: bool, forgets: bool, expected: &[(i32, i64, i64)]| {
+        let mut world = World::new();
+        let mut first = Consumer::join(&world);
+        world.publish_for_later(0, 1, if is_claimed { 0 } else { 600 });
+        first.run(&world, 9);
+        if forgets {
+            for partition in 0..2 {
+                let of = TopicPartition { topic: "cron-runs".to_owned(), partition };
+                let end = world.end(&of);
+                world.faults().delete_records(&of, end);
+            }
+        }
+        world.publish(0, 2);
+        first.run(&world, 9);
+        first.leave(&world);
+        world.faults().expire_offsets("g");
+        world.faults().delete_records(&of(0), 2);
+        let mut second = Consumer::join(&world);
+        second.run(&world, 9);
+        let told: Vec<_> = world.told().iter().filter_map(deleted).collect();
+        assert_eq!((told.as_slice(), second.started.len()), (expected, 0), "{is_claimed} {forgets}");
+    };
+    check(true, false, &[]);
+    check(false, false, &[(0, 0, 2)]);
+    check(true, true, &[]);
 }
 
 #[test]
