@@ -410,7 +410,7 @@ fn a_partition_that_holds_as_much_as_it_may_pauses_alone_but_for_too_many_letter
     world.write(1, &vec![garbage.clone(); READY_PER_PARTITION - 1]);
     consumer.poll(&world);
     assert!(!consumer.dispatcher.is_full(1));
-    world.write(1, &[garbage.clone()]);
+    world.write(1, std::slice::from_ref(&garbage));
     consumer.poll(&world);
     assert!(consumer.dispatcher.is_full(0) && consumer.dispatcher.is_full(1));
     world.faults().allow(Call::Produce, "c-dead");
