@@ -6,18 +6,21 @@ use std::time::Duration;
 use crate::ambush::Of;
 use crate::bugs::Bug;
 use crate::faults::Rates;
+use crate::world::Sizes;
 
 /// What goes wrong while a bug is looked for; nothing else does.
 #[derive(Debug, Default)]
 pub struct Aim {
     pub rates: Rates,
     /// Of the kinds of [`crate::faults::Chaos`]: kill, restart, stall, leave, clock forward, clock back, no broker, late
-    /// requests arrive, retention, another job file.
-    pub weights: [u64; 10],
+    /// requests arrive, retention, another job file, a topic made anew.
+    pub weights: [u64; 11],
     pub ambush: Option<Of>,
     /// The clocks of all consumers are behind those of the producers by more than a lease.
     pub consumers_are_behind: bool,
     pub lease: Option<Duration>,
+    /// How large records may be.
+    pub sizes: Sizes,
 }
 
 impl Aim {
@@ -45,17 +48,17 @@ impl Aim {
             // A commit that was given up arrives while the group stands still.
             Bug::KeepsItsMemberId => Self {
                 rates: Rates { late: 200, ..Rates::default() },
-                weights: [0, 0, 0, 0, 0, 0, 0, 12, 0, 0],
+                weights: [0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0],
                 ..none
             },
             // Copies, and partitions that change hands between them.
             Bug::ForgetsDuplicates => Self {
                 rates: Rates { answer_lost: 200, ..Rates::default() },
-                weights: [6, 12, 0, 6, 0, 0, 0, 0, 0, 0],
+                weights: [6, 12, 0, 6, 0, 0, 0, 0, 0, 0, 0],
                 ..none
             },
             // Partitions change hands and come back to a process that was stopped.
-            Bug::KeepsItsOffsets => Self { weights: [0, 0, 1, 0, 0, 0, 0, 0, 0, 0], ..none },
+            Bug::KeepsItsOffsets => Self { weights: [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
             Bug::OffsetAfterTheLog => {
                 Self { ambush: Some(Of::Claims), lease: Some(Duration::from_secs(12)), ..none }
             }
@@ -63,9 +66,15 @@ impl Aim {
             Bug::WritesWithoutMandate => Self { ambush: Some(Of::Publisher), lease: short, ..none },
             Bug::DecidesBeforeTheEnd => Self { ambush: Some(Of::Leader), lease: short, ..none },
             // Ticks become late.
-            Bug::ShortensTheDeadline => Self { weights: [0, 4, 12, 0, 0, 0, 0, 0, 0, 0], ..none },
+            Bug::ShortensTheDeadline => Self { weights: [0, 4, 12, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
+            Bug::GoesByTopicNames => Self { weights: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], ..none },
+            // Consumers are stopped, so that something is unread when its topic is deleted.
+            Bug::EndsNoRun => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4], lease: short, ..none },
+            Bug::DropsWhatIsTooLarge => {
+                Self { sizes: Sizes { retry: Some(900), dead: Some(900), ..Sizes::default() }, ..none }
+            }
             // They need no fault.
-            Bug::KeepsAnOlderCursor | Bug::KeepsNoCursor | Bug::BlocksByNoRun => none,
+            Bug::KeepsAnOlderCursor | Bug::KeepsNoCursor | Bug::BlocksByNoRun | Bug::ReadsFromTheEnd => none,
         }
     }
 }

@@ -8,12 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use kafka_cron::common::broker::{
     Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
-    Holder, Join, JoinRequest, Log, NodeId, Position, ProduceBatch, Share, TopicPartition, TopicState, Want,
-    Written,
+    Holder, Join, JoinRequest, Log, NodeId, Position, ProduceBatch, Record, Share, TopicPartition,
+    TopicState, Want, Written,
 };
 use kafka_cron::common::topics::TopicSpec;
 use kafka_cron::common::wire;
 use kafka_cron::common::words::Event;
+use uuid::Uuid;
 
 use crate::world::{CLUSTER, RETRY};
 
@@ -51,11 +52,19 @@ pub enum Bug {
     BlocksByNoRun,
     /// Ticks are given up for their deadline before it has passed.
     ShortensTheDeadline,
+    /// A topic that was made anew counts as the one before: only its name is looked at.
+    GoesByTopicNames,
+    /// What a topic will never take counts as written.
+    DropsWhatIsTooLarge,
+    /// A run whose message was deleted unread is never said to be over.
+    EndsNoRun,
+    /// Whoever leads next is to read `cron-runs` from its end, whatever is under way.
+    ReadsFromTheEnd,
 }
 
 /// All of them, what is said when one is found, and how many of 100 runs that are directed at it ([`crate::aim`]) say so:
 /// `KAFKA_CRON_SEEDS=100` measures that anew.
-pub const ALL: [(Bug, &str, u32); 15] = [
+pub const ALL: [(Bug, &str, u32); 19] = [
     (Bug::CommitBeforeClaimed, "without a claim", 100),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 100),
     (Bug::KeepsItsMemberId, "claims are undone", 72),
@@ -71,22 +80,26 @@ pub const ALL: [(Bug, &str, u32); 15] = [
     (Bug::KeepsNoCursor, "the cursor stands still", 100),
     (Bug::BlocksByNoRun, "which nobody has published", 100),
     (Bug::ShortensTheDeadline, "which has not passed", 100),
+    (Bug::GoesByTopicNames, "", 100),
+    (Bug::DropsWhatIsTooLarge, "before it was passed on", 100),
+    (Bug::EndsNoRun, "which was deleted unread", 50),
+    (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
 ];
 
 impl Bug {
     /// Whether it is one of the reporter's, as opposed to dispatch's.
     pub fn is_reporters(self) -> bool {
-        self == Self::FinishedBeforeRetry
+        matches!(self, Self::FinishedBeforeRetry | Self::DropsWhatIsTooLarge)
     }
 
     /// Whether it is one of what follows `cron-runs`.
     pub fn is_tails(self) -> bool {
-        matches!(self, Self::OffsetAfterTheLog | Self::LeasesByTimeStamps)
+        matches!(self, Self::OffsetAfterTheLog | Self::LeasesByTimeStamps | Self::EndsNoRun)
     }
 
     /// Whether it is one of the thread that commits cursors.
     pub fn is_of_cursors(self) -> bool {
-        matches!(self, Self::KeepsAnOlderCursor | Self::KeepsNoCursor)
+        matches!(self, Self::KeepsAnOlderCursor | Self::KeepsNoCursor | Self::ReadsFromTheEnd)
     }
 
     /// Whether it is a producer's.
@@ -102,6 +115,8 @@ impl Bug {
                 | Self::KeepsNoCursor
                 | Self::BlocksByNoRun
                 | Self::ShortensTheDeadline
+                | Self::EndsNoRun
+                | Self::ReadsFromTheEnd
         )
     }
 }
@@ -116,6 +131,8 @@ pub struct Misled {
     has_asked: bool,
     stamps: Stamps,
     cursors: Cursors,
+    /// The first id that was told of each topic.
+    ids: BTreeMap<String, Uuid>,
 }
 
 /// How many commits of cursors a process makes before one goes wrong.
@@ -168,6 +185,7 @@ pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
             has_asked: false,
             stamps: Stamps::default(),
             cursors: Cursors::default(),
+            ids: BTreeMap::new(),
         }),
         None => inner,
     }
@@ -177,7 +195,11 @@ const PRETENDED: Written = Written { base_offset: 0, append_time_ms: None };
 
 impl Log for Misled {
     fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
-        self.inner.topic(name, by)
+        let mut state = self.inner.topic(name, by)?;
+        if let Some(state) = state.as_mut().filter(|_| self.bug == Bug::GoesByTopicNames) {
+            state.id = *self.ids.entry(name.to_owned()).or_insert(state.id);
+        }
+        Ok(state)
     }
 
     fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
@@ -191,6 +213,28 @@ impl Log for Misled {
                 let answers = self.inner.produce(batches, by);
                 answers.into_iter().map(|answer| Ok(answer.unwrap_or(PRETENDED))).collect()
             }
+            Bug::DropsWhatIsTooLarge => {
+                let is_too_large = |error: &BrokerError| error.code() == Some(ErrorCode::MessageTooLarge);
+                let answers = self.inner.produce(batches, by);
+                let answer = |answer: Result<Written, BrokerError>| match answer {
+                    Err(error) if is_too_large(&error) => Ok(PRETENDED),
+                    answer => answer,
+                };
+                answers.into_iter().map(answer).collect()
+            }
+            Bug::EndsNoRun => {
+                let ends = |record: &Record| {
+                    let event = record.value.as_deref().map(wire::decode_event);
+                    matches!(event, Some(Ok(Event::Ended { .. })))
+                };
+                let write = |batch: &ProduceBatch| {
+                    let mut batch = batch.clone();
+                    batch.records.retain(|record| !ends(record));
+                    let is_empty = batch.records.is_empty();
+                    if is_empty { Ok(PRETENDED) } else { self.inner.produce(&[batch], by).remove(0) }
+                };
+                batches.iter().map(write).collect()
+            }
             _ => self.inner.produce(batches, by),
         }
     }
@@ -203,6 +247,19 @@ impl Log for Misled {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
+        if self.bug == Bug::GoesByTopicNames {
+            let is_other = |error: &BrokerError| error.code() == Some(ErrorCode::UnknownTopicId);
+            if answers.iter().any(|answer| answer.as_ref().is_err_and(is_other)) {
+                answers = self.inner.fetch(leader, wants, max_wait, by)?;
+            }
+            let fetched = wants
+                .iter()
+                .zip(&mut answers)
+                .filter_map(|(want, answer)| Some((want, answer.as_mut().ok()?)));
+            for (want, fetched) in fetched {
+                fetched.topic_id = *self.ids.entry(want.from.topic.clone()).or_insert(fetched.topic_id);
+            }
+        }
         if self.bug == Bug::LeasesByTimeStamps {
             let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
             for fetched in of_runs.filter_map(|(_, answer)| answer.as_mut().ok()) {
@@ -259,6 +316,13 @@ impl Group for Misled {
                 return Ok(vec![None; commits.len()]);
             }
             self.cursors.next(holder, commits);
+        }
+        if self.bug == Bug::ReadsFromTheEnd {
+            let mut commits = commits.to_vec();
+            for commit in commits.iter_mut().filter(|commit| commit.of.topic == "cron-runs") {
+                commit.offset = self.inner.offset(&commit.of, Position::End, by).unwrap_or(commit.offset);
+            }
+            return self.inner.commit(holder, &commits, by);
         }
         let answer = self.inner.commit(holder, commits, by);
         match self.bug {

@@ -14,7 +14,7 @@ use crate::report::Counts;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, Random, World, partition};
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 26] = [
     "above a quota",
     "answer lost",
     "applied but refused",
@@ -27,12 +27,14 @@ pub const KINDS: [&str; 24] = [
     "kill",
     "kill between two writes",
     "leave",
+    "letter too large",
     "malformed published",
     "not sent",
     "produce arrived late",
     "refused",
     "request lost",
     "restart",
+    "retry too large",
     "retention above the offset",
     "retention below the offset",
     "slow commit",
@@ -46,7 +48,7 @@ pub const KINDS_OF_AMBUSHES: [&str; 5] =
     ["ambush of a claim", "ambush of a leader", "declared lost", "kill", "read to the end in a term"];
 
 /// What must have been met where producers take part.
-pub const KINDS_OF_ALL: [&str; 14] = [
+pub const KINDS_OF_ALL: [&str; 15] = [
     "clock of a host jumps",
     "cursor ahead",
     "declared lost",
@@ -58,6 +60,7 @@ pub const KINDS_OF_ALL: [&str; 14] = [
     "reboots published",
     "stall",
     "term begun",
+    "tick too large",
     "ticks missed",
     "ticks queued",
     "ticks skipped",
@@ -275,14 +278,16 @@ pub struct Chaos {
     has_producers: bool,
     next: Instant,
     /// How often each kind comes up in this seed.
-    pub weights: [u64; 10],
+    pub weights: [u64; 11],
     pub orders: Vec<Order>,
 }
 
 impl Chaos {
     pub fn new(world: &mut World, seats: usize) -> Self {
         let mut weight = |most: u64| if world.random.chance(300) { 0 } else { 1 + world.random.below(most) };
-        let weights = [4, 8, 6, 3, 3, 3, 2, 12, 8, 4].map(&mut weight);
+        let [a, b, c, d, e, f, g, h, i, j] = [4, 8, 6, 3, 3, 3, 2, 12, 8, 4].map(&mut weight);
+        // Topics are made anew only where a planted bug is looked for.
+        let weights = [a, b, c, d, e, f, g, h, i, j, 0];
         let has_producers = world.oracle.has_producers;
         Self { seats, has_producers, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
     }
@@ -318,6 +323,21 @@ impl Chaos {
     }
 }
 
+impl Chaos {
+    /// Deletes a topic of attempts, which is made again at once or a moment later.
+    fn delete_topic(world: &mut World) {
+        let topic = if world.random.chance(500) { CLUSTER } else { RETRY };
+        if !world.delete_topic(topic) {
+            return;
+        }
+        world.weather().counts.add("topic made anew", 1);
+        world.say("operator", || format!("{topic} is deleted"));
+        if world.random.chance(500) {
+            world.make_anew();
+        }
+    }
+}
+
 impl Actor for Chaos {
     fn name(&self) -> &str {
         "chaos"
@@ -332,6 +352,7 @@ impl Actor for Chaos {
         if world.weather().away {
             world.weather().away = false;
         }
+        world.make_anew();
         let seat = world.random.index(self.seats);
         let mut left = world.random.below(self.weights.iter().sum::<u64>().max(1));
         let which = self.weights.iter().position(|weight| {
@@ -368,6 +389,7 @@ impl Actor for Chaos {
                 world.say("chaos", || "there is another job file".to_owned());
                 world.file += 1;
             }
+            Some(10) => Self::delete_topic(world),
             _ => {}
         }
     }

@@ -63,15 +63,29 @@ pub fn end() -> DateTime<Utc> {
     begin() + TimeDelta::minutes(4)
 }
 
+/// The jobs whose commands are long: where topics take less than usual, their messages are too large.
+const BULKY: [&str; 2] = ["last", "first"];
+
+/// A command that makes a message too large for topics that take less than usual.
+pub fn bulky_command() -> String {
+    format!("true {}", "x".repeat(1_500))
+}
+
+/// Whether a job's messages may be too large.
+pub fn is_bulky(job: &JobName) -> bool {
+    BULKY.contains(&job.as_str())
+}
+
 fn job((name, words, policy, retries, overlap): Row) -> Arc<Job> {
     let name = JobName::new(name).unwrap();
     let deadline_ms = deadline(&name).map(|deadline| deadline.num_milliseconds().unsigned_abs());
+    let command = if is_bulky(&name) { bulky_command() } else { "true".to_owned() };
     Arc::new(Job {
         name,
         cluster: cluster(),
         schedule: Arc::new(Schedule::parse(words, &kafka_cron::producer::zone::Zone::utc()).unwrap()),
         jitter: Duration::ZERO,
-        command: "true".to_owned(),
+        command,
         environment: Arc::default(),
         cwd: None,
         user: None,
@@ -94,6 +108,18 @@ pub fn file(number: usize, producer: &str) -> JobsInForce {
     let (both, others) = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
     let jobs = both.iter().chain(&others[number % 2]).map(Arc::clone).collect();
     JobsInForce { jobs, revision: format!("{number}-{producer}").into(), tzdata: "2026f".into() }
+}
+
+/// Whether the runs of a job may not overlap by the file of a revision.
+pub fn is_exclusive(job: &JobName, revision: &str) -> bool {
+    let number: usize = revision.split('-').next().and_then(|number| number.parse().ok()).unwrap();
+    let mut rows = JOBS.iter().chain(&OTHERS[number % 2]);
+    rows.any(|(name, _, _, _, overlap)| *name == job.as_str() && *overlap != Overlap::Allow)
+}
+
+/// Whether there is a file by which the runs of a job may not overlap.
+pub fn may_be_exclusive(job: &JobName) -> bool {
+    is_exclusive(job, "0") || is_exclusive(job, "1")
 }
 
 /// Schedules are parsed once for all runs.

@@ -14,7 +14,7 @@ use crate::faults::{Chaos, Order};
 use crate::invariants::Ticks;
 use crate::jobs;
 use crate::report::Counts;
-use crate::world::{CLUSTER, RETRY, World};
+use crate::world::{CLUSTER, RETRY, Random, Sizes, World};
 
 /// How long all may take to be accounted for when nothing goes wrong any more: several sessions, the longest attempt
 /// and the longest backoffs.
@@ -112,6 +112,9 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
     let (started, finished) = world.oracle.totals();
     counts.add("attempts started", started as u64);
     counts.add("attempts finished", finished as u64);
+    let (letters, bare, ticks) = world.oracle.too_large();
+    counts.add("retry too large", letters);
+    counts.add("letter too large", bare);
     if cast != Cast::Consumers {
         let (published, missed) = world.oracle.ticks.totals();
         counts.add("ticks published", published as u64);
@@ -120,6 +123,7 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
         counts.add("reboots published", reboots as u64);
         counts.add("ticks skipped", skipped as u64);
         counts.add("ticks queued", world.oracle.overlaps.queued);
+        counts.add("tick too large", ticks);
     }
     let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));
     Run { steps, counts, broken }
@@ -136,6 +140,9 @@ impl Stage {
             world.oracle.ticks = Ticks::of_files();
             world.oracle.lease = world.lease;
         }
+        // Of its own, so that a seed's other faults do not depend on these.
+        let sizes = Sizes::of_a_seed(Random(world.random.0 ^ 0x1a46_e5c0), all);
+        world.limit(sizes);
         let statics = world.random.chance(250);
         let mut places = Vec::new();
         for topic in [CLUSTER, RETRY] {
@@ -182,6 +189,7 @@ impl Stage {
         self.chaos.weights = aim.weights;
         self.crashes = 0;
         self.misleads = aim.ambush == Some(Of::Claims);
+        self.world.limit(aim.sizes);
         self.ambush = aim.ambush.map(|of| Ambush::of(of, &self.world));
         self.calm_from = self.calm_from.map(|_| self.world.began + aim.lasts());
         if let Some(publisher) = &mut self.publisher {
@@ -357,6 +365,7 @@ impl Stage {
         let now = self.world.now();
         self.world.say("stage", || "calm".to_owned());
         self.world.weather().calm = true;
+        self.world.make_anew();
         self.world.deliver_late();
         self.world.weather().wrote = true;
         // The hosts' clocks agree, behind all that is ever due, and no cursor is ahead of them.

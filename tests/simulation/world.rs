@@ -59,6 +59,38 @@ impl Random {
     }
 }
 
+/// The most bytes that a batch may have in each topic (`max.message.bytes`), where that is not the usual.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    pub first: Option<u32>,
+    pub retry: Option<u32>,
+    pub dead: Option<u32>,
+    pub runs: Option<u32>,
+}
+
+impl Sizes {
+    /// Those of a seed: in three of four all topics take what they usually do. A tick is too large only where producers
+    /// publish it.
+    pub fn of_a_seed(mut random: Random, has_producers: bool) -> Self {
+        if random.chance(750) {
+            return Self::default();
+        }
+        let mut size =
+            |least, most| (!random.chance(400)).then(|| least + u32::try_from(random.below(most)).unwrap());
+        Self {
+            first: size(900, 1_000).filter(|_| has_producers),
+            retry: size(900, 300),
+            dead: size(900, 1_900),
+            runs: size(900, 900),
+        }
+    }
+
+    /// Whether any topic takes less than usual.
+    pub fn are_small(&self) -> bool {
+        [self.first, self.retry, self.dead, self.runs].iter().any(Option::is_some)
+    }
+}
+
 /// The world.
 pub struct World {
     pub broker: MemoryBroker,
@@ -71,6 +103,10 @@ pub struct World {
     pub lease: Duration,
     /// The number of the job file that producers are to have.
     pub file: usize,
+    /// How large records may be, where that is less than usual.
+    pub sizes: Sizes,
+    /// A topic that was deleted and is not made again yet.
+    absent: Option<&'static str>,
     // Shared with the broker, which asks it about each call.
     weather: Arc<Mutex<Weather>>,
 }
@@ -88,18 +124,14 @@ impl World {
         for (name, partitions) in
             [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS), ("c-dead", 1), ("cron-runs", 2), ("cron-leader", 1)]
         {
-            // Without the broker's time in `cron-runs`, and the right to ask for it, no leader sees that its clock is off: the clocks here jump
-            // further than a leader's may, so that ticks become past.
-            let settings = Vec::new();
-            let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
-            client.create_topic(&spec, began + Duration::from_secs(1)).unwrap();
+            client.create_topic(&topic(name, partitions), began + Duration::from_secs(1)).unwrap();
         }
         let decides = Arc::clone(&weather);
         broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
         broker.faults().decide(Box::new(move |client, call| decides.lock().unwrap().fate(client, call)));
         let trace = Trace::new(traced);
         Self {
-            oracle: Oracle::new(client),
+            oracle: Oracle::new(client, began + Duration::from_secs(1)),
             broker,
             clock,
             random,
@@ -107,7 +139,21 @@ impl World {
             began,
             lease: Duration::from_secs(12),
             file: 0,
+            sizes: Sizes::default(),
+            absent: None,
             weather,
+        }
+    }
+
+    /// From now on topics take no larger batches than these.
+    pub fn limit(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+        self.oracle.sizes = sizes;
+        let Sizes { first, retry, dead, runs } = sizes;
+        for (topic, size) in [(CLUSTER, first), (RETRY, retry), ("c-dead", dead), ("cron-runs", runs)] {
+            if let Some(size) = size {
+                self.broker.faults().set_topic(topic, "max.message.bytes", &size.to_string());
+            }
         }
     }
 
@@ -136,6 +182,36 @@ impl World {
         self.weather().wrote = true;
     }
 
+    /// Somebody deletes a topic of attempts, where all are there. What is written to it from now on is refused.
+    pub fn delete_topic(&mut self, topic: &'static str) -> bool {
+        if self.absent.is_some() {
+            return false;
+        }
+        self.weather().wrote = true;
+        self.observe();
+        self.broker.faults().delete_topic(topic);
+        let now = self.clock.monotonic();
+        self.oracle.deleted_topic(topic, now);
+        self.absent = Some(topic);
+        true
+    }
+
+    /// The topic that was deleted is made again, under another id.
+    pub fn make_anew(&mut self) {
+        let Some(name) = self.absent.take() else { return };
+        let by = self.clock.monotonic() + Duration::from_secs(1);
+        let mut client = self.client("world");
+        client.create_topic(&topic(name, PARTITIONS), by).unwrap();
+        self.oracle.made_anew(name, client, by);
+        self.limit(self.sizes);
+        self.say("operator", || format!("{name} is made anew"));
+    }
+
+    /// Whether a topic was deleted and is not made again yet.
+    pub fn is_absent(&self, topic: &str) -> bool {
+        self.absent == Some(topic)
+    }
+
     /// Has the oracle see what was written since it last looked.
     pub fn observe(&mut self) {
         if std::mem::take(&mut self.weather().wrote) {
@@ -154,6 +230,12 @@ impl World {
     pub fn client(&self, name: &str) -> Box<dyn Client> {
         self.broker.client(name)
     }
+}
+
+/// A topic as it is made here. Without the broker's time in `cron-runs`, and the right to ask for it, no leader sees that its
+/// clock is off: the clocks here jump further than a leader's may, so that ticks become past.
+fn topic(name: &str, partitions: i32) -> TopicSpec {
+    TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings: Vec::new() }
 }
 
 /// A partition by its names.

@@ -12,6 +12,7 @@ use kafka_cron::consumer::claiming::dispatcher::Now;
 use uuid::Uuid;
 
 use super::Actor;
+use crate::jobs;
 use crate::world::{CLUSTER, PARTITIONS, World, cluster, partition};
 
 /// Publishes so many messages, and has done then.
@@ -41,12 +42,13 @@ impl Publisher {
         self.runs += 1;
         let id = RunId(Uuid::from_u128(self.runs));
         let retries = u32::try_from(world.random.below(3)).unwrap();
+        let is_bulky = world.sizes.are_small() && world.random.chance(300);
         let run = Run {
             id,
             job: JobName::new("j").unwrap(),
             cluster: cluster(),
             scheduled_at: now.wall,
-            command: "true".to_owned(),
+            command: if is_bulky { jobs::bulky_command() } else { "true".to_owned() },
             environment: Arc::default(),
             cwd: None,
             user: None,
@@ -77,8 +79,11 @@ impl Actor for Publisher {
     }
 
     fn step(&mut self, world: &mut World, now: Now) {
-        self.left = self.left.saturating_sub(1);
         self.next = now.mono + world.random.span(10, 5_000);
+        if world.is_absent(CLUSTER) {
+            return;
+        }
+        self.left = self.left.saturating_sub(1);
         match world.random.below(20) {
             0 => {
                 let to = i32::from(world.random.chance(500));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kafka_cron::common::words::{AttemptRef, Place};
 
-use super::{Oracle, of};
+use super::{Message, Oracle, of};
 
 /// How long it may take beside a lease until a lost attempt is found. The leader that sees the whole lease may have to be
 /// found first: the session of the one before ends, the others join, and the new one reads to the ends of the logs.
@@ -27,9 +27,12 @@ impl Oracle {
                     ))
                 };
                 if attempts.is_unclaimed(*offset) {
+                    if attempts.deleted.is_some() {
+                        continue;
+                    }
                     return at("is still unclaimed");
                 }
-                let is_started = self.places.contains(&(of.clone(), *offset));
+                let is_started = self.places.contains(&(*of, *offset));
                 let told = attempts.told_deleted.iter().any(|(from, to)| (*from..*to).contains(offset));
                 if attempts.is_copy(message) || attempts.letters.contains(offset) || is_started || told {
                     continue;
@@ -70,9 +73,13 @@ impl Oracle {
     /// Retention has deleted the message, and a copy of it stands elsewhere: whoever claims that cannot know, and what is
     /// known of the attempt is then known of the copy. The documented limit.
     fn is_outlived(&self, attempt: &AttemptRef, place: &Place) -> bool {
-        let attempts = &self.attempts[&of(place)];
-        let copies = attempts.messages.iter().filter(|(offset, _)| **offset != place.offset);
-        place.offset < attempts.start && copies.into_iter().any(|(_, copy)| copy.name == Some(*attempt))
+        let of = of(place);
+        let is_copy =
+            |log, offset, copy: &Message| (log, offset) != (of, place.offset) && copy.name == Some(*attempt);
+        place.offset < self.attempts[&of].start
+            && self.attempts.iter().any(|(log, attempts)| {
+                attempts.messages.iter().any(|(offset, copy)| is_copy(*log, *offset, copy))
+            })
     }
 
     /// An attempt of which nothing was heard for longer than a leader needs to find it when nothing goes wrong any more.
@@ -83,7 +90,9 @@ impl Oracle {
         let limit = self.lease + TO_FIND;
         let is_over = |name: &AttemptRef| self.lost.contains(name) || self.finished.contains_key(name);
         for (of, attempts) in &self.attempts {
-            for (offset, passed) in attempts.passed.range(attempts.start..) {
+            // What retention has deleted may have been outlived by a copy.
+            let from = if attempts.deleted.is_some() { 0 } else { attempts.start };
+            for (offset, passed) in attempts.passed.range(from..) {
                 let message = &attempts.messages[offset];
                 let Some(name) = message.name.filter(|name| !is_over(name) && !attempts.is_copy(message))
                 else {

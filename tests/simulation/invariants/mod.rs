@@ -3,6 +3,7 @@
 
 mod fates;
 mod overlaps;
+mod reads;
 mod ticks;
 mod written;
 
@@ -14,10 +15,12 @@ use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Wa
 use kafka_cron::common::wire;
 use kafka_cron::common::words::{AttemptRef, Event, MissedReason, Place, Then};
 use kafka_cron::consumer::claiming::dispatcher::{Claimed, Counts, Now};
+use uuid::Uuid;
 
 pub use self::overlaps::Overlaps;
+use self::reads::Reads;
 pub use self::ticks::Ticks;
-use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
+use crate::world::{CLUSTER, PARTITIONS, RETRY, Sizes, partition};
 
 /// What a record of a topic of attempts says.
 #[derive(Debug, Clone, Copy)]
@@ -30,17 +33,25 @@ struct Message {
     copy_of: Option<i64>,
 }
 
+/// One partition of one topic of attempts. A topic that is made anew has another id, and what stood in the one before
+/// keeps its fate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct LogId {
+    topic_id: Uuid,
+    partition: i32,
+}
+
 /// One topic's partition of attempts.
 #[derive(Debug, Default)]
 struct Attempts {
+    /// When it was deleted with its topic.
+    deleted: Option<Instant>,
     messages: BTreeMap<i64, Message>,
     first: BTreeMap<AttemptRef, i64>,
     start: i64,
     end: i64,
     /// The committed offset, and the holes below it.
     committed: Option<(i64, BTreeSet<i64>)>,
-    /// The same as the broker has it.
-    as_written: Option<Committed>,
     /// Who has written that it claims an offset, and when by its own clock.
     claims: BTreeMap<i64, Vec<(String, DateTime<Utc>)>>,
     /// When each offset was committed past, by the monotonic clock.
@@ -74,11 +85,23 @@ struct Known {
 pub struct Oracle {
     client: Box<dyn Client>,
     next: BTreeMap<TopicPartition, i64>,
-    attempts: BTreeMap<TopicPartition, Attempts>,
+    attempts: BTreeMap<LogId, Attempts>,
+    /// The id of each topic of attempts that is there.
+    present: BTreeMap<&'static str, Uuid>,
+    /// What is committed, as the broker has it.
+    as_written: BTreeMap<TopicPartition, Committed>,
     started: BTreeMap<AttemptRef, (Place, String)>,
-    places: BTreeSet<(TopicPartition, i64)>,
+    places: BTreeSet<(LogId, i64)>,
     finished: BTreeMap<AttemptRef, Then>,
     given_up: BTreeSet<AttemptRef>,
+    /// Where the messages of attempts lie whose letters say no more than that.
+    given_up_at: BTreeSet<(LogId, i64)>,
+    /// How many letters are about attempts that would be tried again if the next one were not too large, and how many ticks
+    /// were too large.
+    letters_for_retries: u64,
+    ticks_too_large: u64,
+    /// How large records may be.
+    pub sizes: Sizes,
     lost: BTreeSet<AttemptRef>,
     /// When each attempt was heard of, by the monotonic clock.
     heard: BTreeMap<AttemptRef, Vec<Instant>>,
@@ -87,6 +110,7 @@ pub struct Oracle {
     cursor: Option<Committed>,
     pub ticks: Ticks,
     pub overlaps: Overlaps,
+    reads: Reads,
     /// What is read next was written by requests that arrived late.
     pub late: bool,
     /// Whether producers take part: then attempts of whoever is gone are found.
@@ -97,38 +121,89 @@ pub struct Oracle {
     pub broken: Option<String>,
 }
 
-fn of(place: &Place) -> TopicPartition {
-    partition(&place.topic, place.partition)
+fn of(place: &Place) -> LogId {
+    LogId { topic_id: place.topic_id, partition: place.partition }
 }
 
 impl Oracle {
-    pub fn new(client: Box<dyn Client>) -> Self {
-        let topics = [CLUSTER, RETRY].into_iter();
-        let attempts: BTreeMap<_, _> = topics
-            .flat_map(|topic| (0..PARTITIONS).map(move |p| (partition(topic, p), Attempts::default())))
-            .collect();
+    pub fn new(client: Box<dyn Client>, by: Instant) -> Self {
         let others = [partition("cron-runs", 0), partition("cron-runs", 1), partition("c-dead", 0)];
-        let next = attempts.keys().cloned().chain(others).map(|of| (of, 0)).collect();
-        Self {
+        let mut oracle = Self {
             client,
-            next,
-            attempts,
+            next: others.into_iter().map(|of| (of, 0)).collect(),
+            attempts: BTreeMap::new(),
+            present: BTreeMap::new(),
+            as_written: BTreeMap::new(),
             started: BTreeMap::new(),
             places: BTreeSet::new(),
             finished: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            given_up_at: BTreeSet::new(),
+            letters_for_retries: 0,
+            ticks_too_large: 0,
+            sizes: Sizes::default(),
             lost: BTreeSet::new(),
             heard: BTreeMap::new(),
             cursor: None,
             ticks: Ticks::default(),
             overlaps: Overlaps::default(),
+            reads: Reads::default(),
             late: false,
             has_producers: false,
             lease: Duration::ZERO,
             now: Instant::now(),
             consumers: BTreeMap::new(),
             broken: None,
+        };
+        [CLUSTER, RETRY].into_iter().for_each(|topic| oracle.is_there(topic, by));
+        oracle
+    }
+
+    /// A topic of attempts is there, and nothing of it was read yet.
+    fn is_there(&mut self, topic: &'static str, by: Instant) {
+        let topic_id = self.client.topic(topic, by).unwrap().unwrap().id;
+        self.present.insert(topic, topic_id);
+        for number in 0..PARTITIONS {
+            self.attempts.insert(LogId { topic_id, partition: number }, Attempts::default());
+            self.next.insert(partition(topic, number), 0);
         }
+    }
+
+    /// A topic of attempts was deleted, and all that stood in it, with what its group has committed.
+    pub fn deleted_topic(&mut self, topic: &str, now: Instant) {
+        let Some(topic_id) = self.present.remove(topic) else { return };
+        self.next.retain(|of, _| of.topic != topic);
+        self.as_written.retain(|of, _| of.topic != topic);
+        let all = self.attempts.iter_mut().filter(|(of, _)| of.topic_id == topic_id);
+        for (_, attempts) in all {
+            for (offset, message) in attempts.messages.range(attempts.start..) {
+                let Some(name) = message.name else { continue };
+                let is_claimed = !attempts.is_unclaimed(*offset) || attempts.claims.contains_key(offset);
+                if !is_claimed {
+                    self.overlaps.deleted_unread(name, now);
+                }
+            }
+            attempts.start = attempts.end;
+            attempts.deleted = Some(now);
+        }
+        let by = now + Duration::from_secs(1);
+        let cursors = [partition(CLUSTER, 0), partition(RETRY, 0)];
+        let cursors = self.client.committed("cron-leader", &cursors, by).unwrap();
+        if cursors.iter().all(Option::is_none) {
+            // Both topics were deleted before a leader kept its cursor again.
+            self.ticks.cursor_is_lost();
+        }
+    }
+
+    /// A topic of attempts is there again, under another id. `client` knows nothing of the one before.
+    pub fn made_anew(&mut self, topic: &'static str, client: Box<dyn Client>, by: Instant) {
+        self.client = client;
+        self.is_there(topic, by);
+    }
+
+    fn present(&self, of: &TopicPartition) -> Option<LogId> {
+        let topic_id = *self.present.get(of.topic.as_str())?;
+        Some(LogId { topic_id, partition: of.partition })
     }
 
     fn breaks(&mut self, what: impl FnOnce() -> String) {
@@ -139,20 +214,21 @@ impl Oracle {
 
     /// The offset that a group has committed.
     pub fn committed(&self, of: &TopicPartition) -> Option<i64> {
-        self.attempts[of].committed.as_ref().map(|(next, _)| *next)
+        self.attempts.get(&self.present(of)?)?.committed.as_ref().map(|(next, _)| *next)
     }
 
     pub fn start(&self, of: &TopicPartition) -> i64 {
-        self.attempts[of].start
+        self.present(of).map_or(0, |of| self.attempts[&of].start)
     }
 
     pub fn end(&self, of: &TopicPartition) -> i64 {
-        self.attempts[of].end
+        self.present(of).map_or(0, |of| self.attempts[&of].end)
     }
 
     /// Retention has deleted what lies below an offset.
     pub fn deleted(&mut self, of: &TopicPartition, below: i64) {
-        if let Some(attempts) = self.attempts.get_mut(of) {
+        let present = self.present(of);
+        if let Some(attempts) = present.and_then(|of| self.attempts.get_mut(&of)) {
             let gone = attempts.messages.range(attempts.start..below);
             let gone = gone.filter_map(|(_, message)| message.name);
             gone.for_each(|name| self.overlaps.deleted(name));
@@ -197,22 +273,32 @@ impl Oracle {
                 continue;
             };
             self.next.insert(want.from.clone(), fetched.next_offset);
-            if let Some(attempts) = self.attempts.get_mut(&want.from) {
+            let of = self.present(&want.from);
+            if let Some(attempts) = of.and_then(|of| self.attempts.get_mut(&of)) {
                 attempts.end = fetched.end_offset;
             }
             for record in fetched.records {
                 let value = record.value.unwrap_or_default();
                 match want.from.topic.as_str() {
-                    CLUSTER | RETRY => self.message(&want.from, record.offset, &value, record.timestamp_ms),
+                    topic @ (CLUSTER | RETRY) => {
+                        self.message((of.unwrap(), topic), record.offset, &value, record.timestamp_ms);
+                    }
                     "c-dead" => self.letter(&value),
-                    _ => events.push(wire::decode_event(&value).unwrap()),
+                    _ => {
+                        events.push((
+                            want.from.partition,
+                            record.offset,
+                            wire::decode_event(&value).unwrap(),
+                        ));
+                    }
                 }
             }
         }
-        self.now = by;
-        events.iter().for_each(|event| self.event(event));
+        // The deadline of the calls lies a second ahead.
+        self.now = by - Duration::from_secs(1);
+        events.iter().for_each(|(partition, offset, event)| self.event(event, (*partition, *offset)));
         self.look_at_commits(by);
-        self.look_at_cursor(by);
+        self.look_at_leaders_commits(by);
         self.late = false;
         if let Some(broken) = self.ticks.broken.take().or_else(|| self.overlaps.broken.take()) {
             self.breaks(|| broken);
@@ -255,10 +341,10 @@ impl Oracle {
         if let Some(broken) = broken {
             self.breaks(|| format!("{consumer}: {attempt:?} at {place:?} {broken}"));
         }
-        self.places.insert((of.clone(), place.offset));
+        self.places.insert((of, place.offset));
         if let Some((first, by)) = self.started.insert(attempt, (place.clone(), consumer.to_owned())) {
             // A copy whose original retention has deleted cannot be known as one: the documented limit.
-            let outlived = first.offset < self.attempts[&of].start && first.offset != place.offset;
+            let outlived = first.offset < self.attempts[&self::of(&first)].start && first != *place;
             if !outlived {
                 self.breaks(|| {
                     format!(
@@ -267,6 +353,11 @@ impl Oracle {
                 });
             }
         }
+    }
+
+    /// How many retries, letters and ticks were too large for their topics.
+    pub fn too_large(&self) -> (u64, u64, u64) {
+        (self.letters_for_retries, self.given_up_at.len() as u64, self.ticks_too_large)
     }
 
     /// How many attempts were started, finished, and lost with their consumer.

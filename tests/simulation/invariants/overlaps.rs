@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use kafka_cron::common::words::{Attempt, AttemptRef, Event, JobName, RunId, Then};
 
+use crate::jobs::{is_exclusive, may_be_exclusive};
+
 /// For how long ticks may be held back by a run that no leader has published: one that was decided, and whose leader died
 /// or is cut off.
 const UNPUBLISHED: Duration = Duration::from_secs(80);
@@ -12,6 +14,10 @@ const UNPUBLISHED: Duration = Duration::from_secs(80);
 /// How long a leader may take to learn that a run is over: as long as processes are stopped and brokers are away, and what
 /// it takes to lead again.
 const LIMIT: Duration = Duration::from_secs(40);
+
+/// How long a leader may take to find that a run's message was deleted before anybody claimed it: it looks for one that has
+/// waited for a lease, again after twice as long, and may have to be found first.
+const DELETED: Duration = Duration::from_secs(100);
 
 #[derive(Debug)]
 struct Known {
@@ -22,6 +28,11 @@ struct Known {
     /// Nobody can know whether it is over: it was published by a request that arrived after its sender had been replaced,
     /// its message was deleted, or an attempt ended that was lost.
     is_excused: bool,
+    /// It was published by a file that allows overlaps: then nobody but its consumer puts it on record, from its claim on.
+    is_allowed: bool,
+    claimed: Option<Instant>,
+    /// Since when no message of it is left that anybody would claim.
+    deleted: Option<Instant>,
 }
 
 /// The runs of these jobs.
@@ -33,12 +44,10 @@ pub struct Overlaps {
     skipped: BTreeSet<RunId>,
     /// Runs that have held back ticks and that nobody has published, and since when.
     unpublished: BTreeMap<RunId, Instant>,
+    /// When a producer has asked which runs of the jobs of a file are not finished, by the file's revision.
+    asked: BTreeMap<String, Instant>,
     pub queued: u64,
     pub broken: Option<String>,
-}
-
-fn is_exclusive(job: &JobName) -> bool {
-    matches!(job.as_str(), "skips" | "queues" | "agent" | "first" | "second")
 }
 
 impl Overlaps {
@@ -46,19 +55,31 @@ impl Overlaps {
         self.broken.get_or_insert(what);
     }
 
+    /// A producer has another job file, and asks which runs of its jobs are not finished.
+    pub fn asks(&mut self, revision: &str, now: Instant) {
+        self.asked.insert(revision.to_owned(), now);
+    }
+
     /// An attempt stands in a topic, written by a request that arrived late or in time.
     pub fn attempt(&mut self, attempt: &Attempt, is_late: bool) {
         let (job, run) = (&attempt.run.job, attempt.run.id);
-        if !is_exclusive(job) {
+        if !may_be_exclusive(job) {
             return;
         }
         if let Some(known) = self.runs.get_mut(&run) {
             if known.last < attempt.attempt {
                 (known.last, known.over) = (attempt.attempt, None);
             }
+            known.deleted = None;
             return;
         }
-        let blocks = |known: &Known| known.job == *job && known.over.is_none() && !known.is_excused;
+        let is_exclusive = is_exclusive(job, &attempt.run.revision);
+        let asked = self.asked.get(&attempt.run.revision).copied();
+        let blocks = |known: &Known| {
+            let is_known =
+                !known.is_allowed || known.claimed.zip(asked).is_some_and(|(claimed, asked)| claimed < asked);
+            is_exclusive && known.job == *job && known.over.is_none() && !known.is_excused && is_known
+        };
         let blocking = self.runs.iter().find(|(_, known)| blocks(known)).map(|(run, _)| *run);
         if let Some(other) = blocking.filter(|_| !is_late) {
             let at = attempt.run.scheduled_at;
@@ -67,13 +88,28 @@ impl Overlaps {
             ));
         }
         self.unpublished.remove(&run);
-        let known = Known { job: job.clone(), last: attempt.attempt, over: None, is_excused: is_late };
+        let (last, over) = (attempt.attempt, None);
+        let known = Known {
+            job: job.clone(),
+            last,
+            over,
+            is_excused: is_late,
+            is_allowed: !is_exclusive,
+            claimed: None,
+            deleted: None,
+        };
         self.runs.insert(run, known);
     }
 
     /// An event is on record.
     pub fn event(&mut self, event: &Event, now: Instant) {
         let (attempt, then) = match event {
+            Event::Claimed { attempt, .. } => {
+                if let Some(known) = self.runs.get_mut(&attempt.run) {
+                    known.claimed.get_or_insert(now);
+                }
+                return;
+            }
             Event::Finished { attempt, then, .. } => {
                 self.ended.insert(*attempt, *then);
                 (attempt, then)
@@ -101,6 +137,17 @@ impl Overlaps {
         }
     }
 
+    /// The message of an attempt was deleted with its topic before anybody claimed it: its run will never be over, and the
+    /// leader has to say so.
+    pub fn deleted_unread(&mut self, attempt: AttemptRef, now: Instant) {
+        if let Some(known) = self.runs.get_mut(&attempt.run) {
+            known.is_excused = true;
+            if known.last == attempt.attempt && known.over.is_none() {
+                known.deleted = Some(now);
+            }
+        }
+    }
+
     /// A leader decides.
     pub fn decided(&mut self, event: &Event, now: Instant) {
         let (Event::Skipped { job, scheduled_at, blocked_by, .. }
@@ -111,7 +158,7 @@ impl Overlaps {
         let run = RunId::of(job, *scheduled_at);
         let is_skipped = matches!(event, Event::Skipped { .. });
         self.queued += u64::from(!is_skipped);
-        if !is_exclusive(job) {
+        if !may_be_exclusive(job) {
             return;
         }
         if is_skipped && self.runs.get(&run).is_some_and(|known| !known.is_excused) {
@@ -130,6 +177,13 @@ impl Overlaps {
         if ago > LIMIT {
             self.breaks(format!(
                 "{job} at {scheduled_at} is held back by run {blocked_by}, over {ago:?} ago"
+            ));
+        }
+        let deleted = self.runs.get(blocked_by).and_then(|known| known.deleted);
+        let ago = deleted.map(|at| now.saturating_duration_since(at)).unwrap_or_default();
+        if ago > DELETED {
+            self.breaks(format!(
+                "{job} at {scheduled_at} is held back by run {blocked_by}, which was deleted unread {ago:?} ago"
             ));
         }
         if is_skipped {

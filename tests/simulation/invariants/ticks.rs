@@ -38,6 +38,8 @@ pub struct Ticks {
     last: Option<(DateTime<Utc>, u32)>,
     /// Who began the last term.
     leader: Option<String>,
+    /// A cursor was lost with all copies: what is due since a day before is owed.
+    is_lost: bool,
     /// The first promise that was broken.
     pub broken: Option<String>,
 }
@@ -55,11 +57,13 @@ impl Ticks {
         let owed = both.into_iter().map(|job| (job, true));
         let mut named = BTreeSet::new();
         for (job, is_owed) in owed.chain(others.into_iter().map(|job| (job, false))) {
-            if !named.insert(job.name.clone()) {
-                continue;
-            }
             let mut at = jobs::begin() - TimeDelta::seconds(1);
             while let Some(next) = job.next(at).filter(|next| *next < jobs::end()) {
+                at = next;
+                // A job may have another schedule in another file.
+                if !named.insert((job.name.clone(), next)) {
+                    continue;
+                }
                 ticks.push(Tick {
                     job: job.name.clone(),
                     at: next,
@@ -68,12 +72,20 @@ impl Ticks {
                     skipped: false,
                     is_owed,
                 });
-                at = next;
             }
         }
         let by_run =
             ticks.iter().enumerate().map(|(number, tick)| (RunId::of(&tick.job, tick.at), number)).collect();
-        Self { ticks, reboots: BTreeSet::new(), by_run, first: None, last: None, leader: None, broken: None }
+        Self {
+            ticks,
+            reboots: BTreeSet::new(),
+            by_run,
+            first: None,
+            last: None,
+            leader: None,
+            is_lost: false,
+            broken: None,
+        }
     }
 
     fn breaks(&mut self, what: impl FnOnce() -> String) {
@@ -86,6 +98,12 @@ impl Ticks {
     pub fn begins(&mut self, producer: &str) {
         self.leader = Some(producer.to_owned());
         self.last = self.last.map(|(cursor, _)| (cursor, 0));
+    }
+
+    /// No copy of the cursor is left: ticks before the next one belong to no producer.
+    pub fn cursor_is_lost(&mut self) {
+        self.first = None;
+        self.is_lost = true;
     }
 
     /// Who began the last term.
@@ -116,6 +134,7 @@ impl Ticks {
             _ if is_reboot(&run.job) && run.id == RunId::of(&run.job, run.scheduled_at) => {
                 self.reboots.insert((run.job.to_string(), run.scheduled_at));
             }
+            _ if self.is_lost && run.scheduled_at < jobs::begin() => {}
             _ => self.breaks(|| format!("{attempt:?} is published, and is no tick of the job file")),
         }
     }
@@ -138,7 +157,8 @@ impl Ticks {
             covered += 1;
             open += u64::from(!tick.published);
         }
-        if !(open..=covered).contains(&count) {
+        let is_of_before = self.is_lost && from < jobs::begin();
+        if !(open..=covered).contains(&count) && !is_of_before {
             self.breaks(|| {
                 format!("{count} ticks of {job} are missed from {from} to {to}, not {open} to {covered}")
             });
@@ -150,6 +170,7 @@ impl Ticks {
         match self.by_run.get(&RunId::of(job, at)) {
             Some(number) => self.ticks[*number].skipped = true,
             None if is_reboot(job) => drop(self.reboots.insert((job.to_string(), at))),
+            None if self.is_lost && at < jobs::begin() => {}
             None => self.breaks(|| format!("{job} at {at} is skipped, and is no tick of a job file")),
         }
     }

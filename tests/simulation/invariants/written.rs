@@ -6,19 +6,20 @@ use std::time::Instant;
 use kafka_cron::common::broker::TopicPartition;
 use kafka_cron::common::holes;
 use kafka_cron::common::passing;
-use kafka_cron::common::wire::{self, DeadRecord};
-use kafka_cron::common::words::{AttemptRef, Event, Place, Then};
+use kafka_cron::common::wire::{self, DeadReason, DeadRecord};
+use kafka_cron::common::words::{AttemptRef, Event, MissedReason, Place, Then};
 
-use super::{Attempts, Message, Oracle, of};
+use super::{Attempts, LogId, Message, Oracle, of};
+use crate::jobs;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
 
 impl Oracle {
-    pub(super) fn message(&mut self, of: &TopicPartition, offset: i64, value: &[u8], written_ms: i64) {
-        let attempts = self.attempts.get_mut(of).unwrap();
+    pub(super) fn message(&mut self, (of, topic): (LogId, &str), offset: i64, value: &[u8], written_ms: i64) {
+        let attempts = self.attempts.get_mut(&of).unwrap();
         let message = match wire::decode_attempt(value) {
             Ok(attempt) => {
                 if self.has_producers {
-                    if of.topic == CLUSTER {
+                    if topic == CLUSTER {
                         self.ticks.published(&attempt);
                     }
                     self.overlaps.attempt(&attempt, self.late);
@@ -43,6 +44,22 @@ impl Oracle {
         match letter.attempt {
             Some(attempt) => {
                 self.given_up.insert(AttemptRef { run: attempt.run.id, attempt: attempt.attempt });
+                if letter.reason == DeadReason::AttemptsExhausted && attempt.attempts_left > 0 {
+                    self.letters_for_retries += 1;
+                    if self.sizes.retry.is_none() {
+                        self.breaks(|| {
+                            format!("{attempt:?} is given up although the next one is not too large")
+                        });
+                    }
+                }
+            }
+            None if letter.reason == DeadReason::AttemptsExhausted => {
+                self.given_up_at.insert((of(&letter.place), letter.place.offset));
+                if self.sizes.dead.is_none() {
+                    self.breaks(|| {
+                        format!("the letter about {:?} lacks what is not too large", letter.place)
+                    });
+                }
             }
             None => {
                 let letters = &mut self.attempts.get_mut(&of(&letter.place)).unwrap().letters;
@@ -51,8 +68,10 @@ impl Oracle {
         }
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
+    /// An event at a place of `cron-runs`.
+    pub(super) fn event(&mut self, event: &Event, at: (i32, i64)) {
         self.overlaps.event(event, self.now);
+        self.reads.event(event, at);
         match event {
             Event::Claimed { attempt, place, consumer, at, .. } => {
                 self.heard.entry(*attempt).or_default().push(self.now);
@@ -65,7 +84,11 @@ impl Oracle {
                 let stands = match then {
                     Then::Done => true,
                     Then::Retried => self.attempts.values().any(|a| a.first.contains_key(&next)),
-                    Then::Dead => self.given_up.contains(attempt),
+                    Then::Dead => {
+                        let place = self.started.get(attempt).map(|(place, _)| (of(place), place.offset));
+                        self.given_up.contains(attempt)
+                            || place.is_some_and(|at| self.given_up_at.contains(&at))
+                    }
                 };
                 if !stands {
                     self.breaks(|| format!("{attempt:?} is finished ({then:?}) before it was passed on"));
@@ -76,7 +99,15 @@ impl Oracle {
                     self.heard.entry(running.attempt).or_default().push(self.now);
                 }
             }
-            Event::Missed { job, from, to, count, .. } => self.ticks.missed(job, (*from, *to), *count),
+            Event::Missed { job, from, to, count, reason, .. } => {
+                self.ticks.missed(job, (*from, *to), *count);
+                if *reason == MissedReason::TooLarge {
+                    self.ticks_too_large += count;
+                    if self.sizes.first.is_none() || !jobs::is_bulky(job) {
+                        self.breaks(|| format!("{job} at {to} is missed as too large, which it is not"));
+                    }
+                }
+            }
             Event::Skipped { job, scheduled_at, .. } => self.ticks.skipped(job, *scheduled_at),
             Event::Lost { attempt, place, then, .. } => self.lost(*attempt, place, *then),
             Event::Ended { attempt, .. } => self.ended(*attempt),
@@ -96,7 +127,9 @@ impl Oracle {
             Then::Retried => self.attempts.values().any(|a| a.first.contains_key(&next)),
             // A letter about a message that is gone names its place alone.
             Then::Dead => {
-                self.given_up.contains(&attempt) || self.attempts[&of(place)].letters.contains(&place.offset)
+                self.given_up.contains(&attempt)
+                    || self.given_up_at.contains(&(of(place), place.offset))
+                    || self.attempts[&of(place)].letters.contains(&place.offset)
             }
             Then::Done => false,
         };
@@ -133,15 +166,23 @@ impl Oracle {
         }
     }
 
-    /// Where the producers' cursor stands.
-    pub(super) fn look_at_cursor(&mut self, by: Instant) {
-        if self.has_producers {
-            let answers = self.client.committed("cron-leader", &[partition(CLUSTER, 0)], by).unwrap();
-            if let Some(Some(cursor)) = answers.first()
-                && self.cursor.as_ref() != Some(cursor)
-            {
-                self.cursor = Some(cursor.clone());
-                self.ticks.cursor(cursor.offset, &cursor.metadata, self.late);
+    /// Where the producers' cursor stands, and from where whoever leads next reads `cron-runs`.
+    pub(super) fn look_at_leaders_commits(&mut self, by: Instant) {
+        if !self.has_producers {
+            return;
+        }
+        let of = [partition(CLUSTER, 0), partition("cron-runs", 0), partition("cron-runs", 1)];
+        let mut answers = self.client.committed("cron-leader", &of, by).unwrap();
+        if let Some(cursor) = answers.remove(0)
+            && self.cursor.as_ref() != Some(&cursor)
+        {
+            self.ticks.cursor(cursor.offset, &cursor.metadata, self.late);
+            self.cursor = Some(cursor);
+        }
+        for (partition, committed) in (0..).zip(answers) {
+            let broken = committed.and_then(|committed| self.reads.committed(partition, committed.offset));
+            if let Some(broken) = broken {
+                self.breaks(|| broken);
             }
         }
     }
@@ -151,27 +192,27 @@ impl Oracle {
             let of: Vec<TopicPartition> = (0..PARTITIONS).map(|p| partition(topic, p)).collect();
             let answers = self.client.committed(topic, &of, by).unwrap();
             for (of, committed) in of.into_iter().zip(answers) {
-                let attempts = self.attempts.get_mut(&of).unwrap();
-                if attempts.as_written == committed {
+                let Some(committed) = committed.filter(|now| self.as_written.get(&of) != Some(now)) else {
                     continue;
+                };
+                self.as_written.insert(of.clone(), committed.clone());
+                // One of a topic that was deleted says what became of that one, and nothing of the one that is there.
+                if let Some(text) = holes::decode(&committed.metadata, committed.offset).unwrap() {
+                    let log = LogId { topic_id: text.topic_id, partition: of.partition };
+                    self.commit(log, &of, (committed.offset, text.offsets));
                 }
-                attempts.as_written.clone_from(&committed);
-                let Some(committed) = committed else { continue };
-                let text = holes::decode(&committed.metadata, committed.offset).unwrap();
-                let holes = text.map(|holes| holes.offsets).unwrap_or_default();
-                self.commit(&of, (committed.offset, holes));
             }
         }
     }
 
     /// What is unclaimed only ever becomes less, and each offset that is not unclaimed any more for a reason on record.
-    fn commit(&mut self, of: &TopicPartition, now: (i64, BTreeSet<i64>)) {
-        let attempts = self.attempts.get_mut(of).unwrap();
+    fn commit(&mut self, log: LogId, of: &TopicPartition, now: (i64, BTreeSet<i64>)) {
+        let attempts = self.attempts.get_mut(&log).unwrap();
         let before = attempts.committed.replace(now);
         let unclaimed_before = |offset: &i64| {
             before.as_ref().is_none_or(|(next, holes)| offset >= next || holes.contains(offset))
         };
-        let attempts = &self.attempts[of];
+        let attempts = &self.attempts[&log];
         let (next, holes) = attempts.committed.as_ref().unwrap();
         let back = before.as_ref().is_some_and(|(before, _)| next < before);
         if back || !holes.iter().all(unclaimed_before) {
@@ -198,10 +239,7 @@ impl Oracle {
             return self.breaks(|| what);
         }
         let now = self.now;
-        self.attempts
-            .entry(of.clone())
-            .or_default()
-            .passed
-            .extend(passed.into_iter().map(|offset| (offset, now)));
+        let attempts = self.attempts.get_mut(&log).unwrap();
+        attempts.passed.extend(passed.into_iter().map(|offset| (offset, now)));
     }
 }

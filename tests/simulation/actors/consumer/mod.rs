@@ -146,7 +146,10 @@ impl Consumer {
             free: 0,
             leaves_by: None,
             dispatches: true,
-            fetches: world.client(&format!("{name}-fetch")),
+            fetches: plant(
+                world.client(&format!("{name}-fetch")),
+                seat.bug.filter(|bug| *bug == Bug::GoesByTopicNames),
+            ),
             plan: 0,
             tracks: Vec::new(),
             chunks: VecDeque::new(),

@@ -27,13 +27,15 @@ impl Consumer {
             Some(Busy { claimed, started_at, .. }) => {
                 let good = world.random.chance(550);
                 let outcome = if good { Outcome::Succeeded } else { Outcome::Failed { code: 1 } };
+                let writes = world.sizes.are_small() && world.random.chance(300);
+                let output_tail = if writes { "x".repeat(400) } else { String::new() };
                 let report = Report {
                     claimed,
                     outcome,
                     started_at,
                     ended_at: now.wall,
                     output_bytes: 0,
-                    output_tail: String::new(),
+                    output_tail,
                     fit: Fit::Whole,
                     is_terse: false,
                 };

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_cron::common::broker::{Commit, TopicPartition};
-use kafka_cron::common::membership::Change;
-use kafka_cron::common::{clock, topics};
+use kafka_cron::common::clock;
 use kafka_cron::consumer::claiming::dispatcher::Now;
 use kafka_cron::producer::leadership::Act;
 use kafka_cron::producer::tail;
@@ -12,6 +10,9 @@ use kafka_cron::producer::tail::thread::{Ask, Told};
 
 use super::{Producer, Thread};
 use crate::world::World;
+
+/// How often it is told from where whoever leads next must read.
+const SAY_WHERE: Duration = Duration::from_secs(10);
 
 impl Producer {
     pub(super) fn membership(&mut self, world: &mut World, now: Now) -> Duration {
@@ -44,7 +45,6 @@ impl Producer {
             self.say(world, act, now);
         }
         if let Some(change) = self.change.take() {
-            self.assigned = Some(change.clone());
             if self.leadership.changed(&change) {
                 self.say(world, Act::End, now);
             }
@@ -67,24 +67,12 @@ impl Producer {
             _ => {}
         }
         match &act {
-            Act::Kept(_) => self.keep_reads(now),
+            Act::Kept(_) => {}
             Act::Lane { start, .. } => world.say(&self.name, || format!("lead: from {}", start.cursor)),
             act => world.say(&self.name, || format!("lead: {act:?}")),
         }
         self.told.push_back(act);
         self.wake(Thread::Timer, now.mono);
-    }
-
-    /// Commits from where whoever leads next must read `cron-runs`, together with the cursors.
-    fn keep_reads(&mut self, now: Now) {
-        let Some(Change::Assigned { holder, .. }) = &self.assigned else { return };
-        let commit = |(partition, offset)| {
-            let of = TopicPartition { topic: topics::RUNS.to_owned(), partition };
-            Commit { of, offset, metadata: String::new() }
-        };
-        let commits: Vec<Commit> = std::mem::take(&mut self.reads).into_iter().map(commit).collect();
-        // One that fails is made again with the next cursors.
-        drop(self.leads_client.commit(holder, &commits, now.mono + Duration::from_secs(2)));
     }
 
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
@@ -119,11 +107,12 @@ impl Producer {
                 }
             }
         }
+        if leads.is_some() && self.say_where_at <= now.mono {
+            self.say_where_at = now.mono + SAY_WHERE;
+            self.news.push_back(Told::ReadFrom(self.tail.must_be_read_from()));
+        }
         if !self.news.is_empty() {
             self.wake(Thread::Timer, now.mono);
-        }
-        if leads.is_some() {
-            self.reads = self.tail.must_be_read_from();
         }
         pause
     }

@@ -3,7 +3,7 @@
 mod leading;
 mod timing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,9 +56,6 @@ pub struct Producer {
     leadership: Leadership,
     leads_client: Box<dyn Client>,
     told: VecDeque<Act>,
-    assigned: Option<Change>,
-    /// From where whoever leads next must read `cron-runs`.
-    reads: BTreeMap<i32, i64>,
     /// The channel of one place.
     kept: Option<Keep>,
 
@@ -82,6 +79,8 @@ pub struct Producer {
 
     tail: Tail,
     tails_client: Box<dyn Client>,
+    /// When it is told again from where whoever leads next must read.
+    say_where_at: Instant,
 
     leaves_by: Option<Instant>,
     is_over: bool,
@@ -105,6 +104,7 @@ impl Producer {
         });
         let measures = Measures::new(&Metrics::new()).of(&cluster());
         let file = file_of(world.file, &name, bug);
+        world.oracle.overlaps.asks(&file.revision, now);
         let options = tail::Options {
             name: name.clone(),
             group: kafka_cron::common::topics::LEADER.to_owned(),
@@ -131,8 +131,6 @@ impl Producer {
                 bug.filter(|bug| bug.is_of_cursors()),
             ),
             told: VecDeque::new(),
-            assigned: None,
-            reads: BTreeMap::new(),
             kept: None,
             writing: None,
             publishing,
@@ -151,6 +149,7 @@ impl Producer {
                 world.patient_client(&format!("{name}-tail")),
                 bug.filter(|bug| bug.is_tails()),
             ),
+            say_where_at: now,
             leaves_by: None,
             is_over: false,
             bug,

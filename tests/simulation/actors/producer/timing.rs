@@ -139,6 +139,7 @@ impl Producer {
         if self.notices_at.take_if(|at| *at <= now.mono).is_some() {
             self.file = world.file;
             let file = file_of(self.file, &self.name, self.bug);
+            world.oracle.overlaps.asks(&file.revision, now.mono);
             self.coming.take(file, &self.timing);
         }
         if let Some(revision) = self.coming.bring_in_force(&mut self.timing, now.wall) {

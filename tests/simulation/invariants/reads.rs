@@ -1,0 +1,51 @@
+//! From where whoever leads next reads `cron-runs`: of each attempt that is under way something is said from there on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kafka_cron::common::words::{AttemptRef, Event};
+
+/// What is said of attempts under way, and where.
+#[derive(Debug, Default)]
+pub struct Reads {
+    /// The last sign of each in each partition.
+    signs: BTreeMap<AttemptRef, BTreeMap<i32, i64>>,
+    over: BTreeSet<AttemptRef>,
+    committed: BTreeMap<i32, i64>,
+}
+
+impl Reads {
+    /// An event stands at an offset of a partition.
+    pub fn event(&mut self, event: &Event, at: (i32, i64)) {
+        match event {
+            Event::Claimed { attempt, .. } => self.sign(*attempt, at),
+            Event::Alive { running, .. } => {
+                running.iter().for_each(|running| self.sign(running.attempt, at));
+            }
+            Event::Finished { attempt, .. } | Event::Lost { attempt, .. } => {
+                self.signs.remove(attempt);
+                self.over.insert(*attempt);
+            }
+            _ => {}
+        }
+    }
+
+    fn sign(&mut self, attempt: AttemptRef, (partition, offset): (i32, i64)) {
+        if !self.over.contains(&attempt) {
+            self.signs.entry(attempt).or_default().insert(partition, offset);
+        }
+    }
+
+    /// A partition is to be read from an offset; says what whoever leads next will not know.
+    pub fn committed(&mut self, partition: i32, offset: i64) -> Option<String> {
+        if self.committed.insert(partition, offset) == Some(offset) {
+            return None;
+        }
+        let is_read =
+            |(partition, sign): (&i32, &i64)| self.committed.get(partition).is_none_or(|from| sign >= from);
+        let unknown = self.signs.iter().find(|(_, signs)| !signs.iter().any(is_read));
+        unknown.map(|(attempt, signs)| {
+            let from = &self.committed;
+            format!("cron-runs is to be read from {from:?}, and {attempt:?} is under way, of which nothing is said from there on: {signs:?}")
+        })
+    }
+}
