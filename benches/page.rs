@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use kafka_cron::common::metrics::{Beats, Metrics};
-use kafka_cron::common::passing::Fit;
-use kafka_cron::common::words::{
+use kafka_cron::common::model::{
     Attempt, ClusterName, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId,
 };
-use kafka_cron::consumer::claiming::dispatcher::Claimed;
-use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::results::reports::Report;
+use kafka_cron::common::passing::Fit;
+use kafka_cron::consumer::claiming::machine::Claimed;
+use kafka_cron::consumer::metrics::ConsumerMetrics;
+use kafka_cron::consumer::reporting::reports::Report;
 use kafka_cron::producer;
 
 const JOBS: usize = 10_000;
@@ -24,7 +24,7 @@ const SCRAPES: usize = 100;
 
 fn main() {
     let metrics = Metrics::new();
-    let measures = Measures::new(&metrics, "cluster-a");
+    let measures = ConsumerMetrics::new(&metrics, "cluster-a");
     let beats = Beats::new(&metrics);
     for thread in ["dispatch", "membership", "poll", "fetch", "reporter", "metrics-http"] {
         beats.thread(thread).touch(DateTime::UNIX_EPOCH);
@@ -42,7 +42,7 @@ fn main() {
     print("consumer", &metrics);
 
     let metrics = Metrics::new();
-    let measures = producer::measures::Measures::new(&metrics);
+    let measures = producer::metrics::ProducerMetrics::new(&metrics);
     for cluster in ["cluster-a", "cluster-b"] {
         let of = measures.of(&ClusterName::new(cluster).expect("a name"));
         (0..JOBS).for_each(|_| of.published(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH));

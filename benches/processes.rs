@@ -15,14 +15,14 @@ use crossbeam_channel::bounded;
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
+use kafka_cron::common::model::{Attempt, Place};
 use kafka_cron::common::thread::spawn;
 use kafka_cron::common::wire::decode_attempt;
-use kafka_cron::common::words::{Attempt, Place};
-use kafka_cron::consumer::claiming::dispatcher::Claimed;
-use kafka_cron::consumer::measures::Measures;
+use kafka_cron::consumer::claiming::machine::Claimed;
+use kafka_cron::consumer::metrics::ConsumerMetrics;
 use kafka_cron::consumer::running::process::Output;
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
-use kafka_cron::consumer::running::worker::{Lines, Options, Workers};
+use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -116,12 +116,12 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let (tell, told) = bounded(THREADS * 2);
     let metrics = Metrics::new();
     let starting = Health::new(&metrics).duty("starting");
-    let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell, starting };
+    let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting };
     let guard = PathBuf::from(kafka_cron::consumer::running::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let descriptors = Descriptors::default();
     let options = Options { workers: THREADS, output: Output::Tail, guard, descriptors };
-    let workers = Workers::start(options, &clock, &lines, &Measures::new(&metrics, "a"))?;
+    let workers = Workers::start(options, &clock, &lines, &ConsumerMetrics::new(&metrics, "a"))?;
     let claimed = claimed(user)?;
     let began = Instant::now();
     for _ in 0..THREADS * EACH {

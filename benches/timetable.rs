@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kafka_cron::common::words::{ClusterName, JobName, Limits, RetryPolicy};
-use kafka_cron::producer::in_force::JobsInForce;
+use kafka_cron::common::model::{ClusterName, JobName, Limits, RetryPolicy};
+use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
-use kafka_cron::producer::lane::Lane;
+use kafka_cron::producer::plan::ClusterPlan;
+use kafka_cron::producer::plan::timetable::{Tick, Timetable};
 use kafka_cron::producer::schedule::Schedule;
-use kafka_cron::producer::timetable::{Tick, Timetable};
 use kafka_cron::producer::window::Window;
 use kafka_cron::producer::zone::Zone;
 
@@ -47,7 +47,7 @@ fn main() {
     println!("heap of jobs: start {new:.0} ms, take {take:.0} ms ({} ticks)", ticks.len());
     drop((ticks, heap, timetable));
 
-    let file = JobsInForce { jobs: jobs[..100_000].to_vec(), revision: "one".into(), tzdata: "2026f".into() };
+    let file = ActiveJobs { jobs: jobs[..100_000].to_vec(), revision: "one".into(), tzdata: "2026f".into() };
     let (_, ticks, ms) = work_off(&file, before, before, midnight);
     println!("lane, 100,000 jobs due in one second: {ticks} ticks in {ms:.0} ms, 2,000 at a time");
     for policy in [CatchUpPolicy::All, CatchUpPolicy::Last] {
@@ -63,7 +63,7 @@ fn main() {
 }
 
 /// A hundred jobs, each with a schedule of its own.
-fn minutely(policy: CatchUpPolicy) -> JobsInForce {
+fn minutely(policy: CatchUpPolicy) -> ActiveJobs {
     let window = Duration::from_secs(30 * 24 * 60 * 60);
     let with = |number: usize| {
         // Jobs that share a schedule are worked off as one: these share none.
@@ -73,18 +73,18 @@ fn minutely(policy: CatchUpPolicy) -> JobsInForce {
         let job = Arc::unwrap_or_clone(job(number, &schedule));
         Arc::new(Job { catch_up: CatchUp { policy, window }, ..job })
     };
-    JobsInForce { jobs: (0..100).map(with).collect(), revision: "one".into(), tzdata: "2026f".into() }
+    ActiveJobs { jobs: (0..100).map(with).collect(), revision: "one".into(), tzdata: "2026f".into() }
 }
 
 /// Missed intervals, ticks and milliseconds until a lane has handed out everything up to `now`, each portion on record
 /// before the next.
 fn work_off(
-    file: &JobsInForce,
+    file: &ActiveJobs,
     cursor: DateTime<Utc>,
     start: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> (usize, usize, f64) {
-    let mut lane = Lane::new(file, &file.jobs[0].cluster, cursor, start);
+    let mut lane = ClusterPlan::new(file, &file.jobs[0].cluster, cursor, start);
     let (mut intervals, mut ticks) = (0, 0);
     let ((), ms) = timed(|| {
         while lane.next().is_some_and(|next| next <= now) {

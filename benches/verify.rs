@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::broker::memory::MemoryBroker;
 use kafka_cron::common::broker::{Broker, Client, ProduceBatch, Record, TopicPartition};
 use kafka_cron::common::clock::SystemClock;
-use kafka_cron::common::words::{Attempt, AttemptRef, ClusterName, Event, Outcome, Place, Then};
+use kafka_cron::common::model::{Attempt, AttemptRef, ClusterName, Event, Outcome, Place, Then};
 use kafka_cron::common::{topics, wire};
 use kafka_cron::cronctl::verify::{Asked, verify};
 use kafka_cron::producer::job::Job;

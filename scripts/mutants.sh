@@ -20,19 +20,17 @@ source scripts/lib/needs.sh
 # room | files, as patterns | its unit tests, as substrings of their names
 rooms() {
     cat <<'TABLE'
-claiming   | src/consumer/claiming/**                             | consumer::claiming
-results    | src/consumer/results/**                              | consumer::results
-holes      | src/common/holes.rs                                  | common::holes
-passing    | src/common/passing.rs                                | common::passing consumer::results
-outgoing   | src/common/outgoing.rs                               | common::outgoing
-membership | src/common/membership/**                             | common::membership
-lane       | src/producer/lane.rs src/producer/lane/**            | producer::lane
-timing     | src/producer/timing.rs src/producer/timing/**        | producer::timing producer::timer
-leadership | src/producer/leadership.rs src/producer/leadership/** | producer::leadership
-publisher  | src/producer/publisher.rs src/producer/publisher/**  | producer::publisher producer::timing producer::timer
-tail       | src/producer/tail/**                                 | producer::tail
-overlap    | src/producer/overlap.rs                              | producer::overlap producer::timing
-catchup    | src/producer/catchup.rs                              | producer::catchup producer::lane
+claiming    | src/consumer/claiming/**              | consumer::claiming
+reporting   | src/consumer/reporting/**             | consumer::reporting
+holes       | src/common/holes.rs                   | common::holes
+passing     | src/common/passing.rs                 | common::passing consumer::reporting
+outgoing    | src/common/outgoing.rs                | common::outgoing
+membership  | src/common/membership/**              | common::membership
+plan        | src/producer/plan/**                  | producer::plan
+scheduler   | src/producer/scheduler/**             | producer::scheduler
+leadership  | src/producer/leadership/**            | producer::leadership
+publisher   | src/producer/publisher/**             | producer::publisher producer::scheduler
+run-tracker | src/producer/run_tracker/**           | producer::run_tracker
 TABLE
 }
 

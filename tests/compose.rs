@@ -62,7 +62,7 @@ fn what_a_consumer_needs_to_end_fits_into_what_the_engine_grants() {
 
 #[test]
 fn the_job_file_for_weak_machines_is_right_and_names_one_cluster() {
-    let clusters = [kafka_cron::common::words::ClusterName::new("cluster-a").unwrap()];
+    let clusters = [kafka_cron::common::model::ClusterName::new("cluster-a").unwrap()];
     let jobs =
         kafka_cron::producer::jobfile::parse("small.cron", file("conf/small.cron").as_bytes(), &clusters);
     let jobs = jobs.unwrap();

@@ -12,15 +12,15 @@ use kafka_cron::common::exit::{self, Exit, Fault};
 use kafka_cron::common::http::{Bound, Fact, Health, Page};
 use kafka_cron::common::membership::{self, Membership};
 use kafka_cron::common::metrics::{Beats, Metrics};
-use kafka_cron::common::words::ClusterName;
+use kafka_cron::common::model::ClusterName;
 use kafka_cron::common::{bounds, duration, identity, logging, signals, topics};
-use kafka_cron::consumer::claiming::dispatch::Dispatch;
-use kafka_cron::consumer::claiming::dispatcher;
-use kafka_cron::consumer::claiming::lines::{Lines, MEMBER, Observe};
+use kafka_cron::consumer::claiming::channels::{Channels, MEMBER, Observe};
+use kafka_cron::consumer::claiming::dispatch::ClaimingThread;
+use kafka_cron::consumer::claiming::machine as claiming;
 use kafka_cron::consumer::fetching::poll::{Poll, PollOptions};
-use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::results::reporter;
-use kafka_cron::consumer::results::reporter::Reporter;
+use kafka_cron::consumer::metrics::ConsumerMetrics;
+use kafka_cron::consumer::reporting::thread as reporter;
+use kafka_cron::consumer::reporting::thread::Reporter;
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::Workers;
 use kafka_cron::consumer::running::{process, worker};
@@ -100,7 +100,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let beat = beats.thread("metrics-http");
     let _page = Page::start(bound, metrics.clone(), health.clone(), Arc::clone(&clock), beat)
         .map_err(Fault::system("the page's thread"))?;
-    let measures = Measures::new(&metrics, &args.topic);
+    let measures = ConsumerMetrics::new(&metrics, &args.topic);
     let consumer = identity::name(args.instance_id.as_deref());
     let group = args.group.clone().unwrap_or_else(|| args.topic.clone());
     log::info!("{consumer}: topic {}, group {group}, {workers} workers", args.topic);
@@ -124,17 +124,17 @@ fn run(args: &Args) -> Result<(), Fault> {
     let guard = process::guard::THIS_PROGRAM.into();
     let options = worker::Options { workers, output: args.output.clone(), guard, descriptors };
     let starting = health.duty("starting");
-    let lines = worker::Lines { jobs: taken, idle, tell: report.tell.clone(), starting };
+    let channels = worker::Channels { jobs: taken, idle, tell: report.tell.clone(), starting };
     let workers_clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let mut workers =
-        Workers::start(options, &workers_clock, &lines, &measures).map_err(thread("the workers"))?;
+        Workers::start(options, &workers_clock, &channels, &measures).map_err(thread("the workers"))?;
     let options = membership::Options {
         group: group.clone(),
         topic: args.topic.clone(),
         instance_id: args.instance_id.clone(),
         session_timeout: args.session_timeout,
     };
-    drop(lines); // the reporter ends when the workers' and dispatch's copies of its sender are gone
+    drop(channels); // the reporter ends when the workers' and dispatch's copies of its sender are gone
     let (membership, changes, _standing) = Membership::start(
         options,
         client("membership"),
@@ -152,7 +152,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     };
     let (poll, chunks) =
         Poll::start(options, Arc::clone(&broker), Arc::clone(&clock)).map_err(thread("the poll thread"))?;
-    let options = dispatcher::Options {
+    let options = claiming::Options {
         cluster,
         topic: args.topic.clone(),
         group,
@@ -160,12 +160,12 @@ fn run(args: &Args) -> Result<(), Fault> {
         lease: args.lease,
         waiting_bytes: bounds::HELD_BYTES_PER_PARTITION,
     };
-    let lines = Lines { changes, chunks, idle: became_idle, jobs, report, poll, membership };
-    let dispatch = Dispatch::start(
+    let channels = Channels { changes, chunks, idle: became_idle, jobs, report, poll, membership };
+    let dispatch = ClaimingThread::start(
         options,
         client("dispatch"),
         corrected,
-        lines,
+        channels,
         Observe { measures, health: health.clone(), beat: beats.thread("dispatch") },
     )
     .map_err(thread("the dispatch thread"))?;
@@ -220,7 +220,7 @@ fn cores() -> usize {
 }
 
 /// Until a signal asks for the end, or dispatch has ended by itself.
-fn await_end(signals: &Receiver<u32>, dispatch: &Dispatch) -> Result<(), Fault> {
+fn await_end(signals: &Receiver<u32>, dispatch: &ClaimingThread) -> Result<(), Fault> {
     loop {
         if signals.recv_timeout(Duration::from_millis(200)).is_ok() {
             return Ok(());

@@ -17,19 +17,23 @@ use kafka_cron::common::metrics::{Beats, Metrics};
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::common::zones::{self, Zones};
 use kafka_cron::common::{identity, logging, signals};
-use kafka_cron::producer::depth::{self, Depth, DepthMeasures};
-use kafka_cron::producer::in_force::JobsInForce;
+use kafka_cron::producer::active_jobs::ActiveJobs;
+use kafka_cron::producer::dead_letter_gauge as depth;
+use kafka_cron::producer::dead_letter_gauge::{DeadLetterGauge, DeadLetterMetrics};
+use kafka_cron::producer::file_watch as watch;
+use kafka_cron::producer::file_watch::{DueMetrics, FileMetrics, FileWatch, ZoneMetrics};
 use kafka_cron::producer::jobfile::{self, JobFile};
-use kafka_cron::producer::leadership::{self, Lead, Mandate};
-use kafka_cron::producer::measures::{Measures, TimerMeasures};
-use kafka_cron::producer::publisher::{self, Around, Publisher};
-use kafka_cron::producer::setup::{self, TopicMeasures, Topics, Upkeep};
-use kafka_cron::producer::tail;
-use kafka_cron::producer::tail::measures::TailMeasures;
-use kafka_cron::producer::tail::thread::RunsTail;
-use kafka_cron::producer::timer::{self, Timer};
-use kafka_cron::producer::timing::Timing;
-use kafka_cron::producer::watch::{self, DueMeasures, FileMeasures, Watch, ZoneMeasures};
+use kafka_cron::producer::leadership::{self, Lead, LeaderLease};
+use kafka_cron::producer::metrics::{ProducerMetrics, SchedulerMetrics};
+use kafka_cron::producer::publisher::{self, Context, Publisher};
+use kafka_cron::producer::run_tracker as tail;
+use kafka_cron::producer::run_tracker::metrics::RunTrackerMetrics;
+use kafka_cron::producer::run_tracker::thread::RunTrackerThread;
+use kafka_cron::producer::scheduler::machine::Scheduler;
+use kafka_cron::producer::scheduler::thread as timer;
+use kafka_cron::producer::scheduler::thread::SchedulerThread;
+use kafka_cron::producer::topics as setup;
+use kafka_cron::producer::topics::{TopicMetrics, Topics, Upkeep};
 
 /// Reads a job file and, each time a job is due, writes a message to the Kafka topic of the job's cluster.
 ///
@@ -121,29 +125,29 @@ fn run(args: &Args) -> Result<(), Fault> {
         beats.thread("membership"),
     )
     .map_err(thread("the membership's thread"))?;
-    let mandate = Mandate::new(standing.clone(), args.session_timeout);
+    let lease = LeaderLease::new(standing.clone(), args.session_timeout);
 
     let options = setup::Options { partitions: args.partitions, replication_factor: args.replication_factor };
-    let around = setup::Around {
+    let around = setup::Context {
         client: client("topics"),
         clock: Arc::clone(&clock),
         health: health.clone(),
-        measures: TopicMeasures::new(&metrics),
+        measures: TopicMetrics::new(&metrics),
         beat: beats.thread("topics"),
     };
     let upkeep = Upkeep::new(clusters.to_vec(), options);
     let (_topics, missing) = Topics::start(upkeep, around).map_err(thread("the topics' thread"))?;
 
-    let measures = Measures::new(&metrics);
+    let measures = ProducerMetrics::new(&metrics);
     let (confirming, confirmed) = bounded(TICK_BATCHES * clusters.len());
     let (mut to_publishers, mut publishers, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for (number, cluster) in clusters.iter().enumerate() {
         let options = publisher::Options { cluster: cluster.clone(), number };
         let measures = measures.of(cluster);
-        let around = Around {
+        let around = Context {
             client: client("producer"),
             clock: Arc::clone(&clock),
-            mandate: mandate.clone(),
+            lease: lease.clone(),
             confirmed: confirming.clone(),
             measures: measures.clone(),
             health: health.clone(),
@@ -166,37 +170,38 @@ fn run(args: &Args) -> Result<(), Fault> {
         zone_directory: zones::directory(),
         zones,
     };
-    let around = watch::Around {
+    let around = watch::Context {
         clock: Arc::clone(&clock),
         health: health.clone(),
-        measures: FileMeasures::new(&metrics),
-        zones: ZoneMeasures::new(&metrics),
-        due: DueMeasures::new(&metrics),
+        measures: FileMetrics::new(&metrics),
+        zones: ZoneMetrics::new(&metrics),
+        due: DueMetrics::new(&metrics),
         beat: beats.thread("jobs-watch"),
     };
     let (watching, files) =
-        Watch::start(options, &jobs, around).map_err(thread("the thread that watches the job file"))?;
-    let file = JobsInForce::from(jobs);
+        FileWatch::start(options, &jobs, around).map_err(thread("the thread that watches the job file"))?;
+    let file = ActiveJobs::from(jobs);
     let name = identity::name(None);
     let term = {
-        let (mandate, clock) = (mandate.clone(), Arc::clone(&clock));
-        move || mandate.held(clock.monotonic())
+        let (lease, clock) = (lease.clone(), Arc::clone(&clock));
+        move || lease.held(clock.monotonic())
     };
     let leads = term.clone();
-    let around = depth::Around {
+    let around = depth::Context {
         client: client("depth"),
         clock: Arc::clone(&clock),
         leads: Box::new(move || leads().is_some()),
-        measures: DepthMeasures::new(&metrics),
+        measures: DeadLetterMetrics::new(&metrics),
         duty: health.duty("dead letters"),
         beat: beats.thread("depth"),
     };
-    let _depth = Depth::start(clusters.to_vec(), around).map_err(thread("the thread that counts letters"))?;
-    let around = tail::thread::Around {
+    let _depth = DeadLetterGauge::start(clusters.to_vec(), around)
+        .map_err(thread("the thread that counts letters"))?;
+    let around = tail::thread::Context {
         client: client("tail"),
         clock: Arc::clone(&clock),
         leads: Box::new(term),
-        measures: TailMeasures::new(&metrics),
+        measures: RunTrackerMetrics::new(&metrics),
         beat: beats.thread("runs-tail"),
         health: health.clone(),
     };
@@ -205,27 +210,28 @@ fn run(args: &Args) -> Result<(), Fault> {
         group: args.group.clone(),
         clusters: clusters.to_vec(),
         lease: args.lease,
-        overlapping: Timing::overlapping(&file),
+        overlapping: Scheduler::overlapping(&file),
         revision: Arc::clone(&file.revision),
         tzdata: Arc::clone(&file.tzdata),
     };
-    let (tailing, asks, news) = RunsTail::start(options, around).map_err(thread("the tail's thread"))?;
-    let timing = Timing::new(counted, file, name);
-    let lines =
-        timer::Lines { batches: to_publishers, confirmed, lead: told, keeps, files, told: news, asks };
-    let around = timer::Around {
+    let (tailing, asks, news) =
+        RunTrackerThread::start(options, around).map_err(thread("the tail's thread"))?;
+    let timing = Scheduler::new(counted, file, name);
+    let channels =
+        timer::Channels { batches: to_publishers, confirmed, lead: told, keeps, files, told: news, asks };
+    let around = timer::Context {
         clock: Arc::clone(&clock),
-        mandate,
-        measures: TimerMeasures::new(&metrics, clusters),
+        lease,
+        measures: SchedulerMetrics::new(&metrics, clusters),
         health: health.clone(),
         beat: beats.thread("timer"),
     };
-    let timer = Timer::start(timing, lines, around).map_err(thread("the timer's thread"))?;
+    let timer = SchedulerThread::start(timing, channels, around).map_err(thread("the timer's thread"))?;
     let clusters = clusters.to_vec();
     let options = leadership::Options { clusters, window: CATCH_UP_WINDOW, standing };
-    let lines = leadership::Lines { changes, membership, keeps: kept, told: vec![lead] };
+    let channels = leadership::Channels { changes, membership, keeps: kept, told: vec![lead] };
     let leading =
-        Lead::start(options, client("lead"), Arc::clone(&clock), lines, &health, beats.thread("lead"))
+        Lead::start(options, client("lead"), Arc::clone(&clock), channels, &health, beats.thread("lead"))
             .map_err(thread("the leading thread"))?;
 
     for name in ["timer", "membership", "lead"] {

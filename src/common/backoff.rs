@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::common::words::{AttemptRef, RetryPolicy};
+use super::model::{AttemptRef, RetryPolicy};
 
 /// Namespace of the hash that spreads retries; any fixed value would do.
 const SPREAD: Uuid = Uuid::NAMESPACE_OID;
@@ -27,7 +27,7 @@ pub fn before_next(failed: AttemptRef, policy: &RetryPolicy) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::words::RunId;
+    use crate::common::model::RunId;
 
     fn check(attempt: u32, backoff_ms: u64, backoff_max_ms: u64, around_ms: u64) {
         let policy = RetryPolicy { retries: 9, backoff_ms, backoff_max_ms };

@@ -14,7 +14,7 @@ use log::LevelFilter;
 use super::broker::kafka::{KafkaBroker, Misconfigured, TlsOptions};
 use super::duration::{self, DurationError};
 use super::glyphs::{glyph, visible};
-use super::words::ClusterName;
+use super::model::ClusterName;
 use super::zones::Zones;
 
 /// Where Kafka is.

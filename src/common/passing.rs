@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::model::{Attempt, AttemptRef, Outcome, Place, Then};
 use super::outgoing::Outgoing;
 use super::wire::{self, DeadLetter, DeadReason, DeadRecord};
-use super::words::{Attempt, AttemptRef, Outcome, Place, Then};
 use super::{backoff, topics};
 
 /// What is left out of what an attempt is passed on as, because a topic takes no record of that size.
@@ -145,7 +145,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::common::words::Run;
+    use crate::common::model::Run;
 
     const AT: DateTime<Utc> = DateTime::UNIX_EPOCH;
 

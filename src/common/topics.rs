@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::words::{ClusterName, Event};
+use super::model::{ClusterName, Event};
 
 /// The topic of events.
 pub const RUNS: &str = "cron-runs";
@@ -126,7 +126,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::common::words::Place;
+    use crate::common::model::Place;
 
     fn check(event: &Event, expected: bool) {
         assert_eq!(concerns(event, &["c".parse().unwrap(), "d".parse().unwrap()]), expected, "{event:?}");

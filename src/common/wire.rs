@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::words::{Attempt, AttemptRef, Event, Outcome, Place};
+use super::model::{Attempt, AttemptRef, Event, Outcome, Place};
 
 /// The version that this program writes, and the only one that it reads.
 pub const VERSION: u64 = 1;

@@ -6,9 +6,9 @@
 //! 3. [`running`]: a claimed attempt is started, watched and ended.
 //! 4. [`results`]: what became of it is passed on, and put on record.
 
+mod channel_gauges;
 pub mod claiming;
 pub mod fetching;
-mod fills;
-pub mod measures;
-pub mod results;
+pub mod metrics;
+pub mod reporting;
 pub mod running;

@@ -13,7 +13,7 @@ use super::screen::{Answer, Screen};
 use crate::common::cli::ClusterList;
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
-use crate::common::words::ClusterName;
+use crate::common::model::ClusterName;
 use crate::common::zones::Zones;
 use crate::producer::job::Job;
 use crate::producer::jobfile::{self, JobFile};

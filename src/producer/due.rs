@@ -4,9 +4,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::in_force::JobsInForce;
-use super::timetable::Timetable;
-use crate::common::words::ClusterName;
+use super::active_jobs::ActiveJobs;
+use super::plan::timetable::Timetable;
+use crate::common::model::ClusterName;
 
 /// Between two counts no longer than this has passed, or the clock has jumped or the process stood still: then nothing
 /// was expected meanwhile, and counting begins anew. A clock that is set right later takes nothing back and leaves no
@@ -23,7 +23,7 @@ pub struct DueTicks {
 
 impl DueTicks {
     /// Counts the ticks of `file` after `now`.
-    pub fn new(clusters: &[ClusterName], file: &JobsInForce, now: DateTime<Utc>) -> Self {
+    pub fn new(clusters: &[ClusterName], file: &ActiveJobs, now: DateTime<Utc>) -> Self {
         let timetable = |cluster: &ClusterName| (cluster.clone(), Timetable::new(&file.of(cluster), now));
         Self { clusters: clusters.iter().map(timetable).collect(), counted_to: now }
     }
@@ -43,7 +43,7 @@ impl DueTicks {
     }
 
     /// Another job file: what came due up to `now` and was not counted is still the old one's, and is told.
-    pub fn swap(&mut self, file: &JobsInForce, now: DateTime<Utc>) -> Vec<(ClusterName, u64)> {
+    pub fn swap(&mut self, file: &ActiveJobs, now: DateTime<Utc>) -> Vec<(ClusterName, u64)> {
         let counted = self.count(now);
         for (cluster, timetable) in &mut self.clusters {
             *timetable = Timetable::new(&file.of(cluster), self.counted_to);
@@ -86,11 +86,11 @@ mod tests {
     }
 
     /// Jobs by their cluster and schedule.
-    fn file(jobs: &[(&str, &str)]) -> JobsInForce {
+    fn file(jobs: &[(&str, &str)]) -> ActiveJobs {
         let job = |(number, (of, words)): (usize, &(&str, &str))| {
             Arc::new(Job { cluster: cluster(of), ..sample(&format!("job-{number}"), words) })
         };
-        JobsInForce {
+        ActiveJobs {
             jobs: jobs.iter().enumerate().map(job).collect(),
             revision: Arc::from("r"),
             tzdata: "2026f".into(),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::schedule::Schedule;
 use super::window::Window;
-use crate::common::words::{ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
+use crate::common::model::{ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
 
 /// Namespace of the hash that spreads jobs over their jitter; any fixed value would do.
 const SPREAD: Uuid = Uuid::NAMESPACE_OID;

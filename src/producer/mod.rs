@@ -4,7 +4,7 @@
 //! that are pure at the end):
 //!
 //! 1. **What there is**: *[`watch`]* reads the file; [`jobfile`] makes [`job`]s of its lines, each with a [`schedule`] and
-//!    a [`window`]; [`in_force`] is a file with its revision.
+//!    a [`window`]; [`active_jobs`] is a file with its revision.
 //! 2. **Who says**: *[`leadership`]*: who leads, and from which cursors.
 //! 3. **What is due**: *[`timer`]*, which steps [`timing`]; a [`lane`] for each cluster knows what is owed, by its
 //!    [`timetable`]; [`catchup`] judges what is late, [`overlap`] what is not to run beside another run.
@@ -14,23 +14,19 @@
 //! And for whoever looks from outside: [`due`] counts what should come of it all, *[`depth`]* what lies in the
 //! dead-letter topics.
 
-pub mod catchup;
-pub mod depth;
+pub mod active_jobs;
+pub mod dead_letter_gauge;
 pub mod due;
-pub mod in_force;
+pub mod file_watch;
 pub mod job;
 pub mod jobfile;
-pub mod lane;
 pub mod leadership;
-pub mod measures;
-pub mod overlap;
+pub mod metrics;
+pub mod plan;
 pub mod publisher;
+pub mod run_tracker;
 pub mod schedule;
-pub mod setup;
-pub mod tail;
-pub mod timer;
-pub mod timetable;
-pub mod timing;
-pub mod watch;
+pub mod scheduler;
+pub mod topics;
 pub mod window;
 pub mod zone;

@@ -9,14 +9,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
-use kafka_cron::common::words::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
-use kafka_cron::consumer::claiming::dispatcher::Claimed;
-use kafka_cron::consumer::measures::Measures;
-use kafka_cron::consumer::results::reporter::Tell;
-use kafka_cron::consumer::results::reports::Report;
+use kafka_cron::common::model::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
+use kafka_cron::consumer::claiming::machine::Claimed;
+use kafka_cron::consumer::metrics::ConsumerMetrics;
+use kafka_cron::consumer::reporting::reports::Report;
+use kafka_cron::consumer::reporting::thread::Tell;
 use kafka_cron::consumer::running::process::Output;
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
-use kafka_cron::consumer::running::worker::{Lines, Options, Workers};
+use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
 use uuid::Uuid;
 
 use crate::support::unique;
@@ -26,7 +26,7 @@ pub const LONG: Duration = Duration::from_secs(30);
 
 pub struct Bench {
     pub workers: Workers,
-    pub measures: Measures,
+    pub measures: ConsumerMetrics,
     pub metrics: Metrics,
     pub idle: Receiver<()>,
     jobs: Option<Sender<Box<Claimed>>>,
@@ -44,8 +44,8 @@ impl Bench {
         let (tell, told) = bounded(1_000);
         let metrics = Metrics::new();
         let starting = Health::new(&metrics).duty("starting");
-        let lines = Lines { jobs: from_dispatch, idle: to_dispatch, tell, starting };
-        let measures = Measures::new(&metrics, "a");
+        let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting };
+        let measures = ConsumerMetrics::new(&metrics, "a");
         let workers = Workers::start(options, clock, &lines, &measures).unwrap();
         Self { workers, measures, metrics, idle, jobs: Some(jobs), told }
     }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use kafka_cron::common::words::Outcome::{self, Cancelled, Failed, Succeeded, TimedOut};
+use kafka_cron::common::model::Outcome;
+use kafka_cron::common::model::Outcome::{Cancelled, Failed, Succeeded, TimedOut};
 
 use crate::bench::{Bench, LONG, attempt, limited, lives, pid_in, run, took, with};
 use crate::support::wait_until;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::Outcome::{CouldNotStart, Succeeded};
+use kafka_cron::common::model::Outcome::{CouldNotStart, Succeeded};
 use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 

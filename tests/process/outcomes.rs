@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kafka_cron::common::clock::{Clock, ManualClock};
-use kafka_cron::common::words::Outcome::{self, CouldNotStart, Expired, Failed, Signalled, Succeeded};
+use kafka_cron::common::model::Outcome;
+use kafka_cron::common::model::Outcome::{CouldNotStart, Expired, Failed, Signalled, Succeeded};
 use kafka_cron::consumer::running::process::Output;
 use kafka_cron::consumer::running::worker::Options;
 
@@ -39,7 +40,7 @@ fn what_could_not_be_started_says_what_was_attempted() {
         "user nobody-of-this-name: no such user",
     );
     check(attempt("tr\0ue"), "the command holds a NUL byte");
-    let nul = |run: &mut kafka_cron::common::words::Run| {
+    let nul = |run: &mut kafka_cron::common::model::Run| {
         Arc::make_mut(&mut run.environment).extend([("A".into(), "\0".into())]);
     };
     check(with("true", nul), "environment: `A` has a value with a NUL byte");
@@ -83,7 +84,7 @@ fn a_command_has_its_own_group_its_directory_and_three_descriptors() {
     check(attempt("[ $(ps -o pgid= -p $$) -eq $$ ]"), &Succeeded, "");
     // The fourth is the directory that ls reads.
     check(attempt("ls /proc/self/fd"), &Succeeded, "0\n1\n2\n3\n");
-    let shell = |run: &mut kafka_cron::common::words::Run| {
+    let shell = |run: &mut kafka_cron::common::model::Run| {
         Arc::make_mut(&mut run.environment).extend([("SHELL".into(), "/bin/bash".into())]);
     };
     check(with("echo ${BASH_VERSION:+bash} $SHELL", shell), &Succeeded, "bash /bin/bash\n");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kafka_cron::common::words::Outcome::Succeeded;
+use kafka_cron::common::model::Outcome::Succeeded;
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use kafka_cron::common::words::Outcome::{Failed, Signalled, Succeeded};
-use kafka_cron::common::words::{Outcome, Run};
+use kafka_cron::common::model::Outcome::{Failed, Signalled, Succeeded};
+use kafka_cron::common::model::{Outcome, Run};
 use kafka_cron::consumer::running::process::probe;
 
 use crate::bench::{run, with};

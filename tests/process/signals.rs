@@ -3,8 +3,8 @@
 use std::time::Duration;
 use std::{mem, ptr};
 
+use kafka_cron::common::model::Outcome::Succeeded;
 use kafka_cron::common::signals;
-use kafka_cron::common::words::Outcome::Succeeded;
 
 use crate::bench::{Bench, LONG, attempt, with};
 use crate::child;

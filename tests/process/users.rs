@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use kafka_cron::common::words::Attempt;
-use kafka_cron::common::words::Outcome::{CouldNotStart, Succeeded};
+use kafka_cron::common::model::Attempt;
+use kafka_cron::common::model::Outcome::{CouldNotStart, Succeeded};
 
 use crate::bench::{check, run, with};
 use crate::child;

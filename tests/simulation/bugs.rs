@@ -11,9 +11,9 @@ use kafka_cron::common::broker::{
     Holder, Join, JoinRequest, Log, NodeId, Position, ProduceBatch, Record, Share, TopicPartition,
     TopicState, Want, Written,
 };
+use kafka_cron::common::model::Event;
 use kafka_cron::common::topics::TopicSpec;
 use kafka_cron::common::wire;
-use kafka_cron::common::words::Event;
 use uuid::Uuid;
 
 use crate::world::{CLUSTER, RETRY};

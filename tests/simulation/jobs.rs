@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kafka_cron::common::words::{JobName, Limits, RetryPolicy};
-use kafka_cron::producer::in_force::JobsInForce;
+use kafka_cron::common::model::{JobName, Limits, RetryPolicy};
+use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
 use kafka_cron::producer::schedule::Schedule;
 use kafka_cron::producer::window::Window;
@@ -104,10 +104,10 @@ pub fn all() -> (Vec<Arc<Job>>, Vec<Arc<Job>>) {
 }
 
 /// The job file of a number, as a producer has it.
-pub fn file(number: usize, producer: &str) -> JobsInForce {
+pub fn file(number: usize, producer: &str) -> ActiveJobs {
     let (both, others) = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
     let jobs = both.iter().chain(&others[number % 2]).map(Arc::clone).collect();
-    JobsInForce { jobs, revision: format!("{number}-{producer}").into(), tzdata: "2026f".into() }
+    ActiveJobs { jobs, revision: format!("{number}-{producer}").into(), tzdata: "2026f".into() }
 }
 
 /// Whether the runs of a job may not overlap by the file of a revision.

@@ -8,9 +8,9 @@ use chrono::DateTime;
 use kafka_cron::common::broker::memory::{Call, MemoryBroker};
 use kafka_cron::common::broker::{Broker, Client, ErrorCode, TopicPartition};
 use kafka_cron::common::clock::{Clock, ManualClock};
+use kafka_cron::common::model::ClusterName;
 use kafka_cron::common::topics::TopicSpec;
-use kafka_cron::common::words::ClusterName;
-use kafka_cron::consumer::claiming::dispatcher::Now;
+use kafka_cron::consumer::claiming::machine::Now;
 
 use crate::faults::Weather;
 use crate::invariants::Oracle;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::ClusterName;
+use kafka_cron::common::model::ClusterName;
 use tempfile::TempDir;
 
 use super::broker::{TestBroker, connect, free_port};

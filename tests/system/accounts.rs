@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::broker::{ProduceBatch, Record, TopicPartition};
+use kafka_cron::common::model::{Attempt, RunId};
 use kafka_cron::common::wire;
-use kafka_cron::common::words::{Attempt, RunId};
 use kafka_cron::producer::jobfile;
 use serde_json::Value;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::broker::{BrokerError, ErrorCode, ProduceBatch, Record, TopicPartition};
+use kafka_cron::common::model::Attempt;
 use kafka_cron::common::topics::{self, TopicSpec};
 use kafka_cron::common::wire;
-use kafka_cron::common::words::Attempt;
 use kafka_cron::producer::jobfile;
 
 use crate::checks::{assert_none_twice, await_ready};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_cron::common::broker::{ProduceBatch, Record, TopicPartition};
 use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::model::{Attempt, Event, JobName, Limits, Outcome, RetryPolicy, Run, RunId, Then};
 use kafka_cron::common::scan::scan;
-use kafka_cron::common::words::{Attempt, Event, JobName, Limits, Outcome, RetryPolicy, Run, RunId, Then};
 use kafka_cron::common::{topics, wire};
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use kafka_cron::common::holes;
+use kafka_cron::common::model::{ClusterName, JobName, RunId};
 use kafka_cron::common::topics;
 use kafka_cron::common::wire::WireError;
-use kafka_cron::common::words::{ClusterName, JobName, RunId};
 use uuid::Uuid;
 
 use super::message::{read, sample};

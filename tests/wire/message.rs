@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use kafka_cron::common::model::{Attempt, Event};
 use kafka_cron::common::wire::{self, DeadRecord, WireError};
-use kafka_cron::common::words::{Attempt, Event};
 use serde_json::Value;
 
 /// A message of any kind.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use kafka_cron::common::words::{
+use kafka_cron::common::model::{
     Attempt, AttemptRef, ClusterName, EndReason, Event, JobName, Limits, MissedReason, Outcome, Place,
     RetryPolicy, Run, RunId, RunningAttempt, Then,
 };

@@ -15,7 +15,7 @@ use prometheus::IntCounter;
 
 use self::front::{Front, Lines};
 use super::bounds::LOG_LINES;
-use super::metrics::{Fill, Metrics};
+use super::metrics::{ChannelGauge, Metrics};
 use super::thread::{self, Joined};
 
 /// How long the end of the program waits for a stderr that nobody reads.
@@ -27,7 +27,7 @@ struct Seen {
     /// Lines that found no room.
     dropped: IntCounter,
     /// Lines that wait to be written.
-    waiting: Fill,
+    waiting: ChannelGauge,
 }
 
 /// The log of the program. Dropped at the very end of `main`, it writes what is left, for at most half a second.

@@ -14,17 +14,17 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    pub fn channel(&self, name: &str, capacity: usize) -> Fill {
+    pub fn channel(&self, name: &str, capacity: usize) -> ChannelGauge {
         self.capacity.with_label_values(&[name]).set(count(capacity));
-        Fill(self.items.with_label_values(&[name]))
+        ChannelGauge(self.items.with_label_values(&[name]))
     }
 }
 
 /// How full one channel is.
 #[derive(Debug, Clone)]
-pub struct Fill(IntGauge);
+pub struct ChannelGauge(IntGauge);
 
-impl Fill {
+impl ChannelGauge {
     /// So many messages wait. Cheap enough for every turn of a loop.
     pub fn is(&self, items: usize) {
         self.0.set(count(items));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::common::bounds::METRIC_JOB_NAMES;
-use crate::common::words::JobName;
+use crate::common::model::JobName;
 
 /// The label of the jobs that are not told apart.
 const OTHER: &str = "other";

@@ -11,7 +11,7 @@ mod jobs;
 mod registry;
 
 pub use beats::{Beat, Beats};
-pub use channels::Fill;
+pub use channels::ChannelGauge;
 pub use jobs::JobLabels;
 pub use registry::Metrics;
 

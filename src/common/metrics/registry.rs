@@ -7,7 +7,7 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use super::channels::{Channels, Fill};
+use super::channels::{ChannelGauge, Channels};
 
 /// Labels whose values have no bound, and which therefore no metric carries.
 const UNBOUNDED_LABELS: [&str; 5] = ["command", "run", "run_id", "offset", "member"];
@@ -70,7 +70,7 @@ impl Metrics {
     }
 
     /// How full the channel of that name is, which holds at most `capacity` messages.
-    pub fn channel(&self, name: &str, capacity: usize) -> Fill {
+    pub fn channel(&self, name: &str, capacity: usize) -> ChannelGauge {
         self.channels.channel(name, capacity)
     }
 

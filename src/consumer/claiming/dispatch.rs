@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::dispatcher::Options;
-use super::dispatching::Dispatching;
-use super::lines::{Lines, Observe};
+use super::channels::{Channels, Observe};
+use super::machine::Options;
+use super::thread::Claiming;
 use crate::common::broker::Client;
 use crate::common::clock::CorrectedClock;
 use crate::common::thread::{Joined, spawn};
 
 /// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
 #[derive(Debug)]
-pub struct Dispatch {
+pub struct ClaimingThread {
     _stop: Sender<()>,
     thread: Joined,
 }
 
-impl Dispatch {
+impl ClaimingThread {
     /// Starts the thread.
     ///
     /// # Errors
@@ -28,12 +28,12 @@ impl Dispatch {
         options: Options,
         client: Box<dyn Client>,
         clock: Arc<CorrectedClock>,
-        lines: Lines,
+        channels: Channels,
         observe: Observe,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = spawn("dispatch", move || {
-            Dispatching::new(options, client, clock, lines, observe).run(&stopped);
+            Claiming::new(options, client, clock, channels, observe).run(&stopped);
         })?;
         Ok(Self { _stop: stop, thread })
     }

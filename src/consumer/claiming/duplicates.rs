@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::common::words::AttemptRef;
+use crate::common::model::AttemptRef;
 
 /// The records of the last `span` offsets of one partition.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Duplicates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::words::RunId;
+    use crate::common::model::RunId;
     use uuid::Uuid;
 
     /// Feeds `(offset, run, attempt, copy?)`.

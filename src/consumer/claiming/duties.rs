@@ -1,6 +1,6 @@
 //! What dispatch owes, told where a call fails for long: positions, claims, commits, letters, and what is read again.
 
-use super::dispatcher::{Call, Dispatcher, Failure, Options};
+use super::machine::{Call, Claimer, Failure, Options};
 use crate::common::broker::BrokerError;
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::topics;
@@ -49,13 +49,13 @@ impl Duties {
     }
 
     /// After a step in which these calls failed, or none.
-    pub(super) fn look(&self, dispatcher: &Dispatcher, failed: &[Call]) {
+    pub(super) fn look(&self, claimer: &Claimer, failed: &[Call]) {
         for (call, (duty, _)) in CALLS.iter().zip(&self.each) {
-            if !failed.contains(call) && !dispatcher.owes(*call) {
+            if !failed.contains(call) && !claimer.owes(*call) {
                 duty.done();
             }
         }
-        match dispatcher.crowded() {
+        match claimer.crowded() {
             None => self.room.done(),
             Some(partition) => self.room.failed(Trouble::new(
                 "holes",
@@ -92,7 +92,7 @@ mod tests {
     use crate::common::broker::ErrorCode;
     use crate::common::metrics::Metrics;
 
-    fn bench() -> (Health, Duties, Dispatcher) {
+    fn bench() -> (Health, Duties, Claimer) {
         let options = Options {
             cluster: "c".parse().unwrap(),
             topic: "c-retry".to_owned(),
@@ -103,7 +103,7 @@ mod tests {
         };
         let health = Health::new(&Metrics::new());
         let duties = Duties::new(&health, &options);
-        (health, duties, Dispatcher::new(options))
+        (health, duties, Claimer::new(options))
     }
 
     fn error() -> BrokerError {
@@ -120,13 +120,13 @@ mod tests {
             (Call::Letter, "letters: writing a dead letter to topic c-dead: "),
         ];
         for (call, line) in rows {
-            let (health, duties, dispatcher) = bench();
+            let (health, duties, claimer) = bench();
             let owed = || health.owed();
             duties.failed(&Failure { call, error: error() });
             assert!(matches!(&owed()[..], [one] if one.starts_with(line)), "{:?}", owed());
-            duties.look(&dispatcher, &[call]);
+            duties.look(&claimer, &[call]);
             assert_eq!(owed().len(), 1, "it failed in this step, too");
-            duties.look(&dispatcher, &[]);
+            duties.look(&claimer, &[]);
             assert_eq!(owed(), [""; 0]);
         }
     }

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, ProduceBatch, Record, TopicPartition};
+use crate::common::model::{ClusterName, Place};
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadRecord, Original};
-use crate::common::words::{ClusterName, Place};
 use crate::consumer::fetching::reading::Unreadable;
 
 /// The letter for a message that could not be read, with its bytes as they were.

@@ -10,7 +10,7 @@ use super::position::{Finding, LogEnds, Position, resume, without_claimed};
 use crate::common::broker::{
     BrokerError, Client, Deadline, ErrorCode, NodeId, Position as End, TopicPartition, TopicState, Want,
 };
-use crate::common::words::{Event, Place};
+use crate::common::model::{Event, Place};
 use crate::common::{bounds, topics, wire};
 
 /// A partition and where it goes on.

@@ -19,7 +19,7 @@ use super::duplicates::Duplicates;
 use super::position::Position;
 use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
 use crate::common::holes;
-use crate::common::words::AttemptRef;
+use crate::common::model::AttemptRef;
 use crate::consumer::fetching::reading::{Held, Read, Unreadable};
 
 /// What became of a record that was read.

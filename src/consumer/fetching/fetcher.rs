@@ -14,9 +14,9 @@ use crate::common::bounds;
 use crate::common::broker::{BrokerError, Log, NodeId, TopicPartition, Want};
 use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
+use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::ClusterName;
-use crate::consumer::measures::Measures;
+use crate::consumer::metrics::ConsumerMetrics;
 
 /// What was read from a partition under a generation.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub struct Options {
     /// The cluster whose attempts may be run.
     pub cluster: ClusterName,
     /// Where fetches and failures are counted.
-    pub measures: Measures,
+    pub measures: ConsumerMetrics,
     /// Whether a fetch has been answered, or nothing is to be fetched: until then nobody knows whether reading works.
     pub works: Arc<AtomicBool>,
     /// Where the error is told that ends it. Full while an earlier one was not taken, which says as much.

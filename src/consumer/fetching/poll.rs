@@ -13,10 +13,10 @@ use crate::common::broker::{Broker, BrokerError, Client, ErrorCode, NodeId};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Trouble};
 use crate::common::metrics::{Beat, Beats};
+use crate::common::model::ClusterName;
 use crate::common::nearest::nearest;
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::ClusterName;
-use crate::consumer::measures::Measures;
+use crate::consumer::metrics::ConsumerMetrics;
 
 /// What is to be read from now on; nothing else is.
 pub type Plan = Vec<Arc<Track>>;
@@ -77,7 +77,7 @@ pub struct PollOptions {
     /// The cluster whose attempts may be run.
     pub cluster: ClusterName,
     /// Where fetches and failures are counted.
-    pub measures: Measures,
+    pub measures: ConsumerMetrics,
     /// Where its threads show that they come round.
     pub beats: Beats,
     /// That what is planned is read, and that there is such a topic.

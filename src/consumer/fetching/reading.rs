@@ -5,8 +5,8 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use crate::common::broker::{BrokerError, ErrorCode, Fetched, FetchedRecord, Undecodable};
+use crate::common::model::{Attempt, ClusterName};
 use crate::common::wire::{self, DeadReason, WireError};
-use crate::common::words::{Attempt, ClusterName};
 use crate::common::{bounds, passing};
 
 /// A message that nobody has claimed yet.

@@ -15,13 +15,13 @@ use super::process::descriptors::Descriptors;
 use super::process::{self, Ended, Host, Output, Running, StartError};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Trouble};
+use crate::common::model::Outcome;
 use crate::common::passing::Fit;
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::Outcome;
-use crate::consumer::claiming::dispatcher::Claimed;
-use crate::consumer::measures::Measures;
-use crate::consumer::results::reporter::Tell;
-use crate::consumer::results::reports::Report;
+use crate::consumer::claiming::machine::Claimed;
+use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::reporting::reports::Report;
+use crate::consumer::reporting::thread::Tell;
 
 /// What workers are to do.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Options {
 
 /// What workers listen to and talk to.
 #[derive(Debug, Clone)]
-pub struct Lines {
+pub struct Channels {
     /// What to run. The threads end when it is closed and their attempts are done.
     pub jobs: Receiver<Box<Claimed>>,
     /// One message for each time that a worker becomes free, the first at its start. Needs as many places as workers.
@@ -68,8 +68,8 @@ impl Workers {
     pub fn start(
         options: Options,
         clock: &Arc<dyn Clock>,
-        lines: &Lines,
-        measures: &Measures,
+        channels: &Channels,
+        measures: &ConsumerMetrics,
     ) -> io::Result<Self> {
         let host = Arc::new(Host::new(options.output, &options.guard, options.descriptors)?);
         let (cancelled, cancel) = io::pipe()?;
@@ -79,7 +79,7 @@ impl Workers {
             let worker = Worker {
                 host: host.clone(),
                 clock: clock.clone(),
-                lines: lines.clone(),
+                channels: channels.clone(),
                 measures: measures.clone(),
                 cancelled: cancelled.clone(),
                 waiting: waiting.clone(),
@@ -111,8 +111,8 @@ impl Workers {
 struct Worker {
     host: Arc<Host>,
     clock: Arc<dyn Clock>,
-    lines: Lines,
-    measures: Measures,
+    channels: Channels,
+    measures: ConsumerMetrics,
     cancelled: Arc<PipeReader>,
     /// How many workers wait for what the system lacks.
     waiting: Arc<AtomicUsize>,
@@ -129,8 +129,8 @@ impl Worker {
     fn run(&self) {
         loop {
             // Nobody listens when dispatch has ended, and then there is nothing to be free for.
-            let _nobody_listens = self.lines.idle.send(());
-            let Ok(claimed) = self.lines.jobs.recv() else { return };
+            let _nobody_listens = self.channels.idle.send(());
+            let Ok(claimed) = self.channels.jobs.recv() else { return };
             self.measures.workers_busy.inc();
             self.report(*claimed);
             self.measures.workers_busy.dec();
@@ -153,7 +153,7 @@ impl Worker {
         let report =
             Report { claimed, outcome, started_at, ended_at, output_bytes, output_tail, fit, is_terse };
         self.measures.ended(&report);
-        if self.lines.tell.send(Tell::Ended(Box::new(report))).is_err() {
+        if self.channels.tell.send(Tell::Ended(Box::new(report))).is_err() {
             log::error!("the reporter has ended; the lease of an attempt that is over will end it");
         }
     }
@@ -186,7 +186,7 @@ impl Worker {
                 log::warn!("run {} waits: {trouble}", claimed.attempt.run.id);
             }
             self.measures.starts_put_off.inc();
-            self.lines.starting.failed(trouble);
+            self.channels.starting.failed(trouble);
             process::running::await_closed(&self.cancelled, wait);
             wait = (wait * 2).min(PUT_OFF.1);
         }
@@ -220,7 +220,7 @@ impl<'a> PutOff<'a> {
 impl Drop for PutOff<'_> {
     fn drop(&mut self) {
         if self.0.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.lines.starting.done();
+            self.0.channels.starting.done();
         }
     }
 }

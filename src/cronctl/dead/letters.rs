@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Kafka;
 use crate::common::broker::BrokerError;
+use crate::common::model::{ClusterName, RunId};
 use crate::common::scan::scan;
 use crate::common::topics;
 use crate::common::wire::{self, DeadLetter, DeadRecord, WireError};
-use crate::common::words::{ClusterName, RunId};
 
 /// A letter and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

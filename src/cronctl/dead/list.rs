@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::Of;
 use super::letters::Letter;
 use crate::common::exit::Exit;
+use crate::common::model::{JobName, Outcome, Place, RunId};
 use crate::common::wire::DeadReason;
-use crate::common::words::{JobName, Outcome, Place, RunId};
 use crate::cronctl::screen::{Answer, Screen};
 use chrono::{DateTime, SecondsFormat, Utc};
 

@@ -14,7 +14,7 @@ use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::KafkaArgs;
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
-use crate::common::words::ClusterName;
+use crate::common::model::ClusterName;
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(5);

@@ -11,10 +11,10 @@ use super::{Kafka, Of, refused, soon};
 use crate::common::broker::{BrokerError, ProduceBatch, Record, TopicPartition};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
+use crate::common::model::{Attempt, AttemptRef, ClusterName, RunId};
 use crate::common::outgoing::{Outgoing, Writer};
 use crate::common::topics;
 use crate::common::wire::{self, DeadReason, DeadRecord, Original, Replayed};
-use crate::common::words::{Attempt, AttemptRef, ClusterName, RunId};
 use crate::cronctl::screen::{Answer, Screen};
 
 /// Which letters are put back.
@@ -174,10 +174,10 @@ mod tests {
     use crate::common::broker::Position;
     use crate::common::broker::memory::MemoryBroker;
     use crate::common::clock::ManualClock;
+    use crate::common::model::Place;
     use crate::common::scan::scan;
     use crate::common::topics::TopicSpec;
     use crate::common::wire::DeadLetter;
-    use crate::common::words::Place;
 
     #[derive(Parser)]
     struct Line {

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use clap::Args as Arguments;
 
-use super::journal::{Entry, Journal};
-use super::story::run_of;
+use super::run_detail::run_of;
+use super::run_list::{Entry, RunList};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::identity;
+use crate::common::model::{AttemptRef, ClusterName, EndReason, Event, RunId};
 use crate::common::outgoing::{Outgoing, Writer};
 use crate::common::scan::scan;
-use crate::common::words::{AttemptRef, ClusterName, EndReason, Event, RunId};
 use crate::common::{topics, wire};
 use crate::cronctl::screen::{Answer, Screen};
 
@@ -103,7 +103,7 @@ fn last_attempt(entry: &Entry) -> u32 {
 
 /// What the topics hold about a run.
 fn find(run: RunId, clusters: &[ClusterName], client: &mut dyn Client) -> Result<Option<Entry>, BrokerError> {
-    let mut journal = Journal::default();
+    let mut journal = RunList::default();
     for cluster in clusters {
         scan(client, &topics::first(cluster), |_, record| {
             if let Some(Ok(attempt)) = record.value.as_deref().map(wire::decode_attempt)
@@ -135,7 +135,7 @@ mod tests {
     use crate::common::broker::memory::MemoryBroker;
     use crate::common::broker::{ProduceBatch, Record, TopicPartition};
     use crate::common::clock::ManualClock;
-    use crate::common::words::{JobName, Outcome, Place, Then};
+    use crate::common::model::{JobName, Outcome, Place, Then};
 
     #[derive(Parser)]
     struct Line {

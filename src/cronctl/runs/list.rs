@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
-use super::journal::{Entry, Journal};
 use super::row;
+use super::run_list::{Entry, RunList};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
+use crate::common::model::{ClusterName, Event, JobName, RunId};
 use crate::common::scan::Scan;
-use crate::common::words::{ClusterName, Event, JobName, RunId};
 use crate::common::{topics, wire};
 use crate::cronctl::instant::Moment;
 use crate::cronctl::screen::{Answer, Screen};
@@ -89,7 +89,7 @@ impl Sources {
         &mut self,
         client: &mut dyn Client,
         since: DateTime<Utc>,
-        journal: &mut Journal,
+        journal: &mut RunList,
     ) -> Result<News, BrokerError> {
         let mut news = News::default();
         let since_ms = since.timestamp_millis();
@@ -136,7 +136,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     };
     let since = args.since.from(clock.now());
     let clusters = args.cluster.as_ref().map_or(args.clusters.as_slice(), std::slice::from_ref);
-    let mut journal = Journal::default();
+    let mut journal = RunList::default();
     let mut sources = match Sources::since(client.as_mut(), clusters, since) {
         Ok(sources) => sources,
         Err(error) => return super::refused(screen, &error),
@@ -175,7 +175,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 
 impl Args {
-    fn show(&self, news: &News, journal: &Journal, screen: &mut Screen) -> std::io::Result<()> {
+    fn show(&self, news: &News, journal: &RunList, screen: &mut Screen) -> std::io::Result<()> {
         let mut entries: Vec<&Entry> = news.runs.iter().filter_map(|run| journal.runs.get(run)).collect();
         entries.sort_by_key(|entry| (entry.scheduled_at, &entry.job, entry.run));
         entries.dedup_by_key(|entry| entry.run);
@@ -236,7 +236,7 @@ mod tests {
             let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
             client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
         }
-        let (mut journal, since) = (Journal::default(), DateTime::UNIX_EPOCH);
+        let (mut journal, since) = (RunList::default(), DateTime::UNIX_EPOCH);
         let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
         sources.read(client.as_mut(), since, &mut journal).unwrap();
         let told: Vec<_> = journal.runs.values().map(|entry| entry.cluster.clone()).collect();

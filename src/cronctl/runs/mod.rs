@@ -4,11 +4,11 @@
 //! the two questions, and [`end`] is the order.
 
 pub mod end;
-pub mod journal;
 pub mod list;
 pub mod one;
 pub mod row;
-pub mod story;
+pub mod run_detail;
+pub mod run_list;
 
 use super::screen::{Answer, Screen};
 use crate::common::broker::BrokerError;

@@ -3,15 +3,15 @@
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
-use super::story::run_of;
+use super::run_detail::run_of;
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
+use crate::common::model::{Attempt, Event, RunId};
 use crate::common::scan::scan;
 use crate::common::topics;
 use crate::common::wire::{self, DeadRecord};
-use crate::common::words::{Attempt, Event, RunId};
 use crate::cronctl::instant::shown;
 use crate::cronctl::screen::{Answer, Screen};
 

@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::journal::Entry;
+use super::run_list::Entry;
 use crate::common::duration;
-use crate::common::words::{ClusterName, Event, JobName, Outcome, RunId};
+use crate::common::model::{ClusterName, Event, JobName, Outcome, RunId};
 use crate::cronctl::instant::shown;
 
 /// A run as `--json` shows it. What is null is not known, or not yet.
@@ -98,8 +98,8 @@ fn span_of(millis: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::words::{AttemptRef, MissedReason, Then};
-    use crate::cronctl::runs::journal::Journal;
+    use crate::common::model::{AttemptRef, MissedReason, Then};
+    use crate::cronctl::runs::run_list::RunList;
 
     fn finished(outcome: Outcome, then: Then) -> Event {
         let at = |second: f64| DateTime::from_timestamp_millis((second * 1000.0) as i64).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn check(event: &Event, parts: &[&str]) {
-        let mut journal = Journal::default();
+        let mut journal = RunList::default();
         journal.event(event, DateTime::UNIX_EPOCH);
         let entry = journal.runs.values().next().unwrap();
         let line = words(entry);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn json_has_the_same_in_numbers() {
-        let mut journal = Journal::default();
+        let mut journal = RunList::default();
         journal.event(&finished(Outcome::Succeeded, Then::Done), DateTime::UNIX_EPOCH);
         let value = serde_json::to_value(json(journal.runs.values().next().unwrap())).unwrap();
         assert_eq!((&value["lateness_ms"], &value["duration_ms"]), (&250.into(), &2000.into()));

@@ -1,10 +1,10 @@
 //! The audit: folds the clusters' topics and then `cron-runs` into the book ([`verdict`] says what is wrong with it
 //! then). Pure; the topics are streamed through it.
 
+mod compact_run;
 mod held;
 mod retries;
 mod unread;
-mod usual;
 mod verdict;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,25 +12,25 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use self::compact_run::{Consumers, as_usual, is_told_already, take_story, usual};
 use self::held::Held;
 use self::retries::Awaited;
 use self::unread::Unread;
-use self::usual::{Consumers, as_usual, is_told_already, take_story, usual};
-use super::book::{Book, Fate, Found, Marks, TickNo};
 use super::calendar::Period;
 use super::period::Begins;
-use super::reign::Reign;
 use super::report::{Interval, Item, List, Report, Ticks};
-use crate::common::words::{
+use super::revision_history::RevisionHistory;
+use super::tick_ledger::{Fate, Found, Marks, TickLedger, TickNo};
+use crate::common::model::{
     Attempt, ClusterName, EndReason, Event, JobName, MissedReason, RunId, RunningAttempt,
 };
 
 /// What is known after some of the records.
 pub struct Audit<'a> {
-    book: Book,
+    book: TickLedger,
     revision: &'a str,
     period: Period,
-    reign: Reign,
+    reign: RevisionHistory,
     consumers: Consumers,
     missed: Vec<Interval>,
     /// What stood in the way of a tick that waited or was skipped.
@@ -64,10 +64,10 @@ impl<'a> Audit<'a> {
     /// Creates an audit of a book for the job file of that revision. What was published is to be begun within a time;
     /// `begins` says of which topics something is deleted.
     pub fn new(
-        book: Book,
+        book: TickLedger,
         revision: &'a str,
         period: Period,
-        reign: Reign,
+        reign: RevisionHistory,
         begun_within: Duration,
         begins: Begins,
     ) -> Self {

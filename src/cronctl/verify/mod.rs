@@ -4,12 +4,12 @@
 //! topics say, as they are read; [`report`] is what came out. [`reign`] knows which job file was in force when.
 
 mod audit;
-pub mod book;
 pub mod calendar;
 mod period;
-pub mod reign;
 pub mod report;
+pub mod revision_history;
 mod ruled;
+pub mod tick_ledger;
 pub mod tzif;
 
 use std::path::PathBuf;
@@ -19,18 +19,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as Arguments;
 
 use self::audit::Audit;
-use self::book::Book;
 use self::calendar::{NotUnderstood, Period};
 use self::report::Report;
+use self::tick_ledger::TickLedger;
 use super::instant::Moment;
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{self, ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
+use crate::common::model::ClusterName;
 use crate::common::scan::Scan;
 use crate::common::wire::DeadRecord;
-use crate::common::words::ClusterName;
 use crate::common::zones::Zones;
 use crate::common::{topics, wire};
 use crate::producer::jobfile::JobFile;
@@ -163,7 +163,7 @@ pub fn verify(
     let period = Period { since, until: asked.until };
     let notes = begins.notes(asked.since, since);
     let mut audit = Audit::new(
-        Book::new(file, period, &reign, &Zones::all_of_host())?,
+        TickLedger::new(file, period, &reign, &Zones::all_of_host())?,
         &file.revision,
         period,
         reign,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
-use super::reign::Reign;
+use super::revision_history::RevisionHistory;
 use crate::common::broker::{BrokerError, Client, FetchedRecord};
 use crate::common::clock::CLOCK_TOLERANCE;
+use crate::common::model::{ClusterName, Event};
 use crate::common::scan::{First, Scan, scan};
-use crate::common::words::{ClusterName, Event};
 use crate::common::{topics, wire};
 use crate::cronctl::instant::shown;
 
@@ -19,8 +19,8 @@ const REVISION: &[u8] = b"revision";
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
-pub fn reign(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<Reign, BrokerError> {
-    let mut reign = Reign::default();
+pub fn reign(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<RevisionHistory, BrokerError> {
+    let mut reign = RevisionHistory::default();
     scan(client, topics::RUNS, |_, record| {
         if record.key.as_deref() == Some(REVISION)
             && let Some(Ok(Event::Revision { cluster, revision, tzdata, from, .. })) =
@@ -118,7 +118,7 @@ impl Begins {
 pub fn begins(
     client: &mut dyn Client,
     clusters: &[ClusterName],
-    reign: &Reign,
+    reign: &RevisionHistory,
 ) -> Result<Begins, BrokerError> {
     // Ticks are whole seconds: the first after an instant is not before the next millisecond.
     let in_force = reign.begins().map(|after| after + TimeDelta::milliseconds(1));
@@ -175,7 +175,7 @@ mod tests {
         }
         let notes = |client: &mut dyn Client| {
             let since = DateTime::UNIX_EPOCH;
-            begins(client, &clusters, &Reign::default()).unwrap().notes(Some(since), since)
+            begins(client, &clusters, &RevisionHistory::default()).unwrap().notes(Some(since), since)
         };
         assert_eq!(notes(client.as_mut()), [""; 0]);
         let to = TopicPartition { topic: "a".to_owned(), partition: 1 };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::common::exit::Exit;
-use crate::common::words::{JobName, RunId};
+use crate::common::model::{JobName, RunId};
 use crate::cronctl::instant::shown;
 use crate::cronctl::screen::Screen;
 

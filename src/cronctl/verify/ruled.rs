@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::{Calendar, NotUnderstood, Period};
-use super::reign::Piece;
+use super::revision_history::Piece;
 use super::tzif::Rules;
 use crate::common::zones::Zones;
 use crate::producer::jobfile::{JobFile, Written};
@@ -86,7 +86,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::cronctl::verify::reign::Reign;
+    use crate::cronctl::verify::revision_history::RevisionHistory;
     use crate::producer::jobfile;
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         let file = jobfile::parse("jobs", text.as_bytes(), &["a".parse().unwrap()]).unwrap();
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let check = |events: &[(&str, &str)], expected: &[&str], unknown: usize| {
-            let mut reign = Reign::default();
+            let mut reign = RevisionHistory::default();
             events.iter().for_each(|(tzdata, from)| reign.take("r", Some(tzdata), at(from)));
             let ruled = Ruled::new(reign.pieces(), &file, &at_hand);
             let period = Period { since: at("2026-11-01T00:00:00Z"), until: at("2026-11-03T00:00:00Z") };

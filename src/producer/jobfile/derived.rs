@@ -12,7 +12,7 @@
 use uuid::{Uuid, uuid};
 
 use super::lines::{is_blank, word};
-use crate::common::words::{ClusterName, JobName};
+use crate::common::model::{ClusterName, JobName};
 
 /// The name space of the hash. Fixed: another one would rename every job without a name.
 const NAMESPACE: Uuid = uuid!("4b6c8f0e-2f0d-5d0b-8f0a-93a5a1c6d2e7");

@@ -4,8 +4,8 @@
 use super::lines::{is_blank, word};
 use super::report::quoted;
 use crate::common::duration;
+use crate::common::model::ClusterName;
 use crate::common::nearest::nearest;
-use crate::common::words::ClusterName;
 use crate::producer::schedule::Schedule;
 
 /// Words of a line that are looked at to say what is wrong with its head.

@@ -37,7 +37,7 @@ use self::reader::Reader;
 use super::job::Job;
 use super::schedule::Schedule;
 use super::zone::Zone;
-use crate::common::words::ClusterName;
+use crate::common::model::ClusterName;
 use crate::common::zones::Zones;
 
 pub use self::environment::{MAX_ENVIRONMENT_BYTES, MAX_ENVIRONMENTS_BYTES};

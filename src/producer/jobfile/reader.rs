@@ -19,7 +19,7 @@ use super::shell::leaves_something_behind;
 use super::useless::useless;
 use super::variables::{check_shell, elsewhere, without_effect};
 use super::zones::Known;
-use crate::common::words::{ClusterName, JobName};
+use crate::common::model::{ClusterName, JobName};
 use crate::common::zones::Zones;
 use crate::producer::job::Job;
 use crate::producer::schedule::odd_steps;

@@ -9,8 +9,8 @@ use super::values::{
 };
 use super::zones::Known;
 use crate::common::duration;
+use crate::common::model::{JobName, Limits, RetryPolicy};
 use crate::common::nearest::nearest;
-use crate::common::words::{JobName, Limits, RetryPolicy};
 use crate::producer::job::{CatchUp, Overlap};
 use crate::producer::window::Window;
 use crate::producer::zone::Zone;

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use super::report::quoted;
 use crate::common::duration;
 use crate::common::glyphs::{Glyph, Looks, mistaken};
+use crate::common::model::JobName;
 use crate::common::nearest::nearest;
-use crate::common::words::JobName;
 use crate::producer::job::{CatchUpPolicy, Overlap};
 
 /// The values of `overlap`.

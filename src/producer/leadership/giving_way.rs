@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::words::{Act, Call};
+use super::messages::{Call, Effect};
 use crate::common::broker::ErrorCode;
 
 /// For how long a producer tries before it gives way.
@@ -41,7 +41,7 @@ impl Patience {
 
     /// Notes what came of a step after which something is still to be taken over. Returns for how long to stay away, where
     /// we give way.
-    pub(super) fn step(&mut self, acts: &[Act], has_company: bool, now: Instant) -> Option<Duration> {
+    pub(super) fn step(&mut self, acts: &[Effect], has_company: bool, now: Instant) -> Option<Duration> {
         if !acts.iter().any(is_reason) {
             return None;
         }
@@ -59,7 +59,7 @@ impl Patience {
 }
 
 /// Whether it may be our own trouble.
-fn is_reason(act: &Act) -> bool {
-    let Act::Failed(failure) = act else { return false };
-    failure.call != Call::Keep && failure.error.code() != Some(ErrorCode::UnknownTopicOrPartition)
+fn is_reason(act: &Effect) -> bool {
+    let Effect::Failed(failure) = act else { return false };
+    failure.call != Call::CursorCommit && failure.error.code() != Some(ErrorCode::UnknownTopicOrPartition)
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::common::words::{JobName, RunId};
+use crate::common::model::{JobName, RunId};
 
 /// What a cluster's topic holds already.
 #[derive(Debug, Clone, PartialEq, Eq)]

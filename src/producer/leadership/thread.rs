@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::{Act, Call, Keep, Leadership, Options, REST};
+use super::{Call, CursorCommit, Effect, Leadership, Options, REST};
 use crate::common::broker::Client;
 use crate::common::clock::{Clock, Now};
 use crate::common::http::{Duty, Health, Trouble};
@@ -14,15 +14,15 @@ use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
 
 /// What the thread listens to and talks to.
-pub struct Lines {
+pub struct Channels {
     /// Changes of the membership.
     pub changes: Receiver<Change>,
     /// Our membership; it ends with this thread, so that another producer takes over at once.
     pub membership: Membership,
     /// How far the timer is. A place for one: whoever finds it full keeps its newest and tries again.
-    pub keeps: Receiver<Keep>,
+    pub keeps: Receiver<CursorCommit>,
     /// To the timer, and whoever else wants to know who leads.
-    pub told: Vec<Sender<Arc<Act>>>,
+    pub told: Vec<Sender<Arc<Effect>>>,
 }
 
 /// What the thread owes, and how it says that it cannot do it.
@@ -39,7 +39,7 @@ impl Duties {
     }
 
     /// Reports what came of a step.
-    fn report(&self, leadership: &Leadership, acts: &[Act]) {
+    fn report(&self, leadership: &Leadership, acts: &[Effect]) {
         let mut is_kept = !leadership.leads();
         if leadership.is_taking_over() {
             self.taking_over.owed();
@@ -48,20 +48,20 @@ impl Duties {
         }
         for act in acts {
             match act {
-                Act::Failed(failure) if failure.call == Call::Keep => {
+                Effect::Failed(failure) if failure.call == Call::CursorCommit => {
                     self.cursors.failed(Trouble::of(&failure.attempt(), &failure.error));
                     is_kept = false;
                 }
-                Act::Failed(failure) if leadership.is_taking_over() => {
+                Effect::Failed(failure) if leadership.is_taking_over() => {
                     self.taking_over.failed(Trouble::of(&failure.attempt(), &failure.error));
                 }
-                Act::Kept(_) => is_kept = true,
-                Act::ClockBehind(ahead) => self.taking_over.failed(Trouble::new(
+                Effect::Kept(_) => is_kept = true,
+                Effect::ClockBehind(ahead) => self.taking_over.failed(Trouble::new(
                     "clock",
                     format!("a cursor lies {} s ahead of this host's clock", ahead.as_secs()),
                     "set the clock of this host, or of the one that led before, by NTP",
                 )),
-                Act::ClockOff(ahead) => self.taking_over.failed(Trouble::new(
+                Effect::ClockOff(ahead) => self.taking_over.failed(Trouble::new(
                     "clock",
                     format!("this host's clock is {} s off the broker's", ahead.num_seconds()),
                     "set this host's clock, or the broker's, by NTP",
@@ -91,7 +91,7 @@ impl Lead {
         options: Options,
         mut client: Box<dyn Client>,
         clock: Arc<dyn Clock>,
-        lines: Lines,
+        channels: Channels,
         health: &Health,
         beat: Beat,
     ) -> io::Result<Self> {
@@ -99,7 +99,7 @@ impl Lead {
         let duties = Duties::new(health);
         let thread = spawn("lead", move || {
             let mut leadership = Leadership::new(options);
-            run(&mut leadership, client.as_mut(), clock.as_ref(), &lines, &stopped, &duties, &beat);
+            run(&mut leadership, client.as_mut(), clock.as_ref(), &channels, &stopped, &duties, &beat);
         })?;
         Ok(Self { _stop: stop, thread })
     }
@@ -114,7 +114,7 @@ fn run(
     leadership: &mut Leadership,
     client: &mut dyn Client,
     clock: &dyn Clock,
-    lines: &Lines,
+    channels: &Channels,
     stopped: &Receiver<()>,
     duties: &Duties,
     beat: &Beat,
@@ -124,27 +124,27 @@ fn run(
         let now = Now { wall: clock.now(), mono: clock.monotonic() };
         let (acts, wait) = leadership.step(client, now);
         duties.report(leadership, &acts);
-        if acts.iter().any(|act| matches!(act, Act::ClockOff(_))) {
-            lines.membership.stay_away(REST);
+        if acts.iter().any(|act| matches!(act, Effect::ClockOff(_))) {
+            channels.membership.stay_away(REST);
         }
-        if let Some(Act::GiveWay(away)) = acts.last() {
+        if let Some(Effect::GiveWay(away)) = acts.last() {
             log::warn!(
                 "this producer could not take everything over, and another one is there: it leads, and we come back in {} s",
                 away.as_secs()
             );
-            lines.membership.stay_away(*away);
+            channels.membership.stay_away(*away);
         }
-        if !acts.into_iter().all(|act| tell(lines, act)) {
+        if !acts.into_iter().all(|act| tell(channels, act)) {
             return;
         }
         select! {
-            recv(lines.changes) -> change => {
+            recv(channels.changes) -> change => {
                 let Ok(change) = change else { return };
-                if leadership.changed(&change) && !tell(lines, Act::End) {
+                if leadership.changed(&change) && !tell(channels, Effect::End) {
                     return;
                 }
             }
-            recv(lines.keeps) -> keep => match keep {
+            recv(channels.keeps) -> keep => match keep {
                 Ok(keep) => leadership.keep(keep),
                 Err(_) => return leadership.finish(client, Now { wall: clock.now(), mono: clock.monotonic() }),
             },
@@ -155,7 +155,7 @@ fn run(
 }
 
 /// `false` when nobody listens any more.
-fn tell(lines: &Lines, act: Act) -> bool {
+fn tell(channels: &Channels, act: Effect) -> bool {
     let act = Arc::new(act);
-    lines.told.iter().all(|to| to.send(Arc::clone(&act)).is_ok())
+    channels.told.iter().all(|to| to.send(Arc::clone(&act)).is_ok())
 }

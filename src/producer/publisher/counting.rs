@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::common::model::{Event, JobName, MissedReason, RunId};
 use crate::common::outgoing::Outgoing;
 use crate::common::wire;
-use crate::common::words::{Event, JobName, MissedReason, RunId};
 use crate::producer::job::Job;
 
 /// How many skipped ticks are remembered, so that none is counted twice: more than one producer decides between two commits

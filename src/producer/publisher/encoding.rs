@@ -12,10 +12,10 @@ use super::Batch;
 use super::counting::{Fact, Facts};
 use super::records::{message, of_event};
 use crate::common::bounds::ENCODED_BATCHES;
+use crate::common::model::ClusterName;
 use crate::common::outgoing::Outgoing;
 use crate::common::thread::{Joined, spawn};
 use crate::common::topics;
-use crate::common::words::ClusterName;
 
 /// A batch and the records that it becomes.
 #[derive(Debug)]

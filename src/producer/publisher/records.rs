@@ -6,11 +6,11 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::common::broker::TopicPartition;
+use crate::common::model::{Attempt, Event, MissedReason, Place, RunId};
 use crate::common::outgoing::{Outgoing, Written};
-use crate::common::words::{Attempt, Event, MissedReason, Place, RunId};
 use crate::common::{topics, wire};
 use crate::producer::job::Overlap;
-use crate::producer::timetable::Tick;
+use crate::producer::plan::timetable::Tick;
 
 /// The record of an event about ticks, or about the job file.
 pub(super) fn of_event(event: &Event) -> Option<Outgoing> {

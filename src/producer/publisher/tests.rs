@@ -14,14 +14,14 @@ use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
+use crate::common::model::{ClusterName, MissedReason, Place};
 use crate::common::scan::Scan;
-use crate::common::words::{ClusterName, MissedReason, Place};
 use crate::common::{topics, wire};
 use crate::producer::job::{Job, Overlap, sample};
-use crate::producer::lane::Missed;
-use crate::producer::leadership::Mandate;
-use crate::producer::measures::Measures;
-use crate::producer::setup::Missing;
+use crate::producer::leadership::LeaderLease;
+use crate::producer::metrics::ProducerMetrics;
+use crate::producer::plan::Missed;
+use crate::producer::topics::Missing;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,7 +31,7 @@ struct Bench {
     broker: MemoryBroker,
     client: Box<dyn Client>,
     standing: Standing,
-    mandate: Mandate,
+    lease: LeaderLease,
     metrics: Metrics,
     cluster: ClusterName,
 }
@@ -45,16 +45,16 @@ fn bench() -> Bench {
         client.create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
     }
     let standing = Standing::new(clock.monotonic());
-    let mandate = Mandate::new(standing.clone(), Duration::from_secs(3_600));
-    mandate.grant(2, standing.losses());
-    Bench { clock, broker, client, standing, mandate, metrics: Metrics::new(), cluster }
+    let lease = LeaderLease::new(standing.clone(), Duration::from_secs(3_600));
+    lease.grant(2, standing.losses());
+    Bench { clock, broker, client, standing, lease, metrics: Metrics::new(), cluster }
 }
 
 fn batch(epoch: u64, jobs: Vec<Job>) -> Batch {
     let tick = |job| Tick { job: Arc::new(job), at: DateTime::UNIX_EPOCH };
     Batch {
         epoch,
-        kind: Some(Kind::Present),
+        kind: Some(Kind::Current),
         ticks: jobs.into_iter().map(tick).collect(),
         events: Vec::new(),
         missed: Vec::new(),
@@ -67,12 +67,12 @@ impl Bench {
     fn start(&self) -> (Publisher, Sender<Batch>, Receiver<Confirmed>, Receiver<()>) {
         let (confirming, confirmed) = bounded(TICK_BATCHES);
         let (missing, called) = Missing::new();
-        let around = Around {
+        let around = Context {
             client: self.broker.client("publisher"),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            mandate: self.mandate.clone(),
+            lease: self.lease.clone(),
             confirmed: confirming,
-            measures: Measures::new(&self.metrics).of(&self.cluster),
+            measures: ProducerMetrics::new(&self.metrics).of(&self.cluster),
             health: Health::new(&self.metrics),
             missing,
             beat: Beats::new(&self.metrics).thread("publish"),
@@ -130,14 +130,14 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     bench.broker.faults().set_topic("cluster-a", "max.message.bytes", "1500");
     let large = Job { command: "x".repeat(2_000), ..sample("large", "@hourly") };
     let jobs = vec![sample("a", "@hourly"), large, sample("b", "@hourly")];
-    let measures = Measures::new(&bench.metrics).of(&bench.cluster);
+    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
     let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
     publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
     // As long as that cannot be put on record, the batch is not done.
     bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
     for _ in 0..3 {
         let now = bench.now();
-        let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+        let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
         assert!(matches!(progress, Progress::GoesOn | Progress::Failed { .. }), "{progress:?}");
     }
     let mut published =
@@ -147,7 +147,7 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     assert_eq!(bench.missed(), []);
     bench.broker.faults().allow(Call::Produce, topics::RUNS);
     let now = bench.now();
-    let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+    let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
     let Progress::Done(confirmed) = progress else { panic!("{progress:?}") };
     let name: JobName = "large".parse().unwrap();
     assert_eq!(confirmed.refused, [(name.clone(), RunId::of(&name, DateTime::UNIX_EPOCH))]);
@@ -159,7 +159,7 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
 fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_of_several() {
     let mut bench = bench();
     bench.standing.set(Some(bench.clock.monotonic()));
-    let measures = Measures::new(&bench.metrics).of(&bench.cluster);
+    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
     let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
     let job = Arc::new(sample("a", "* * * * * *"));
     let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
@@ -187,17 +187,17 @@ fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_
     publishing.take(told(2, 100));
     bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
     let now = bench.now();
-    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.mandate, now), Progress::Failed { .. }));
+    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Failed { .. }));
     assert_eq!(counted(&bench), (0, 0), "nothing is on record");
     // The term ends, and another one begins where the cursor was.
-    bench.mandate.grant(3, bench.standing.losses());
+    bench.lease.grant(3, bench.standing.losses());
     bench.broker.faults().allow(Call::Produce, topics::RUNS);
-    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.mandate, now), Progress::Abandoned));
+    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Abandoned));
     assert_eq!((counted(&bench), bench.missed().len()), ((0, 0), 0));
     for (epoch, last, expected) in [(3, 120, 120), (4, 120, 120), (5, 150, 150)] {
-        bench.mandate.grant(epoch, bench.standing.losses());
+        bench.lease.grant(epoch, bench.standing.losses());
         publishing.take(told(epoch, last));
-        assert!(matches!(publishing.step(bench.client.as_mut(), &bench.mandate, now), Progress::Done(_)));
+        assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Done(_)));
         assert_eq!(counted(&bench), (expected, 1), "term {epoch}");
     }
     assert_eq!(bench.missed().len(), 3, "each term records what it decides");
@@ -280,7 +280,7 @@ fn whatever_refuses_a_batch_for_long_is_asked_with_rests() {
 fn where_a_run_lies_is_on_record_before_its_tick_is_confirmed_if_the_runs_of_its_job_may_not_overlap() {
     let mut bench = bench();
     bench.standing.set(Some(bench.clock.monotonic()));
-    let measures = Measures::new(&bench.metrics).of(&bench.cluster);
+    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
     let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
     let jobs = vec![
         sample("free", "@hourly"),
@@ -289,9 +289,9 @@ fn where_a_run_lies_is_on_record_before_its_tick_is_confirmed_if_the_runs_of_its
     ];
     publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
     let now = bench.now();
-    let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+    let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
     assert!(matches!(progress, Progress::GoesOn), "{progress:?}");
-    let progress = publishing.step(bench.client.as_mut(), &bench.mandate, now);
+    let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
     assert!(matches!(progress, Progress::Done(_)), "{progress:?}");
     let published = bench.read("cluster-a", |value| wire::decode_attempt(value).unwrap().run.job.to_string());
     let mut lies: Vec<(String, i64)> =

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::publishing::{Progress, Publishing};
+use super::machine::{Progress, Publishing};
 use super::{Batch, Confirmed, Encoded, encoding};
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client};
 use crate::common::clock::{Clock, Now};
 use crate::common::http::{Duty, Fact, Health, Trouble};
 use crate::common::metrics::Beat;
+use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
-use crate::common::words::ClusterName;
-use crate::producer::leadership::Mandate;
-use crate::producer::measures::ClusterMeasures;
-use crate::producer::setup::Missing;
+use crate::producer::leadership::LeaderLease;
+use crate::producer::metrics::ClusterMetrics;
+use crate::producer::topics::Missing;
 
 /// What a publisher is to do.
 #[derive(Debug, Clone)]
@@ -29,21 +29,21 @@ pub struct Options {
     pub number: usize,
 }
 
-/// Around a publisher: what it talks to.
-pub struct Around {
+/// Context a publisher: what it talks to.
+pub struct Context {
     /// A connection of its own.
     pub client: Box<dyn Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The leave to write, asked for before each write.
-    pub mandate: Mandate,
+    pub lease: LeaderLease,
     /// To the timer. It has room for all the batches that can be under way, so a publisher never waits here.
     pub confirmed: Sender<Confirmed>,
     /// What it counts.
-    pub measures: ClusterMeasures,
-    /// Told whether Kafka takes our writes.
+    pub measures: ClusterMetrics,
+    /// RunNews whether Kafka takes our writes.
     pub health: Health,
-    /// Told when a topic is missing.
+    /// RunNews when a topic is missing.
     pub missing: Missing,
     /// When it last came round.
     pub beat: Beat,
@@ -64,7 +64,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(options: Options, around: Around) -> io::Result<(Self, Sender<Batch>)> {
+    pub fn start(options: Options, around: Context) -> io::Result<(Self, Sender<Batch>)> {
         let (batches, queue) = bounded(TICK_BATCHES);
         let (encoding, encoded) = encoding::start(&options.cluster, queue)?;
         let (give_up, given_up) = bounded(0);
@@ -86,7 +86,7 @@ impl Publisher {
 
 struct Thread {
     cluster: ClusterName,
-    around: Around,
+    around: Context,
     duty: Duty,
     publishing: Publishing,
     given_up: Receiver<()>,
@@ -129,7 +129,7 @@ impl Thread {
         self.duty.owed();
         loop {
             let now = self.now();
-            let progress = self.publishing.step(self.around.client.as_mut(), &self.around.mandate, now);
+            let progress = self.publishing.step(self.around.client.as_mut(), &self.around.lease, now);
             match progress {
                 Progress::Idle | Progress::Abandoned => {
                     self.duty.done();

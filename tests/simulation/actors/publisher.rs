@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use kafka_cron::common::broker::{Client, ProduceBatch, Record, partition_for};
+use kafka_cron::common::model::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
 use kafka_cron::common::wire;
-use kafka_cron::common::words::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
-use kafka_cron::consumer::claiming::dispatcher::Now;
+use kafka_cron::consumer::claiming::machine::Now;
 use uuid::Uuid;
 
 use super::Actor;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::{AttemptRef, Place};
+use kafka_cron::common::model::{AttemptRef, Place};
 
 use super::{Message, Oracle, of};
 

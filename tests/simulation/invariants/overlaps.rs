@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::words::{Attempt, AttemptRef, Event, JobName, RunId, Then};
+use kafka_cron::common::model::{Attempt, AttemptRef, Event, JobName, RunId, Then};
 
 use crate::jobs::{is_exclusive, may_be_exclusive};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kafka_cron::common::words::{AttemptRef, Event};
+use kafka_cron::common::model::{AttemptRef, Event};
 
 /// What is said of attempts under way, and where.
 #[derive(Debug, Default)]

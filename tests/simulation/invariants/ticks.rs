@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kafka_cron::common::words::{Attempt, JobName, RunId};
+use kafka_cron::common::model::{Attempt, JobName, RunId};
 
 use crate::jobs;
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use kafka_cron::common::broker::TopicPartition;
 use kafka_cron::common::holes;
+use kafka_cron::common::model::{AttemptRef, Event, MissedReason, Place, Then};
 use kafka_cron::common::passing;
 use kafka_cron::common::wire::{self, DeadReason, DeadRecord};
-use kafka_cron::common::words::{AttemptRef, Event, MissedReason, Place, Then};
 
 use super::{Attempts, LogId, Message, Oracle, of};
 use crate::jobs;

@@ -1,8 +1,8 @@
 //! What the samples of dead-letter topics say.
 
 use bytes::Bytes;
+use kafka_cron::common::model::{Outcome, Place};
 use kafka_cron::common::wire::{DeadLetter, DeadReason, DeadRecord, Original, Replayed};
-use kafka_cron::common::words::{Outcome, Place};
 
 use super::{Message, RUN, attempt, attempt_of, bare, consumer, full, in_cluster, noted, place};
 

@@ -18,7 +18,7 @@ use super::output::Recorder;
 use super::running::Running;
 use super::user::{self, Step, User};
 use super::{Host, StartError, direct, environment, is_exhausted};
-use crate::common::words::{Attempt, Run};
+use crate::common::model::{Attempt, Run};
 
 /// Starts an attempt's command, and tells the guard before and after.
 ///

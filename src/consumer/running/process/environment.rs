@@ -8,7 +8,7 @@ use chrono::SecondsFormat;
 
 use super::user::User;
 use super::{StartError, StartError::NotAnEnvironment};
-use crate::common::words::Attempt;
+use crate::common::model::Attempt;
 
 /// The variables by which every process of an attempt can be found, also outside its process group
 /// ([`super::mark`]).

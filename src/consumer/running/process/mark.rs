@@ -11,7 +11,7 @@ use std::str::FromStr;
 use rustix::process::Pid;
 
 use super::environment::{ATTEMPT, CLUSTER, RUN_ID};
-use crate::common::words::{Attempt, ClusterName, RunId};
+use crate::common::model::{Attempt, ClusterName, RunId};
 
 /// An attempt's mark.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::tail::Tail;
 use crate::common::bounds::LOG_LINE_BYTES;
-use crate::common::words::Attempt;
+use crate::common::model::Attempt;
 
 /// What is kept of a command's output besides its end, for `--output tail|log|DIR`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -15,7 +15,7 @@ use super::census;
 use super::guard::Entry;
 use super::mark::Mark;
 use super::output::Recorder;
-use crate::common::words::{Attempt, Limits, Outcome};
+use crate::common::model::{Attempt, Limits, Outcome};
 
 /// How an attempt ended, and what it wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Audit;
-use crate::common::words::{Event, JobName, RunId, RunningAttempt};
+use crate::common::model::{Event, JobName, RunId, RunningAttempt};
 use crate::cronctl::instant::shown;
-use crate::cronctl::runs::story::{Stage, Story, attempt_of};
+use crate::cronctl::runs::run_detail::{RunDetail, Stage, attempt_of};
 use crate::cronctl::verify::report::Item;
 
 /// What a run holds back.
@@ -19,7 +19,7 @@ struct Hold {
     first: DateTime<Utc>,
     last: DateTime<Utc>,
     count: u64,
-    story: Story,
+    story: RunDetail,
 }
 
 /// The runs of before the period that hold something back.
@@ -32,7 +32,8 @@ impl Audit<'_> {
         if self.book.tick_of(by).is_some() {
             return;
         }
-        let fresh = || Hold { job: job.clone(), first: tick, last: tick, count: 0, story: Story::default() };
+        let fresh =
+            || Hold { job: job.clone(), first: tick, last: tick, count: 0, story: RunDetail::default() };
         let hold = self.held.0.entry(by).or_insert_with(fresh);
         (hold.first, hold.last) = (hold.first.min(tick), hold.last.max(tick));
         hold.count += 1;

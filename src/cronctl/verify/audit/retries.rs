@@ -2,11 +2,11 @@
 //! retry topic was deleted, it is none of these.
 
 use super::Audit;
+use crate::common::model::{ClusterName, RunId};
 use crate::common::topics;
-use crate::common::words::{ClusterName, RunId};
 use crate::cronctl::instant::shown;
-use crate::cronctl::runs::story::Stage;
-use crate::cronctl::verify::book::{Fate, TickNo};
+use crate::cronctl::runs::run_detail::Stage;
+use crate::cronctl::verify::tick_ledger::{Fate, TickNo};
 
 /// A next attempt that no consumer has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::common::words::Place;
+use crate::common::model::Place;
 
 /// How many messages were deleted unread, by topic. The events name offsets and no runs, so they account for as many ticks
 /// without a trace as they name offsets, and for no more.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Audit, Ended};
+use crate::common::model::{EndReason, MissedReason, RunId};
 use crate::common::topics;
-use crate::common::words::{EndReason, MissedReason, RunId};
 use crate::cronctl::instant::shown;
-use crate::cronctl::runs::story::{Stage, Story};
-use crate::cronctl::verify::book::{Fate, Marks, TickNo};
+use crate::cronctl::runs::run_detail::{RunDetail, Stage};
 use crate::cronctl::verify::report::{Item, Report};
+use crate::cronctl::verify::tick_ledger::{Fate, Marks, TickNo};
 
 /// A run that has no time-out is unfinished for a long time after this.
 const LONG: Duration = Duration::from_secs(60 * 60);
@@ -192,7 +192,7 @@ impl Audit<'_> {
     }
 
     /// Since when an attempt of a tick could have been begun that nobody has begun; with its number.
-    fn waits_since(&self, tick: TickNo, story: &Story) -> Option<(u32, DateTime<Utc>)> {
+    fn waits_since(&self, tick: TickNo, story: &RunDetail) -> Option<(u32, DateTime<Utc>)> {
         let retry = &self.book.tick(tick).0.retry;
         match story.stage() {
             Stage::Waiting => {
@@ -214,7 +214,7 @@ impl Audit<'_> {
 
     /// What became of the run of a tick.
     fn judge_run(&mut self, tick: TickNo, now: DateTime<Utc>) {
-        let nobody = Story::default();
+        let nobody = RunDetail::default();
         let story = match &self.book.fates[tick] {
             Fate::Done { .. } => return,
             Fate::Told(story) => &**story,

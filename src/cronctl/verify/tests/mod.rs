@@ -17,10 +17,10 @@ use crate::common::broker::Record;
 use crate::common::broker::memory::MemoryBroker;
 use crate::common::broker::{ProduceBatch, TopicPartition};
 use crate::common::clock::ManualClock;
-use crate::common::wire::{DeadLetter, DeadReason};
-use crate::common::words::{
+use crate::common::model::{
     Attempt, AttemptRef, EndReason, Event, JobName, MissedReason, Outcome, Place, RunId, RunningAttempt, Then,
 };
+use crate::common::wire::{DeadLetter, DeadReason};
 use crate::producer::jobfile;
 
 const FILE: &str = "* * * * * a [name=minutely] x\n*/20 * * * * * b [name=often timeout=1m] y\n";
@@ -109,7 +109,7 @@ impl World {
     fn forget(&mut self, job: &str, tick: DateTime<Utc>) {
         let run = RunId::of(&name(job), tick);
         self.messages.retain(|(_, attempt)| attempt.run.id != run);
-        self.events.retain(|(_, event)| super::super::runs::story::run_of(event) != Some(run));
+        self.events.retain(|(_, event)| super::super::runs::run_detail::run_of(event) != Some(run));
     }
 
     fn claim(&mut self, (run, attempt): (RunId, u32), consumer: &str, at: DateTime<Utc>) {

@@ -1,11 +1,11 @@
-//! The thread `dispatch`: drives the [`Dispatcher`](kafka_cron::consumer::claiming::dispatcher::Dispatcher) as the program's does.
+//! The thread `dispatch`: drives the [`Claimer`](kafka_cron::consumer::claiming::machine::Claimer) as the program's does.
 
 use std::time::Duration;
 
 use kafka_cron::common::membership::Change;
-use kafka_cron::consumer::claiming::dispatcher::{Act, Claimed, Now};
+use kafka_cron::consumer::claiming::machine::{Claimed, Effect, Now};
 use kafka_cron::consumer::claiming::position::{LogEnds, resume};
-use kafka_cron::consumer::results::reporting::{Tell, started};
+use kafka_cron::consumer::reporting::machine::{Tell, started};
 
 use super::{Consumer, Thread, Track, what};
 use crate::bugs::Bug;
@@ -17,11 +17,11 @@ impl Consumer {
             return None;
         }
         if let Some(by) = self.leaves_by {
-            if !self.dispatcher.has_pending() || now.mono >= by {
+            if !self.claimer.has_pending() || now.mono >= by {
                 self.stop_taking(world, now);
                 return None;
             }
-        } else if !self.dispatcher.has_granted() {
+        } else if !self.claimer.has_granted() {
             // What is granted is started by the same turn: nothing is listened to before.
             self.listen(world, now);
             if !self.dispatches {
@@ -31,23 +31,20 @@ impl Consumer {
         self.free += std::mem::take(&mut self.idle);
         self.step_dispatcher(world, now);
         for track in &mut self.tracks {
-            track.is_open = !self.dispatcher.is_full(track.partition);
+            track.is_open = !self.claimer.is_full(track.partition);
         }
         Some(self.dispatch_waits(now))
     }
 
     fn dispatch_waits(&self, now: Now) -> Duration {
-        if self.dispatcher.has_granted() {
+        if self.claimer.has_granted() {
             return Duration::ZERO;
         }
-        if self.dispatcher.is_busy()
-            || !self.rest.is_zero()
-            || self.change.is_some()
-            || !self.chunks.is_empty()
+        if self.claimer.is_busy() || !self.rest.is_zero() || self.change.is_some() || !self.chunks.is_empty()
         {
             return self.rest;
         }
-        let until_due = self.dispatcher.next_due().map(|at| at - now.wall);
+        let until_due = self.claimer.next_due().map(|at| at - now.wall);
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
         until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX).min(Duration::from_secs(1))
     }
@@ -60,8 +57,8 @@ impl Consumer {
         } else if let Some(chunk) = self.chunks.pop_front() {
             if chunk.plan == self.plan {
                 match chunk.what {
-                    Some(slice) => self.dispatcher.read(self.generation, chunk.partition, slice),
-                    None => self.dispatcher.lost_position(self.generation, chunk.partition),
+                    Some(slice) => self.claimer.read(self.generation, chunk.partition, slice),
+                    None => self.claimer.lost_position(self.generation, chunk.partition),
                 }
             }
         } else if let Some(change) = self.change.take() {
@@ -75,7 +72,7 @@ impl Consumer {
             self.assigned = Some(change.clone());
             world.weather().counts.add("rebalance", 1);
         }
-        self.dispatcher.changed(change);
+        self.claimer.changed(change);
         self.plan += 1;
         self.tracks.clear();
         if *change == Change::Fenced {
@@ -95,29 +92,29 @@ impl Consumer {
 
     fn step_dispatcher(&mut self, world: &mut World, now: Now) {
         let mut failed = false;
-        for act in self.dispatcher.step(self.client.as_mut(), now, self.free) {
+        for act in self.claimer.step(self.client.as_mut(), now, self.free) {
             world.say(&self.name, || format!("dispatch: {}", brief(&act)));
             match act {
-                Act::Start(claimed) => self.hand_over(*claimed, now),
-                Act::JoinAsNew if self.seat.bug == Some(Bug::KeepsItsMemberId) => {
+                Effect::Start(claimed) => self.hand_over(*claimed, now),
+                Effect::JoinAsNew if self.seat.bug == Some(Bug::KeepsItsMemberId) => {
                     if let Some(assigned) = self.assigned.clone() {
-                        self.dispatcher.changed(&assigned);
+                        self.claimer.changed(&assigned);
                         self.plan += 1;
                     }
                 }
-                Act::JoinAsNew => {
+                Effect::JoinAsNew => {
                     self.member.join_as_new();
                     self.wake(Thread::Membership, now.mono);
                 }
-                Act::Read(offsets) => self.read_from(&offsets, now),
-                Act::Failed(_) => failed = true,
-                Act::Letter(_) => {}
-                Act::Note(event) => self.tell(Tell::Note(self.seat.topic.to_owned(), event), now),
+                Effect::Read(offsets) => self.read_from(&offsets, now),
+                Effect::Failed(_) => failed = true,
+                Effect::Letter(_) => {}
+                Effect::Note(event) => self.tell(Tell::Note(self.seat.topic.to_owned(), event), now),
             }
         }
         let rest = (self.rest * 2).clamp(Duration::from_millis(20), Duration::from_millis(500));
         self.rest = if failed { rest } else { Duration::ZERO };
-        world.oracle.counts(&self.name, self.dispatcher.counts());
+        world.oracle.counts(&self.name, self.claimer.counts());
     }
 
     fn hand_over(&mut self, claimed: Claimed, now: Now) {
@@ -158,9 +155,9 @@ impl Consumer {
     }
 }
 
-fn brief(act: &Act) -> String {
+fn brief(act: &Effect) -> String {
     match act {
-        Act::Start(claimed) => format!("hands over {}", what(claimed)),
+        Effect::Start(claimed) => format!("hands over {}", what(claimed)),
         other => format!("{other:?}"),
     }
 }

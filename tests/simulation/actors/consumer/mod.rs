@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member};
-use kafka_cron::common::words::RunningAttempt;
-use kafka_cron::consumer::claiming::dispatcher::{Claimed, Dispatcher, Now, Options};
+use kafka_cron::common::model::RunningAttempt;
+use kafka_cron::consumer::claiming::machine::{Claimed, Claimer, Now, Options};
 use kafka_cron::consumer::fetching::reading::LogSlice;
-use kafka_cron::consumer::results::reporting::{self, Reporting, Tell};
+use kafka_cron::consumer::reporting::machine as reporting;
+use kafka_cron::consumer::reporting::machine::{Reporting, Tell};
 
 use super::Actor;
 use crate::bugs::{Bug, plant};
@@ -34,7 +35,7 @@ pub struct Seat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thread {
     Membership,
-    Dispatch,
+    Claiming,
     Fetch,
     Reporter,
     Worker(usize),
@@ -78,7 +79,7 @@ pub struct Consumer {
     untaken: Option<Change>,
     is_member: bool,
 
-    dispatcher: Dispatcher,
+    claimer: Claimer,
     client: Box<dyn Client>,
     generation: i32,
     assigned: Option<Change>,
@@ -116,7 +117,7 @@ impl Consumer {
         let workers = 1 + world.random.index(3);
         let options = reporting::Options { consumer: name.clone(), lease: world.lease, workers };
         let reporting = Reporting::new(options, now);
-        let dispatcher = Dispatcher::new(Options {
+        let claimer = Claimer::new(Options {
             cluster: cluster(),
             topic,
             group,
@@ -125,7 +126,7 @@ impl Consumer {
             // Some keep next to nothing of what waits, and must read it again.
             waiting_bytes: if world.random.chance(500) { 1_000 } else { 1 << 20 },
         });
-        let threads = [Thread::Membership, Thread::Dispatch, Thread::Fetch, Thread::Reporter];
+        let threads = [Thread::Membership, Thread::Claiming, Thread::Fetch, Thread::Reporter];
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));
         Self {
             wakes: threads.map(|thread| (thread, now)).collect(),
@@ -135,7 +136,7 @@ impl Consumer {
             change: None,
             untaken: None,
             is_member: true,
-            dispatcher,
+            claimer,
             client: plant(
                 world.client(&format!("{name}-dispatch")),
                 seat.bug.filter(|bug| !bug.is_reporters()),
@@ -191,7 +192,7 @@ impl Actor for Consumer {
         let thread = *thread;
         let wait = match thread {
             Thread::Membership => self.membership(world, now),
-            Thread::Dispatch => self.dispatch(world, now),
+            Thread::Claiming => self.dispatch(world, now),
             Thread::Fetch => self.fetch(world, now),
             Thread::Reporter => Some(self.report(world, now)),
             Thread::Worker(number) => self.worker(world, now, number),
@@ -204,7 +205,7 @@ impl Actor for Consumer {
 
     fn leave(&mut self, now: Now) {
         self.leaves_by.get_or_insert(now.mono + Duration::from_secs(3));
-        self.wake(Thread::Dispatch, now.mono);
+        self.wake(Thread::Claiming, now.mono);
     }
 
     fn is_over(&self) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kafka_cron::common::bounds;
 use kafka_cron::common::broker::Want;
-use kafka_cron::consumer::claiming::dispatcher::Now;
+use kafka_cron::consumer::claiming::machine::Now;
 use kafka_cron::consumer::fetching::reading::{loses_position, slice};
 
 use super::{Chunk, Consumer, Thread};
@@ -20,7 +20,7 @@ impl Consumer {
             && let Some(change) = self.untaken.take()
         {
             self.change = Some(change);
-            self.wake(Thread::Dispatch, now.mono);
+            self.wake(Thread::Claiming, now.mono);
         }
         if self.untaken.is_some() {
             wait = Duration::from_millis(20);
@@ -78,7 +78,7 @@ impl Consumer {
             self.chunks.push_back(Chunk { plan: self.plan, partition: track.partition, what });
         }
         if came {
-            self.wake(Thread::Dispatch, now.mono);
+            self.wake(Thread::Claiming, now.mono);
             return Some(world.random.span(1, 100));
         }
         Some(world.random.span(300, 3_000))

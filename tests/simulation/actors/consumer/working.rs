@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use kafka_cron::common::model::Outcome;
 use kafka_cron::common::passing::Fit;
-use kafka_cron::common::words::Outcome;
-use kafka_cron::consumer::claiming::dispatcher::Now;
-use kafka_cron::consumer::results::reporting::{self, Tell};
-use kafka_cron::consumer::results::reports::Report;
+use kafka_cron::consumer::claiming::machine::Now;
+use kafka_cron::consumer::reporting::machine as reporting;
+use kafka_cron::consumer::reporting::machine::Tell;
+use kafka_cron::consumer::reporting::reports::Report;
 
 use super::{Busy, Consumer, Thread, what};
 use crate::world::World;
@@ -41,7 +42,7 @@ impl Consumer {
                 };
                 self.tell(Tell::Ended(Box::new(report)), now);
                 self.idle += 1;
-                self.wake(Thread::Dispatch, now.mono);
+                self.wake(Thread::Claiming, now.mono);
             }
             None => {}
         }
@@ -69,7 +70,7 @@ impl Consumer {
             self.tells.drain(..).for_each(|tell| self.reporting.take(tell));
         }
         for act in self.reporting.step(self.reports_client.as_mut(), now) {
-            if let reporting::Act::PassedOn(report) = act {
+            if let reporting::Effect::PassedOn(report) = act {
                 world.say(&self.name, || {
                     format!("reporter: {} has {}", what(&report.claimed), report.outcome)
                 });

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use kafka_cron::common::clock;
-use kafka_cron::consumer::claiming::dispatcher::Now;
-use kafka_cron::producer::leadership::Act;
-use kafka_cron::producer::tail;
-use kafka_cron::producer::tail::thread::{Ask, Told};
+use kafka_cron::consumer::claiming::machine::Now;
+use kafka_cron::producer::leadership::Effect;
+use kafka_cron::producer::run_tracker as tail;
+use kafka_cron::producer::run_tracker::thread::{FollowRequest, RunNews};
 
 use super::{Producer, Thread};
 use crate::world::World;
@@ -39,14 +39,14 @@ impl Producer {
     pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
         let (acts, wait) = self.leadership.step(self.leads_client.as_mut(), now);
         for act in acts {
-            if let Act::GiveWay(away) = act {
+            if let Effect::GiveWay(away) = act {
                 self.member.stay_away(away);
             }
             self.say(world, act, now);
         }
         if let Some(change) = self.change.take() {
             if self.leadership.changed(&change) {
-                self.say(world, Act::End, now);
+                self.say(world, Effect::End, now);
             }
             return Duration::ZERO;
         }
@@ -57,30 +57,30 @@ impl Producer {
         wait
     }
 
-    fn say(&mut self, world: &mut World, act: Act, now: Now) {
+    fn say(&mut self, world: &mut World, act: Effect, now: Now) {
         match &act {
-            Act::Begin { .. } => {
+            Effect::Begin { .. } => {
                 world.oracle.ticks.begins(&self.name);
                 world.weather().counts.add("term begun", 1);
             }
-            Act::ClockBehind(_) => world.weather().counts.add("cursor ahead", 1),
+            Effect::ClockBehind(_) => world.weather().counts.add("cursor ahead", 1),
             _ => {}
         }
         match &act {
-            Act::Kept(_) => {}
-            Act::Lane { start, .. } => world.say(&self.name, || format!("lead: from {}", start.cursor)),
+            Effect::Kept(_) => {}
+            Effect::Start { start, .. } => world.say(&self.name, || format!("lead: from {}", start.cursor)),
             act => world.say(&self.name, || format!("lead: {act:?}")),
         }
         self.told.push_back(act);
-        self.wake(Thread::Timer, now.mono);
+        self.wake(Thread::Scheduler, now.mono);
     }
 
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
-        let leads = self.mandate.held(now.mono);
+        let leads = self.lease.held(now.mono);
         while let Some(ask) = self.coming.next_ask() {
             match ask {
-                Ask::Follow(overlapping) => self.tail.follow(overlapping),
-                Ask::InForce(revision, tzdata) => self.tail.in_force(revision, tzdata),
+                FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
+                FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
             }
         }
         let at = clock::Now { wall: now.wall, mono: now.mono };
@@ -92,27 +92,27 @@ impl Producer {
         };
         for act in self.tail.step(self.tails_client.as_mut(), at, leads) {
             match act {
-                tail::Act::Lost(_, then) => {
+                tail::Effect::Lost(_, then) => {
                     world.say(&self.name, || format!("tail: an attempt is lost, {then:?}"));
                     world.weather().counts.add("declared lost", 1);
                 }
-                tail::Act::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
-                tail::Act::Failed(..) => pause = Duration::from_millis(200),
-                tail::Act::Over { job, run } => self.news.push_back(Told::Over { job, run }),
-                tail::Act::Unfinished(run) => self.news.push_back(Told::Unfinished(run)),
-                tail::Act::HistoryRead(of) => self.news.push_back(Told::HistoryRead(of)),
-                tail::Act::ReadToEnd { term, over } => {
+                tail::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
+                tail::Effect::Failed(..) => pause = Duration::from_millis(200),
+                tail::Effect::Over { job, run } => self.news.push_back(RunNews::Over { job, run }),
+                tail::Effect::Unfinished(run) => self.news.push_back(RunNews::Unfinished(run)),
+                tail::Effect::HistoryRead(of) => self.news.push_back(RunNews::HistoryRead(of)),
+                tail::Effect::ReadToEnd { term, over } => {
                     world.weather().counts.add("read to the end in a term", 1);
-                    self.news.push_back(Told::ReadToEnd { term, over });
+                    self.news.push_back(RunNews::ReadToEnd { term, over });
                 }
             }
         }
         if leads.is_some() && self.say_where_at <= now.mono {
             self.say_where_at = now.mono + SAY_WHERE;
-            self.news.push_back(Told::ReadFrom(self.tail.must_be_read_from()));
+            self.news.push_back(RunNews::ReadFrom(self.tail.must_be_read_from()));
         }
         if !self.news.is_empty() {
-            self.wake(Thread::Timer, now.mono);
+            self.wake(Thread::Scheduler, now.mono);
         }
         pause
     }

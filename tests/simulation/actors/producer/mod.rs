@@ -11,15 +11,16 @@ use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member, Standing};
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::topics::LEADER;
-use kafka_cron::consumer::claiming::dispatcher::Now;
-use kafka_cron::producer::in_force::JobsInForce;
-use kafka_cron::producer::leadership::{self, Act, Keep, Leadership, Mandate};
-use kafka_cron::producer::measures::Measures;
+use kafka_cron::consumer::claiming::machine::Now;
+use kafka_cron::producer::active_jobs::ActiveJobs;
+use kafka_cron::producer::leadership::{self, CursorCommit, Effect, LeaderLease, Leadership};
+use kafka_cron::producer::metrics::ProducerMetrics;
 use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};
-use kafka_cron::producer::tail::thread::Told;
-use kafka_cron::producer::tail::{self, Tail};
-use kafka_cron::producer::timing::Timing;
-use kafka_cron::producer::timing::coming::Coming;
+use kafka_cron::producer::run_tracker as tail;
+use kafka_cron::producer::run_tracker::RunTracker;
+use kafka_cron::producer::run_tracker::thread::RunNews;
+use kafka_cron::producer::scheduler::machine::Scheduler;
+use kafka_cron::producer::scheduler::reload::Reload;
 
 use super::Actor;
 use crate::bugs::{Bug, plant};
@@ -31,12 +32,13 @@ use crate::world::{SESSION, World, cluster};
 enum Thread {
     Membership,
     Lead,
-    Timer,
+    Scheduler,
     Publish,
-    Tail,
+    RunTracker,
 }
 
-const THREADS: [Thread; 5] = [Thread::Membership, Thread::Lead, Thread::Timer, Thread::Publish, Thread::Tail];
+const THREADS: [Thread; 5] =
+    [Thread::Membership, Thread::Lead, Thread::Scheduler, Thread::Publish, Thread::RunTracker];
 
 /// A producer.
 pub struct Producer {
@@ -55,21 +57,21 @@ pub struct Producer {
 
     leadership: Leadership,
     leads_client: Box<dyn Client>,
-    told: VecDeque<Act>,
+    told: VecDeque<Effect>,
     /// The channel of one place.
-    kept: Option<Keep>,
+    kept: Option<CursorCommit>,
 
-    timing: Timing,
-    mandate: Mandate,
-    keep: Option<Keep>,
+    timing: Scheduler,
+    lease: LeaderLease,
+    keep: Option<CursorCommit>,
     batches: VecDeque<Batch>,
     confirmed: VecDeque<Confirmed>,
     /// What the tail tells.
-    news: VecDeque<Told>,
+    news: VecDeque<RunNews>,
     /// Which of the job files this is, when the next one is noticed, and what waits to come in force.
     file: usize,
     notices_at: Option<Instant>,
-    coming: Coming,
+    coming: Reload,
 
     publishing: Publishing,
     /// The term of the batch that is being written.
@@ -77,7 +79,7 @@ pub struct Producer {
     publishes: Box<dyn Client>,
     rest: Duration,
 
-    tail: Tail,
+    tail: RunTracker,
     tails_client: Box<dyn Client>,
     /// When it is told again from where whoever leads next must read.
     say_where_at: Instant,
@@ -102,7 +104,7 @@ impl Producer {
             window: Duration::from_secs(24 * 60 * 60),
             standing: standing.clone(),
         });
-        let measures = Measures::new(&Metrics::new()).of(&cluster());
+        let measures = ProducerMetrics::new(&Metrics::new()).of(&cluster());
         let file = file_of(world.file, &name, bug);
         world.oracle.overlaps.asks(&file.revision, now);
         let options = tail::Options {
@@ -110,18 +112,18 @@ impl Producer {
             group: kafka_cron::common::topics::LEADER.to_owned(),
             clusters: vec![cluster()],
             lease: world.lease,
-            overlapping: Timing::overlapping(&file),
+            overlapping: Scheduler::overlapping(&file),
             revision: Arc::clone(&file.revision),
             tzdata: Arc::clone(&file.tzdata),
         };
         let publishing = Publishing::new(cluster(), 0, measures.clone());
-        let timing = Timing::new(vec![(cluster(), measures)], file, name.clone());
+        let timing = Scheduler::new(vec![(cluster(), measures)], file, name.clone());
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
             soonest: now,
             member,
             members_client: world.client(&format!("{name}-membership")),
-            mandate: Mandate::new(standing.clone(), SESSION),
+            lease: LeaderLease::new(standing.clone(), SESSION),
             standing,
             change: None,
             untaken: None,
@@ -134,7 +136,7 @@ impl Producer {
             kept: None,
             writing: None,
             publishing,
-            coming: Coming::new(&timing),
+            coming: Reload::new(&timing),
             timing,
             news: VecDeque::new(),
             file: world.file,
@@ -144,7 +146,7 @@ impl Producer {
             confirmed: VecDeque::new(),
             publishes: world.client(&format!("{name}-publish")),
             rest: Duration::ZERO,
-            tail: Tail::new(options, now),
+            tail: RunTracker::new(options, now),
             tails_client: plant(
                 world.patient_client(&format!("{name}-tail")),
                 bug.filter(|bug| bug.is_tails()),
@@ -165,7 +167,7 @@ impl Producer {
 }
 
 /// The job file of a number as a producer has it, or as a bug has it.
-fn file_of(number: usize, name: &str, bug: Option<Bug>) -> JobsInForce {
+fn file_of(number: usize, name: &str, bug: Option<Bug>) -> ActiveJobs {
     let mut file = jobs::file(number, name);
     if bug == Some(Bug::ShortensTheDeadline) {
         for job in file.jobs.iter_mut().filter(|job| job.limits.deadline_ms.is_some()) {
@@ -192,9 +194,9 @@ impl Actor for Producer {
         let wait = match thread {
             Thread::Membership => self.membership(world, now),
             Thread::Lead => self.lead(world, now),
-            Thread::Timer => self.timer(world, now),
+            Thread::Scheduler => self.timer(world, now),
             Thread::Publish => self.publish(world, now),
-            Thread::Tail => self.tail(world, now),
+            Thread::RunTracker => self.tail(world, now),
         };
         self.wake(thread, now.mono + wait);
         self.soonest = self.wakes.iter().map(|(_, at)| *at).min().unwrap_or(now.mono);
@@ -202,7 +204,7 @@ impl Actor for Producer {
 
     fn leave(&mut self, now: Now) {
         self.leaves_by.get_or_insert(now.mono + Duration::from_secs(3));
-        self.wake(Thread::Timer, now.mono);
+        self.wake(Thread::Scheduler, now.mono);
     }
 
     fn is_over(&self) -> bool {

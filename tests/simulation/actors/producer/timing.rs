@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use kafka_cron::common::clock;
 use kafka_cron::common::membership::Standing;
+use kafka_cron::common::model::{JobName, RunId};
 use kafka_cron::common::topics::first;
-use kafka_cron::common::words::{JobName, RunId};
-use kafka_cron::consumer::claiming::dispatcher::Now;
-use kafka_cron::producer::leadership::{Act, Mandate, Start};
+use kafka_cron::consumer::claiming::machine::Now;
+use kafka_cron::producer::leadership::{Effect, LeaderLease, Start};
 use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
-use kafka_cron::producer::tail::thread::Told;
-use kafka_cron::producer::tail::unfinished::Unfinished;
+use kafka_cron::producer::run_tracker::open_runs::OpenRun;
+use kafka_cron::producer::run_tracker::thread::RunNews;
 
 use super::{Producer, Thread, file_of};
 use crate::bugs::Bug;
@@ -64,32 +64,32 @@ impl Producer {
         if is_suspended { soon } else { self.timing.wait(now.wall, longest).max(Duration::from_millis(1)) }
     }
 
-    fn led(&mut self, act: Act, now: Now) {
+    fn led(&mut self, act: Effect, now: Now) {
         match act {
-            Act::Begin { epoch, losses } => {
+            Effect::Begin { epoch, losses } => {
                 self.timing.begin(epoch);
-                self.mandate.grant(epoch, losses);
+                self.lease.grant(epoch, losses);
                 if self.bug == Some(Bug::DecidesBeforeTheEnd) {
-                    self.timing.told(&Told::ReadToEnd { term: epoch, over: Arc::default() });
+                    self.timing.told(&RunNews::ReadToEnd { term: epoch, over: Arc::default() });
                 }
                 if self.bug == Some(Bug::BlocksByNoRun) {
                     let job = JobName::new("skips").unwrap();
                     let run = RunId::of(&job, jobs::begin() - TimeDelta::minutes(1));
-                    self.timing.told(&Told::Unfinished(Unfinished { job, run, scheduled_at: None }));
+                    self.timing.told(&RunNews::Unfinished(OpenRun { job, run, scheduled_at: None }));
                 }
             }
-            Act::Lane { epoch, cluster, start } => self.start(epoch, cluster, start, now),
-            Act::End => {
-                self.mandate.grant(0, 0);
+            Effect::Start { epoch, cluster, start } => self.start(epoch, cluster, start, now),
+            Effect::End => {
+                self.lease.grant(0, 0);
                 self.timing.end();
                 self.keep = None;
             }
-            Act::Kept(_)
-            | Act::ClockBehind(_)
-            | Act::ClockOff(_)
-            | Act::GiveWay(_)
-            | Act::Clock(_)
-            | Act::Failed(_) => {}
+            Effect::Kept(_)
+            | Effect::ClockBehind(_)
+            | Effect::ClockOff(_)
+            | Effect::GiveWay(_)
+            | Effect::Clock(_)
+            | Effect::Failed(_) => {}
         }
     }
 
@@ -99,7 +99,7 @@ impl Producer {
 
     /// Hands over what is due and has room. Returns whether it must not, although we lead.
     fn hand_over(&mut self, world: &mut World, now: Now) -> bool {
-        if !self.mandate.holds(self.timing.epoch(), now.mono) {
+        if !self.lease.holds(self.timing.epoch(), now.mono) {
             return self.timing.epoch() != 0;
         }
         while let Some((cluster, batch)) = self.timing.next_batch(now.wall) {
@@ -150,11 +150,11 @@ impl Producer {
 
     pub(super) fn publish(&mut self, world: &mut World, now: Now) -> Duration {
         let at = clock::Now { wall: now.wall, mono: now.mono };
-        let mandate = self.mandate_of_publisher(now.mono);
-        if self.publishes_for(&mandate, now.mono) {
+        let lease = self.mandate_of_publisher(now.mono);
+        if self.publishes_for(&lease, now.mono) {
             world.oracle.ticks.writes(&self.name);
         }
-        match self.publishing.step(self.publishes.as_mut(), &mandate, at) {
+        match self.publishing.step(self.publishes.as_mut(), &lease, at) {
             Progress::Idle => {
                 let Some(batch) = self.batches.pop_front() else { return LONGEST_WAIT };
                 self.writing = Some(batch.epoch);
@@ -175,7 +175,7 @@ impl Producer {
                 if self.bug != Some(Bug::ConfirmsTooEarly) {
                     self.confirmed.push_back(confirmed);
                 }
-                self.wake(Thread::Timer, now.mono);
+                self.wake(Thread::Scheduler, now.mono);
                 Duration::ZERO
             }
             Progress::Abandoned => {
@@ -188,20 +188,20 @@ impl Producer {
     }
 
     /// The publisher's, or one that always holds.
-    fn mandate_of_publisher(&self, now: Instant) -> Mandate {
+    fn mandate_of_publisher(&self, now: Instant) -> LeaderLease {
         match (self.bug, self.writing) {
             (Some(Bug::WritesWithoutMandate), Some(epoch)) => {
                 let standing = Standing::new(now);
                 standing.set(Some(now));
-                let mandate = Mandate::new(standing, SESSION);
-                mandate.grant(epoch, 0);
-                mandate
+                let lease = LeaderLease::new(standing, SESSION);
+                lease.grant(epoch, 0);
+                lease
             }
-            _ => self.mandate.clone(),
+            _ => self.lease.clone(),
         }
     }
 
-    fn publishes_for(&self, mandate: &Mandate, now: Instant) -> bool {
-        self.writing.is_some_and(|epoch| mandate.holds(epoch, now))
+    fn publishes_for(&self, lease: &LeaderLease, now: Instant) -> bool {
+        self.writing.is_some_and(|epoch| lease.holds(epoch, now))
     }
 }

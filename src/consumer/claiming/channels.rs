@@ -1,0 +1,43 @@
+//! What the thread `dispatch` listens to and talks to, and where it shows how it is.
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::machine::Claimed;
+use crate::common::http::Health;
+use crate::common::membership::{Change, Membership};
+use crate::common::metrics::Beat;
+use crate::consumer::fetching::fetcher::Chunk;
+use crate::consumer::fetching::poll::Poll;
+use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::reporting::thread as reporter;
+
+/// What dispatch listens to and talks to.
+pub struct Channels {
+    /// Changes of the membership.
+    pub changes: Receiver<Change>,
+    /// What was read.
+    pub chunks: Receiver<Chunk>,
+    /// One message for each worker that has become free.
+    pub idle: Receiver<()>,
+    /// To the workers: as many places as workers, and never more under way than are free, so it never blocks.
+    pub jobs: Sender<Box<Claimed>>,
+    /// To the reporter. Full while something cannot be written.
+    pub report: reporter::Channels,
+    /// The poll threads.
+    pub poll: Poll,
+    /// Our membership. It ends with this thread, so that a job that is waited for keeps no partition from others.
+    pub membership: Membership,
+}
+
+/// Where dispatch shows how it is.
+pub struct Observe {
+    /// What it counts.
+    pub measures: ConsumerMetrics,
+    /// Whether it is a member of its group.
+    pub health: Health,
+    /// When it last came round.
+    pub beat: Beat,
+}
+
+/// The fact of `/readyz`: the group has been joined.
+pub const MEMBER: &str = "group";

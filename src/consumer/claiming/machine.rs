@@ -1,0 +1,334 @@
+//! ClaimingThread as a state machine: takes assignments and what was read, claims for the workers that are free, and says
+//! what to start. It is the only one that commits. Each call of [`Claimer::step`] does a bounded piece of that; the
+//! thread and the simulation both do nothing but call it.
+//!
+//! Here is what is ours and where each partition goes on; [`claiming`] claims and starts, [`writing`] puts claims on record,
+//! [`again`] reads again what waited too long to be kept, [`unread`] writes letters for what could not be read.
+
+mod claiming;
+mod reread;
+#[cfg(test)]
+pub(super) mod tests;
+mod unreadable;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+pub use super::messages::{Call, Claimed, Counts, Effect, Failure, Now, Options};
+
+use self::claiming::Granted;
+use self::reread::Again;
+use self::unreadable::Unread;
+use self::writing::{ClaimLog, Of};
+use super::claims::Pending;
+use super::loading;
+use super::loading::{Loaded, Loading};
+use super::partition::{Partition, Taken};
+use crate::common::broker::{BrokerError, Client, Holder};
+use crate::common::membership::Change;
+use crate::common::model::{Event, Place};
+use crate::common::{bounds, holes, wire};
+use crate::consumer::fetching::reading::{LogSlice, Read};
+
+/// How long a call may take where the lease is short.
+const CALL: Duration = Duration::from_secs(2);
+/// How long partitions rest whose position could not be had, while those of others could.
+const LOAD_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often a partition's position may be lost, with nothing read in between, before it is looked up with pauses:
+/// brokers that do not agree about a topic would otherwise keep us asking all the time.
+const LOSSES: u32 = 3;
+
+/// The state of dispatch.
+#[derive(Debug)]
+pub struct Claimer {
+    options: Options,
+    holder: Option<Holder>,
+    partitions: BTreeMap<i32, Partition>,
+    to_load: Vec<i32>,
+    /// Not before this instant, after some of them could not be loaded.
+    load_again: Option<Instant>,
+    /// How often each partition's position was lost since something was read of it.
+    losses: BTreeMap<i32, u32>,
+    loading: Loading,
+    again: Again,
+    pending: Option<Pending>,
+    granted: Vec<Granted>,
+    unread: Unread,
+    waits_for_new_id: bool,
+    /// A claim was decided, and what it kept waiting may be claimed now.
+    may_claim: bool,
+    counts: Counts,
+    claim_log: ClaimLog,
+    /// Claims that could not be written: until when they give way to others.
+    postponed: BTreeMap<Of, Instant>,
+    /// A partition of which nothing could be claimed, for what waits does not fit beside its offset.
+    crowded: Option<i32>,
+    /// How often each partition's commit was rejected since one was granted.
+    rejections: BTreeMap<i32, u32>,
+    /// The longest text that a commit may have beside it.
+    text_limit: usize,
+}
+
+impl Claimer {
+    /// One that owns nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            holder: None,
+            partitions: BTreeMap::new(),
+            to_load: Vec::new(),
+            load_again: None,
+            losses: BTreeMap::new(),
+            loading: Loading::default(),
+            again: Again::default(),
+            pending: None,
+            granted: Vec::new(),
+            unread: Unread::default(),
+            waits_for_new_id: false,
+            may_claim: false,
+            counts: Counts::default(),
+            claim_log: ClaimLog::default(),
+            postponed: BTreeMap::new(),
+            crowded: None,
+            rejections: BTreeMap::new(),
+            text_limit: holes::MAX_METADATA_BYTES,
+        }
+    }
+
+    /// A change of the membership. Everything that is held unclaimed is let go and read anew from the committed
+    /// offsets, also for partitions that stayed: under the old generation somebody else may have moved them. What was
+    /// granted is ours and still starts.
+    pub fn changed(&mut self, change: &Change) {
+        self.partitions.clear();
+        self.unread.clear();
+        self.load_again = None;
+        self.losses.clear();
+        self.postponed.clear();
+        self.crowded = None;
+        self.rejections.clear();
+        // Whatever is still unanswered was claimed under the old generation: nobody starts it, and its lease ends it.
+        if let Some(pending) = self.pending.take() {
+            self.counts.refused += pending.claims.values().map(Vec::len).sum::<usize>() as u64;
+        }
+        match change {
+            Change::Assigned { holder, partitions, .. } => {
+                self.to_load = partitions.iter().map(|p| p.partition).collect();
+                self.holder = Some(holder.clone());
+                self.waits_for_new_id = false;
+            }
+            Change::Lost | Change::Fenced => {
+                self.to_load.clear();
+                self.holder = None;
+            }
+        }
+    }
+
+    /// Takes what was read from a partition under a generation. It must have been read by the newest [`Effect::Read`]: what
+    /// an older one brings may lie behind a gap. Whatever lies behind one is not taken, and the position looked up anew:
+    /// what is not known here must not be committed past. The same holds for what was read from another topic of the same
+    /// name: its offsets say nothing about ours.
+    pub fn read(&mut self, generation: i32, partition: i32, slice: LogSlice) {
+        let LogSlice { topic_id, records, span } = slice;
+        let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
+        let Some(held) = self.partitions.get_mut(&partition).filter(|_| current) else { return };
+        if topic_id != held.topic_id() {
+            log::warn!("partition {partition}: the topic was made anew: its id is {topic_id} now");
+            return self.lost_position(generation, partition);
+        }
+        if span.start > held.next_read() {
+            log::warn!(
+                "partition {partition}: offsets {} to {} are missing in what was read",
+                held.next_read(),
+                span.start
+            );
+            return self.lost_position(generation, partition);
+        }
+        for (offset, read) in records {
+            match read {
+                Read::Attempt(message) => {
+                    if held.take(offset, message) == Taken::Copy {
+                        self.counts.copies += 1;
+                    }
+                }
+                Read::Unreadable(unreadable) => {
+                    if let Some(offset) = held.take_unreadable(offset, unreadable.last_offset) {
+                        self.unread.push(partition, offset, unreadable);
+                    }
+                }
+            }
+        }
+        held.read_to(span.end);
+        self.losses.remove(&partition);
+    }
+
+    /// Has a partition's position looked up anew: its leader says that our offset is out of range, or that it has no such
+    /// topic. A claim that is under way is decided first, for what it claims is at hand and may be started.
+    pub fn lost_position(&mut self, generation: i32, partition: i32) {
+        let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
+        if current && self.partitions.contains_key(&partition) && !self.to_load.contains(&partition) {
+            self.to_load.push(partition);
+            *self.losses.entry(partition).or_default() += 1;
+        }
+    }
+
+    /// Makes the next step for `free` idle workers.
+    ///
+    /// What is granted in one step is started by the next, which does nothing else: the call that brought the answer
+    /// may have taken any time, and only an instant that was read after it tells whether the lease still holds.
+    pub fn step(&mut self, client: &mut dyn Client, now: Now, free: usize) -> Vec<Effect> {
+        let mut acts = Vec::new();
+        if self.has_granted() {
+            self.start_granted(now, &mut acts);
+        } else if self.pending.is_some() {
+            self.send_pending(client, now, &mut acts);
+        } else if !self.waits_for_new_id {
+            if let Err(error) = self.load(client, now, &mut acts) {
+                log::debug!("dispatch: where partitions go on: {error}; trying again");
+                acts.push(Effect::Failed(Failure { call: Call::Load, error }));
+            }
+            self.read_again(client, now, &mut acts);
+            self.write_letters(client, now, &mut acts);
+            self.claim(client, now, free, &mut acts);
+            self.send_pending(client, now, &mut acts);
+        }
+        acts
+    }
+
+    fn load(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) -> Result<(), BrokerError> {
+        if self.to_load.is_empty() || self.load_again.is_some_and(|at| now.mono < at) {
+            return Ok(());
+        }
+        self.load_again = None;
+        let lost = |(of, times): &(&i32, &mut u32)| **times > LOSSES && self.to_load.contains(of);
+        if let Some((_, times)) = self.losses.iter_mut().find(lost) {
+            *times = LOSSES;
+            self.load_again = Some(now.mono + LOAD_AGAIN);
+            return Ok(());
+        }
+        // Those whose position was lost: nothing more is claimed by what is known of them.
+        for partition in &self.to_load {
+            self.partitions.remove(partition);
+            self.unread.forget(*partition);
+        }
+        let of = (self.options.topic.as_str(), self.options.group.as_str());
+        let loaded = self.loading.load(client, of, &self.to_load, now.mono)?;
+        self.to_load.retain(|partition| loaded.iter().all(|loaded| loaded.partition != *partition));
+        if self.to_load.is_empty() {
+            self.loading.is_done();
+        } else {
+            self.load_again = Some(self.loading.rests_until().unwrap_or(now.mono).max(now.mono + LOAD_AGAIN));
+            let error = self.loading.take_error();
+            acts.extend(error.map(|error| Effect::Failed(Failure { call: Call::Load, error })));
+        }
+        if loaded.is_empty() {
+            return Ok(());
+        }
+        for Loaded { partition, is_new, log, position } in loaded {
+            let place = self.place(log.topic_id, partition, position.unread_from);
+            let finding = position.finding.as_ref();
+            let event = finding.and_then(|finding| loading::event(finding, place, now.wall));
+            if let Some(event) = event
+                && let Err(error) = self.write_event(client, &event, now)
+            {
+                acts.push(Effect::Failed(Failure { call: Call::Load, error }));
+                self.to_load.push(partition);
+                self.load_again = Some(now.mono + LOAD_AGAIN);
+                continue;
+            }
+            let read_from = position.read_from(log, bounds::DUPLICATE_WINDOW);
+            let waiting_bytes = self.options.waiting_bytes;
+            let mut held =
+                Partition::new(log.topic_id, position, read_from, bounds::DUPLICATE_WINDOW, waiting_bytes);
+            held.limit_text(self.text_limit);
+            if is_new {
+                held.record_first();
+            }
+            self.partitions.insert(partition, held);
+        }
+        let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read()));
+        acts.push(Effect::Read(reads.collect()));
+        Ok(())
+    }
+
+    /// How long the two round trips of a claim may take each: a quarter of the lease, so that a slow broker is waited
+    /// for, and the attempt can start within three quarters of it.
+    fn claim_call(&self) -> Duration {
+        CALL.max(self.options.lease / 4)
+    }
+
+    /// Writes what was odd about a position. It is on record before the next commit puts that right, for nobody would
+    /// find it again.
+    fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
+        let key = self.options.topic.clone().into();
+        self.claim_log.tell(client, (key, wire::encode(event)), now, CALL)
+    }
+
+    fn place(&self, topic_id: uuid::Uuid, partition: i32, offset: i64) -> Place {
+        Place { topic: self.options.topic.clone(), topic_id, partition, offset }
+    }
+
+    /// The next instant at which something that is held becomes due.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.partitions.values().filter_map(Partition::next_due).min()
+    }
+
+    /// Whether a claim is under way: not yet decided, or granted and not yet started.
+    pub fn has_pending(&self) -> bool {
+        self.pending.is_some() || self.has_granted()
+    }
+
+    /// Whether something was granted that the next step starts. There is nothing to wait for.
+    pub fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
+    }
+
+    /// Whether a step would send something at once.
+    pub fn is_busy(&self) -> bool {
+        let loads = !self.to_load.is_empty() && self.load_again.is_none();
+        let works = loads || self.reads_again() || self.unread.is_busy();
+        let works = works || (self.may_claim && self.holder.is_some());
+        self.has_pending() || (!self.waits_for_new_id && works)
+    }
+
+    /// Whether reading this partition should pause: it holds as much as it may.
+    pub fn is_full(&self, partition: i32) -> bool {
+        self.partitions.get(&partition).is_some_and(Partition::is_full) || self.unread.is_full()
+    }
+
+    /// What is still to be done of what a step has tried: a call whose part is not owed any more has not failed for good.
+    pub fn owes(&self, call: Call) -> bool {
+        self.holder.is_some()
+            && match call {
+                Call::Load => !self.to_load.is_empty(),
+                Call::ReadAgain => self.again.has_failed(),
+                Call::Claim => !self.postponed.is_empty(),
+                Call::Commit => self.pending.is_some() || !self.rejections.is_empty(),
+                Call::Letter => !self.unread.is_empty(),
+            }
+    }
+
+    /// A partition of which something is due and nothing can be claimed: more waits in it, too far apart, than can be
+    /// written down beside its offset.
+    pub fn crowded(&self) -> Option<i32> {
+        self.crowded
+    }
+
+    /// Messages that wait for their instant.
+    pub fn waiting(&self) -> usize {
+        self.partitions.values().map(Partition::waiting).sum()
+    }
+
+    /// Messages of a partition that nobody has claimed, where its log ends at `end`.
+    pub fn unclaimed(&self, partition: i32, end: i64) -> i64 {
+        self.partitions.get(&partition).map_or(0, |held| held.unclaimed(end))
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+}

@@ -1,0 +1,342 @@
+//! What the thread `dispatch` does: feeds the [`Claimer`] with what arrives and carries out what it says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, TrySendError, select};
+
+use super::channels::{Channels, MEMBER, Observe};
+use super::duties::Duties;
+use super::lag::Ends;
+use super::linger::Linger;
+use super::machine::{Call, Claimed, Claimer, Counts, Effect, Now, Options};
+use crate::common::broker::{Client, TopicPartition};
+use crate::common::clock::{Clock, CorrectedClock};
+use crate::common::http::Fact;
+use crate::common::membership::Change;
+use crate::common::model::Event;
+use crate::common::topics;
+use crate::consumer::channel_gauges::ChannelGauges;
+use crate::consumer::fetching::fetcher::{Chunk, Track, What};
+use crate::consumer::fetching::poll::Plan;
+use crate::consumer::reporting::thread as reporter;
+use crate::consumer::reporting::thread::Tell;
+
+/// How long a claim that is under way when we stop may still be answered.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+/// The state of the thread, around that of the [`Claimer`].
+pub(super) struct Claiming {
+    claimer: Claimer,
+    client: Box<dyn Client>,
+    clock: Arc<CorrectedClock>,
+    /// Until then the first claim waits for the reporter to compare the clock with the broker's.
+    claims_by: Option<Instant>,
+    channels: Channels,
+    observe: Observe,
+    fills: ChannelGauges,
+    topic: String,
+    generation: i32,
+    ends: Ends,
+    duties: Duties,
+    /// When the topic of claims is looked up next.
+    look_at_runs: Instant,
+    counted: Counts,
+    tracks: Plan,
+    /// A plan that `poll` has not taken yet.
+    plan: Option<Plan>,
+    free: usize,
+    /// Of claims.
+    pace: Linger,
+    /// How long to wait after a failure; none after a success.
+    rest: Duration,
+    /// To be told to the reporter.
+    notes: VecDeque<Event>,
+}
+
+/// How often the topic of claims is looked up, and how long that may take.
+const LOOK_AT_RUNS: Duration = Duration::from_secs(5);
+const RUNS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the first claim waits for the comparison of clocks. What keeps it from being made mostly keeps claims from being
+/// written as well, and the duty `clock` tells of it.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long dispatch waits after a failed call, doubled with each one that follows.
+const FIRST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+impl Claiming {
+    /// One that has heard of nothing yet.
+    pub(super) fn new(
+        options: Options,
+        client: Box<dyn Client>,
+        clock: Arc<CorrectedClock>,
+        channels: Channels,
+        observe: Observe,
+    ) -> Self {
+        Self {
+            topic: options.topic.clone(),
+            duties: Duties::new(&observe.health, &options),
+            look_at_runs: clock.monotonic(),
+            claimer: Claimer::new(options),
+            client,
+            fills: ChannelGauges::new(&observe.measures, &channels),
+            generation: -1,
+            ends: Ends::new(clock.monotonic()),
+            clock,
+            claims_by: None,
+            counted: Counts::default(),
+            tracks: Vec::new(),
+            plan: None,
+            free: 0,
+            // Half of the workers are at work while the others are claimed for.
+            pace: Linger::new(channels.jobs.capacity().unwrap_or(0) / 2),
+            channels,
+            observe,
+            rest: Duration::ZERO,
+            notes: VecDeque::new(),
+        }
+    }
+
+    /// Until the other end of `stopped` is gone, or there is no going on.
+    pub(super) fn run(&mut self, stopped: &Receiver<()>) {
+        loop {
+            select! {
+                recv(self.channels.changes) -> change => match change {
+                    Ok(change) => if !self.changed(&change) { return },
+                    Err(_) => return,
+                },
+                recv(self.channels.chunks) -> chunk => match chunk {
+                    Ok(chunk) => self.read(chunk),
+                    Err(_) => return,
+                },
+                recv(self.channels.idle) -> _ => self.free += 1,
+                recv(stopped) -> _ => return self.finish(),
+                recv(self.clock.alarm(self.wait())) -> _ => {}
+            }
+            self.turn();
+        }
+    }
+
+    /// What follows whatever was heard.
+    fn turn(&mut self) {
+        self.free += self.channels.idle.try_iter().count();
+        // By the host's clock, so that the metric shows how wrong it is.
+        self.observe.beat.touch(self.clock.host().now());
+        // Nothing more is claimed while what was met cannot be told.
+        if self.tell() {
+            self.step();
+        }
+        self.set_gates();
+        self.ends.look(self.client.as_mut(), &self.tracks, self.clock.monotonic());
+        self.look_at_runs();
+        self.measure();
+    }
+
+    /// `false` when there is no going on.
+    fn changed(&mut self, change: &Change) -> bool {
+        if let Change::Assigned { holder, partitions, .. } = change {
+            self.generation = holder.generation;
+            let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
+            log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);
+            self.observe.measures.rebalances.inc();
+            self.observe.health.set(MEMBER, Fact::Ready);
+        } else {
+            self.observe.health.set(MEMBER, Fact::NotReady("no member at present".to_owned()));
+        }
+        self.observe.measures.lag.reset();
+        self.ends.clear();
+        self.claimer.changed(change);
+        self.tracks.clear();
+        self.plan = Some(Vec::new());
+        *change != Change::Fenced
+    }
+
+    /// Only what was read by the newest plan counts. A chunk of an older one may lie behind a gap, or be of a log that
+    /// was made anew since, even under the same generation.
+    fn read(&mut self, chunk: Chunk) {
+        let Chunk { track, what } = chunk;
+        if !is_of(&track, &self.tracks) {
+            return;
+        }
+        match what {
+            What::Records { slice, end } => {
+                self.ends.told(track.of.partition, end);
+                self.claimer.read(track.generation, track.of.partition, slice);
+            }
+            What::NoPosition => self.claimer.lost_position(track.generation, track.of.partition),
+        }
+    }
+
+    fn step(&mut self) {
+        self.step_once();
+        if self.claimer.has_granted() {
+            // With the time as it is after the answer.
+            self.pace.went(self.clock.monotonic());
+            self.step_once();
+        }
+    }
+
+    fn step_once(&mut self) {
+        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let mut failed = Vec::new();
+        if self.free > 0 && self.claims_by.is_none() {
+            self.claims_by = Some(now.mono + CLOCK_PATIENCE);
+        }
+        let claims = self.pace.wait(self.free, now.mono).is_zero() && !self.waits_for_clock(now.mono);
+        let free = if claims { self.free } else { 0 };
+        for act in self.claimer.step(self.client.as_mut(), now, free) {
+            match act {
+                Effect::Start(claimed) => self.hand_over(claimed),
+                Effect::JoinAsNew => {
+                    log::warn!(
+                        "a commit may still be under way; joining under a new member id before the next claim"
+                    );
+                    self.channels.membership.join_as_new();
+                }
+                Effect::Read(offsets) => self.read_from(&offsets),
+                Effect::Failed(failure) => {
+                    let measures = &self.observe.measures;
+                    let failures = match failure.call {
+                        Call::Load | Call::Claim | Call::Letter => &measures.claim_failures,
+                        Call::ReadAgain => &measures.fetch_failures,
+                        Call::Commit => &measures.commit_failures,
+                    };
+                    measures.failed(failures, failure.error.word());
+                    self.duties.failed(&failure);
+                    failed.push(failure.call);
+                }
+                Effect::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
+                Effect::Note(event) => self.notes.push_back(event),
+            }
+        }
+        self.duties.look(&self.claimer, &failed);
+        let longer = (self.rest * 2).clamp(FIRST_REST, LONGEST_REST);
+        self.rest = if failed.is_empty() { Duration::ZERO } else { longer };
+        if let Some(plan) = self.plan.take() {
+            match self.channels.poll.plans.try_send(plan) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+                Err(TrySendError::Full(plan)) => self.plan = Some(plan),
+            }
+        }
+    }
+
+    /// Whether the clock has not been compared yet, and that has not been waited for long enough.
+    fn waits_for_clock(&self, now: Instant) -> bool {
+        !self.clock.is_settled() && self.claims_by.is_none_or(|by| now < by)
+    }
+
+    fn hand_over(&mut self, claimed: Box<Claimed>) {
+        self.free = self.free.saturating_sub(1);
+        let sent = self.channels.report.started.send(reporter::started(&claimed)).is_ok();
+        if !sent || self.channels.jobs.send(claimed).is_err() {
+            log::error!(
+                "an attempt was claimed and there is no worker left to run it; its lease will end it"
+            );
+        }
+    }
+
+    /// Tells what is to be told. `false` while there is no room for it.
+    fn tell(&mut self) -> bool {
+        while let Some(event) = self.notes.pop_front() {
+            match self.channels.report.tell.try_send(Tell::Note(self.topic.clone(), event)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Tell::Note(_, event))) => {
+                    self.notes.push_front(event);
+                    return false;
+                }
+                Err(_) => log::debug!("the reporter has ended; an event is not written"),
+            }
+        }
+        true
+    }
+
+    fn read_from(&mut self, offsets: &[(i32, i64)]) {
+        let track = |(partition, next): &(i32, i64)| {
+            Arc::new(Track {
+                of: TopicPartition { topic: self.topic.clone(), partition: *partition },
+                generation: self.generation,
+                next: AtomicI64::new(*next),
+                open: AtomicBool::new(true),
+            })
+        };
+        self.tracks = offsets.iter().map(track).collect();
+        self.plan = Some(self.tracks.clone());
+    }
+
+    /// Looks up the topic of claims now and then: where it is gone, nothing that comes can be run.
+    fn look_at_runs(&mut self) {
+        let now = self.clock.monotonic();
+        if now >= self.look_at_runs {
+            let found = self.client.topic(topics::RUNS, now + RUNS_PATIENCE).map(|topic| topic.is_some());
+            self.duties.found_runs(found);
+            self.look_at_runs = self.clock.monotonic() + LOOK_AT_RUNS;
+        }
+    }
+
+    fn set_gates(&self) {
+        for track in &self.tracks {
+            track.open.store(!self.claimer.is_full(track.of.partition), Ordering::Release);
+        }
+    }
+
+    fn measure(&mut self) {
+        self.fills.look(&self.channels);
+        let Observe { measures, .. } = &self.observe;
+        let now = self.claimer.counts();
+        measures.duplicates.inc_by(now.copies - self.counted.copies);
+        measures.claims_refused.inc_by(now.refused - self.counted.refused);
+        measures.claims_too_late.inc_by(now.too_late - self.counted.too_late);
+        self.counted = now;
+        measures.held.set(i64::try_from(self.claimer.waiting()).unwrap_or(i64::MAX));
+        for (partition, end) in self.ends.iter() {
+            let labels = [self.topic.as_str(), &partition.to_string()];
+            measures.lag.with_label_values(&labels).set(self.claimer.unclaimed(partition, end));
+        }
+    }
+
+    /// At least once a second, because the wall clock may jump; not at once after a failure.
+    fn wait(&self) -> Duration {
+        if !self.notes.is_empty() {
+            return FIRST_REST;
+        }
+        if self.claimer.is_busy() || !self.rest.is_zero() {
+            return self.rest;
+        }
+        if self.plan.is_some() {
+            return FIRST_REST;
+        }
+        if self.free > 0 && self.waits_for_clock(self.clock.monotonic()) {
+            return FIRST_REST;
+        }
+        let until_due = self.claimer.next_due().map(|at| at - self.clock.now());
+        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
+        // Due and no worker free: the worker's message wakes us.
+        let until_due = until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX);
+        let company = self.pace.wait(self.free, self.clock.monotonic());
+        let until_claim = Some(company).filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX);
+        until_due.min(until_claim).min(Duration::from_secs(1))
+    }
+
+    /// A claim that is under way is still ours if its answer comes now.
+    fn finish(&mut self) {
+        let until = self.clock.monotonic() + LAST_ANSWER;
+        while self.claimer.has_pending() && self.clock.monotonic() < until {
+            self.step();
+        }
+        while !self.tell() && self.clock.monotonic() < until {
+            // Whichever it is, there may be room by then.
+            let _rung = self.clock.alarm(FIRST_REST).recv();
+        }
+    }
+}
+
+fn is_of(track: &Arc<Track>, plan: &Plan) -> bool {
+    plan.iter().any(|planned| Arc::ptr_eq(planned, track))
+}
+
+#[cfg(test)]
+mod tests;

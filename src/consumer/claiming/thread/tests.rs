@@ -1,0 +1,254 @@
+//! The thread's own part, on a broker in memory: what is told to whom, and in which order.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::*;
+use crate::common::broker::memory::{Call as Asked, Fate, Faults, MemoryBroker};
+use crate::common::broker::{Broker, ErrorCode, ProduceBatch, Record};
+use crate::common::clock::{Now, Skew, SystemClock};
+use crate::common::http::Health;
+use crate::common::membership;
+use crate::common::membership::Membership;
+use crate::common::metrics::{Beats, Metrics};
+use crate::common::model::{Place, RunningAttempt};
+use crate::common::topics::TopicSpec;
+use crate::consumer::claiming::machine::tests::fixture::attempt;
+use crate::consumer::fetching::poll::{Poll, PollOptions};
+use crate::consumer::fetching::reading::{LogSlice, Read};
+use crate::consumer::metrics::ConsumerMetrics;
+
+/// Generous: nothing here takes a second on a quiet machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A dispatch thread that the test steps by hand, and the other ends of its channels.
+struct Bench {
+    dispatching: Claiming,
+    broker: Arc<MemoryBroker>,
+    jobs: Receiver<Box<Claimed>>,
+    told: Receiver<Tell>,
+    started: Option<Receiver<RunningAttempt>>,
+    _idle: Sender<()>,
+}
+
+impl Bench {
+    /// A member that has partition 0 of topic `c`, has one free worker, and reads.
+    fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+        for name in ["c", "c-dead", "cron-runs"] {
+            let name = name.to_owned();
+            let spec = TopicSpec { name, partitions: 1, replication_factor: 1, settings: Vec::new() };
+            broker.client("test").create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
+        }
+        let metrics = Metrics::new();
+        let (measures, beats, health) =
+            (ConsumerMetrics::new(&metrics, "c"), Beats::new(&metrics), Health::new(&metrics));
+        let (group, topic) = ("c".to_owned(), "c".to_owned());
+        let member = membership::Options {
+            group: group.clone(),
+            topic: topic.clone(),
+            instance_id: None,
+            session_timeout: PATIENCE,
+        };
+        let client = broker.client("membership");
+        let (membership, changes, _standing) = Membership::start(
+            member,
+            client,
+            Arc::clone(&clock),
+            health.duty("group"),
+            beats.thread("membership"),
+        )
+        .unwrap();
+        let options = PollOptions {
+            topic: topic.clone(),
+            cluster: "c".parse().unwrap(),
+            measures: measures.clone(),
+            beats: beats.clone(),
+            reading: health.duty("reading"),
+        };
+        let (poll, chunks) =
+            Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, Arc::clone(&clock)).unwrap();
+        let change = changes.recv_timeout(PATIENCE).unwrap();
+        let (idle, became_idle) = bounded(4);
+        let (give, jobs) = bounded(4);
+        let (tell, told) = bounded(1);
+        let (start, started) = bounded(4);
+        let report = reporter::Channels { tell, started: start };
+        let channels = Channels { changes, chunks, idle: became_idle, jobs: give, report, poll, membership };
+        let options = Options {
+            cluster: "c".parse().unwrap(),
+            topic,
+            group,
+            consumer: "me".to_owned(),
+            lease: PATIENCE * 2,
+            waiting_bytes: 1 << 20,
+        };
+        let observe = Observe { measures, health, beat: beats.thread("dispatch") };
+        let clock = Arc::new(CorrectedClock::new(clock));
+        clock.cannot_know();
+        let mut dispatching = Claiming::new(options, broker.client("dispatch"), clock, channels, observe);
+        assert!(dispatching.changed(&change));
+        dispatching.free = 1;
+        dispatching.turn();
+        Self { dispatching, broker, jobs, told, started: Some(started), _idle: idle }
+    }
+
+    fn faults(&self) -> Faults {
+        self.broker.faults()
+    }
+
+    fn publish(&self, run: u128) {
+        self.publish_for(run, None);
+    }
+
+    /// Publishes an attempt that must not start before an instant.
+    fn publish_for(&self, run: u128, not_before: Option<DateTime<Utc>>) {
+        let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+        let record = Record { key: None, value: Some(attempt(run, not_before)), timestamp_ms: 0 };
+        let batch = ProduceBatch { to, records: vec![record] };
+        let by = SystemClock.monotonic() + PATIENCE;
+        self.broker.client("test").produce(&[batch], by).remove(0).unwrap();
+    }
+
+    /// Takes what was read until there is something in it.
+    fn take_chunk(&mut self) -> Chunk {
+        loop {
+            let chunk = self.dispatching.channels.chunks.recv_timeout(PATIENCE).unwrap();
+            if matches!(&chunk.what, What::Records { slice, .. } if !slice.records.is_empty()) {
+                return chunk;
+            }
+            self.dispatching.read(chunk);
+        }
+    }
+
+    /// The host's clock is found to be so many minutes ahead of the broker's.
+    fn finds_ahead(&self, minutes: i64) {
+        let clock = &self.dispatching.clock;
+        let at = Now { wall: clock.host().now(), mono: clock.monotonic() };
+        clock.learn(Skew { ahead: TimeDelta::minutes(minutes), at });
+    }
+
+    fn job(&self) -> Option<u128> {
+        self.jobs.try_recv().ok().map(|claimed| claimed.attempt.run.id.0.as_u128())
+    }
+}
+
+#[test]
+fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
+    let mut bench = Bench::new();
+    bench.publish(7);
+    let Chunk { track, what } = bench.take_chunk();
+    let older = Arc::new(Track {
+        of: track.of.clone(),
+        generation: track.generation,
+        next: AtomicI64::new(0),
+        open: AtomicBool::new(true),
+    });
+    let What::Records { slice, end } = what else { panic!("records") };
+    let LogSlice { topic_id, records, span } = slice;
+    let Read::Attempt(held) = &records[0].1 else { panic!("an attempt") };
+    let mut other = held.clone();
+    other.published_ms += 1;
+    let wrong = LogSlice { topic_id, records: vec![(0, Read::Attempt(other))], span: span.clone() };
+    bench.dispatching.read(Chunk { track: older, what: What::Records { slice: wrong, end } });
+    let right = LogSlice { topic_id, records, span };
+    bench.dispatching.read(Chunk { track, what: What::Records { slice: right, end } });
+    bench.dispatching.turn();
+    let claimed = bench.jobs.try_recv().expect("what the newest plan read is claimed");
+    assert_eq!(claimed.published_ms, 0, "it is the record of the newest plan that is started");
+}
+
+#[test]
+fn a_worker_gets_no_attempt_that_the_reporter_has_not_heard_of() {
+    let mut bench = Bench::new();
+    bench.publish(7);
+    let chunk = bench.take_chunk();
+    bench.dispatching.read(chunk);
+    // The reporter has ended: from here on nobody says that an attempt is alive.
+    bench.started = None;
+    bench.dispatching.turn();
+    assert_eq!(bench.faults().made(Asked::Commit), 2, "it was claimed");
+    assert_eq!(bench.job(), None);
+}
+
+#[test]
+fn a_claim_under_way_at_the_end_is_waited_for_and_started() {
+    let mut bench = Bench::new();
+    bench.publish(7);
+    let chunk = bench.take_chunk();
+    bench.dispatching.read(chunk);
+    bench.faults().next(Asked::Commit, Fate::AppliedButRefused(ErrorCode::RequestTimedOut));
+    bench.dispatching.turn();
+    assert!(bench.dispatching.claimer.has_pending());
+    assert_eq!(bench.job(), None);
+    bench.dispatching.finish();
+    assert_eq!(bench.job(), Some(7));
+    assert!(bench.started.as_ref().unwrap().try_recv().is_ok());
+}
+
+#[test]
+fn nothing_more_is_claimed_while_what_was_met_cannot_be_told() {
+    let mut bench = Bench::new();
+    bench.publish(7);
+    let chunk = bench.take_chunk();
+    let place = Place { topic: "c".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
+    let note = Event::Truncated { place, end_offset: 0, at: SystemClock.now() };
+    bench.dispatching.notes.extend([note.clone(), note]);
+    bench.dispatching.read(chunk);
+    let before = bench.faults().made(Asked::Commit);
+    for _ in 0..3 {
+        bench.dispatching.turn();
+    }
+    assert_eq!((bench.job(), bench.faults().made(Asked::Commit)), (None, before));
+    assert!(bench.told.try_recv().is_ok());
+    bench.dispatching.turn();
+    assert_eq!(bench.job(), Some(7));
+}
+
+#[test]
+fn what_waits_is_started_by_the_brokers_clock_where_the_hosts_is_wrong() {
+    let check = |ahead: i64, due: i64, starts: bool| {
+        let mut bench = Bench::new();
+        bench.finds_ahead(ahead);
+        bench.publish_for(7, Some(SystemClock.now() + TimeDelta::minutes(due)));
+        let chunk = bench.take_chunk();
+        bench.dispatching.read(chunk);
+        bench.dispatching.turn();
+        assert_eq!(bench.job(), starts.then_some(7), "{ahead} min ahead, due in {due} min");
+    };
+    check(40, -20, false);
+    check(40, -50, true);
+    check(-40, 20, true);
+    check(-40, 50, false);
+    check(0, 20, false);
+}
+
+#[test]
+fn nothing_is_claimed_before_the_clock_was_compared_or_that_was_waited_for() {
+    let mut bench = Bench::new();
+    let host = Arc::clone(bench.dispatching.clock.host());
+    bench.dispatching.clock = Arc::new(CorrectedClock::new(host));
+    bench.dispatching.claims_by = None;
+    bench.publish(7);
+    let chunk = bench.take_chunk();
+    bench.dispatching.read(chunk);
+    bench.dispatching.turn();
+    let wait = bench.dispatching.wait();
+    assert_eq!((bench.job(), wait), (None, FIRST_REST));
+    let is_settled = |bench: &mut Bench| {
+        bench.dispatching.turn();
+        bench.job()
+    };
+    bench.finds_ahead(0);
+    assert_eq!(is_settled(&mut bench), Some(7));
+    // It could not be compared for so long that its time is over.
+    let mut bench = Bench::new();
+    let host = Arc::clone(bench.dispatching.clock.host());
+    bench.dispatching.clock = Arc::new(CorrectedClock::new(host));
+    bench.dispatching.claims_by = Some(bench.dispatching.clock.monotonic());
+    bench.publish(8);
+    let chunk = bench.take_chunk();
+    bench.dispatching.read(chunk);
+    assert_eq!(is_settled(&mut bench), Some(8));
+}

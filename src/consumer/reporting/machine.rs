@@ -1,0 +1,433 @@
+//! Reporting as a state machine: takes what is told and writes it, for each attempt first what it is passed on as, and only
+//! when that is confirmed that it has finished. Attempts do not wait for each other: what cannot be written rests, by
+//! topic, and the rest is written. Each call of [`Reporting::step`] writes once; the thread and the simulation both do
+//! nothing but call it.
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::reports::Report;
+use crate::common::bounds::RESULTS_WAITING_BYTES;
+use crate::common::broker::{BrokerError, Client, ErrorCode};
+use crate::common::clock::Skew;
+use crate::common::model::{AttemptRef, Event, RunningAttempt};
+use crate::common::outgoing::{Outgoing, Unwritten, Writer, in_pieces, is_final};
+use crate::common::{topics, wire};
+use crate::consumer::claiming::machine::{Claimed, Now};
+
+/// What is told to the reporter.
+#[derive(Debug)]
+pub enum Tell {
+    /// An attempt has ended.
+    Ended(Box<Report>),
+    /// Something else to be written to `cron-runs`, under the key.
+    Note(String, Event),
+}
+
+/// What the reporter is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Our name in events.
+    pub consumer: String,
+    /// How long a sign of life counts.
+    pub lease: Duration,
+    /// How many workers there are: as many results may wait.
+    pub workers: usize,
+}
+
+/// What follows from a step.
+#[derive(Debug)]
+pub enum Effect {
+    /// All that follows from the end of an attempt is confirmed.
+    PassedOn(Box<Report>),
+    /// Something could not be written to this topic; it is written again, and not at once.
+    Failed(Arc<str>, BrokerError),
+    /// The topic will never take a record. Something smaller is written instead, as long as there is anything smaller.
+    Refused(Arc<str>, BrokerError),
+    /// How far our clock is ahead of the broker's.
+    Clock(Skew),
+    /// The broker's time could not be learned: no topic that was written to tells it, and this came of asking for it.
+    ClockUnknown(BrokerError),
+    /// What was written to be told the broker's time, and says nothing else, was not taken.
+    NotCompared(BrokerError),
+}
+
+/// An attempt that was handed to a worker, for [`Reporting::started`].
+pub fn started(claimed: &Claimed) -> RunningAttempt {
+    let attempt = AttemptRef { run: claimed.attempt.run.id, attempt: claimed.attempt.attempt };
+    RunningAttempt { attempt, place: claimed.place.clone() }
+}
+
+/// How long a write may take where the lease is short. Otherwise it may take a quarter of the lease, so that a slow
+/// broker's work is not given up and done twice, and a sign of life is still in time after it.
+const CALL: Duration = Duration::from_secs(2);
+
+/// What a result takes beside its record and its output.
+const RESULT_BYTES: usize = 1024;
+
+/// How long a topic rests after a write to it failed, doubled with each failure that follows.
+const FIRST_REST: Duration = Duration::from_millis(50);
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// How often our clock is compared with the broker's although nothing is written, and where it is too far off.
+const COMPARE: Duration = Duration::from_secs(60);
+const COMPARE_WRONG: Duration = Duration::from_secs(15);
+/// How often a write that is made anyway is a comparison as well: each costs a step.
+const COMPARE_BY_THE_WAY: Duration = Duration::from_secs(10);
+/// How often it is tried where it could not be compared, or where our clock jumps all the time.
+const COMPARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// The state of the reporter.
+#[derive(Debug)]
+pub struct Reporting {
+    options: Options,
+    writer: Writer,
+    running: BTreeMap<AttemptRef, RunningAttempt>,
+    next_alive: Instant,
+    /// The newest sign of life was not written.
+    is_alive_unsaid: bool,
+    waiting: Vec<Waiting>,
+    /// By topic: until when it rests, and for how long it has rested.
+    rests: BTreeMap<Arc<str>, (Instant, Duration)>,
+    /// How our clock stands to the broker's, as far as that is known.
+    skew: Option<Skew>,
+    /// When it is compared, and the instant before which it is not although it jumps.
+    compare_at: Instant,
+    compare_not_before: Instant,
+    /// What time it was at the broker in the last step, and when that began. What follows from it depends on when the step
+    /// was over, which the next one sees.
+    seen: Option<(Now, i64)>,
+}
+
+/// Something that was told and is not confirmed yet.
+#[derive(Debug)]
+struct Waiting {
+    /// Whose end it is.
+    whose: Option<Report>,
+    /// What is to be confirmed next: of an end first what the attempt is passed on as, and then `finished`.
+    record: Outgoing,
+    is_last: bool,
+    /// It was tried and not confirmed, so it waits until its topic has rested.
+    was_tried: bool,
+    bytes: usize,
+}
+
+impl Reporting {
+    /// Creates one that has nothing to write yet.
+    pub fn new(options: Options, now: Instant) -> Self {
+        Self {
+            next_alive: now + options.lease / 3,
+            options,
+            writer: Writer::undated_where_refused(),
+            running: BTreeMap::new(),
+            is_alive_unsaid: false,
+            waiting: Vec::new(),
+            rests: BTreeMap::new(),
+            skew: None,
+            compare_at: now,
+            compare_not_before: now,
+            seen: None,
+        }
+    }
+
+    /// An attempt was handed to a worker. It is said to be alive from now on, whatever else waits.
+    pub fn started(&mut self, running: RunningAttempt) {
+        self.running.insert(running.attempt, running);
+    }
+
+    /// Takes what was told. Unless [`Reporting::has_room`] it should wait outside, so that what waits has a bound.
+    pub fn take(&mut self, tell: Tell) {
+        let waiting = match tell {
+            Tell::Ended(report) => {
+                let passed_on = report.passed_on(&self.options.consumer);
+                let is_last = passed_on.is_none();
+                let record = passed_on.unwrap_or_else(|| report.finished(&self.options.consumer));
+                let bytes = RESULT_BYTES + record.value.len() + report.output_tail.len();
+                Waiting { whose: Some(*report), record, is_last, was_tried: false, bytes }
+            }
+            Tell::Note(key, event) => {
+                let value = wire::encode(&event);
+                let bytes = RESULT_BYTES + value.len();
+                let record = Outgoing { topic: topics::RUNS.into(), key: key.into(), value };
+                Waiting { whose: None, record, is_last: true, was_tried: false, bytes }
+            }
+        };
+        self.waiting.push(waiting);
+    }
+
+    /// Writes once: a sign of life where one is due, or else all that may be written now.
+    pub fn step(&mut self, client: &mut dyn Client, now: Now) -> Vec<Effect> {
+        let mut acts = Vec::new();
+        if let Some((sent, brokers_ms)) = self.seen.take() {
+            acts.push(Effect::Clock(self.compare(Skew::between(sent, brokers_ms, now.mono), now)));
+        }
+        if now.mono >= self.next_alive || self.is_to_be_compared(now) {
+            // Also while results wait: one topic that cannot be written ends nobody else's lease.
+            self.say_alive(client, now, &mut acts);
+        } else {
+            self.write_due(client, now, &mut acts);
+        }
+        let brokers_ms = self.writer.take_brokers_ms();
+        if self.skew.is_none_or(|skew| now.mono >= skew.at.mono + COMPARE_BY_THE_WAY) {
+            self.seen = self.seen.or(brokers_ms.map(|brokers_ms| (now, brokers_ms)));
+        }
+        acts
+    }
+
+    fn compare(&mut self, skew: Skew, now: Now) -> Skew {
+        self.skew = Some(skew);
+        self.compare_at = now.mono + if skew.is_off(now) { COMPARE_WRONG } else { COMPARE };
+        skew
+    }
+
+    /// Whether our clock is to be compared with the broker's although nothing is to be written: it was not for a while, or
+    /// it has jumped.
+    fn is_to_be_compared(&self, now: Now) -> bool {
+        let has_jumped = || self.skew.is_some_and(|skew| skew.is_off(now) != skew.is_off(skew.at));
+        now.mono >= self.compare_not_before && (now.mono >= self.compare_at || has_jumped())
+    }
+
+    /// What time it is, by the broker's clock where ours is too far off.
+    fn wall(&self, now: Now) -> DateTime<Utc> {
+        self.skew.map_or(now.wall, |skew| skew.corrected(now))
+    }
+
+    /// Whether something that was told is not confirmed yet.
+    pub fn is_busy(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether something failed and was not made good.
+    pub fn has_failed(&self) -> bool {
+        self.is_alive_unsaid || self.waiting.iter().any(|waiting| waiting.was_tried)
+    }
+
+    /// Whether more may be taken.
+    pub fn has_room(&self) -> bool {
+        self.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>() < RESULTS_WAITING_BYTES
+    }
+
+    /// How many records may be written now.
+    pub fn due(&self, now: Instant) -> usize {
+        self.waiting.iter().filter(|waiting| self.is_due(waiting, now)).count()
+    }
+
+    /// How many results are not confirmed.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// When the next step has something to do.
+    pub fn next(&self, now: Instant) -> Instant {
+        if self.seen.is_some() {
+            return now;
+        }
+        let due = self.waiting.iter().map(|waiting| self.due_at(waiting).unwrap_or(now)).min();
+        let alive = self.next_alive.min(self.compare_at.max(self.compare_not_before));
+        due.map_or(alive, |due| due.min(alive))
+    }
+
+    fn patience(&self, now: Now) -> Instant {
+        now.mono + CALL.max(self.options.lease / 4)
+    }
+
+    /// When the next sign of life is due.
+    pub fn next_alive(&self) -> Instant {
+        self.next_alive
+    }
+
+    /// `None`: it is due at once.
+    fn due_at(&self, waiting: &Waiting) -> Option<Instant> {
+        let rest = waiting.was_tried.then(|| self.rests.get(&waiting.record.topic));
+        rest.flatten().map(|(until, _)| *until)
+    }
+
+    fn is_due(&self, waiting: &Waiting, now: Instant) -> bool {
+        self.due_at(waiting).is_none_or(|at| at <= now)
+    }
+
+    /// Events for all that is under way, as few as the topic takes. They are repeated often enough that two may fail.
+    fn say_alive(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+        self.next_alive = now.mono + self.options.lease / 3;
+        self.is_alive_unsaid = false;
+        let compares = self.is_to_be_compared(now);
+        // One that names nothing has the broker tell its time.
+        if self.running.is_empty() && !compares {
+            return;
+        }
+        self.compare_not_before = now.mono + COMPARE_AGAIN;
+        let running: Vec<RunningAttempt> = self.running.values().cloned().collect();
+        let wall = self.wall(now);
+        let event = |running: &[RunningAttempt]| {
+            wire::encode(&Event::Alive {
+                consumer: self.options.consumer.clone(),
+                lease_ms: u64::try_from(self.options.lease.as_millis()).unwrap_or(u64::MAX),
+                running: running.to_vec(),
+                at: wall,
+            })
+        };
+        let (topic, key): (Arc<str>, Bytes) = (topics::RUNS.into(), self.options.consumer.clone().into());
+        let by = self.patience(now);
+        let values = in_pieces(&running, self.writer.takes(&topic, by).saturating_sub(key.len()), &event);
+        let can_be_split = values.len() < running.len();
+        let record = |value| Outgoing { topic: Arc::clone(&topic), key: key.clone(), value };
+        let records = values.into_iter().map(record).collect();
+        let unwritten = self.writer.write(client, records, wall.timestamp_millis(), by);
+        let failure = unwritten.into_iter().next();
+        if compares {
+            self.learn_the_time(client, failure.as_ref(), now, acts);
+        }
+        let Some(failure) = failure.filter(|_| !running.is_empty()) else { return };
+        let is_too_large = failure.error.code() == Some(ErrorCode::MessageTooLarge);
+        self.next_alive = if is_too_large && can_be_split {
+            // The writer knows now what the topic does not take.
+            now.mono
+        } else {
+            now.mono + Duration::from_secs(1).min(self.options.lease / 6)
+        };
+        self.is_alive_unsaid = true;
+        acts.push(Effect::Failed(topic, failure.error));
+    }
+
+    /// Takes the broker's time from what was written to `cron-runs`; where that does not tell it, asks for it.
+    fn learn_the_time(
+        &mut self,
+        client: &mut dyn Client,
+        unwritten: Option<&Unwritten>,
+        now: Now,
+        acts: &mut Vec<Effect>,
+    ) {
+        let told = self.writer.take_brokers_ms();
+        match (told.map_or_else(|| client.cluster_time(now.mono + CALL), Ok), unwritten) {
+            (Ok(brokers_ms), _) => self.seen = Some((now, brokers_ms)),
+            (Err(_), Some(failure)) => acts.push(Effect::NotCompared(failure.error.clone())),
+            (Err(error), None) => {
+                self.compare_at = now.mono + COMPARE;
+                acts.push(Effect::ClockUnknown(error));
+            }
+        }
+    }
+
+    fn write_due(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+        let due: Vec<bool> = self.waiting.iter().map(|waiting| self.is_due(waiting, now.mono)).collect();
+        let is_due = self.waiting.iter().zip(&due).filter(|(_, due)| **due);
+        let records: Vec<Outgoing> = is_due.map(|(waiting, _)| waiting.record.clone()).collect();
+        if records.is_empty() {
+            return;
+        }
+        let tried: BTreeSet<Arc<str>> = records.iter().map(|record| Arc::clone(&record.topic)).collect();
+        let stamp = self.wall(now).timestamp_millis();
+        let unwritten = self.writer.write(client, records, stamp, self.patience(now));
+        let failed = self.rest(tried, &unwritten, now.mono, acts);
+        for (mut waiting, was_due) in std::mem::take(&mut self.waiting).into_iter().zip(due) {
+            match failed.get(&waiting.record) {
+                _ if !was_due => self.waiting.push(waiting),
+                Some(error) if is_final(error) => {
+                    acts.push(Effect::Refused(Arc::clone(&waiting.record.topic), (*error).clone()));
+                    if waiting.becomes_less(&self.options.consumer) {
+                        self.waiting.push(waiting);
+                    } else {
+                        self.ends(waiting, acts);
+                    }
+                }
+                Some(_) => {
+                    waiting.was_tried = true;
+                    self.waiting.push(waiting);
+                }
+                None if waiting.is_last => self.ends(waiting, acts),
+                None => {
+                    waiting.goes_on(&self.options.consumer);
+                    self.waiting.push(waiting);
+                }
+            }
+        }
+    }
+
+    /// Lets the topics rest to which something could not be written, and returns what that was, and why.
+    fn rest<'a>(
+        &mut self,
+        tried: BTreeSet<Arc<str>>,
+        unwritten: &'a [Unwritten],
+        now: Instant,
+        acts: &mut Vec<Effect>,
+    ) -> HashMap<&'a Outgoing, &'a BrokerError> {
+        let mut failures: BTreeMap<&Arc<str>, &BrokerError> = BTreeMap::new();
+        for Unwritten { records, error } in unwritten.iter().filter(|failure| !is_final(&failure.error)) {
+            failures.extend(records.iter().map(|record| (&record.topic, error)));
+        }
+        for topic in tried {
+            let Some(error) = failures.get(&topic) else {
+                self.rests.remove(&topic);
+                continue;
+            };
+            if error.code() == Some(ErrorCode::InvalidTimestamp) {
+                // It may be our clock that is wrong.
+                self.compare_at = now;
+            }
+            acts.push(Effect::Failed(Arc::clone(&topic), (*error).clone()));
+            let (until, rested) = self.rests.entry(topic).or_insert((now, Duration::ZERO));
+            // What is new fails while the others rest, and must not put them off for ever.
+            if *until <= now {
+                *rested = (*rested * 2).clamp(FIRST_REST, LONGEST_REST);
+                *until = now + *rested;
+            }
+        }
+        let each = |failure: &'a Unwritten| failure.records.iter().map(|record| (record, &failure.error));
+        unwritten.iter().flat_map(each).collect()
+    }
+
+    fn ends(&mut self, waiting: Waiting, acts: &mut Vec<Effect>) {
+        let Some(report) = waiting.whose else { return };
+        self.running.remove(&report.name());
+        acts.push(Effect::PassedOn(Box::new(report)));
+    }
+}
+
+impl Waiting {
+    /// What it is passed on as is confirmed (or nobody takes it): `finished` follows.
+    fn goes_on(&mut self, consumer: &str) {
+        if let Some(report) = &self.whose {
+            self.record = report.finished(consumer);
+        }
+        (self.is_last, self.was_tried) = (true, false);
+    }
+
+    /// Makes something else of what no broker will ever take; `false` when nothing is left to be written.
+    fn becomes_less(&mut self, consumer: &str) -> bool {
+        self.was_tried = false;
+        let topic = &self.record.topic;
+        let Some(report) = &mut self.whose else {
+            log::error!("{topic} takes no event of {} bytes: it is not written", self.record.value.len());
+            return false;
+        };
+        let name = report.name();
+        if self.is_last {
+            if report.is_terse {
+                log::error!("run {}, attempt {}: {topic} does not take its end", name.run, name.attempt);
+                return false;
+            }
+            report.is_terse = true;
+            self.record = report.finished(consumer);
+            return true;
+        }
+        let Some(fit) = report.fit.smaller() else {
+            log::error!("run {}: {topic} takes not even a bare letter, and there is none", name.run);
+            self.goes_on(consumer);
+            return true;
+        };
+        log::warn!("run {}, attempt {}: {topic} does not take it", name.run, name.attempt);
+        report.fit = fit;
+        match report.passed_on(consumer) {
+            Some(less) => self.record = less,
+            None => self.goes_on(consumer),
+        }
+        true
+    }
+}

@@ -1,5 +1,0 @@
-//! What became of attempts: the thread *[`reporter`]*, which steps [`reporting`]; [`reports`] says what follows from an end.
-
-pub mod reporter;
-pub mod reporting;
-pub mod reports;

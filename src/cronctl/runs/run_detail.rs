@@ -1,0 +1,245 @@
+//! A run's story, folded from the events of `cron-runs`: its attempts, who claimed them, and how they ended. The events
+//! of a run may come in any order, and any of them twice.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::common::model::{AttemptRef, Event, Outcome, RunId, Then};
+
+/// An end that is dated so long after the broker had it was dated by a wrong clock.
+const DATED_AHEAD: TimeDelta = TimeDelta::seconds(30);
+
+/// What is known of a run's attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunDetail {
+    /// By number.
+    pub attempts: BTreeMap<u32, Try>,
+    /// The run was ended after this of its attempts (0: before the first), although no attempt says so.
+    pub ended: Option<u32>,
+}
+
+/// What is known of an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Try {
+    /// Who wrote that they would run it, the first first.
+    pub claimants: Vec<String>,
+    /// Until when its last sign of life counts, and for how long that is.
+    pub lease: Option<(DateTime<Utc>, TimeDelta)>,
+    /// How it ended. Two where it was run twice.
+    pub ends: Vec<End>,
+    /// When the broker had the newest of these ends.
+    pub told_at: Option<DateTime<Utc>>,
+    /// The leader gave its consumer up.
+    pub lost: Option<Then>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Who ran it.
+    pub consumer: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What followed.
+    pub then: Then,
+    /// When its process was started.
+    pub started_at: DateTime<Utc>,
+    /// When it had ended.
+    pub ended_at: DateTime<Utc>,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nobody has claimed it.
+    Waiting,
+    /// An attempt is under way.
+    Running,
+    /// The next attempt waits for its time or for a worker.
+    Retrying,
+    /// It is over: the command succeeded.
+    Succeeded,
+    /// It is over: it was found too long after its scheduled instant.
+    Expired,
+    /// It is over: no attempts were left.
+    GivenUp,
+    /// It is over: its consumer died, and no attempts were left.
+    Lost,
+    /// It is over: no consumer will run it, or an operator has ended it.
+    Ended,
+}
+
+impl Stage {
+    /// The word that is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Retrying => "waiting for retry",
+            Self::Succeeded => "succeeded",
+            Self::Expired => "expired",
+            Self::GivenUp => "given up",
+            Self::Lost => "lost",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// Whether nothing more is to come.
+    pub fn is_over(self) -> bool {
+        self >= Self::Succeeded
+    }
+}
+
+impl Try {
+    fn sign(&mut self, at: DateTime<Utc>, lease_ms: u64) {
+        let lease = TimeDelta::milliseconds(i64::try_from(lease_ms).unwrap_or(i64::MAX / 2));
+        let until = at.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        self.lease = self.lease.max(Some((until, lease)));
+    }
+
+    /// Whether it was started more than once: two ends that are not copies of one. What was never started has ended, but
+    /// not twice.
+    fn was_started_twice(&self) -> bool {
+        let started = |end: &&End| !matches!(end.outcome, Outcome::Expired | Outcome::Lost);
+        let mut starts = self.ends.iter().filter(started).map(|end| (&end.consumer, end.started_at));
+        let first = starts.next();
+        starts.any(|start| Some(start) != first)
+    }
+
+    fn stage(&self) -> Stage {
+        match (self.lost, self.ends.first()) {
+            (Some(Then::Dead), _) => Stage::Lost,
+            (Some(_), _) => Stage::Retrying,
+            (None, None) => Stage::Running,
+            (None, Some(end)) => match (end.then, &end.outcome) {
+                (Then::Retried, _) => Stage::Retrying,
+                (Then::Dead, Outcome::Lost) => Stage::Lost,
+                (Then::Dead, _) => Stage::GivenUp,
+                (Then::Done, Outcome::Expired) => Stage::Expired,
+                (Then::Done, _) => Stage::Succeeded,
+            },
+        }
+    }
+}
+
+impl RunDetail {
+    /// Takes what an event says about an attempt; `written_at` is when the broker had it.
+    pub fn take(&mut self, event: &Event, written_at: DateTime<Utc>) {
+        match event {
+            Event::Claimed { attempt, consumer, lease_ms, .. } => {
+                let tried = self.attempts.entry(attempt.attempt).or_default();
+                if !tried.claimants.contains(consumer) {
+                    tried.claimants.push(consumer.clone());
+                }
+                tried.sign(written_at, *lease_ms);
+            }
+            Event::Finished { attempt, consumer, outcome, then, started_at, ended_at, .. } => {
+                let end = End {
+                    consumer: consumer.clone(),
+                    outcome: outcome.clone(),
+                    then: *then,
+                    started_at: *started_at,
+                    ended_at: *ended_at,
+                };
+                let tried = self.attempts.entry(attempt.attempt).or_default();
+                tried.told_at = tried.told_at.max(Some(written_at));
+                if !tried.ends.contains(&end) {
+                    tried.ends.push(end);
+                }
+            }
+            Event::Lost { attempt, then, .. } => {
+                self.attempts.entry(attempt.attempt).or_default().lost = Some(*then);
+            }
+            Event::Ended { attempt, .. } => self.ended = self.ended.max(Some(attempt.attempt)),
+            _ => {}
+        }
+    }
+
+    /// Takes a consumer's sign of life for an attempt.
+    pub fn sign(&mut self, attempt: u32, written_at: DateTime<Utc>, lease_ms: u64) {
+        self.attempts.entry(attempt).or_default().sign(written_at, lease_ms);
+    }
+
+    /// How far the run has come: what its last attempt says.
+    pub fn stage(&self) -> Stage {
+        let last = self.attempts.last_key_value();
+        let stage = last.map_or(Stage::Waiting, |(_, tried)| tried.stage());
+        // A later attempt shows that it goes on.
+        let is_ended = self.ended.is_some_and(|ended| last.is_none_or(|(number, _)| *number <= ended));
+        if is_ended && !stage.is_over() { Stage::Ended } else { stage }
+    }
+
+    /// The attempts that were started more than once.
+    pub fn started_twice(&self) -> impl Iterator<Item = (u32, &Try)> {
+        let twice = |(_, tried): &(&u32, &Try)| tried.was_started_twice();
+        self.attempts.iter().filter(twice).map(|(number, tried)| (*number, tried))
+    }
+
+    /// Whether the last attempt shows no sign of life any more, and nobody has said what became of it. A lease that ran
+    /// out is found by the leader, which has one more lease for that.
+    pub fn is_abandoned(&self, now: DateTime<Utc>) -> bool {
+        let Some((_, tried)) = self.attempts.last_key_value() else { return false };
+        let ran_out = |(until, lease): (DateTime<Utc>, TimeDelta)| {
+            until.checked_add_signed(lease).is_some_and(|found| found < now)
+        };
+        self.stage() == Stage::Running && tried.lease.is_some_and(ran_out)
+    }
+
+    /// Since when the last attempt that is known of says nothing more: its end, or when its lease was over. Nothing has ended
+    /// after the broker had heard of it, whatever the clock of its consumer said.
+    pub fn quiet_since(&self) -> Option<DateTime<Utc>> {
+        let (_, tried) = self.attempts.last_key_value()?;
+        let ended = tried.ends.iter().map(|end| end.ended_at).max();
+        let ended = ended.map(|ended| tried.told_at.map_or(ended, |told| ended.min(told)));
+        ended.or(tried.lease.map(|(until, _)| until))
+    }
+
+    /// How far ahead the clock was of whoever ended the last attempt, at least, where that shows.
+    pub fn was_dated_ahead(&self) -> Option<TimeDelta> {
+        let (_, tried) = self.attempts.last_key_value()?;
+        let ended = tried.ends.iter().map(|end| end.ended_at).max()?;
+        Some(ended - tried.told_at?).filter(|ahead| *ahead > DATED_AHEAD)
+    }
+
+    /// When the first process was started, where that is known: an attempt says so when it has ended.
+    pub fn started_at(&self) -> Option<DateTime<Utc>> {
+        self.attempts.values().flat_map(|tried| &tried.ends).map(|end| end.started_at).min()
+    }
+
+    /// The end of the last attempt that has one.
+    pub fn last_end(&self) -> Option<&End> {
+        self.attempts.values().rev().find_map(|tried| tried.ends.last())
+    }
+
+    /// Who has, or had, the last attempt.
+    pub fn worker(&self) -> Option<&str> {
+        let (_, tried) = self.attempts.last_key_value()?;
+        tried.ends.last().map(|end| &end.consumer).or(tried.claimants.last()).map(String::as_str)
+    }
+}
+
+/// The run's attempt that an event is about, where it is about one.
+pub fn attempt_of(event: &Event) -> Option<AttemptRef> {
+    match event {
+        Event::Claimed { attempt, .. }
+        | Event::Finished { attempt, .. }
+        | Event::Lost { attempt, .. }
+        | Event::Ended { attempt, .. } => Some(*attempt),
+        _ => None,
+    }
+}
+
+/// The run that an event is about: also the one that a tick would have been.
+pub fn run_of(event: &Event) -> Option<RunId> {
+    match event {
+        Event::Published { run, .. } => Some(*run),
+        Event::Queued { job, scheduled_at, .. } | Event::Skipped { job, scheduled_at, .. } => {
+            Some(RunId::of(job, *scheduled_at))
+        }
+        other => attempt_of(other).map(|attempt| attempt.run),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The usual story of a run – one attempt, one success – in a few bytes, and back when something is added to it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::DateTime;
+
+use crate::common::model::{Event, Outcome, Then};
+use crate::cronctl::runs::run_detail::{End, RunDetail, Try};
+use crate::cronctl::verify::tick_ledger::Fate;
+
+/// The story of a fate that is told anew.
+pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
+    match std::mem::take(fate) {
+        Fate::Told(story) => story,
+        Fate::Silent | Fate::Done { .. } => Box::default(),
+    }
+}
+
+/// The usual story: one attempt, one end, a success. Who else wrote that they would run it plays no part.
+pub(super) fn as_usual(story: &RunDetail) -> Option<End> {
+    let (number, tried) = story.attempts.last_key_value()?;
+    let [end] = &tried.ends[..] else { return None };
+    let usual = story.attempts.len() == 1
+        && *number == 1
+        && tried.lost.is_none()
+        && end.outcome == Outcome::Succeeded
+        && end.then == Then::Done;
+    usual.then(|| end.clone())
+}
+
+/// The usual story, as much of it as was kept.
+pub(super) fn usual(consumer: String, ended_ms: i64) -> RunDetail {
+    let ended_at = DateTime::from_timestamp_millis(ended_ms).unwrap_or_default();
+    let (outcome, then) = (Outcome::Succeeded, Then::Done);
+    let end = End { consumer, outcome, then, started_at: ended_at, ended_at };
+    let tried = Try { ends: vec![end], ..Try::default() };
+    RunDetail { attempts: BTreeMap::from([(1, tried)]), ended: None }
+}
+
+/// Whether an event is a copy of what the usual story was made of, or adds nothing to it.
+pub(super) fn is_told_already(event: &Event, consumer: &str, ended: i64) -> bool {
+    match event {
+        Event::Claimed { attempt, .. } => attempt.attempt == 1,
+        Event::Finished { attempt, consumer: by, ended_at, .. } => {
+            attempt.attempt == 1 && by == consumer && ended_at.timestamp_millis() == ended
+        }
+        _ => false,
+    }
+}
+
+/// Names of consumers, each kept once.
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    numbers: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl Consumers {
+    pub(super) fn number(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.numbers.get(name) {
+            return *known;
+        }
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    pub(super) fn name(&self, number: u32) -> String {
+        let name = usize::try_from(number).ok().and_then(|number| self.names.get(number));
+        name.cloned().unwrap_or_default()
+    }
+}

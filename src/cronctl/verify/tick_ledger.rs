@@ -1,0 +1,297 @@
+//! The book: every tick that the schedule names in a period, and what is known of its fate. About forty bytes a tick,
+//! whatever the topics hold.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::calendar::{Calendar, NotUnderstood, Period};
+use super::revision_history::RevisionHistory;
+use super::ruled::Ruled;
+use crate::common::model::{ClusterName, JobName, MissedReason, RunId};
+use crate::common::zones::Zones;
+use crate::cronctl::runs::run_detail::RunDetail;
+use crate::producer::job::Job;
+use crate::producer::jobfile::JobFile;
+
+/// Number of a tick.
+pub type TickNo = usize;
+
+/// What is on record about a tick; several of these may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks(u16);
+
+/// Where a tick's reason to be missed stands in its [`Marks`]; 0 for none.
+const REASON_SHIFT: u32 = 8;
+
+impl Marks {
+    /// Its message is in the cluster's topic.
+    pub const PUBLISHED: Self = Self(1);
+    /// It was skipped.
+    pub const SKIPPED: Self = Self(2);
+    /// It waited for the run before it.
+    pub const QUEUED: Self = Self(4);
+    /// It lies in an interval that was missed.
+    pub const MISSED: Self = Self(8);
+    /// A run of it was made from another job file.
+    pub const OTHER_FILE: Self = Self(16);
+    /// An event says that its message was in the cluster's topic.
+    pub const SAID_PUBLISHED: Self = Self(32);
+    /// Retention has deleted its message.
+    pub const DELETED: Self = Self(64);
+
+    /// Whether all of these are there.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Adds these.
+    pub fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// It lies in an interval that was missed for this reason; whether it did before. What was recorded last counts.
+    pub fn miss(&mut self, reason: MissedReason) -> bool {
+        let was_missed = self.has(Self::MISSED);
+        self.add(Self::MISSED);
+        let number = REASONS.iter().position(|known| *known == reason).map_or(0, |place| place + 1);
+        self.0 &= (1 << REASON_SHIFT) - 1;
+        self.0 |= u16::try_from(number).unwrap_or(0) << REASON_SHIFT;
+        was_missed
+    }
+
+    /// Why it was missed.
+    pub fn reason(self) -> Option<MissedReason> {
+        usize::from(self.0 >> REASON_SHIFT).checked_sub(1).and_then(|place| REASONS.get(place).copied())
+    }
+}
+
+/// All reasons, in the order of their numbers in [`Marks`].
+const REASONS: [MissedReason; 6] = [
+    MissedReason::TooLarge,
+    MissedReason::NotCaughtUp,
+    MissedReason::Window,
+    MissedReason::Deadline,
+    MissedReason::NoCursor,
+    MissedReason::Removed,
+];
+
+/// What became of a published run, as small as it can be kept.
+#[derive(Debug, Clone, Default)]
+pub enum Fate {
+    /// Nobody said anything.
+    #[default]
+    Silent,
+    /// One attempt that this consumer ran and that succeeded. So most runs end.
+    Done {
+        /// Number of the consumer.
+        consumer: u32,
+        /// When it ended, in milliseconds since the epoch.
+        ended_ms: i64,
+    },
+    /// Anything else.
+    Told(Box<RunDetail>),
+}
+
+/// A job and its ticks.
+#[derive(Debug)]
+struct Page {
+    job: Arc<Job>,
+    /// In order, in seconds since the epoch. Shared by the jobs that are due at the same instants.
+    at: Arc<Vec<i64>>,
+    /// Number of the first of them.
+    first: TickNo,
+    /// No instants are known beforehand: each is right.
+    open: bool,
+    /// All versions of zone data name the same instants.
+    is_certain: bool,
+}
+
+/// Where a run belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// To this tick.
+    Tick(TickNo),
+    /// To a job that has no such tick.
+    Unnamed,
+    /// To a job whose ticks no calendar names.
+    Open,
+    /// To no job of the file.
+    NoJob,
+}
+
+/// Every tick of a period.
+#[derive(Debug)]
+pub struct TickLedger {
+    /// When the leader followed zone data that is not at hand: since when, up to when, and its version.
+    pub unknown_zones: Vec<(DateTime<Utc>, DateTime<Utc>, String)>,
+    pages: Vec<Page>,
+    by_name: HashMap<JobName, usize>,
+    by_run: HashMap<RunId, u32>,
+    /// By the tick's number.
+    pub marks: Vec<Marks>,
+    /// By the tick's number.
+    pub fates: Vec<Fate>,
+    /// By the tick's number: when its message was in the topic, in seconds since the epoch.
+    pub published: Vec<u32>,
+    /// Page and instant of the ticks that no calendar names; their numbers come after those of all others.
+    opened: Vec<(usize, i64)>,
+}
+
+impl TickLedger {
+    /// The ticks that a job file's schedules name in a period.
+    ///
+    /// # Errors
+    /// A schedule that cannot be read a second time.
+    pub fn new(
+        file: &JobFile,
+        period: Period,
+        reign: &RevisionHistory,
+        zones: &[Zones],
+    ) -> Result<Self, NotUnderstood> {
+        let ruled = Ruled::new(reign.pieces(), file, zones);
+        let mut calendars = HashMap::new();
+        for written in &file.written {
+            let calendar =
+                Calendar::read(&written.words).ok_or_else(|| NotUnderstood(written.words.clone()))?;
+            calendars.insert(Arc::as_ptr(&written.schedule), (calendar, written));
+        }
+        let mut book = Self {
+            unknown_zones: ruled.unknown(period),
+            pages: Vec::with_capacity(file.jobs.len()),
+            by_name: HashMap::with_capacity(file.jobs.len()),
+            by_run: HashMap::new(),
+            marks: Vec::new(),
+            fates: Vec::new(),
+            published: Vec::new(),
+            opened: Vec::new(),
+        };
+        let mut shared: HashMap<_, (Arc<Vec<i64>>, bool)> = HashMap::new();
+        for job in &file.jobs {
+            let schedule = Arc::as_ptr(&job.schedule);
+            let Some((calendar, written)) = calendars.get(&schedule) else {
+                return Err(NotUnderstood(format!("of {}", job.name)));
+            };
+            let shift = job.shift();
+            let (at, is_certain) = match shared.entry((schedule, job.window, shift)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let (instants, is_fixed) = ruled.instants(calendar, written, period, shift)?;
+                    let (from, until) = (job.window.from, job.window.until);
+                    let counts = |at: DateTime<Utc>| {
+                        from.is_none_or(|from| at >= from) && until.is_none_or(|until| at < until)
+                    };
+                    let instants = instants.into_iter().filter(|second| counts(instant(*second)));
+                    let at: Vec<i64> = instants.map(|second| second + shift.num_seconds()).collect();
+                    place.insert((Arc::new(at), is_fixed || !matches!(calendar, Calendar::Local(_))))
+                }
+            };
+            book.add(job, at, *calendar == Calendar::Never, *is_certain);
+        }
+        book.marks.resize(book.by_run.len(), Marks::default());
+        book.fates.resize_with(book.by_run.len(), Fate::default);
+        book.published.resize(book.by_run.len(), 0);
+        Ok(book)
+    }
+
+    /// The tick of a job whose instants no calendar names (`@reboot`): each that was published is one.
+    pub fn open(&mut self, job: &JobName, at: DateTime<Utc>) -> Option<TickNo> {
+        let page = *self.by_name.get(job)?;
+        let number = self.marks.len();
+        self.by_run.insert(RunId::of(job, at), u32::try_from(number).ok()?);
+        self.opened.push((page, at.timestamp()));
+        self.marks.push(Marks::default());
+        self.fates.push(Fate::default());
+        self.published.push(0);
+        Some(number)
+    }
+
+    fn add(&mut self, job: &Arc<Job>, at: &Arc<Vec<i64>>, open: bool, is_certain: bool) {
+        let first = self.by_run.len();
+        self.by_name.insert(job.name.clone(), self.pages.len());
+        self.pages.push(Page { job: Arc::clone(job), at: Arc::clone(at), first, open, is_certain });
+        for (number, second) in (first..).zip(at.iter()) {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            self.by_run.insert(RunId::of(&job.name, instant(*second)), number);
+        }
+    }
+
+    /// How many jobs there are.
+    pub fn job_count(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// The tick of a run, by its id alone.
+    pub fn tick_of(&self, run: RunId) -> Option<TickNo> {
+        self.by_run.get(&run).and_then(|number| usize::try_from(*number).ok())
+    }
+
+    /// The cluster of a job.
+    pub fn cluster_of(&self, job: &JobName) -> Option<&ClusterName> {
+        self.by_name.get(job).map(|page| &self.pages[*page].job.cluster)
+    }
+
+    /// The tick of a job at an instant.
+    pub fn find(&self, job: &JobName, at: DateTime<Utc>) -> Found {
+        let Some(page) = self.by_name.get(job).map(|page| &self.pages[*page]) else { return Found::NoJob };
+        let whole = at.timestamp_subsec_nanos() == 0;
+        match page.at.binary_search(&at.timestamp()) {
+            Ok(place) if whole => Found::Tick(page.first + place),
+            _ if page.open => self.tick_of(RunId::of(job, at)).map_or(Found::Open, Found::Tick),
+            _ => Found::Unnamed,
+        }
+    }
+
+    /// The version of the zone data by which a job's tick was decided, where that is not at hand and matters.
+    pub fn unknown_version(&self, job: &JobName, at: DateTime<Utc>) -> Option<&str> {
+        let page = self.by_name.get(job).map(|page| &self.pages[*page])?;
+        let mut unknown = self.unknown_zones.iter().filter(|_| !page.is_certain);
+        unknown.find(|(since, until, _)| (*since..=*until).contains(&at)).map(|(_, _, version)| &**version)
+    }
+
+    /// Whether the instants of any job depend on zone data.
+    pub fn has_uncertain(&self) -> bool {
+        self.pages.iter().any(|page| !page.is_certain)
+    }
+
+    /// The ticks of a job from one instant to another, both included.
+    pub fn between(&self, job: &JobName, from: DateTime<Utc>, to: DateTime<Utc>) -> std::ops::Range<TickNo> {
+        let Some(page) = self.by_name.get(job).map(|page| &self.pages[*page]) else { return 0..0 };
+        let low = page.at.partition_point(|second| instant(*second) < from);
+        let high = page.at.partition_point(|second| instant(*second) <= to).max(low);
+        page.first + low..page.first + high
+    }
+
+    /// The ticks of each job of a cluster from one instant to another, both included.
+    pub fn of_cluster(
+        &self,
+        cluster: &ClusterName,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Vec<std::ops::Range<TickNo>> {
+        let pages = self.pages.iter().filter(|page| page.job.cluster == *cluster);
+        pages.map(|page| self.between(&page.job.name, from, to)).collect()
+    }
+
+    /// The job of a tick, and its instant.
+    pub fn tick(&self, number: TickNo) -> (&Arc<Job>, DateTime<Utc>) {
+        let named = self.marks.len() - self.opened.len();
+        if let Some((page, second)) = number.checked_sub(named).and_then(|place| self.opened.get(place)) {
+            return (&self.pages[*page].job, instant(*second));
+        }
+        // Of pages without ticks, the last that begins there is the one that has it.
+        let page = &self.pages[self.pages.partition_point(|page| page.first <= number) - 1];
+        (&page.job, instant(page.at[number - page.first]))
+    }
+
+    /// All ticks.
+    pub fn numbers(&self) -> std::ops::Range<TickNo> {
+        0..self.marks.len()
+    }
+}
+
+fn instant(second: i64) -> DateTime<Utc> {
+    DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second)
+}

@@ -1,0 +1,31 @@
+//! The jobs of a job file that came in force, and the file's name on record.
+
+use std::sync::Arc;
+
+use super::job::Job;
+use super::jobfile::JobFile;
+use crate::common::model::ClusterName;
+
+/// The jobs of a file that came in force, those of all clusters.
+#[derive(Debug, Clone)]
+pub struct ActiveJobs {
+    /// In the order of their lines.
+    pub jobs: Vec<Arc<Job>>,
+    /// The first 12 hexadecimal digits of a hash of the file's content.
+    pub revision: Arc<str>,
+    /// The version of the zone data that the schedules follow.
+    pub tzdata: Arc<str>,
+}
+
+impl ActiveJobs {
+    /// The jobs of one cluster.
+    pub fn of(&self, cluster: &ClusterName) -> Vec<Arc<Job>> {
+        self.jobs.iter().filter(|job| job.cluster == *cluster).cloned().collect()
+    }
+}
+
+impl From<JobFile> for ActiveJobs {
+    fn from(file: JobFile) -> Self {
+        Self { jobs: file.jobs, revision: file.revision, tzdata: file.tzdata }
+    }
+}

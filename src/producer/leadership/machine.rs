@@ -1,0 +1,363 @@
+//! Leadership as a state machine: from being assigned the partition of `cron-leader` to handing each cluster's start to
+//! the timer, and the cursors that are committed meanwhile. The thread `lead` and the simulation do nothing but call
+//! [`Leadership::step`].
+//!
+//! The cursor of a cluster says: every tick due up to this instant has its fate on record. It is a committed offset
+//! (milliseconds since the epoch) of the group `cron-leader` on partition 0 of the cluster's topic, so that the broker
+//! refuses a leader that has been replaced; a copy of it stands on partition 0 of the cluster's retry topic, for the broker
+//! forgets a cursor with its topic. restart, outage and fail-over are this one way: read the cursors,
+//! commit them in our own name, read what is published already, begin (`taking`), and commit them as they move
+//! (`keeping`). A producer whose clock is far from the broker's, before all that or in the midst of it, lets others lead
+//! (`skew`), and so does one that cannot take everything over for long (`giving_way`). A cluster whose topic is not there, or cannot be read, holds up no other.
+
+mod cursor_commits;
+mod takeover;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::clock_skew::{self, Compared};
+use super::cursor::Judged;
+use super::giving_way::Patience;
+use super::messages::{Call, CursorCommit, Effect, Failure, Options, REST};
+use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
+use crate::common::clock::{Now, Skew};
+use crate::common::membership::Change;
+use crate::common::model::ClusterName;
+use crate::common::{topics, unknown_time};
+
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(2);
+
+/// How often cursors are committed while they move.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait after a call that failed, and at most after many of them: each time twice as long.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+const AFTER_FAILURES: Duration = Duration::from_millis(1600);
+
+/// How often the leader's clock is compared with the broker's; and at once when its two clocks part.
+const COMPARE: Duration = Duration::from_secs(10);
+
+/// How often a producer whose clock is off looks whether it still is. Each time that it is, its [`REST`] starts anew.
+const LOOK_AGAIN: Duration = Duration::from_secs(REST.as_secs() / 2);
+
+/// Who leads, as seen from one producer.
+#[derive(Debug)]
+pub struct Leadership {
+    options: Options,
+    holder: Option<Holder>,
+    /// Counts our terms: what belongs to an earlier one is of no interest.
+    epoch: u64,
+    /// Whether a group without other members would be a reboot of all of it: only at our first assignment.
+    first: bool,
+    alone: bool,
+    stage: Stage,
+    /// Numbers of the clusters whose cursors could not be taken over yet, and when to try again.
+    absent: Vec<usize>,
+    try_again: Option<Instant>,
+    /// Clusters that are ours, and whose topics are still to be read for what is published.
+    unread: Vec<(usize, Judged)>,
+    /// What is to be committed, and when it may be.
+    keep: Option<CursorCommit>,
+    next_commit: Option<Instant>,
+    /// When the next commit of cursors may be made after those that failed.
+    after_commits: Backoff,
+    /// When the next try to take over may be made, or to compare clocks as a standby, after those that failed.
+    after_tries: Backoff,
+    reboot: Option<DateTime<Utc>>,
+    /// When the term began.
+    began: DateTime<Utc>,
+    /// The clusters whose cursors were lost, with those at which they go on.
+    gaps: BTreeMap<usize, DateTime<Utc>>,
+    /// How our clock stands to the broker's, as far as that can be known.
+    skew: Option<Skew>,
+    /// The log says that it cannot be known.
+    is_clock_unknown: bool,
+    /// When they are to be compared; `None`: before anything else is done in this term.
+    compare_at: Option<Instant>,
+    /// Our clock was off; when to look again.
+    look_again: Option<Instant>,
+    /// Another producer is a member, too.
+    has_company: bool,
+    patience: Patience,
+    /// We gave way, and have not come back.
+    has_given_way: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Another one leads, or nobody.
+    Standby,
+    /// The cursors are still to be read and committed in our name.
+    TakingOver,
+    /// At least one cluster is ours.
+    Leading,
+}
+
+impl Leadership {
+    /// One that waits for an assignment.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            holder: None,
+            epoch: 0,
+            first: true,
+            alone: false,
+            stage: Stage::Standby,
+            absent: Vec::new(),
+            try_again: None,
+            unread: Vec::new(),
+            keep: None,
+            next_commit: None,
+            after_commits: Backoff::default(),
+            after_tries: Backoff::default(),
+            reboot: None,
+            began: DateTime::UNIX_EPOCH,
+            gaps: BTreeMap::new(),
+            skew: None,
+            is_clock_unknown: false,
+            compare_at: None,
+            look_again: None,
+            has_company: false,
+            patience: Patience::default(),
+            has_given_way: false,
+        }
+    }
+
+    /// Whether we are, or are becoming, the leader.
+    pub fn leads(&self) -> bool {
+        self.stage != Stage::Standby
+    }
+
+    /// Whether something is still to be done before this producer leads every cluster: it was offered the lead and has
+    /// not taken it, it does not take it because its clock is off, or a cluster could not be taken over.
+    pub fn is_taking_over(&self) -> bool {
+        match self.stage {
+            Stage::Standby => self.look_again.is_some() || self.has_given_way,
+            Stage::TakingOver => true,
+            Stage::Leading => !self.absent.is_empty() || !self.unread.is_empty(),
+        }
+    }
+
+    /// A change of the membership; says whether a term has ended by it.
+    pub fn changed(&mut self, change: &Change) -> bool {
+        let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
+        (self.has_company, self.has_given_way) = (!alone, false);
+        // Whoever has the first partition leads. Where the topic has more by mistake, the others are of no use, or there
+        // would be a leader for each.
+        if !partitions.iter().any(|of| of.partition == 0) {
+            let ended = self.end();
+            // Alone and without a share: the topic does not exist yet, and this was no assignment.
+            self.first &= *alone;
+            return ended;
+        }
+        let first = std::mem::take(&mut self.first);
+        let owes = self.owes_reboot();
+        // Ours in the generation before, too: nobody can have led in between.
+        let before = self.holder.replace(holder.clone());
+        let follows = before.is_some_and(|b| {
+            b.member_id == holder.member_id && b.generation.checked_add(1) == Some(holder.generation)
+        });
+        if follows && self.stage == Stage::Leading {
+            return false;
+        }
+        let ended = self.leads();
+        self.alone = ((first || owes) && *alone) || (owes && follows);
+        self.epoch += 1;
+        self.stage = Stage::TakingOver;
+        (self.skew, self.compare_at) = (None, None);
+        self.after_tries = Backoff::default();
+        self.forget();
+        ended
+    }
+
+    /// Whether this is a reboot, and no term of ours has begun since.
+    fn owes_reboot(&self) -> bool {
+        self.stage == Stage::TakingOver && self.alone
+    }
+
+    fn end(&mut self) -> bool {
+        let led = self.leads();
+        // Whether our start was a reboot is asked again.
+        self.first |= self.owes_reboot();
+        self.stage = Stage::Standby;
+        self.holder = None;
+        self.patience.ends();
+        self.forget();
+        led
+    }
+
+    /// What belongs to a term goes with it.
+    fn forget(&mut self) {
+        self.absent.clear();
+        self.unread.clear();
+        self.keep = None;
+        (self.next_commit, self.after_commits) = (None, Backoff::default());
+    }
+
+    /// Makes the next step, of a few round trips at most, and says after how long to step again.
+    pub fn step(&mut self, client: &mut dyn Client, now: Now) -> (Vec<Effect>, Duration) {
+        let mut acts = Vec::new();
+        // Whatever wakes the thread up: what failed a moment ago is not tried again at once.
+        if self.stage != Stage::Leading
+            && let Some(rest) = self.after_tries.rest(now.mono)
+        {
+            return (acts, rest);
+        }
+        let done = match self.stage {
+            Stage::Standby => self.stand_by(client, now, &mut acts),
+            Stage::TakingOver => self.take_over(client, now, &mut acts),
+            Stage::Leading => self.lead(client, now, &mut acts),
+        };
+        let wait = done.unwrap_or_else(|failure| {
+            if is_over(&failure.error) {
+                log::warn!("we lead no more: {}", failure.error);
+                self.end();
+                acts.push(Effect::End);
+                return AFTER_FAILURE;
+            }
+            acts.push(Effect::Failed(failure));
+            if self.stage == Stage::Leading { AFTER_FAILURE } else { self.after_tries.failed(now.mono) }
+        });
+        self.give_way(&mut acts, now);
+        (acts, wait)
+    }
+
+    /// Lets another producer lead, where we could not take everything over for long.
+    fn give_way(&mut self, acts: &mut Vec<Effect>, now: Now) {
+        if self.stage == Stage::Standby {
+            return;
+        }
+        if !self.is_taking_over() {
+            return self.patience.has_all();
+        }
+        if let Some(away) = self.patience.step(acts, self.has_company, now.mono) {
+            self.end();
+            self.has_given_way = true;
+            acts.extend([Effect::End, Effect::GiveWay(away)]);
+        }
+    }
+
+    fn lead(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        acts: &mut Vec<Effect>,
+    ) -> Result<Duration, Failure> {
+        if self.is_to_be_compared(now) {
+            match self.clock_is_off(client, now, acts) {
+                Ok(true) => {
+                    self.end();
+                    acts.push(Effect::End);
+                    return Ok(LOOK_AGAIN);
+                }
+                Ok(false) => {}
+                // Cursors are kept all the same: they were told by a clock that was right.
+                Err(error) => {
+                    acts.push(Effect::Failed(Call::Compare.failed(error)));
+                    self.compare_at = Some(now.mono + COMMIT_EVERY);
+                }
+            }
+        }
+        self.take_absent(client, now, acts)?;
+        let read = self.read(client, now, acts);
+        Ok(self.commit(client, now, acts)?.min(read))
+    }
+
+    /// Where a cluster's cursor is kept.
+    fn cursor_of(&self, number: usize) -> TopicPartition {
+        TopicPartition { topic: topics::first(self.cluster(number)), partition: 0 }
+    }
+
+    /// Where a copy of it is kept: the broker forgets what is committed for a topic that is deleted.
+    fn copy_of(&self, number: usize) -> TopicPartition {
+        TopicPartition { topic: topics::retry(self.cluster(number)), partition: 0 }
+    }
+
+    fn cluster(&self, number: usize) -> &ClusterName {
+        &self.options.clusters[number]
+    }
+
+    /// Nothing to do, unless our clock was off when the lead was offered to us.
+    fn stand_by(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        acts: &mut Vec<Effect>,
+    ) -> Result<Duration, Failure> {
+        if self.look_again.is_some_and(|at| now.mono >= at) {
+            self.clock_is_off(client, now, acts).map_err(|error| Call::Compare.failed(error))?;
+        }
+        Ok(COMMIT_EVERY)
+    }
+
+    /// Whether our clock is to be compared with the broker's: it was not for a while, or it has jumped.
+    fn is_to_be_compared(&self, now: Now) -> bool {
+        self.compare_at.is_none_or(|at| at <= now.mono) || self.skew.is_some_and(|skew| skew.is_off(now))
+    }
+
+    /// Compares our clock with the broker's.
+    fn clock_is_off(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        acts: &mut Vec<Effect>,
+    ) -> Result<bool, BrokerError> {
+        let name = self.holder.as_ref().map_or("", |holder| &holder.member_id);
+        let is_unknown = match clock_skew::measure(client, name, now, now.mono + CALL)? {
+            Compared::BacklogCount(ahead) => {
+                self.skew = Some(Skew { ahead, at: now });
+                None
+            }
+            Compared::Unknown(error) => {
+                self.skew = None;
+                Some(error)
+            }
+        };
+        if let Some(error) = is_unknown.as_ref().filter(|_| !self.is_clock_unknown) {
+            log::warn!("{}", unknown_time::said(error));
+        }
+        self.is_clock_unknown = is_unknown.is_some();
+        self.compare_at = Some(now.mono + COMPARE);
+        let is_off = self.skew.is_some_and(|skew| skew.is_off(now));
+        let act = |skew: Skew| if is_off { Effect::ClockOff(skew.ahead) } else { Effect::Clock(skew) };
+        acts.extend(self.skew.map(act));
+        self.look_again = is_off.then(|| now.mono + LOOK_AGAIN);
+        Ok(is_off)
+    }
+}
+
+/// The rests after calls that failed one after the other.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// Notes a failure, and says how long to wait.
+    fn failed(&mut self, now: Instant) -> Duration {
+        let rest = (AFTER_FAILURE * (1 << self.failures.min(10))).min(AFTER_FAILURES);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(now + rest);
+        rest
+    }
+
+    /// What is left of the wait.
+    fn rest(&self, now: Instant) -> Option<Duration> {
+        self.until.filter(|until| now < *until).map(|until| until - now)
+    }
+}
+
+/// Whether the broker says that we are not the leader any more.
+fn is_over(error: &BrokerError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId)
+    )
+}

@@ -1,0 +1,133 @@
+//! A producer that cannot take everything over for long, alone and with another one.
+
+use super::*;
+use crate::common::broker::BrokerError;
+use crate::producer::leadership::Call as Looking;
+use crate::producer::leadership::giving_way::Patience;
+
+/// Another producer of the group, which does nothing but be there.
+struct Other {
+    member: Member,
+    client: Box<dyn Client>,
+    /// How often it was given the partition, and whether it has it.
+    times: u32,
+    leads: bool,
+}
+
+impl Other {
+    fn new(host: &Host) -> Self {
+        Self { member: fresh().1, client: host.broker.client("other"), times: 0, leads: false }
+    }
+
+    fn step(&mut self, now: Instant) {
+        match self.member.step(self.client.as_mut(), now).0 {
+            Some(Change::Assigned { partitions, .. }) => {
+                let leads = !partitions.is_empty();
+                self.times += u32::from(leads && !self.leads);
+                self.leads = leads;
+            }
+            Some(_) => self.leads = false,
+            None => {}
+        }
+    }
+}
+
+/// How the host's calls for cursors fail.
+fn fail(host: &Host, code: ErrorCode) {
+    host.broker.faults().decide(Box::new(move |client, call| {
+        (client == "host" && call == Call::Committed).then_some(Fate::Refused(code))
+    }));
+}
+
+/// So many seconds; at which of them the host gives way, and for how long.
+fn pass(host: &mut Host, other: Option<&mut Other>, seconds: u64) -> Vec<(u64, u64)> {
+    let mut other = other;
+    let mut given = Vec::new();
+    for second in 1..=seconds {
+        host.clock.turn(Duration::from_secs(1));
+        let acts = host.step();
+        if let Some(Effect::GiveWay(away)) = acts.last() {
+            assert!(acts.contains(&Effect::End) && !host.leadership.leads());
+            assert!(host.leadership.is_taking_over(), "it says that it does not do its work");
+            given.push((second, away.as_secs()));
+        }
+        if let Some(other) = &mut other {
+            other.step(host.clock.monotonic());
+        }
+    }
+    given
+}
+
+#[test]
+fn who_cannot_take_over_for_a_minute_lets_another_one_lead_and_comes_back() {
+    let mut host = Host::new(TimeDelta::zero());
+    fail(&host, ErrorCode::GroupAuthorizationFailed);
+    host.step();
+    let mut other = Other::new(&host);
+    let given = pass(&mut host, Some(&mut other), 120);
+    assert_eq!(given.len(), 1, "{given:?}");
+    assert!((60..75).contains(&given[0].0) && given[0].1 == 120, "{given:?}");
+    assert_eq!((other.leads, other.times), (true, 1));
+    // It is back as a standby, and well.
+    pass(&mut host, Some(&mut other), 180);
+    assert!(other.leads && !host.leadership.is_taking_over());
+}
+
+#[test]
+fn who_is_alone_or_misses_only_a_topic_does_not_give_way() {
+    let mut host = Host::new(TimeDelta::zero());
+    fail(&host, ErrorCode::GroupAuthorizationFailed);
+    host.step();
+    assert_eq!(pass(&mut host, None, 600), []);
+    let mut host = Host::new(TimeDelta::zero());
+    host.broker.faults().delete_topic("c");
+    host.step();
+    let mut other = Other::new(&host);
+    assert_eq!(pass(&mut host, Some(&mut other), 600), []);
+}
+
+#[test]
+fn one_cluster_that_cannot_be_read_is_reason_enough() {
+    let mut host = Host::new(TimeDelta::zero());
+    let mut asked = 0;
+    host.broker.faults().decide(Box::new(move |client, call| {
+        asked += u32::from(client == "host" && call == Call::Offset);
+        // Once it is asked whether the topic was ever used.
+        let refused = call == Call::Offset && asked > 1;
+        refused.then_some(Fate::Refused(ErrorCode::TopicAuthorizationFailed))
+    }));
+    assert!(leads(&host.step()), "it leads the others");
+    let mut other = Other::new(&host);
+    let given = pass(&mut host, Some(&mut other), 120);
+    assert_eq!((given.len(), other.leads), (1, true), "{given:?}");
+}
+
+#[test]
+fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
+    let error = BrokerError::Refused(ErrorCode::NotCoordinator);
+    let (acts, company) = ([Effect::Failed(Looking::LookUp.failed(error))], true);
+    let mut patience = Patience::default();
+    let mut now = Instant::now();
+    let mut away = Vec::new();
+    for _ in 0..8 {
+        let given = (0..100).find_map(|_| {
+            now += Duration::from_secs(1);
+            patience.step(&acts, company, now)
+        });
+        away.push(given.expect("it gives way").as_secs());
+        now += given.unwrap();
+    }
+    assert_eq!(away, [120, 240, 480, 960, 1_920, 3_600, 3_600, 3_600]);
+    patience.has_all();
+    let given = (0..100).find_map(|_| {
+        now += Duration::from_secs(1);
+        patience.step(&acts, company, now)
+    });
+    assert_eq!(given, Some(Duration::from_secs(120)));
+    // What fails now and then is no trouble of that kind.
+    let given = (0..100).find_map(|_| {
+        now += Duration::from_secs(31);
+        patience.step(&acts, company, now)
+    });
+    assert_eq!(given, None);
+}

@@ -1,0 +1,420 @@
+//! Clocks that are off, clusters that are absent, and reboots, against a broker in memory.
+
+mod giving_way;
+mod starting;
+mod thread;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::messages::Start;
+use super::{CursorCommit, Effect, Leadership, Options, REST, clock_skew as skew};
+use crate::common::broker::memory::{Call, Fate, MemoryBroker};
+use crate::common::broker::{
+    Broker, Client, Committed, ErrorCode, Position, ProduceBatch, Record, TopicPartition,
+};
+use crate::common::clock::{Clock, ManualClock, Now};
+use crate::common::membership;
+use crate::common::membership::{Change, Member, Standing};
+use crate::common::topics;
+use crate::common::topics::{LEADER, RUNS};
+
+/// A producer on a host whose clock is off, and the broker, whose clock is right.
+struct Host {
+    clock: Arc<ManualClock>,
+    client: Box<dyn Client>,
+    broker: MemoryBroker,
+    leadership: Leadership,
+    member: Member,
+    /// How far the host's clock is ahead.
+    ahead: TimeDelta,
+}
+
+impl Host {
+    fn new(ahead: TimeDelta) -> Self {
+        let clock = Arc::new(ManualClock::new(DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000)));
+        let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
+        let mut client = broker.client("host");
+        let clusters = vec!["c".parse().unwrap()];
+        for spec in topics::all(&clusters, 1, 1) {
+            client.create_topic(&spec, soon(&clock)).unwrap();
+        }
+        let (leadership, member) = fresh();
+        Self { clock, client, broker, leadership, member, ahead }
+    }
+
+    /// Another process in its place.
+    fn start_again(&mut self) {
+        (self.leadership, self.member) = fresh();
+    }
+
+    /// One step of the membership, and of the leadership.
+    fn step(&mut self) -> Vec<Effect> {
+        let (change, _) = self.member.step(self.client.as_mut(), self.clock.monotonic());
+        if let Some(change) = change {
+            self.leadership.changed(&change);
+        }
+        let now = Now { wall: self.clock.now() + self.ahead, mono: self.clock.monotonic() };
+        let (acts, _) = self.leadership.step(self.client.as_mut(), now);
+        if acts.iter().any(|act| matches!(act, Effect::ClockOff(_))) {
+            self.member.stay_away(REST);
+        }
+        if let Some(Effect::GiveWay(away)) = acts.last() {
+            self.member.stay_away(*away);
+        }
+        acts
+    }
+
+    /// A step each second, with what was said at which.
+    fn pass(&mut self, secs: u64) -> Vec<(u64, Vec<Effect>)> {
+        let step = |second| {
+            self.clock.turn(Duration::from_secs(1));
+            (second, self.step())
+        };
+        (1..=secs).map(step).collect()
+    }
+
+    fn committed(&mut self) -> Option<Committed> {
+        let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+        let by = soon(&self.clock);
+        self.client.committed("g", &[of], by).unwrap().remove(0)
+    }
+
+    fn beats(&mut self) -> i64 {
+        let of = TopicPartition { topic: RUNS.to_owned(), partition: 0 };
+        self.client.offset(&of, Position::End, soon(&self.clock)).unwrap()
+    }
+}
+
+/// What a producer is when it has just been started.
+fn fresh() -> (Leadership, Member) {
+    let options = membership::Options {
+        group: "g".to_owned(),
+        topic: LEADER.to_owned(),
+        instance_id: None,
+        session_timeout: Duration::from_secs(6),
+    };
+    let clusters = vec!["c".parse().unwrap()];
+    (
+        Leadership::new(Options {
+            clusters,
+            window: Duration::from_secs(3600),
+            standing: Standing::new(Instant::now()),
+        }),
+        Member::new(options),
+    )
+}
+
+fn soon(clock: &ManualClock) -> Instant {
+    clock.monotonic() + Duration::from_secs(5)
+}
+
+fn leads(acts: &[Effect]) -> bool {
+    acts.iter().any(|act| matches!(act, Effect::Begin { .. }))
+}
+
+fn agrees(acts: &[Effect]) -> bool {
+    acts.iter().any(|act| matches!(act, Effect::Clock(_)))
+}
+
+#[test]
+fn a_producer_leads_only_if_its_clock_is_near_the_brokers() {
+    fn check(ahead: TimeDelta, may_lead: bool) {
+        let mut host = Host::new(ahead);
+        let acts = host.step();
+        assert_eq!(leads(&acts), may_lead, "{ahead}: {acts:?}");
+        match &acts[0] {
+            Effect::Clock(skew) => assert_eq!((skew.ahead, true), (ahead, may_lead)),
+            act => assert_eq!((act, false), (&Effect::ClockOff(ahead), may_lead)),
+        }
+        assert_eq!(host.leadership.leads(), may_lead, "{ahead}");
+        assert_eq!(
+            host.committed().is_some(),
+            may_lead,
+            "{ahead}: what it would have committed misleads others"
+        );
+    }
+    let most = skew::MOST;
+    let milli = TimeDelta::milliseconds(1);
+    check(TimeDelta::zero(), true);
+    check(most, true);
+    check(-most, true);
+    check(most + milli, false);
+    check(-most - milli, false);
+    check(TimeDelta::days(-400), false);
+}
+
+#[test]
+fn where_the_topic_of_events_does_not_tell_the_time_the_cluster_is_asked_for_it() {
+    let check = |ahead: TimeDelta, may_ask: bool, may_lead: bool| {
+        let mut host = Host::new(ahead);
+        host.broker.faults().set_topic(RUNS, "message.timestamp.type", "CreateTime");
+        if !may_ask {
+            host.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
+        }
+        let acts = host.step();
+        let told = acts.iter().any(|act| matches!(act, Effect::Clock(_) | Effect::ClockOff(_)));
+        assert_eq!((leads(&acts), told), (may_lead, may_ask), "{ahead}: {acts:?}");
+    };
+    check(TimeDelta::zero(), true, true);
+    check(TimeDelta::hours(1), true, false);
+    check(TimeDelta::hours(-1), true, false);
+    check(TimeDelta::zero(), false, true);
+}
+
+#[test]
+fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_then_leads() {
+    let mut host = Host::new(TimeDelta::hours(1));
+    assert_eq!(host.step(), [Effect::ClockOff(TimeDelta::hours(1))]);
+    let mut other = Member::new(membership::Options {
+        group: "g".to_owned(),
+        topic: LEADER.to_owned(),
+        instance_id: None,
+        session_timeout: Duration::from_secs(6),
+    });
+    host.step();
+    let mut client = host.broker.client("other");
+    let (change, _) = other.step(client.as_mut(), host.clock.monotonic());
+    let Some(Change::Assigned { partitions, .. }) = change else { panic!("{change:?}") };
+    assert_eq!(partitions.len(), 1, "another producer leads at once");
+    other.leave(client.as_mut(), host.clock.monotonic());
+    let mut said = 0;
+    for _ in 0..300 {
+        host.clock.turn(Duration::from_secs(1));
+        let acts = host.step();
+        said += acts.iter().filter(|act| matches!(act, Effect::ClockOff(_))).count();
+        assert!(!leads(&acts) && host.member.proven().is_none(), "it is back: {acts:?}");
+    }
+    assert!((10..=25).contains(&said), "said {said} times in five minutes");
+    host.ahead = TimeDelta::zero();
+    let mut acts = Vec::new();
+    for _ in 0..REST.as_secs() + 3 {
+        host.clock.turn(Duration::from_secs(1));
+        acts.extend(host.step());
+    }
+    assert!(agrees(&acts) && leads(&acts), "{acts:?}");
+    let metadata = host.committed().map(|cursor| cursor.metadata);
+    assert_ne!(metadata, Some("1;".to_owned()), "it had never led, and nobody else does: this is the reboot");
+}
+
+#[test]
+fn the_clock_is_compared_before_a_term_and_all_through_it() {
+    let mut host = Host::new(TimeDelta::seconds(2));
+    host.broker.faults().next(Call::Produce, Fate::RequestLost);
+    let acts = host.step();
+    assert!(matches!(acts[..], [Effect::Failed(_)]), "{acts:?}");
+    host.clock.turn(Duration::from_millis(200));
+    assert!(leads(&host.step()));
+    let compared: Vec<u64> =
+        host.pass(25).into_iter().filter(|(_, acts)| agrees(acts)).map(|(at, _)| at).collect();
+    assert_eq!(compared, [10, 20]);
+    assert_eq!(host.beats(), 3);
+}
+
+/// Of a leader whose clock goes wrong, the second at which it says so and its term ends.
+fn ends_after(by: TimeDelta, in_steps_of: TimeDelta) -> Option<u64> {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let mut ended = None;
+    for second in 1..120 {
+        if host.ahead.abs() < by.abs() {
+            host.ahead += in_steps_of;
+        }
+        let acts = host.pass(1).remove(0).1;
+        let off = matches!(acts[..], [Effect::ClockOff(ahead), Effect::End] if ahead == host.ahead);
+        assert!(off || !acts.contains(&Effect::End), "{acts:?}");
+        ended = ended.or(off.then_some(second));
+        assert_eq!(host.leadership.leads(), ended.is_none(), "at {second}: {acts:?}");
+        let has_left = host.member.proven().is_none();
+        assert_eq!(has_left, ended.is_some_and(|at| at < second), "at {second}: others are to lead");
+    }
+    ended
+}
+
+#[test]
+fn a_leader_whose_clock_goes_wrong_ends_its_term_and_stays_away() {
+    let check = |by: TimeDelta, in_steps_of: TimeDelta, expected: Option<u64>| {
+        assert_eq!(ends_after(by, in_steps_of), expected, "{by} in steps of {in_steps_of}");
+    };
+    let second = TimeDelta::seconds(1);
+    check(TimeDelta::hours(1), TimeDelta::hours(1), Some(1));
+    check(-TimeDelta::hours(1), -TimeDelta::hours(1), Some(1));
+    check(second * 30, second * 30, None);
+    check(second * 31, second, Some(31));
+    check(second * 50, second * 25, Some(2));
+    // So little at a time that no second shows it.
+    check(TimeDelta::milliseconds(31_000), TimeDelta::milliseconds(500), Some(61));
+}
+
+#[test]
+fn a_leader_that_cannot_compare_its_clock_leads_on_and_keeps_its_cursors() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    host.broker.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));
+    host.pass(15);
+    let at = host.clock.now();
+    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
+    assert!(host.pass(5).iter().any(|(_, acts)| matches!(acts[..], [Effect::Failed(_), ..])));
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
+    host.ahead = TimeDelta::hours(1);
+    host.pass(5);
+    assert!(host.leadership.leads(), "nobody knows which clock is wrong");
+    host.broker.faults().decide(Box::new(|_, _| None));
+    host.pass(1);
+    assert!(!host.leadership.leads());
+}
+
+#[test]
+fn a_commit_that_fails_is_not_made_again_with_every_newer_cursor() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    host.step();
+    let commits = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&commits);
+    host.broker.faults().decide(Box::new(move |_, call| {
+        let is_commit = call == Call::Commit;
+        counted.fetch_add(usize::from(is_commit), std::sync::atomic::Ordering::Relaxed);
+        is_commit.then_some(Fate::NotSent)
+    }));
+    for _ in 0..500 {
+        host.clock.turn(Duration::from_millis(2));
+        let cursors = vec![Some(host.clock.now())];
+        host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() });
+        host.step();
+    }
+    let commits = commits.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((3..=6).contains(&commits), "{commits} in a second");
+}
+
+/// How often a call is made in ten seconds in which it is refused, while the timer tells newer cursors every two
+/// milliseconds, and whether a failure is told.
+fn made_while_refused(call: Call, of: &str, code: ErrorCode, leads_first: bool) -> (usize, bool) {
+    let mut host = Host::new(TimeDelta::zero());
+    if leads_first {
+        assert!(leads(&host.step()));
+        host.step();
+    }
+    host.broker.faults().refuse(call, of, code);
+    let before = host.broker.faults().made(call);
+    let mut is_told = false;
+    for _ in 0..5_000 {
+        host.clock.turn(Duration::from_millis(2));
+        let cursors = vec![Some(host.clock.now())];
+        host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::from([(0, 7)]) });
+        let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+        if leads_first {
+            let (acts, _) = host.leadership.step(host.client.as_mut(), now);
+            is_told |= acts.iter().any(|act| matches!(act, Effect::Failed(_)));
+        } else {
+            is_told |= host.step().iter().any(|act| matches!(act, Effect::Failed(_)));
+        }
+    }
+    (host.broker.faults().made(call) - before, is_told)
+}
+
+#[test]
+fn nothing_that_is_refused_for_long_is_asked_again_and_again() {
+    let check = |call, of: &str, code, leads_first| {
+        let (made, is_told) = made_while_refused(call, of, code, leads_first);
+        assert!((1..=12).contains(&made), "{call:?} of {of}, {code}: made {made} times in ten seconds");
+        assert!(is_told, "{call:?} of {of}, {code}: nobody is told");
+    };
+    let (group, topic) = (ErrorCode::GroupAuthorizationFailed, ErrorCode::TopicAuthorizationFailed);
+    check(Call::Commit, "g", group, true);
+    check(Call::Commit, "c", topic, true);
+    check(Call::Commit, RUNS, topic, true);
+    check(Call::Commit, "g", ErrorCode::CoordinatorNotAvailable, true);
+    check(Call::Commit, "g", ErrorCode::OffsetMetadataTooLarge, true);
+    check(Call::Produce, RUNS, topic, true);
+    check(Call::Commit, "g", group, false);
+    check(Call::Commit, "c", topic, false);
+    check(Call::Committed, "g", group, false);
+    check(Call::Produce, RUNS, topic, false);
+    check(Call::Topic, "c", topic, false);
+}
+
+#[test]
+fn a_cursor_that_is_refused_for_one_topic_holds_up_no_other_cluster() {
+    let mut host = Host::new(TimeDelta::zero());
+    let clusters = vec!["forbidden".parse().unwrap(), "c".parse().unwrap()];
+    for spec in topics::all(&clusters, 1, 1) {
+        // Some of them are there already.
+        drop(host.client.create_topic(&spec, soon(&host.clock)));
+    }
+    let (window, standing) = (Duration::from_secs(3600), Standing::new(Instant::now()));
+    host.leadership = Leadership::new(Options { clusters, window, standing });
+    let denied = ErrorCode::TopicAuthorizationFailed;
+    host.broker.faults().refuse(Call::Commit, "forbidden", denied);
+    let acts = host.step();
+    assert!(leads(&acts), "{acts:?}");
+    assert!(host.leadership.is_taking_over(), "one is still to be taken over");
+    let begun = host.step().iter().any(|act| matches!(act, Effect::Start { cluster: 1, .. }));
+    assert!(begun, "the other has begun");
+    host.broker.faults().allow(Call::Commit, "forbidden");
+    host.clock.turn(Duration::from_secs(1));
+    assert!(host.step().iter().any(|act| matches!(act, Effect::Start { cluster: 0, .. })));
+    assert!(!host.leadership.is_taking_over());
+    host.broker.faults().refuse(Call::Commit, "forbidden", denied);
+    host.clock.turn(Duration::from_secs(1));
+    let at = host.clock.now();
+    host.leadership.keep(CursorCommit {
+        epoch: 1,
+        cursors: vec![Some(at), Some(at)],
+        reads: BTreeMap::new(),
+    });
+    let acts = host.step();
+    assert!(acts.contains(&Effect::Kept(vec![None, Some(at)])), "{acts:?}");
+    assert!(acts.iter().any(|act| matches!(act, Effect::Failed(_))), "{acts:?}");
+}
+
+#[test]
+fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
+    let failed = |acts: &[Effect]| {
+        let call = |act: &Effect| match act {
+            Effect::Failed(super::Failure { call, error, .. }) => Some((*call, error.word())),
+            _ => None,
+        };
+        acts.iter().find_map(call)
+    };
+    let mut host = Host::new(TimeDelta::zero());
+    host.broker.faults().next(Call::Committed, Fate::RequestLost);
+    assert_eq!(failed(&host.step()), Some((super::Call::LookUp, "no_answer")));
+    host.broker.faults().next(Call::Commit, Fate::NotSent);
+    host.clock.turn(Duration::from_millis(200));
+    assert_eq!(failed(&host.step()), Some((super::Call::Claim, "unreachable")), "taking over");
+    host.clock.turn(Duration::from_millis(400));
+    assert!(leads(&host.step()));
+    host.pass(2);
+    let at = host.clock.now();
+    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
+    host.broker.faults().next(Call::Commit, Fate::Refused(ErrorCode::CoordinatorNotAvailable));
+    let acts: Vec<Effect> = host.pass(3).into_iter().flat_map(|(_, acts)| acts).collect();
+    assert_eq!(
+        failed(&acts),
+        Some((super::Call::CursorCommit, "coordinator_not_available")),
+        "keeping: {acts:?}"
+    );
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
+}
+
+#[test]
+fn one_producer_leads_where_the_topic_of_leaders_has_several_partitions() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.broker.faults().grow_topic(LEADER, 3);
+    let (mut leadership, mut member) = fresh();
+    let mut client = host.broker.client("other");
+    let mut terms = 0;
+    for _ in 0..60 {
+        terms += host.pass(1).iter().filter(|(_, acts)| leads(acts)).count();
+        let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+        if let (Some(change), _) = member.step(client.as_mut(), now.mono) {
+            leadership.changed(&change);
+        }
+        terms += usize::from(leads(&leadership.step(client.as_mut(), now).0));
+    }
+    assert!(host.member.proven_holder().is_some() && member.proven_holder().is_some(), "both have a share");
+    assert!(terms >= 1 && host.leadership.leads() != leadership.leads(), "{terms} terms");
+}

@@ -1,0 +1,314 @@
+//! Where a term begins: clusters that come later, reboots, cursors that were lost.
+
+use super::*;
+use crate::common::broker::Holder;
+use crate::common::model::{Attempt, RunId};
+use crate::common::wire;
+use crate::producer::job;
+use crate::producer::job::Job;
+
+fn start_of(acts: &[Effect]) -> Option<&Start> {
+    acts.iter().find_map(|act| match act {
+        Effect::Start { start, .. } => Some(start),
+        _ => None,
+    })
+}
+
+/// What a cluster begins with when its producer has been started again.
+fn start_again(host: &mut Host) -> Start {
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let acts: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
+    start_of(&acts).unwrap_or_else(|| panic!("{acts:?}")).clone()
+}
+
+#[test]
+fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.leadership = Leadership::new(Options {
+        clusters: vec!["absent".parse().unwrap(), "c".parse().unwrap()],
+        window: Duration::from_secs(3600),
+        standing: Standing::new(Instant::now()),
+    });
+    let lanes = |acts: &[Effect]| -> Vec<usize> {
+        acts.iter()
+            .filter_map(|act| match act {
+                Effect::Start { cluster, .. } => Some(*cluster),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut acts = host.step();
+    acts.extend(host.step());
+    assert!(leads(&acts), "{acts:?}");
+    assert_eq!(lanes(&acts), [1]);
+    let began = host.clock.now();
+    let at = host.clock.now() - TimeDelta::seconds(5);
+    let keep = |cursors| CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() };
+    host.leadership.keep(keep(vec![None, Some(at)]));
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis(), "its cursor is kept");
+    for spec in topics::all(&["absent".parse().unwrap()], 1, 1) {
+        // Some of them are there already.
+        drop(host.client.create_topic(&spec, soon(&host.clock)));
+    }
+    host.clock.turn(Duration::from_secs(2));
+    let acts = host.step();
+    assert_eq!(lanes(&acts), [0], "and it begins when its topic is there");
+    let start = start_of(&acts).unwrap();
+    assert_eq!(
+        (start.cursor, start.reboot),
+        (began, Some(began)),
+        "where the term began: it misses no reboot"
+    );
+}
+
+#[test]
+fn a_reboot_before_the_last_one_is_done_is_one_of_its_own_but_for_one_a_moment_later() {
+    let mut host = Host::new(TimeDelta::zero());
+    host.step();
+    let first = start_of(&host.step()).unwrap().reboot.unwrap();
+    // Something holds the cursor back, and the tick of the reboot may be published or not.
+    host.clock.jump_to(first + TimeDelta::seconds(59));
+    assert_eq!(start_again(&mut host).reboot, Some(first), "so soon it is the same");
+    let later = first + TimeDelta::seconds(60);
+    host.clock.jump_to(later);
+    assert_eq!(start_again(&mut host).reboot, Some(later));
+}
+
+#[test]
+fn that_a_cursor_was_lost_is_told_by_the_next_leader_where_this_one_could_not() {
+    let mut host = Host::new(TimeDelta::zero());
+    let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+    host.client.produce(&[ProduceBatch { to: of, records: vec![record] }], soon(&host.clock));
+    host.step();
+    let first = start_of(&host.step()).unwrap().clone();
+    assert!(first.is_gap);
+    host.clock.turn(Duration::from_millis(500));
+    let second = start_again(&mut host);
+    assert_eq!((second.is_gap, second.cursor), (true, first.cursor));
+    let cursors = vec![Some(host.clock.now())];
+    host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() });
+    host.step();
+    assert!(!start_again(&mut host).is_gap, "the cursor has moved: it is on record");
+}
+
+#[test]
+fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
+    let mut host = Host::new(TimeDelta::zero());
+    let reboot = |host: &mut Host| {
+        let mut acts = host.step();
+        acts.extend(host.step());
+        acts.into_iter().find_map(|act| match act {
+            Effect::Start { start, .. } => start.reboot,
+            _ => None,
+        })
+    };
+    let second = host.clock.now();
+    host.clock.turn(Duration::from_millis(100));
+    assert_eq!(reboot(&mut host), Some(second));
+    host.clock.turn(Duration::from_millis(100));
+    let cursor = host.clock.now();
+    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    host.clock.turn(Duration::from_millis(100));
+    assert_eq!(
+        reboot(&mut host),
+        Some(second + TimeDelta::seconds(1)),
+        "a run of its own, not before the cursor"
+    );
+}
+
+#[test]
+fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let cursor = host.clock.now() + TimeDelta::seconds(40);
+    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let acts = host.step();
+    assert!(acts.iter().any(|act| matches!(act, Effect::ClockBehind(_))), "{acts:?}");
+    // Meanwhile another producer joins, as is usual when all of them are started at once.
+    let Some(holder) = host.leadership.holder.clone() else { panic!("it has a holder") };
+    let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
+    let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
+    host.leadership.changed(&Change::Assigned { holder, partitions, alone: false });
+    assert!(host.leadership.alone, "nobody has led since");
+}
+
+#[test]
+fn what_is_published_at_the_very_cursor_is_found() {
+    let mut host = Host::new(TimeDelta::zero());
+    let reboot = start_again(&mut host).reboot.unwrap();
+    let job = Job { cluster: "c".parse().unwrap(), ..job::sample("agent", "@reboot") };
+    let run = Arc::new(job.run(reboot, "r"));
+    let key = Some(run.id.to_string().into());
+    let attempt = Attempt { run, attempt: 1, attempts_left: 0, not_before: None };
+    let timestamp_ms = host.clock.now().timestamp_millis();
+    let record = Record { key, value: Some(wire::encode(&attempt)), timestamp_ms };
+    let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
+    let start = start_again(&mut host);
+    assert_eq!((start.cursor, start.published.runs.find(&job.name, reboot)), (reboot, Some((0, 0))));
+}
+
+fn assigned(host: &Host, later: i32) -> Change {
+    let holder = host.leadership.holder.clone().unwrap();
+    let holder = crate::common::broker::Holder { generation: holder.generation + later, ..holder };
+    let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
+    Change::Assigned { holder, partitions, alone: false }
+}
+
+#[test]
+fn a_term_goes_on_over_the_next_generation_and_ends_where_one_was_skipped() {
+    let check = |later: i32, ends: bool| {
+        let mut host = Host::new(TimeDelta::zero());
+        assert!(leads(&host.step()));
+        let change = assigned(&host, later);
+        assert_eq!(host.leadership.changed(&change), ends, "{later} generations later");
+        assert_eq!(host.leadership.stage == super::super::Stage::TakingOver, ends);
+    };
+    check(1, false);
+    // Another producer may have led in the one between.
+    check(2, true);
+    check(0, true);
+}
+
+#[test]
+fn a_member_of_another_id_begins_a_term_of_its_own() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let Change::Assigned { mut holder, partitions, alone } = assigned(&host, 1) else { panic!("assigned") };
+    holder.member_id.push('x');
+    assert!(host.leadership.changed(&Change::Assigned { holder, partitions, alone }));
+}
+
+#[test]
+fn what_an_earlier_term_wants_kept_moves_no_cursor() {
+    let mut host = Host::new(TimeDelta::zero());
+    let first = start_again(&mut host).cursor;
+    let change = assigned(&host, 2);
+    assert!(host.leadership.changed(&change));
+    let early =
+        CursorCommit { epoch: 2, cursors: vec![Some(first - TimeDelta::hours(1))], reads: BTreeMap::new() };
+    host.leadership.keep(early.clone());
+    assert_eq!(host.leadership.keep, None, "nothing is kept before the term has begun");
+    host.leadership.holder = Some(crate::common::broker::Holder {
+        generation: host.leadership.holder.as_ref().unwrap().generation - 2,
+        ..host.leadership.holder.clone().unwrap()
+    });
+    for _ in 0..3 {
+        host.step();
+    }
+    assert_eq!(host.leadership.epoch, 2);
+    host.leadership.keep(CursorCommit { epoch: 1, ..early });
+    host.pass(3);
+    assert_eq!(host.committed().unwrap().offset, first.timestamp_millis(), "it would go back");
+}
+
+#[test]
+fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
+    let mut host = Host::new(TimeDelta::zero());
+    start_again(&mut host);
+    let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let (job, due) = ("job".parse().unwrap(), host.clock.now());
+    let run = RunId::of(&job, due);
+    let written = host.clock.now();
+    let key = Some(run.to_string().into());
+    let record = Record { key, value: None, timestamp_ms: written.timestamp_millis() };
+    host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
+    // Whoever wrote it was so far behind whoever committed this cursor.
+    let cursor = written + TimeDelta::seconds(59);
+    host.clock.jump_to(cursor);
+    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.step();
+    let start = start_again(&mut host);
+    assert_eq!(start.cursor, cursor);
+    assert!(start.published.runs.find(&job, due).is_some(), "its tick would be published twice");
+}
+
+#[test]
+fn a_membership_that_is_lost_while_the_cursors_are_taken_over_is_no_leave_to_write() {
+    let mut host = Host::new(TimeDelta::zero());
+    let (standing, losing) = {
+        let standing = Standing::new(host.clock.monotonic());
+        (standing.clone(), standing)
+    };
+    host.leadership = Leadership::new(Options {
+        clusters: vec!["c".parse().unwrap()],
+        window: Duration::from_secs(3600),
+        standing: standing.clone(),
+    });
+    standing.tell(Some(host.clock.monotonic()));
+    let at = host.clock.monotonic();
+    host.broker.faults().decide(Box::new(move |_, call| {
+        if call == Call::Commit {
+            losing.lose();
+            losing.tell(Some(at));
+        }
+        None
+    }));
+    let acts = host.step();
+    assert!(acts.iter().any(|act| matches!(act, Effect::Begin { losses: 0, .. })), "{acts:?}");
+    assert_eq!(standing.losses(), 1, "so the term may write nothing");
+}
+
+#[test]
+fn a_cursor_outlives_the_topic_that_it_belongs_to() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!((0..3).any(|_| leads(&host.step())));
+    let cursor = host.clock.now() - TimeDelta::seconds(30);
+    let keep = CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+    host.leadership.keep(keep);
+    (0..2).for_each(|_| drop(host.step()));
+    assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());
+    let spec = topics::all(&["c".parse().unwrap()], 1, 1).into_iter().find(|spec| spec.name == "c").unwrap();
+    host.broker.faults().delete_topic("c");
+    host.client.create_topic(&spec, soon(&host.clock)).unwrap();
+    assert_eq!(host.committed(), None, "the broker has forgotten it with the topic");
+    let start = start_again(&mut host);
+    assert_eq!(
+        (start.cursor, start.is_gap),
+        (cursor, false),
+        "ticks that were due since then would have no fate"
+    );
+}
+
+#[test]
+fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_term_has_begun() {
+    // Of each assignment: whether it has the partition, whether nobody else is in the group, and how many generations
+    // it comes after the one before.
+    let check = |assignments: &[(bool, bool, i32)], expected: bool| {
+        let (mut leadership, _) = fresh();
+        let mut generation = 0;
+        for (is_ours, alone, later) in assignments {
+            generation += later;
+            let of = TopicPartition { topic: LEADER.to_owned(), partition: 0 };
+            let partitions = is_ours.then_some(of).into_iter().collect();
+            let (group, member_id) = ("g".to_owned(), "m".to_owned());
+            let holder = Holder { group, member_id, instance_id: None, generation };
+            leadership.changed(&Change::Assigned { holder, partitions, alone: *alone });
+        }
+        assert_eq!(leadership.owes_reboot(), expected, "{assignments:?}");
+    };
+    check(&[], false);
+    check(&[(true, true, 1)], true);
+    check(&[(true, false, 1)], false);
+    // Alone and without the partition: its topic does not exist yet.
+    check(&[(false, true, 1), (true, true, 1)], true);
+    check(&[(false, false, 1), (true, true, 1)], false);
+    check(&[(true, false, 1), (true, true, 1)], false);
+    check(&[(true, false, 1), (true, false, 1)], false);
+    // Nobody can have led between one generation and the next.
+    check(&[(true, true, 1), (true, false, 1)], true);
+    check(&[(true, true, 1), (true, true, 2)], true);
+    check(&[(true, true, 1), (true, false, 2)], false);
+    check(&[(true, true, 1), (false, true, 1), (true, true, 1)], true);
+    check(&[(true, true, 1), (false, false, 1), (true, true, 1)], false);
+}

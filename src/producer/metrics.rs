@@ -1,0 +1,198 @@
+//! What a producer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::common::bounds::ENCODED_BATCHES;
+use crate::common::metrics::{ChannelGauge, LATENESS_SECONDS, Metrics};
+use crate::common::model::ClusterName;
+
+/// The metrics of one producer.
+#[derive(Debug, Clone)]
+pub struct ProducerMetrics {
+    published: IntCounterVec,
+    failures: IntCounterVec,
+    missed: IntCounterVec,
+    skipped: IntCounterVec,
+    jobs: IntGaugeVec,
+    under_way: IntGaugeVec,
+    catch_up: IntGaugeVec,
+    stages: HistogramVec,
+    metrics: Metrics,
+}
+
+impl ProducerMetrics {
+    /// Registers the metrics.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            published: metrics.counters(
+                "cron_ticks_published_total",
+                "Ticks whose message is confirmed.",
+                &["cluster"],
+            ),
+            failures: metrics.counters(
+                "cron_publish_failures_total",
+                "Batches of ticks that were not confirmed and are written again.",
+                &["cluster", "reason"],
+            ),
+            missed: metrics.counters(
+                "cron_ticks_missed_total",
+                "Ticks that will never be run.",
+                &["cluster", "reason"],
+            ),
+            skipped: metrics.counters(
+                "cron_ticks_skipped_total",
+                "Ticks that were not run because the run before them was not finished.",
+                &["cluster"],
+            ),
+            jobs: metrics.gauges("cron_jobs", "Jobs of the job file in force.", &["cluster"]),
+            under_way: metrics.gauges(
+                "cron_ticks_under_way",
+                "Ticks that are due and not yet confirmed, as far as they have been taken from the timetable.",
+                &["cluster"],
+            ),
+            catch_up: metrics.gauges(
+                "cron_catch_up_ticks",
+                "Ticks of the past that are still to be taken and published, as far as they have been counted; 0 at a standby.",
+                &["cluster"],
+            ),
+            stages: metrics.histograms(
+                "cron_lateness_stage_seconds",
+                "The parts of the lateness: scheduled to published.",
+                &["topic", "stage"],
+                LATENESS_SECONDS,
+            ),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// The part of one cluster.
+    pub fn of(&self, cluster: &ClusterName) -> ClusterMetrics {
+        let cluster = cluster.as_str();
+        ClusterMetrics {
+            published: self.published.with_label_values(&[cluster]),
+            jobs: self.jobs.with_label_values(&[cluster]),
+            under_way: self.under_way.with_label_values(&[cluster]),
+            catch_up: self.catch_up.with_label_values(&[cluster]),
+            lateness: self.stages.with_label_values(&[cluster, "published"]),
+            failures: self.failures.clone(),
+            missed: self.missed.clone(),
+            skipped: self.skipped.with_label_values(&[cluster]),
+            encoded: self.metrics.channel(&format!("records-{cluster}"), ENCODED_BATCHES),
+            cluster: cluster.to_owned(),
+        }
+    }
+}
+
+/// What the timer shows.
+#[derive(Debug, Clone)]
+pub struct SchedulerMetrics {
+    /// 1 while we lead.
+    pub leader: IntGauge,
+    /// Terms of ours that have begun.
+    pub leads: IntCounter,
+    commit_failures: IntCounterVec,
+    skew: GaugeVec,
+    cursors: GaugeVec,
+    clusters: Vec<ClusterName>,
+    metrics: Metrics,
+}
+
+impl SchedulerMetrics {
+    /// Registers the metrics; `clusters` in the timer's order.
+    pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
+        Self {
+            leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
+            leads: metrics.counter("cron_leads_total", "Terms in which this producer has led."),
+            commit_failures: metrics.counters(
+                "cron_cursor_commit_failures_total",
+                "Commits of cursors that failed and are made again.",
+                &["reason"],
+            ),
+            skew: metrics.levels(
+                "cron_clock_skew_seconds",
+                "How far our clock was ahead of the broker's when they were last compared; absent until then.",
+                &[],
+            ),
+            cursors: metrics.levels(
+                "cron_cursor_seconds",
+                "Every tick due up to this instant has its fate on record; seconds since the epoch.",
+                &["cluster"],
+            ),
+            clusters: clusters.to_vec(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Cursors could not be committed.
+    pub fn not_kept(&self, reason: &str) {
+        self.commit_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// How full the channel of that name is.
+    pub fn channel(&self, name: &str, capacity: usize) -> ChannelGauge {
+        self.metrics.channel(name, capacity)
+    }
+
+    /// The clusters, in the timer's order.
+    pub fn clusters(&self) -> &[ClusterName] {
+        &self.clusters
+    }
+
+    /// Our clock was compared with the broker's.
+    pub fn skew(&self, ahead: TimeDelta) {
+        self.skew.with_label_values(&[] as &[&str]).set(ahead.as_seconds_f64());
+    }
+
+    /// These cursors are committed.
+    pub fn kept(&self, cursors: &[Option<DateTime<Utc>>]) {
+        let begun =
+            self.clusters.iter().zip(cursors).filter_map(|(cluster, cursor)| Some((cluster, (*cursor)?)));
+        for (cluster, cursor) in begun {
+            #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
+            self.cursors.with_label_values(&[cluster.as_str()]).set(cursor.timestamp_millis() as f64 / 1e3);
+        }
+    }
+}
+
+/// The metrics of a producer for one cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterMetrics {
+    /// Jobs of the file in force.
+    pub jobs: IntGauge,
+    /// Ticks that were taken from the timetable and are not yet confirmed.
+    pub under_way: IntGauge,
+    /// Ticks of the past that are still to be taken.
+    pub catch_up: IntGauge,
+    /// Batches of which the records are made, waiting to be written.
+    pub encoded: ChannelGauge,
+    published: IntCounter,
+    lateness: Histogram,
+    failures: IntCounterVec,
+    missed: IntCounterVec,
+    skipped: IntCounter,
+    cluster: String,
+}
+
+impl ClusterMetrics {
+    /// A tick is confirmed.
+    pub fn published(&self, scheduled_at: DateTime<Utc>, confirmed_at: DateTime<Utc>) {
+        self.published.inc();
+        self.lateness.observe((confirmed_at - scheduled_at).to_std().unwrap_or_default().as_secs_f64());
+    }
+
+    /// A batch was not confirmed.
+    pub fn failed(&self, reason: &str) {
+        self.failures.with_label_values(&[self.cluster.as_str(), reason]).inc();
+    }
+
+    /// A tick was skipped.
+    pub fn skipped(&self) {
+        self.skipped.inc();
+    }
+
+    /// Ticks will never be run.
+    pub fn missed(&self, count: u64, reason: &str) {
+        self.missed.with_label_values(&[self.cluster.as_str(), reason]).inc_by(count);
+    }
+}

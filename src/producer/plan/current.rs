@@ -1,0 +1,104 @@
+//! The ticks that are due now: those of the file in force, behind what older files still owe.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::backlog::Backlog;
+use super::portion::{Kind, PlanBatch};
+use super::segment::Segment;
+use crate::common::model::JobName;
+use crate::producer::job::Job;
+
+/// Stretches in the order of time, without gaps.
+#[derive(Debug)]
+pub(super) struct Current {
+    /// Files that were in force before, each with its last instant. All owe something.
+    pub(super) closed: VecDeque<(Segment, DateTime<Utc>)>,
+    /// The file in force.
+    open: Segment,
+    /// The last tick that was handed out: no later file may owe it again.
+    handed_out: DateTime<Utc>,
+}
+
+impl Current {
+    /// One file, its ticks after `from`.
+    pub(super) fn new(jobs: &[Arc<Job>], revision: &Arc<str>, from: DateTime<Utc>) -> Self {
+        Self { closed: VecDeque::new(), open: Segment::new(jobs, revision, from), handed_out: from }
+    }
+
+    /// Takes what is due at `now`, in the order of instants, of one file at a time.
+    pub(super) fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
+        let (stretch, until) = match self.closed.front_mut() {
+            Some((stretch, until)) => (stretch, now.min(*until)),
+            None => (&mut self.open, now),
+        };
+        let ticks = stretch.timetable.take(until, limit);
+        let mut portion = PlanBatch::new(Kind::Current, &stretch.revision);
+        self.handed_out = ticks.last().map_or(self.handed_out, |tick| tick.at.max(self.handed_out));
+        portion.ticks = ticks;
+        self.drop_finished();
+        (!portion.is_empty()).then_some(portion)
+    }
+
+    /// Ticks after `at` belong to another file, or after what was handed out if that is later.
+    pub(super) fn swap(&mut self, jobs: &[Arc<Job>], revision: &Arc<str>, at: DateTime<Utc>) {
+        let at = at.max(self.handed_out).max(self.open.from);
+        let old = std::mem::replace(&mut self.open, Segment::new(jobs, revision, at));
+        self.closed.push_back((old, at));
+        self.drop_finished();
+    }
+
+    /// Cuts off what is due up to `end`: it becomes past, as was `found` at that instant. The oldest first; those without
+    /// ticks are left out.
+    pub(super) fn cut(&mut self, end: DateTime<Utc>, found: DateTime<Utc>) -> Vec<Backlog> {
+        let mut stretches = Vec::new();
+        while let Some((stretch, until)) = self.closed.pop_front() {
+            if until > end {
+                let rest = stretch.after(end);
+                stretches.push((stretch, end));
+                self.closed.push_front((rest, until));
+                break;
+            }
+            stretches.push((stretch, until));
+        }
+        if self.closed.is_empty() && self.open.from < end {
+            let rest = self.open.after(end);
+            stretches.push((std::mem::replace(&mut self.open, rest), end));
+        }
+        self.drop_finished();
+        into_pasts(stretches, found)
+    }
+
+    /// The instant of the oldest tick that was not handed out.
+    pub(super) fn next(&self) -> Option<DateTime<Utc>> {
+        self.closed.front().map_or(&self.open, |(stretch, _)| stretch).timetable.next()
+    }
+
+    /// How many jobs the file in force has.
+    pub(super) fn job_count(&self) -> usize {
+        self.open.timetable.job_count()
+    }
+
+    fn drop_finished(&mut self) {
+        self.closed.retain(|(stretch, until)| stretch.owes(*until));
+    }
+}
+
+/// A job that has a tick in a later stretch of the same outage has its last one there.
+fn into_pasts(stretches: Vec<(Segment, DateTime<Utc>)>, found: DateTime<Utc>) -> Vec<Backlog> {
+    let mut pasts = Vec::new();
+    let mut later: HashSet<JobName> = HashSet::new();
+    let mut rest = stretches.into_iter().rev().filter(|(stretch, until)| stretch.owes(*until)).peekable();
+    while let Some((stretch, until)) = rest.next() {
+        let due_again = later.clone();
+        if rest.peek().is_some() {
+            let due = stretch.timetable.due_between(stretch.from, until);
+            later.extend(due.map(|job| job.name.clone()));
+        }
+        pasts.push(Backlog::new(stretch, until, found, due_again));
+    }
+    pasts.reverse();
+    pasts
+}

@@ -1,0 +1,225 @@
+//! The state machine: one batch at a time, written until each tick of it has its fate on record, or its term is over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::counting::{Count, Counting, Fact, fact_of};
+use super::records::{at, missed, published};
+use super::{Batch, Confirmed, Encoded};
+use crate::common::broker::{BrokerError, Client, ErrorCode};
+use crate::common::clock::Now;
+use crate::common::model::{ClusterName, JobName, RunId};
+use crate::common::outgoing::{Limits, Outgoing, Unwritten, Writer, Written};
+use crate::common::topics;
+use crate::producer::leadership::LeaderLease;
+use crate::producer::metrics::ClusterMetrics;
+use crate::producer::plan::timetable::Tick;
+
+/// How long the topic may be looked up before a write. Together with the time in which the client still sends
+/// something, it is how far a write may begin behind the look at the lease.
+pub(super) const LOOK_UP: Duration = Duration::from_millis(1_500);
+/// How long a write's answers are waited for, where the client has patience with a slow broker: what is given up while
+/// the broker is at work on it stands in the topic twice.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// What came of a step.
+#[derive(Debug)]
+pub enum Progress {
+    /// There is no batch.
+    Idle,
+    /// Our membership is not proven at present; it may be again, in the same term.
+    Waits,
+    /// Some of it is written, and what follows from that is to be written at once.
+    GoesOn,
+    /// Some of it could not be written; it is tried again.
+    Failed {
+        /// To where.
+        topic: Arc<str>,
+        /// Why.
+        error: BrokerError,
+    },
+    /// Each tick has its fate on record.
+    Done(Confirmed),
+    /// Its term is over: whoever leads now finds what is missing by the cursor.
+    Abandoned,
+}
+
+/// Writes the batches of a cluster.
+#[derive(Debug)]
+pub struct Publishing {
+    cluster: ClusterName,
+    number: usize,
+    topic: Arc<str>,
+    measures: ClusterMetrics,
+    writer: Writer,
+    counting: Counting,
+    going: Option<Going>,
+}
+
+/// A batch that is being written.
+#[derive(Debug)]
+struct Going {
+    /// Of its records and ticks, those that are not confirmed.
+    left: Encoded,
+    refused: Vec<(JobName, RunId)>,
+}
+
+fn is_too_large(error: &BrokerError) -> bool {
+    *error == BrokerError::Refused(ErrorCode::MessageTooLarge)
+}
+
+impl Publishing {
+    /// For a cluster, which has this number in the timer's list.
+    pub fn new(cluster: ClusterName, number: usize, measures: ClusterMetrics) -> Self {
+        let topic = topics::first(&cluster).into();
+        Self {
+            cluster,
+            number,
+            topic,
+            measures,
+            writer: Writer::default(),
+            counting: Counting::default(),
+            going: None,
+        }
+    }
+
+    /// Takes a batch, when there is none.
+    pub fn take(&mut self, batch: Encoded) {
+        self.going = Some(Going { left: batch, refused: Vec::new() });
+    }
+
+    /// Looks the topic up before it is needed.
+    pub(super) fn look_ahead(&mut self, client: &mut dyn Client, now: Now) {
+        self.writer.look_ahead(client, &self.topic, now.mono + LOOK_UP);
+    }
+
+    /// How many records of a batch are left.
+    pub(super) fn left(&self) -> usize {
+        self.going.as_ref().map_or(0, |going| going.left.records.len())
+    }
+
+    /// Makes the next step, of one write.
+    pub fn step(&mut self, client: &mut dyn Client, lease: &LeaderLease, now: Now) -> Progress {
+        let Some(mut going) = self.going.take() else { return Progress::Idle };
+        let epoch = going.left.batch.epoch;
+        if !lease.holds(epoch, now.mono) {
+            if lease.is_over(epoch) {
+                let (cluster, left) = (&self.cluster, going.left.records.len());
+                log::info!("{cluster}: {left} records are left to whoever leads now");
+                return Progress::Abandoned;
+            }
+            self.going = Some(going);
+            return Progress::Waits;
+        }
+        let failed = self.write(client, &mut going, now);
+        if going.left.records.is_empty() {
+            let Going { left: Encoded { batch: Batch { kind, ticks, .. }, .. }, refused } = going;
+            self.measures.under_way.sub(i64::try_from(ticks.len()).unwrap_or(0));
+            return Progress::Done(Confirmed { epoch, kind, cluster: self.number, refused });
+        }
+        self.going = Some(going);
+        failed.map_or(Progress::GoesOn, |(topic, error)| Progress::Failed { topic, error })
+    }
+
+    /// Writes what is left, and returns to where some of it could not be written, and why.
+    fn write(
+        &mut self,
+        client: &mut dyn Client,
+        going: &mut Going,
+        now: Now,
+    ) -> Option<(Arc<str>, BrokerError)> {
+        let Going { left: Encoded { batch, records, ticks: unconfirmed, facts }, refused } = going;
+        let by = Limits { look_up: now.mono + LOOK_UP, answer: now.mono + ANSWER };
+        let mut written: Vec<Written> = Vec::new();
+        let mut told: Vec<Fact> = Vec::new();
+        let topic = &self.topic;
+        let unwritten = self.writer.write_and_tell(
+            client,
+            std::mem::take(records),
+            now.wall.timestamp_millis(),
+            by,
+            |batch| {
+                if *batch.to.topic == **topic {
+                    written.push(batch);
+                } else {
+                    told.extend(batch.records.iter().filter_map(|record| facts.remove(&record.value)));
+                }
+            },
+        );
+        for fact in told {
+            match self.counting.count(&fact) {
+                Count::Missed(count, reason) => self.measures.missed(count, reason.word()),
+                Count::Skipped => self.measures.skipped(),
+                Count::Nothing => {}
+            }
+        }
+        // That a run is published is on record before its tick is confirmed, where others depend on it.
+        let tick_of = |key: &Bytes| unconfirmed.get(key).and_then(|number| batch.ticks.get(*number));
+        *records = written.iter().flat_map(|written| published(written, tick_of, now.wall)).collect();
+        let mut failed = None;
+        let mut waiting = HashMap::new();
+        for Unwritten { records: left, error } in unwritten {
+            self.measures.failed(error.word());
+            // A tick whose message no broker takes becomes an event. An event becomes nothing smaller: it waits.
+            let mut waits = !is_too_large(&error);
+            let topic =
+                left.first().map_or_else(|| Arc::clone(&self.topic), |record| Arc::clone(&record.topic));
+            for record in left {
+                match unconfirmed.remove(&record.key) {
+                    Some(number) if is_too_large(&error) => {
+                        let tick = &batch.ticks[number];
+                        refused.push((tick.job.name.clone(), RunId::of(&tick.job.name, tick.at)));
+                        let record = self.too_large(tick, now);
+                        facts.extend(fact_of(&record).map(|fact| (record.value.clone(), fact)));
+                        records.push(record);
+                    }
+                    Some(number) => {
+                        waiting.insert(record.key.clone(), number);
+                        records.push(record);
+                    }
+                    None => {
+                        waits = true;
+                        records.push(record); // an event
+                    }
+                }
+            }
+            failed = failed.or(waits.then_some((topic, error)));
+        }
+        let confirmed = std::mem::replace(unconfirmed, waiting);
+        self.count(confirmed.into_values().map(|number| &batch.ticks[number]).collect(), now);
+        failed
+    }
+
+    fn too_large(&self, tick: &Tick, now: Now) -> Outgoing {
+        log::error!(
+            "{}: the message of job {} is larger than topic {} takes; its tick at {} is missed",
+            self.cluster,
+            tick.job.name,
+            self.topic,
+            at(tick)
+        );
+        missed(tick, now.wall)
+    }
+
+    /// Counts what is confirmed, and says it: each run where they are few, how many where they are many.
+    fn count(&self, mut confirmed: Vec<&Tick>, now: Now) {
+        const FEW: usize = 5;
+        let now = now.wall;
+        let late = |tick: &Tick| (now - tick.at).num_milliseconds();
+        confirmed.sort_by_key(|tick| tick.at);
+        for tick in &confirmed {
+            self.measures.published(tick.at, now);
+            if confirmed.len() <= FEW {
+                let (topic, job) = (&self.topic, &tick.job.name);
+                log::info!("{topic}: published {job} due {}, {} ms late", at(tick), late(tick));
+            }
+        }
+        if let (Some(first), true) = (confirmed.first(), confirmed.len() > FEW) {
+            let (topic, number, late) = (&self.topic, confirmed.len(), late(first));
+            log::info!("{topic}: published {number} runs, the first due {}, {late} ms late", at(first));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Runs whose next message no consumer will claim: nobody is to wait for them. The message was deleted, by retention or
+//! with its topic; or the group's offset has passed it without a claim, because an operator set it forward or the message
+//! could not be read. That messages were deleted is told by consumers, and not of which runs; of the rest nothing is told,
+//! so runs that have waited for long are looked for from time to time. A run may stand in its topic more than once. What
+//! waits to be claimed, and has no message left that anybody would claim, is over – if, read after that, `cron-runs` says
+//! nothing newer of it. The leader puts that on record (`ended`), and every producer takes it from there.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::{Effect, RunTracker};
+use crate::common::bounds::FETCH_BYTES;
+use crate::common::broker::{
+    BrokerError, Client, Committed, Deadline, ErrorCode, NodeId, Position, TopicPartition, Want,
+};
+use crate::common::clock::Now;
+use crate::common::model::{AttemptRef, EndReason, Event, Place, RunId};
+use crate::common::outgoing::Outgoing;
+use crate::common::{holes, topics, wire};
+use crate::producer::run_tracker::open_runs::{OpenRun, Waiting};
+use crate::producer::run_tracker::verdict::{Present, Verdict, verdict};
+
+/// After so long it is looked again: the log may have been cut below the targets.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After so long it is looked again where a call failed.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Runs of which no message was found so far.
+#[derive(Debug)]
+pub(in crate::producer::run_tracker) struct DeletedMessages {
+    topic: String,
+    runs: Vec<Waiting>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// In what the group of the topic has not passed. Its offsets were asked for before: what is claimed meanwhile counts
+    /// as left.
+    Looking { topic_id: Uuid, parts: Vec<Part> },
+    /// `cron-runs` is to be read up to here before it counts.
+    Reading { targets: BTreeMap<i32, i64>, until: Instant },
+}
+
+#[derive(Debug)]
+struct Part {
+    of: TopicPartition,
+    leader: Option<NodeId>,
+    start: i64,
+    next: i64,
+    end: i64,
+    committed: Option<Committed>,
+}
+
+impl RunTracker {
+    /// Makes the next move, of one fetch at most.
+    pub(super) fn look_for_missing(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        by: Deadline,
+        acts: &mut Vec<Effect>,
+    ) -> Result<(), BrokerError> {
+        if self.history.is_some() || self.ends.seen().is_none() {
+            return Ok(());
+        }
+        let Some(mut missing) = self.missing.take().or_else(|| self.doubtful(now.mono)) else {
+            self.undone.looking_for_runs &= self.runs.is_doubtful();
+            return Ok(());
+        };
+        match &missing.stage {
+            Stage::Reading { targets, .. } if self.ends.has_read(targets) => {
+                self.are_missing(client, missing, now, by, acts);
+                return Ok(());
+            }
+            Stage::Reading { until, .. } if *until <= now.mono => {
+                self.runs.doubt(missing.topic, now.mono);
+                return Ok(());
+            }
+            Stage::Reading { .. } => {}
+            Stage::Looking { .. } => match self.look(client, &mut missing, now, by) {
+                Ok(()) if missing.runs.is_empty() => {
+                    self.undone.looking_for_runs = false;
+                    return Ok(());
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    self.runs.doubt(missing.topic, now.mono + AGAIN);
+                    return Err(error);
+                }
+            },
+        }
+        self.missing = Some(missing);
+        Ok(())
+    }
+
+    /// What was looked for is looked for anew when this producer leads again.
+    pub(super) fn miss_later(&mut self, now: Instant) {
+        if let Some(missing) = self.missing.take() {
+            self.runs.doubt(missing.topic, now);
+        }
+    }
+
+    fn doubtful(&mut self, now: Instant) -> Option<DeletedMessages> {
+        let under_way = self.leases.runs();
+        // Whether a claim counted is known when each attempt under way must have given a sign of life.
+        let sees = self.ends.seen().map(|(from, seen)| seen.saturating_duration_since(from));
+        let is_sure = sees.is_some_and(|sees| sees >= self.options.lease);
+        if is_sure {
+            self.runs.doubt_again(now);
+        }
+        let topic = self.runs.take_doubtful(now)?;
+        let mut runs = self.runs.waiting_in(&topic, &under_way);
+        if !is_sure && runs.iter().any(Waiting::is_claimed) {
+            runs.retain(|waiting| !waiting.is_claimed());
+            self.runs.doubt_later(topic.clone());
+        }
+        let stage = Stage::Looking { topic_id: Uuid::nil(), parts: Vec::new() };
+        (!runs.is_empty()).then_some(DeletedMessages { topic, runs, stage })
+    }
+
+    /// Puts on record that runs are over. They are when that is read: by us, and by who leads next.
+    fn are_missing(
+        &mut self,
+        client: &mut dyn Client,
+        missing: DeletedMessages,
+        now: Now,
+        by: Deadline,
+        acts: &mut Vec<Effect>,
+    ) {
+        let under_way = self.leases.runs();
+        let mut records = Vec::new();
+        for waiting in missing.runs {
+            if !self.runs.still_waits(&waiting, &under_way) {
+                continue;
+            }
+            let attempt = AttemptRef { run: waiting.run.run, attempt: waiting.last_attempt() };
+            let Waiting { run: OpenRun { job, run, scheduled_at }, cluster, .. } = waiting;
+            let detail = format!(
+                "no message of it is left in {} that a consumer would claim: it was deleted, or the group's offset has \
+                 passed it without a claim",
+                missing.topic
+            );
+            log::warn!("{cluster}: run {run} of {job} will not be run: {detail}");
+            acts.push(Effect::Unclaimable(cluster.clone()));
+            let (reason, at) = (EndReason::Unclaimable, now.wall);
+            let by = self.options.name.clone();
+            let event = Event::Ended { attempt, job, cluster, scheduled_at, reason, detail, by, at };
+            let (key, value) = (run.to_string().into(), wire::encode(&event));
+            records.push(Outgoing { topic: topics::RUNS.into(), key, value });
+        }
+        let (unwritten, _) = self.write(client, records, now, by, acts);
+        self.undone.looking_for_runs = !unwritten.is_empty();
+        if !unwritten.is_empty() {
+            self.runs.doubt(missing.topic, now.mono + AGAIN);
+        }
+    }
+
+    /// Looks on, by one fetch.
+    fn look(
+        &self,
+        client: &mut dyn Client,
+        missing: &mut DeletedMessages,
+        now: Now,
+        by: Deadline,
+    ) -> Result<(), BrokerError> {
+        let Stage::Looking { topic_id, parts } = &mut missing.stage else { return Ok(()) };
+        if parts.is_empty() {
+            (*topic_id, *parts) = find(client, &missing.topic, by)?;
+            // Most of what waits for long lies where it was read to lie, and consumers are away.
+            missing
+                .runs
+                .retain(|waiting| !waiting.place.as_ref().is_some_and(|at| is_left(at, *topic_id, parts)));
+            if missing.runs.is_empty() {
+                return Ok(());
+            }
+        }
+        if let Some(part) = parts.iter_mut().find(|part| part.next < part.end) {
+            let found = part.read(client, *topic_id, by)?;
+            missing.runs.retain(|waiting| !found.contains(&waiting.run.run));
+            return Ok(());
+        }
+        let mut targets = BTreeMap::new();
+        for partition in self.ends.partitions().keys() {
+            let of = TopicPartition { topic: topics::RUNS.to_owned(), partition: *partition };
+            targets.insert(*partition, client.offset(&of, Position::End, by)?);
+        }
+        missing.stage = Stage::Reading { targets, until: now.mono + PATIENCE };
+        Ok(())
+    }
+}
+
+/// Whether a message waits where it was read to lie.
+fn is_left(place: &Place, topic_id: Uuid, parts: &[Part]) -> bool {
+    let part = parts.iter().find(|part| part.of.partition == place.partition);
+    part.is_some_and(|part| {
+        let present = Present { topic_id, start: part.start, committed: part.committed.as_ref() };
+        place.offset < part.end && verdict(place, present) == Verdict::Open
+    })
+}
+
+/// What is to be looked through of a topic, with its id: what the group has not passed.
+fn find(client: &mut dyn Client, topic: &str, by: Deadline) -> Result<(Uuid, Vec<Part>), BrokerError> {
+    // One that is not there may only be out of sight, and is made anew before long.
+    let missing = || BrokerError::NotSent(format!("topic {topic} does not exist"));
+    let state = client.topic(topic, by)?.ok_or_else(missing)?;
+    let of = |partition| TopicPartition { topic: topic.to_owned(), partition };
+    let all: Vec<TopicPartition> = state.partitions.iter().map(|p| of(p.partition)).collect();
+    let committed = client.committed(topic, &all, by)?;
+    let mut parts = Vec::with_capacity(all.len());
+    for ((of, committed), partition) in all.into_iter().zip(committed).zip(state.partitions) {
+        let start = client.offset(&of, Position::Start, by)?;
+        let end = client.offset(&of, Position::End, by)?;
+        let next = committed.as_ref().map_or(start, |committed| first_left(committed, state.id)).max(start);
+        parts.push(Part { of, leader: partition.leader, start, next, end, committed });
+    }
+    Ok((state.id, parts))
+}
+
+/// The first offset that the group has not passed.
+fn first_left(committed: &Committed, topic_id: Uuid) -> i64 {
+    match holes::decode(&committed.metadata, committed.offset) {
+        Ok(Some(holes)) if holes.topic_id != topic_id => 0,
+        Ok(Some(holes)) => holes.offsets.first().copied().unwrap_or(committed.offset),
+        Ok(None) | Err(_) => committed.offset,
+    }
+}
+
+impl Part {
+    /// The runs of some messages that the group has not passed.
+    fn read(
+        &mut self,
+        client: &mut dyn Client,
+        topic_id: Uuid,
+        by: Deadline,
+    ) -> Result<Vec<RunId>, BrokerError> {
+        let TopicPartition { topic, partition } = &self.of;
+        let leaderless = || BrokerError::NotSent(format!("{topic}/{partition} has no leader"));
+        let leader = self.leader.ok_or_else(leaderless)?;
+        let want = Want { from: self.of.clone(), offset: self.next, max_bytes: FETCH_BYTES };
+        let fetched = client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next();
+        let fetched = match fetched.transpose() {
+            // Retention goes on meanwhile.
+            Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
+                self.next = client.offset(&self.of, Position::Start, by)?;
+                return Ok(Vec::new());
+            }
+            fetched => fetched?,
+        };
+        let Some(fetched) = fetched else { return Ok(Vec::new()) };
+        self.next = fetched.next_offset;
+        let committed = self.committed.as_ref();
+        let is_left = |offset| {
+            let place = Place { topic: topic.clone(), topic_id, partition: *partition, offset };
+            verdict(&place, Present { topic_id, start: 0, committed }) == Verdict::Open
+        };
+        let left = fetched.records.into_iter().filter(|record| is_left(record.offset));
+        let run = |key: &[u8]| std::str::from_utf8(key).ok()?.parse().ok();
+        Ok(left.filter_map(|record| run(record.key.as_deref()?)).collect())
+    }
+}

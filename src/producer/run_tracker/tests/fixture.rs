@@ -1,0 +1,318 @@
+//! A world of one cluster: consumers that write what real ones write, and tails that are stepped by hand.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::DateTime;
+use uuid::Uuid;
+
+use crate::common::broker::memory::{Faults, MemoryBroker};
+use crate::common::broker::{
+    Broker, Client, Commit, Deadline, Holder, Position, ProduceBatch, Record, TopicPartition, Want,
+    partition_for,
+};
+use crate::common::clock::{Clock, ManualClock, Now};
+use crate::common::holes;
+use crate::common::model::ClusterName;
+use crate::common::model::{
+    Attempt, AttemptRef, Event, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId, RunningAttempt,
+    Then,
+};
+use crate::common::topics;
+use crate::common::topics::TopicSpec;
+use crate::common::wire;
+use crate::common::wire::{DeadLetter, DeadRecord};
+use crate::producer::run_tracker::open_runs::Followed;
+use crate::producer::run_tracker::{Effect, Options, RunTracker};
+
+pub(super) const LEASE: u64 = 60;
+/// The lease and what it takes to notice: a beat behind it, and a look.
+pub(super) const LEASE_AND_A_BIT: u64 = 75;
+
+pub(super) struct World {
+    pub(super) broker: MemoryBroker,
+    pub(super) clock: Arc<ManualClock>,
+    client: Box<dyn Client>,
+}
+
+/// A producer's tail with its connection.
+pub(super) struct Producer {
+    pub(super) tail: RunTracker,
+    client: Box<dyn Client>,
+    pub(super) leads: bool,
+    pub(super) term: u64,
+    pub(super) acts: Vec<Effect>,
+}
+
+pub(super) fn of(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition { topic: topic.to_owned(), partition }
+}
+
+pub(super) fn name(run: u128) -> AttemptRef {
+    AttemptRef { run: RunId(Uuid::from_u128(run)), attempt: 1 }
+}
+
+pub(super) fn followed(jobs: &[&str]) -> Followed {
+    Arc::new(jobs.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect())
+}
+
+pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
+    let overlapping = followed(overlapping);
+    let clusters = vec![ClusterName::new("c").unwrap()];
+    let group = crate::common::topics::LEADER.to_owned();
+    let (name, lease, revision) = (name.to_owned(), Duration::from_secs(LEASE), Arc::from("r"));
+    Options { name, group, clusters, lease, overlapping, revision, tzdata: "2026f".into() }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
+        let mut world = Self { client: broker.client("world"), broker, clock };
+        for topic in ["c", "c-retry", "c-dead", "cron-leader"] {
+            world.create(topic, 1);
+        }
+        world.create(topics::RUNS, 2);
+        world
+    }
+
+    pub(super) fn create(&mut self, name: &str, partitions: i32) {
+        let settings = match name {
+            topics::RUNS => vec![("message.timestamp.type", "LogAppendTime".to_owned())],
+            _ => Vec::new(),
+        };
+        self.create_as(name, partitions, settings);
+    }
+
+    pub(super) fn create_as(&mut self, name: &str, partitions: i32, settings: Vec<(&'static str, String)>) {
+        let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
+        self.client.create_topic(&spec, self.soon()).unwrap();
+    }
+
+    pub(super) fn producer(&self, name: &str, leads: bool) -> Producer {
+        let options = options(name, &[]);
+        let tail = RunTracker::new(options, self.clock.monotonic());
+        Producer { tail, client: self.broker.client(name), leads, term: 1, acts: Vec::new() }
+    }
+
+    pub(super) fn faults(&self) -> Faults {
+        self.broker.faults()
+    }
+
+    fn soon(&self) -> Deadline {
+        self.clock.monotonic() + Duration::from_secs(10)
+    }
+
+    pub(super) fn mono(&self) -> Instant {
+        self.clock.monotonic()
+    }
+
+    /// Lets seconds pass, in each of which the producers make their steps.
+    pub(super) fn pass(&mut self, secs: u64, producers: &mut [&mut Producer]) {
+        for _ in 0..secs {
+            self.clock.turn(Duration::from_secs(1));
+            for producer in &mut *producers {
+                (0..4).for_each(|_| self.step(producer));
+            }
+        }
+    }
+
+    pub(super) fn step(&self, producer: &mut Producer) {
+        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let acts = producer.tail.step(producer.client.as_mut(), now, producer.leads.then_some(producer.term));
+        // Who asks for no runs is told that all was read, too; most tests are not about that.
+        let is_asked =
+            |act: &Effect| !matches!(act, Effect::ReadToEnd { .. }) || !producer.tail.runs.is_idle();
+        producer.acts.extend(acts.into_iter().filter(is_asked));
+    }
+
+    fn write(&mut self, to: TopicPartition, value: Bytes) -> i64 {
+        self.write_as(to, None, value)
+    }
+
+    fn write_as(&mut self, to: TopicPartition, key: Option<Bytes>, value: Bytes) -> i64 {
+        let timestamp_ms = self.clock.now().timestamp_millis();
+        let records = vec![Record { key, value: Some(value), timestamp_ms }];
+        let written = self.client.produce(&[ProduceBatch { to, records }], self.soon()).remove(0);
+        written.unwrap().base_offset
+    }
+
+    /// Writes the first attempt of a run, which may be tried again so many times.
+    pub(super) fn publish(&mut self, run: u128, retries: u32) -> Place {
+        let run = Run {
+            id: name(run).run,
+            job: JobName::new("j").unwrap(),
+            cluster: ClusterName::new("c").unwrap(),
+            scheduled_at: DateTime::UNIX_EPOCH,
+            command: "true".to_owned(),
+            environment: Arc::default(),
+            cwd: None,
+            user: None,
+            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
+            retry: RetryPolicy { retries, backoff_ms: 1000, backoff_max_ms: 1000 },
+            revision: String::new(),
+        };
+        let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left: retries, not_before: None };
+        let key = Some(attempt.run.id.to_string().into());
+        let offset = self.write_as(of("c", 0), key, wire::encode(&attempt));
+        let topic_id = self.client.topic("c", self.soon()).unwrap().unwrap().id;
+        Place { topic: "c".to_owned(), topic_id, partition: 0, offset }
+    }
+
+    /// Writes an event to the partition of its key.
+    fn say(&mut self, key: &str, event: &Event) {
+        let partition = partition_for(key.as_bytes(), 2);
+        self.write(of(topics::RUNS, partition), wire::encode(event));
+    }
+
+    /// Says that a run is published.
+    pub(super) fn note(&mut self, run: u128, place: &Place) {
+        let event = Event::Published {
+            run: name(run).run,
+            job: JobName::new("j").unwrap(),
+            cluster: ClusterName::new("c").unwrap(),
+            scheduled_at: DateTime::UNIX_EPOCH,
+            place: place.clone(),
+            at: self.clock.now(),
+        };
+        self.say("j", &event);
+    }
+
+    /// Writes the second attempt of a run to the retry topic.
+    pub(super) fn retry(&mut self, run: u128) -> Place {
+        let (key, timestamp_ms) =
+            (Some(name(run).run.to_string().into()), self.clock.now().timestamp_millis());
+        let to = of("c-retry", 0);
+        let records = vec![Record { key, value: None, timestamp_ms }];
+        let written = self.client.produce(&[ProduceBatch { to, records }], self.soon()).remove(0);
+        let topic_id = self.client.topic("c-retry", self.soon()).unwrap().unwrap().id;
+        Place { topic: "c-retry".to_owned(), topic_id, partition: 0, offset: written.unwrap().base_offset }
+    }
+
+    /// Says that messages were deleted before they were read.
+    pub(super) fn deleted_unread(&mut self, place: &Place, next_offset: i64) {
+        let event = Event::DeletedUnread { place: place.clone(), next_offset, at: self.clock.now() };
+        self.say(&place.topic.clone(), &event);
+    }
+
+    pub(super) fn claim(&mut self, run: u128, place: &Place, consumer: &str) {
+        let event = Event::Claimed {
+            attempt: name(run),
+            job: JobName::new("j").unwrap(),
+            place: place.clone(),
+            consumer: consumer.to_owned(),
+            lease_ms: LEASE * 1000,
+            at: self.clock.now(),
+        };
+        self.say(&name(run).run.to_string(), &event);
+    }
+
+    pub(super) fn alive(&mut self, run: u128, place: &Place, consumer: &str) {
+        self.alive_in(partition_for(consumer.as_bytes(), 2), run, place);
+    }
+
+    /// A sign of life in a partition of `cron-runs`.
+    pub(super) fn alive_in(&mut self, partition: i32, run: u128, place: &Place) {
+        let running = vec![RunningAttempt { attempt: name(run), place: place.clone() }];
+        let (consumer, lease_ms, at) = ("one".to_owned(), LEASE * 1000, self.clock.now());
+        let event = Event::Alive { consumer, lease_ms, running, at };
+        self.write(of(topics::RUNS, partition), wire::encode(&event));
+    }
+
+    pub(super) fn finish(&mut self, run: u128, then: Then) {
+        self.finish_in("c", run, then);
+    }
+
+    /// An end that a consumer of a cluster tells of.
+    pub(super) fn finish_in(&mut self, cluster: &str, run: u128, then: Then) {
+        let event = Event::Finished {
+            attempt: name(run),
+            job: JobName::new("j").unwrap(),
+            cluster: ClusterName::new(cluster).unwrap(),
+            scheduled_at: DateTime::UNIX_EPOCH,
+            consumer: "one".to_owned(),
+            outcome: if then == Then::Done { Outcome::Succeeded } else { Outcome::TimedOut },
+            then,
+            started_at: DateTime::UNIX_EPOCH,
+            ended_at: DateTime::UNIX_EPOCH,
+            output_bytes: 0,
+            output_tail: String::new(),
+        };
+        self.say(&name(run).run.to_string(), &event);
+    }
+
+    /// A loss that the leader of a cluster tells of.
+    pub(super) fn lose_in(&mut self, cluster: &str, run: u128, place: &Place) {
+        let event = Event::Lost {
+            attempt: name(run),
+            job: Some(JobName::new("j").unwrap()),
+            cluster: ClusterName::new(cluster).unwrap(),
+            scheduled_at: Some(DateTime::UNIX_EPOCH),
+            consumer: "one".to_owned(),
+            place: Place { topic: cluster.to_owned(), ..place.clone() },
+            then: Then::Dead,
+            at: self.clock.now(),
+        };
+        self.say(&name(run).run.to_string(), &event);
+    }
+
+    /// Commits for the cluster's group, in which nobody is.
+    pub(super) fn commit(&mut self, place: &Place, offset: i64, left_out: &[i64]) {
+        let metadata = holes::encode(place.topic_id, offset, &left_out.iter().copied().collect()).unwrap();
+        self.commit_for("c", of("c", 0), offset, metadata);
+    }
+
+    pub(super) fn commit_for(&mut self, group: &str, of: TopicPartition, offset: i64, metadata: String) {
+        let holder =
+            Holder { group: group.to_owned(), member_id: String::new(), instance_id: None, generation: -1 };
+        let commit = Commit { of, offset, metadata };
+        assert_eq!(self.client.commit(&holder, &[commit], self.soon()).unwrap(), [None]);
+    }
+
+    /// A run that is published, claimed and passed.
+    pub(super) fn start(&mut self, run: u128, retries: u32) -> Place {
+        let place = self.publish(run, retries);
+        self.claim(run, &place, "one");
+        self.commit(&place, place.offset + 1, &[]);
+        place
+    }
+
+    fn values(&mut self, of: TopicPartition) -> Vec<Bytes> {
+        let offset = self.client.offset(&of, Position::Start, self.soon()).unwrap();
+        let want = Want { from: of, offset, max_bytes: 1 << 20 };
+        let fetched = self.client.fetch(1, &[want], Duration::ZERO, self.soon()).unwrap().remove(0).unwrap();
+        fetched.records.into_iter().filter_map(|record| record.value).collect()
+    }
+
+    pub(super) fn retried(&mut self) -> Vec<Attempt> {
+        let values = self.values(of("c-retry", 0));
+        values.iter().map(|value| wire::decode_attempt(value).unwrap()).collect()
+    }
+
+    pub(super) fn letters(&mut self) -> Vec<DeadLetter> {
+        let letter = |value: &Bytes| match wire::decode_dead(value).unwrap() {
+            DeadRecord::Letter(letter) => *letter,
+            DeadRecord::Replayed(_) => panic!("nobody replays here"),
+        };
+        self.values(of("c-dead", 0)).iter().map(letter).collect()
+    }
+
+    /// The events `lost`.
+    pub(super) fn lost(&mut self) -> Vec<Event> {
+        self.said(|event| matches!(event, Event::Lost { .. }))
+    }
+
+    /// The events of `cron-runs` that are wanted.
+    pub(super) fn said(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let state = self.client.topic(topics::RUNS, self.soon()).unwrap().unwrap();
+        let all = state.partitions.iter().flat_map(|p| self.values(of(topics::RUNS, p.partition)));
+        let all: Vec<Event> = all.map(|value| wire::decode_event(&value).unwrap()).collect();
+        all.into_iter().filter(wanted).collect()
+    }
+
+    /// How many next attempts, letters and events `lost` there are.
+    pub(super) fn fates(&mut self) -> (usize, usize, usize) {
+        (self.retried().len(), self.letters().len(), self.lost().len())
+    }
+}

@@ -1,0 +1,349 @@
+//! Where following begins, and what may be concluded from the part of `cron-runs` that was read.
+
+use super::fixture;
+use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
+use crate::common::broker::partition_for;
+use crate::common::model::Then;
+use crate::common::topics;
+use crate::producer::run_tracker::{Effect, RunTracker};
+
+/// A consumer whose signs of life go to the other partition than the events of run 1.
+fn elsewhere() -> String {
+    let partition = |key: &str| partition_for(key.as_bytes(), 2);
+    let run = name(1).run.to_string();
+    (0..).map(|n| format!("consumer-{n}")).find(|word| partition(word) != partition(&run)).unwrap()
+}
+
+/// Events about others, so that both partitions have new ends.
+fn chatter(world: &mut World) {
+    for run in 100..140 {
+        world.finish(run, Then::Done);
+    }
+}
+
+fn began(producer: &Producer) -> Vec<i64> {
+    producer.tail.ends.partitions().values().map(|end| end.began).collect()
+}
+
+/// A leader has said that whoever follows it must read from the present end of a partition.
+fn said(world: &mut World, partitions: &[i32]) {
+    let mut reader = world.producer("reader", false);
+    world.pass(5, &mut [&mut reader]);
+    for (partition, end) in reader.tail.ends.partitions() {
+        let from = if partitions.contains(partition) { end.next } else { 0 };
+        world.commit_for(topics::LEADER, of(topics::RUNS, *partition), from, String::new());
+    }
+}
+
+#[test]
+fn reading_begins_with_all_there_is_where_no_leader_has_said_more() {
+    let mut world = World::new();
+    chatter(&mut world);
+    world.start(1, 2);
+    // Nobody leads while the consumer dies, and others go on for long.
+    world.pass(100 * LEASE, &mut []);
+    chatter(&mut world);
+    let mut leader = world.producer("p", true);
+    world.pass(1, &mut [&mut leader]);
+    assert_eq!(began(&leader), [0, 0]);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn reading_begins_where_the_last_leader_said() {
+    let mut world = World::new();
+    chatter(&mut world);
+    let mut first = world.producer("p", true);
+    world.pass(1, &mut [&mut first]);
+    world.start(1, 2);
+    world.pass(10, &mut [&mut first]);
+    let from = first.tail.must_be_read_from();
+    drop(first);
+    for (partition, offset) in from {
+        world.commit_for(topics::LEADER, of(topics::RUNS, partition), offset, String::new());
+    }
+    // Nobody leads while the consumer dies, and others go on.
+    world.pass(100 * LEASE, &mut []);
+    chatter(&mut world);
+    let mut second = world.producer("q", true);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut second]);
+    assert!(began(&second).iter().all(|offset| *offset > 0), "{:?}", began(&second));
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn a_long_attempt_is_known_from_its_signs_of_life() {
+    let mut world = World::new();
+    let consumer = elsewhere();
+    let place = world.start(1, 2);
+    said(&mut world, &[0, 1]);
+    world.pass(100 * LEASE, &mut []);
+    world.alive(1, &place, &consumer);
+    chatter(&mut world);
+    let mut leader = world.producer("p", true);
+    world.pass(2 * LEASE, &mut [&mut leader]);
+    assert!(began(&leader).iter().any(|offset| *offset > 0), "its claim was not read");
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn a_sign_of_life_that_was_late_makes_no_finished_attempt_lost() {
+    let mut world = World::new();
+    let consumer = elsewhere();
+    let place = world.start(1, 2);
+    world.finish(1, Then::Done);
+    world.alive(1, &place, &consumer);
+    said(&mut world, &[partition_for(name(1).run.to_string().as_bytes(), 2)]);
+    world.pass(100 * LEASE, &mut []);
+    // New events where the run's end lies, and none where the sign of life does.
+    for run in 100..200 {
+        let (key, of_run) = (name(run).run.to_string(), name(1).run.to_string());
+        if partition_for(key.as_bytes(), 2) == partition_for(of_run.as_bytes(), 2) {
+            world.finish(run, Then::Done);
+        }
+    }
+    let mut leader = world.producer("p", true);
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(leader.tail.watched(), 1, "the sign was read, the end was not");
+    world.pass(10 * LEASE, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
+}
+
+#[test]
+fn a_partition_that_is_added_is_followed() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    let place = world.start(1, 2);
+    world.pass(5, &mut [&mut leader]);
+    world.faults().grow_topic(topics::RUNS, 3);
+    for _ in 0..20 {
+        world.pass(LEASE / 3, &mut [&mut leader]);
+        world.alive_in(2, 1, &place);
+    }
+    assert_eq!(world.fates(), (0, 0, 0));
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
+    let mut world = World::new();
+    let mut standby = world.producer("p", false);
+    world.start(1, 2);
+    world.pass(5, &mut [&mut standby]);
+    world.finish(1, Then::Done);
+    chatter(&mut world);
+    for partition in 0..2 {
+        world.faults().delete_records(&of(topics::RUNS, partition), 10);
+    }
+    standby.leads = true;
+    world.pass(10 * LEASE, &mut [&mut standby]);
+    assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
+    assert_eq!(standby.tail.watched(), 0, "nothing is known any more");
+    for partition in 0..2 {
+        let end = &standby.tail.ends.partitions()[&partition];
+        assert_eq!((end.began, end.next > 10), (10, true), "it reads on behind what was deleted");
+    }
+    world.start(2, 2);
+    world.pass(LEASE + 20, &mut [&mut standby]);
+    assert_eq!(world.fates(), (1, 0, 1), "and finds what is lost after that");
+}
+
+/// Makes `cron-runs` anew, with these partitions.
+fn made_anew(world: &mut World, partitions: i32) {
+    world.faults().delete_topic(topics::RUNS);
+    world.create(topics::RUNS, partitions);
+}
+
+/// Two attempts are under way while `change` is made to `cron-runs`, which also says that the first has ended. The second
+/// shows a sign of life after that, and then none for a lease.
+fn check_another_log(leads: bool, change: impl Fn(&mut World)) {
+    let mut world = World::new();
+    let mut leader = world.producer("p", leads);
+    (100..200).for_each(|run| world.finish(run, Then::Done));
+    let (first, second) = (world.start(1, 2), world.start(2, 2));
+    world.alive(1, &first, "one");
+    world.alive(2, &second, "one");
+    world.pass(5, &mut [&mut leader]);
+    change(&mut world);
+    world.pass(2, &mut [&mut leader]);
+    leader.leads = true;
+    world.alive(2, &second, "one");
+    world.pass(LEASE - 1, &mut [&mut leader]);
+    assert_eq!(world.fates(), (0, 0, 0));
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1), "its consumer has told of it since");
+    assert_eq!(world.retried()[0].run.id, name(2).run);
+    world.pass(20 * LEASE, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((1, 0, 1), 0));
+}
+
+#[test]
+fn what_stands_in_a_log_that_was_made_anew_is_read_before_anything_is_lost() {
+    for leads in [true, false] {
+        check_another_log(leads, |world| {
+            made_anew(world, 2);
+            world.finish(1, Then::Done);
+        });
+        // Longer than the one before, so that no offset is out of range.
+        check_another_log(leads, |world| {
+            made_anew(world, 2);
+            world.finish(1, Then::Done);
+            (300..500).for_each(|run| world.finish(run, Then::Done));
+        });
+        check_another_log(leads, |world| {
+            made_anew(world, 3);
+            world.finish(1, Then::Done);
+            chatter(world);
+        });
+    }
+}
+
+#[test]
+fn an_end_that_was_deleted_with_the_log_before_it_was_read_makes_nothing_lost() {
+    for leads in [true, false] {
+        check_another_log(leads, |world| {
+            world.finish(1, Then::Done);
+            made_anew(world, 2);
+        });
+    }
+}
+
+#[test]
+fn what_was_written_again_to_a_log_that_was_cut_is_read_before_anything_is_lost() {
+    for leads in [true, false] {
+        check_another_log(leads, |world| {
+            (0..2).for_each(|p| world.faults().cut(&of(topics::RUNS, p), 3));
+            world.finish(1, Then::Done);
+        });
+    }
+}
+
+#[test]
+fn a_standby_reads_on_in_a_log_that_was_cut() {
+    let mut world = World::new();
+    let mut standby = world.producer("p", false);
+    chatter(&mut world);
+    world.start(1, 2);
+    world.pass(5, &mut [&mut standby]);
+    (0..2).for_each(|p| world.faults().cut(&of(topics::RUNS, p), 3));
+    world.start(2, 2);
+    world.pass(5, &mut [&mut standby]);
+    assert_eq!(standby.tail.leases.runs(), [name(2).run].into());
+}
+
+#[test]
+fn a_beat_below_what_was_read_shows_that_the_log_was_cut() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    chatter(&mut world);
+    world.start(1, 2);
+    world.pass(5, &mut [&mut leader]);
+    while leader.tail.ends.due(world.mono(), leader.tail.beat_every()).is_empty() {
+        world.clock.turn(std::time::Duration::from_secs(1));
+    }
+    // The end is written below what was read, and with the beat that is due the log is as long as it was.
+    let partition = partition_for(name(1).run.to_string().as_bytes(), 2);
+    let end = leader.tail.ends.partitions()[&partition].next;
+    world.faults().cut(&of(topics::RUNS, partition), end - 2);
+    world.finish(1, Then::Done);
+    world.pass(10 * LEASE, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
+}
+
+#[test]
+fn an_offset_that_the_last_leader_said_of_another_log_counts_for_nothing() {
+    let mut world = World::new();
+    for partition in 0..2 {
+        world.commit_for(topics::LEADER, of(topics::RUNS, partition), 1_000, String::new());
+    }
+    let place = world.start(1, 2);
+    world.start(2, 2);
+    world.finish(2, Then::Done);
+    world.alive(1, &place, "one");
+    let mut leader = world.producer("p", true);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!((began(&leader), world.fates()), (vec![0, 0], (1, 0, 1)));
+}
+
+#[test]
+fn whoever_leads_when_the_log_is_made_anew_says_again_that_all_was_read() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    leader.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    world.pass(5, &mut [&mut leader]);
+    leader.acts.clear();
+    made_anew(&mut world, 2);
+    let place = world.publish(1, 0);
+    world.note(1, &place);
+    world.pass(15, &mut [&mut leader]);
+    let position = |wanted: fn(&Effect) -> bool| leader.acts.iter().position(wanted);
+    let unfinished = position(|act| matches!(act, Effect::Unfinished(_)));
+    let read = position(|act| matches!(act, Effect::ReadToEnd { .. }));
+    assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.acts);
+}
+
+/// The runs that are told to be unfinished.
+fn told(acts: &[Effect]) -> Vec<u128> {
+    let run = |act: &Effect| match act {
+        Effect::Unfinished(unfinished) => Some(unfinished.run.0.as_u128()),
+        _ => None,
+    };
+    acts.iter().filter_map(run).collect()
+}
+
+#[test]
+fn runs_of_a_job_that_is_followed_later_are_known_from_what_was_read_before() {
+    let mut world = World::new();
+    let place = world.start(1, 2);
+    world.start(2, 2);
+    world.finish(2, Then::Retried);
+    world.start(3, 2);
+    world.finish(3, Then::Done);
+    let never_passed = world.publish(4, 2);
+    world.pass(100 * LEASE, &mut []);
+    world.alive(1, &place, "one");
+    chatter(&mut world);
+    let mut leader = world.producer("p", true);
+    world.pass(5, &mut [&mut leader]);
+    world.claim(5, &never_passed, "one");
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(told(&leader.acts), [0; 0]);
+    leader.acts.clear();
+    leader.tail.follow(fixture::followed(&["j"]));
+    world.pass(5, &mut [&mut leader]);
+    let (mut runs, read) = (told(&leader.acts), Effect::HistoryRead(fixture::followed(&["j"])));
+    assert!(leader.acts.contains(&read));
+    runs.sort_unstable();
+    runs.dedup();
+    assert_eq!(runs, [1, 2, 5], "one runs, one waits for its retry, one is claimed");
+    leader.acts.clear();
+    world.start(6, 2);
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(told(&leader.acts), [6], "and those that are claimed from now on");
+}
+
+#[test]
+fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
+    let mut world = World::new();
+    for run in 1..=3 {
+        let place = world.publish(run, 0);
+        world.note(run, &place);
+    }
+    world.finish(1, Then::Done);
+    world.finish(2, Then::Retried);
+    said(&mut world, &[0, 1]);
+    world.pass(100 * LEASE, &mut []);
+    chatter(&mut world);
+    let mut standby = world.producer("p", false);
+    standby.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    world.pass(5, &mut [&mut standby]);
+    assert!(began(&standby).iter().all(|offset| *offset > 0));
+    assert_eq!(told(&standby.acts), [2, 3]);
+    assert!(standby.acts.contains(&Effect::HistoryRead(fixture::followed(&["j"]))));
+    let place = world.publish(4, 0);
+    world.note(4, &place);
+    world.pass(5, &mut [&mut standby]);
+    assert_eq!(told(&standby.acts), [2, 3, 4], "and what another leader publishes");
+}

@@ -1,0 +1,254 @@
+//! The thread `runs-tail`: steps the tail of `cron-runs`, and tells the timer which runs are over.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::duties::Duties;
+use super::metrics::RunTrackerMetrics;
+use super::open_runs::{Followed, OpenRun};
+use super::{Effect, Options, RunTracker};
+use crate::common::bounds::RUNS_TOLD;
+use crate::common::broker::Client;
+use crate::common::clock::{Clock, Now};
+use crate::common::http::{Duty, Health, Trouble};
+use crate::common::metrics::Beat;
+use crate::common::model::{ClusterName, JobName, RunId};
+use crate::common::thread::{Joined, spawn};
+
+/// Between two steps: the fetch in a step waits for something to read, so this is for brokers that answer at once.
+const PAUSE: Duration = Duration::from_millis(20);
+/// After a step in which a call failed, doubled for each one that follows up to the longest.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is measured how long runs wait.
+const MEASURE_WAITS: Duration = Duration::from_secs(5);
+/// How often it is told from where whoever leads next must read.
+const SAY_WHERE: Duration = Duration::from_secs(10);
+
+/// What the tail tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunNews {
+    /// No attempt of the run is under way or will follow. RunNews of all jobs, by leader and standby alike.
+    Over {
+        /// Its job; absent where that is not known, because its message is gone.
+        job: Option<JobName>,
+        /// The run.
+        run: RunId,
+    },
+    /// A run of one of the overlapping jobs is not finished. May be told twice.
+    Unfinished(OpenRun),
+    /// All runs of these jobs that were not finished have been told: only now is it known which jobs have none.
+    HistoryRead(Followed),
+    /// In our term of this number all was read that had been written before it began, and what is not finished was told:
+    /// only now may overlaps be decided.
+    ReadToEnd {
+        /// The term.
+        term: u64,
+        /// Runs of the overlapping jobs that are known to be over.
+        over: Arc<HashSet<RunId>>,
+    },
+    /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
+    /// read. RunNews every ten seconds while this producer leads.
+    ReadFrom(BTreeMap<i32, i64>),
+}
+
+/// What the tail is asked and told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowRequest {
+    /// The overlapping jobs of a job file that is about to come in force: which of their runs are not finished?
+    /// [`RunNews::HistoryRead`] answers.
+    Follow(Followed),
+    /// A job file of this revision is in force, by zone data of this version.
+    InForce(Arc<str>, Arc<str>),
+}
+
+/// What the thread stands on, and where it shows how it is.
+pub struct Context {
+    /// A connection of its own.
+    pub client: Box<dyn Client>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The term in which this producer leads. Asked before each step, which may take two seconds: that it does not must
+    /// come that long before another producer may lead.
+    pub leads: Box<dyn Fn() -> Option<u64> + Send>,
+    /// What it counts.
+    pub measures: RunTrackerMetrics,
+    /// Where it says what it cannot do.
+    pub health: Health,
+    /// When it last came round.
+    pub beat: Beat,
+}
+
+/// The handle. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct RunTrackerThread {
+    _stop: Sender<()>,
+    thread: Joined,
+}
+
+impl RunTrackerThread {
+    /// Starts the thread. Whoever takes what it tells too slowly holds it up, and while it is held up it finds nothing
+    /// to be lost.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        options: Options,
+        around: Context,
+    ) -> io::Result<(Self, Sender<FollowRequest>, Receiver<RunNews>)> {
+        let (stop, stopped) = bounded(0);
+        let (tell, told) = bounded(RUNS_TOLD);
+        // One of each; whoever finds no place tries again.
+        let (ask, asked) = bounded(2);
+        let thread = spawn("runs-tail", move || {
+            let now = around.clock.monotonic();
+            let (clusters, tail) = (options.clusters.clone(), RunTracker::new(options, now));
+            let (say_where_at, measure_waits_at) = (now + SAY_WHERE, now);
+            let duties = Duties::ALL.map(|work| (work, around.health.duty(work.name())));
+            let pause = PAUSE_AFTER_FAILURE;
+            let tailing = Tracking {
+                tail,
+                clusters,
+                around,
+                duties,
+                tell,
+                asked,
+                stopped,
+                say_where_at,
+                measure_waits_at,
+                pause,
+            };
+            tailing.run();
+        })?;
+        Ok((Self { _stop: stop, thread }, ask, told))
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Tracking {
+    tail: RunTracker,
+    clusters: Vec<ClusterName>,
+    around: Context,
+    duties: [(Duties, Duty); 5],
+    tell: Sender<RunNews>,
+    asked: Receiver<FollowRequest>,
+    stopped: Receiver<()>,
+    say_where_at: Instant,
+    measure_waits_at: Instant,
+    /// How long to pause after the next step that fails.
+    pause: Duration,
+}
+
+impl Tracking {
+    fn run(mut self) {
+        loop {
+            self.around.beat.touch(self.around.clock.now());
+            for ask in self.asked.try_iter() {
+                match ask {
+                    FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
+                    FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
+                }
+            }
+            let leads = (self.around.leads)();
+            let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
+            let acts = self.tail.step(self.around.client.as_mut(), now, leads);
+            let mut pause = if self.tail.is_behind() { Duration::ZERO } else { PAUSE };
+            let (mut news, mut failed) = (Vec::new(), Vec::new());
+            for act in acts {
+                match act {
+                    Effect::Over { job, run } => news.push(RunNews::Over { job, run }),
+                    Effect::Unfinished(run) => news.push(RunNews::Unfinished(run)),
+                    Effect::HistoryRead(of) => news.push(RunNews::HistoryRead(of)),
+                    Effect::ReadToEnd { term, over } => news.push(RunNews::ReadToEnd { term, over }),
+                    Effect::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
+                    Effect::Unclaimable(cluster) => self.around.measures.unclaimable(&cluster),
+                    Effect::Failed(work, error) => {
+                        self.around.measures.failed(error.word());
+                        failed.push((work, Trouble::of(work.attempt(), &error)));
+                    }
+                }
+            }
+            if failed.is_empty() {
+                self.pause = PAUSE_AFTER_FAILURE;
+            } else {
+                pause = self.pause;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+            self.report(failed);
+            if leads.is_some() && self.say_where_at <= now.mono {
+                self.say_where_at = now.mono + SAY_WHERE;
+                news.push(RunNews::ReadFrom(self.tail.must_be_read_from()));
+            }
+            if self.measure_waits_at <= now.mono {
+                self.measure_waits_at = now.mono + MEASURE_WAITS;
+                self.around.measures.waits(&self.clusters, &self.tail.longest_waits(now.wall));
+            }
+            self.around.measures.differing(self.tail.differing());
+            self.around.measures.zones_differing(self.tail.zones_differing());
+            self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));
+            if !news.into_iter().all(|told| self.tell(told)) {
+                return;
+            }
+            select! {
+                recv(self.stopped) -> _ => return,
+                recv(self.around.clock.alarm(pause)) -> _ => {}
+            }
+        }
+    }
+
+    /// Reports what was done and what was not.
+    fn report(&self, failed: Vec<(Duties, Trouble)>) {
+        for (work, duty) in &self.duties {
+            if self.tail.is_done(*work) {
+                duty.done();
+            } else {
+                duty.owed();
+            }
+        }
+        if self.tail.misses_beats() {
+            self.duty(Duties::Beats, |duty| {
+                let cause = "beats that were written to cron-runs are not read back";
+                let cure = "see whether the topic is cut, compacted or overloaded (docs/OPERATIONS.md)";
+                duty.failed(Trouble::new("out_of_sight", cause, cure));
+            });
+        }
+        if !self.tail.is_done(Duties::Led) {
+            self.duty(Duties::Led, |duty| {
+                let cause = "no producer leads: none has written a beat to cron-runs for long";
+                let cure = "see why on /readyz of the other producers, and which members the leaders' group has \
+                            (docs/playbooks/NobodyLeads.md)";
+                duty.failed(Trouble::new("no_leader", cause, cure));
+            });
+        }
+        for (work, trouble) in failed {
+            self.duty(work, |duty| duty.failed(trouble));
+        }
+    }
+
+    fn duty(&self, of: Duties, tell: impl FnOnce(&Duty)) {
+        if let Some((_, duty)) = self.duties.iter().find(|(work, _)| *work == of) {
+            tell(duty);
+        }
+    }
+
+    /// Tells, waiting where nobody takes it. `false` when it is time to end.
+    fn tell(&self, told: RunNews) -> bool {
+        select! {
+            recv(self.stopped) -> _ => false,
+            send(self.tell, told) -> sent => {
+                if sent.is_err() {
+                    log::debug!("nobody asks which runs are over");
+                }
+                true
+            }
+        }
+    }
+}

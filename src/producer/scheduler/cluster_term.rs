@@ -1,0 +1,253 @@
+//! A cluster in a term of ours: its lane, and what stands beside it – the ticks of a reboot, ticks that waited for the run
+//! before them, facts for `cron-runs`.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::events;
+use super::overlap::Queued;
+use crate::common::bounds::{TICK_BATCHES, TICKS_HELD_BACK, TICKS_PER_BATCH};
+use crate::common::model::{ClusterName, Event, JobName, MissedReason, Place};
+use crate::common::topics;
+use crate::producer::active_jobs::ActiveJobs;
+use crate::producer::job::{Job, Overlap};
+use crate::producer::leadership::{Published, Runs};
+use crate::producer::plan::catchup::LATE;
+use crate::producer::plan::timetable::Tick;
+use crate::producer::plan::{ClusterPlan, Kind, Missed};
+
+/// A cluster in a term of ours.
+#[derive(Debug)]
+pub(super) struct ClusterTerm {
+    pub lane: ClusterPlan,
+    /// What was published already of what is owed, up to an instant that may lie ahead of our clock.
+    published: Published,
+    /// The cursor has not passed all of that.
+    remembers: bool,
+    /// The runs among them of the file's jobs whose runs may not overlap have been taken.
+    has_taken: bool,
+    /// Of these jobs, under this file or one before it.
+    taken: HashSet<JobName>,
+    /// Ticks that cannot be decided yet.
+    held_back: VecDeque<Queued>,
+    /// What stands beside the lane: to be handed over, and handed over and not confirmed.
+    extra: VecDeque<ExtraBatch>,
+    extra_in_flight: VecDeque<ExtraBatch>,
+    /// Ticks that are held back, or wait for the run before them, or were released and are not confirmed.
+    waiting: BTreeSet<(DateTime<Utc>, JobName)>,
+    /// Batches that were handed over and are not confirmed.
+    under_way: usize,
+}
+
+#[derive(Debug)]
+struct ExtraBatch {
+    ticks: Vec<Tick>,
+    events: Vec<Event>,
+    revision: Arc<str>,
+    /// The cursor does not pass this until it is confirmed.
+    holds: DateTime<Utc>,
+}
+
+impl ClusterTerm {
+    /// One that begins at `now` and finds something published in its topic. What was published, too, and is deleted there,
+    /// is not due later than what is, or than a leader may have thought that it is by then.
+    pub fn new(lane: ClusterPlan, published: Published, now: DateTime<Utc>) -> Self {
+        let until = published.until.max(now + LATE);
+        Self {
+            lane,
+            published: Published { until, ..published },
+            remembers: true,
+            has_taken: false,
+            taken: HashSet::new(),
+            held_back: VecDeque::new(),
+            extra: VecDeque::new(),
+            extra_in_flight: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            under_way: 0,
+        }
+    }
+
+    /// Whether another batch may be handed over.
+    pub fn has_room(&self) -> bool {
+        self.under_way < TICK_BATCHES && self.held_back.len() < TICKS_HELD_BACK
+    }
+
+    /// Whether something is handed over and not confirmed.
+    pub fn is_busy(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// Puts something beside the lane; nothing is nothing.
+    pub fn aside(&mut self, file: &ActiveJobs, ticks: Vec<Tick>, events: Vec<Event>, holds: DateTime<Utc>) {
+        if !ticks.is_empty() || !events.is_empty() {
+            self.extra.push_back(ExtraBatch { ticks, events, revision: Arc::clone(&file.revision), holds });
+        }
+    }
+
+    /// The ticks of a reboot that are not published yet. Those of jobs whose runs may not overlap are decided like others.
+    pub fn reboot(&mut self, file: &ActiveJobs, cluster: &ClusterName, at: DateTime<Utc>) {
+        let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
+        let ticks = jobs.map(|job| Tick { job, at }).filter(|tick| self.published(tick).is_none());
+        let (free, others): (Vec<_>, Vec<_>) = ticks.partition(|tick| tick.job.overlap == Overlap::Allow);
+        self.aside(file, free, Vec::new(), at);
+        others.into_iter().for_each(|tick| self.hold_back(tick, &file.revision));
+    }
+
+    /// What stands beside the lane goes first. It counts as handed over.
+    pub fn next_aside(&mut self) -> Option<(Vec<Tick>, Vec<Event>, Arc<str>)> {
+        let aside = self.extra.pop_front()?;
+        let parts = (aside.ticks.clone(), aside.events.clone(), Arc::clone(&aside.revision));
+        self.extra_in_flight.push_back(aside);
+        self.hand_over();
+        Some(parts)
+    }
+
+    /// A batch is handed over.
+    pub fn hand_over(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// The oldest batch of a kind, or of what stands beside the lane, has its fate on record.
+    pub fn confirmed(&mut self, kind: Option<Kind>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        match kind {
+            Some(kind) => self.lane.confirmed(kind),
+            None => {
+                for tick in self.extra_in_flight.pop_front().into_iter().flat_map(|aside| aside.ticks) {
+                    self.waiting.remove(&(tick.at, tick.job.name.clone()));
+                }
+            }
+        }
+    }
+
+    /// A tick cannot be decided yet.
+    pub fn hold_back(&mut self, tick: Tick, revision: &Arc<str>) {
+        self.waits(&tick);
+        self.held_back.push_back(Queued { tick, revision: Arc::clone(revision) });
+    }
+
+    /// The next ticks that were held back, of one job file and no more than a batch.
+    pub fn take_held_back(&mut self) -> Option<(Vec<Tick>, Arc<str>)> {
+        let revision = Arc::clone(&self.held_back.front()?.revision);
+        let others = self.held_back.iter().position(|held| held.revision != revision);
+        let count = others.unwrap_or(self.held_back.len()).min(TICKS_PER_BATCH);
+        let these = self.held_back.drain(..count);
+        Some((these.map(|held| held.tick).collect(), revision))
+    }
+
+    /// What of the held-back ticks was decided, of those from `from` on.
+    pub fn decided(&mut self, ticks: Vec<Tick>, events: Vec<Event>, revision: Arc<str>, from: DateTime<Utc>) {
+        if !ticks.is_empty() || !events.is_empty() {
+            let holds = from - TimeDelta::milliseconds(1);
+            self.extra.push_back(ExtraBatch { ticks, events, revision, holds });
+        }
+    }
+
+    /// A tick waits for the run before it.
+    pub fn waits(&mut self, tick: &Tick) {
+        self.waiting.insert((tick.at, tick.job.name.clone()));
+    }
+
+    /// A tick waits no more: its fate is on record, or is about to be.
+    pub fn waits_no_more(&mut self, tick: &Tick) {
+        self.waiting.remove(&(tick.at, tick.job.name.clone()));
+    }
+
+    /// A tick waits no more: it is to be published.
+    pub fn release(&mut self, queued: Queued) {
+        let Queued { tick, revision } = queued;
+        let holds = tick.at - TimeDelta::milliseconds(1);
+        self.extra.push_back(ExtraBatch { ticks: vec![tick], events: Vec::new(), revision, holds });
+    }
+
+    /// The ticks held back of jobs that are gone from the file.
+    pub fn take_removed(&mut self, file: &ActiveJobs) -> Vec<Tick> {
+        let is_gone = |held: &Queued| !file.jobs.iter().any(|job| job.name == held.tick.job.name);
+        let (gone, left) = std::mem::take(&mut self.held_back).into_iter().partition(is_gone);
+        self.held_back = left;
+        let gone: VecDeque<Queued> = gone;
+        gone.into_iter().map(|held| held.tick).collect()
+    }
+
+    /// A tick that waited is given up: its job is gone from the file.
+    pub fn give_up(&mut self, tick: &Tick, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
+        self.waiting.remove(&(tick.at, tick.job.name.clone()));
+        let (from, to, count) = (tick.at, tick.at, 1);
+        let missed = Missed { job: Arc::clone(&tick.job), from, to, count, reason: MissedReason::Removed };
+        events::missed(&missed, cluster, now)
+    }
+
+    /// Where the topic held the tick's run when the term began.
+    pub fn published(&self, tick: &Tick) -> Option<Place> {
+        let (partition, offset) = self.published.runs.find(&tick.job.name, tick.at)?;
+        let topic = topics::first(&tick.job.cluster);
+        Some(Place { topic, topic_id: self.published.topic_id, partition, offset })
+    }
+
+    /// Leaves out of ticks that are missed those that the topic held when the term began: a cursor that was held back, by a
+    /// tick that waits for instance, lies before many that were published. `None` when none is left.
+    pub fn not_published(&self, missed: Missed) -> Option<Missed> {
+        let Missed { job, from, to, .. } = &missed;
+        if self.published.runs.count(&job.name, *from, *to) == 0 {
+            return Some(missed);
+        }
+        // By the schedule: what a job file of before has published at other instants is none of these ticks.
+        let ticks = std::iter::successors(Some(*from), |at| job.next(*at)).take_while(|at| at <= to);
+        let published = ticks.filter(|at| self.published.runs.find(&job.name, *at).is_some()).count();
+        let count = missed.count.saturating_sub(u64::try_from(published).unwrap_or(u64::MAX));
+        (count > 0).then_some(Missed { count, ..missed })
+    }
+
+    /// Whether there is something to be [taken](Self::take_published). Cheap: asked for each batch.
+    pub fn owes_published(&self) -> bool {
+        !self.has_taken && !self.published.runs.is_empty()
+    }
+
+    /// Where the owed runs of these jobs stood in the topic when the term began, each once, in the order of their instants.
+    pub fn take_published<'a>(&mut self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<(Tick, Place)> {
+        self.has_taken = true;
+        let mut all = Vec::new();
+        for job in jobs {
+            if !self.taken.insert(job.name.clone()) {
+                continue;
+            }
+            for at in self.published.runs.instants(&job.name) {
+                let tick = Tick { job: Arc::clone(job), at };
+                let place = self.published(&tick);
+                all.extend(place.map(|place| (tick, place)));
+            }
+        }
+        all.sort_by_key(|(tick, _)| tick.at);
+        all
+    }
+
+    /// There is another job file, in which runs of other jobs may not overlap.
+    pub fn take_published_again(&mut self) {
+        self.has_taken = false;
+    }
+
+    /// Whether ticks are owed whose runs may have been published before the term.
+    pub fn remembers(&self) -> bool {
+        self.remembers
+    }
+
+    /// What was published before the term is of no interest once it has been taken and the cursor has passed all of it.
+    pub fn forget_published(&mut self, now: DateTime<Utc>) {
+        if !self.remembers || !self.held_back.is_empty() || self.owes_published() {
+            return;
+        }
+        if self.lane.cursor(now) > self.published.until {
+            self.remembers = false;
+            (self.published.runs, self.taken) = (Runs::default(), HashSet::new());
+        }
+    }
+
+    /// The lane's cursor, held back by what stands beside it and by ticks that wait.
+    pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let extra = self.extra.iter().chain(&self.extra_in_flight).map(|aside| aside.holds);
+        let waiting = self.waiting.first().map(|(at, _)| *at - TimeDelta::milliseconds(1));
+        extra.chain(waiting).fold(self.lane.cursor(now), DateTime::min)
+    }
+}

@@ -1,0 +1,332 @@
+//! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
+//! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
+
+mod deciding;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::cluster_term::ClusterTerm;
+use super::events;
+
+use super::overlap::Overlap;
+use crate::common::bounds::TICKS_PER_BATCH;
+use crate::common::model::{ClusterName, Event, JobName, RunId};
+use crate::producer::active_jobs::ActiveJobs;
+use crate::producer::job;
+use crate::producer::leadership::{CursorCommit, Start};
+use crate::producer::metrics::ClusterMetrics;
+use crate::producer::plan::timetable::Tick;
+use crate::producer::plan::{ClusterPlan, Missed, PlanBatch};
+use crate::producer::publisher::{Batch, Confirmed};
+use crate::producer::run_tracker::open_runs::Followed;
+use crate::producer::run_tracker::thread::RunNews;
+
+/// One cluster as the timer sees it.
+#[derive(Debug)]
+struct Cluster {
+    name: ClusterName,
+    measures: ClusterMetrics,
+    /// Ours in this term, from the moment that its start is known.
+    turn: Option<ClusterTerm>,
+}
+
+/// The timer's state.
+#[derive(Debug)]
+pub struct Scheduler {
+    clusters: Vec<Cluster>,
+    pub(super) file: ActiveJobs,
+    /// Our name in events.
+    name: String,
+    /// Which runs block which jobs; known to the standby too.
+    overlap: Overlap,
+    /// The jobs whose unfinished runs have all been told.
+    followed: Followed,
+    /// They are those of the file in force.
+    has_history: bool,
+    /// The term in which all that had been written to `cron-runs` before it began was read; 0 for none.
+    read_in: u64,
+    /// Runs that are known to be over, of those that a term finds in the topics.
+    over: HashSet<RunId>,
+    /// The runs that are published and not finished, as `cron-runs` tells: what each term begins with.
+    unfinished: BTreeMap<RunId, JobName>,
+    /// From where whoever leads next must read `cron-runs`, by partition.
+    reads: BTreeMap<i32, i64>,
+    /// The term; 0 while another one leads.
+    epoch: u64,
+    kept: Option<CursorCommit>,
+}
+
+impl Scheduler {
+    /// A timer that leads nothing yet.
+    pub fn new(clusters: Vec<(ClusterName, ClusterMetrics)>, file: ActiveJobs, name: String) -> Self {
+        let cluster = |(name, measures)| Cluster { name, measures, turn: None };
+        let has_history = Self::overlapping(&file).is_empty();
+        let timing = Self {
+            clusters: clusters.into_iter().map(cluster).collect(),
+            file,
+            name,
+            overlap: Overlap::default(),
+            followed: Followed::default(),
+            has_history,
+            read_in: 0,
+            over: HashSet::new(),
+            unfinished: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            epoch: 0,
+            kept: None,
+        };
+        timing.count_jobs();
+        timing
+    }
+
+    /// A term of ours begins: lanes come one by one.
+    pub fn begin(&mut self, epoch: u64) {
+        self.end();
+        self.epoch = epoch;
+        self.over = HashSet::new();
+        // What an earlier term of ours decided and did not publish blocks nothing.
+        self.overlap = Overlap::default();
+        for (run, job) in &self.unfinished {
+            self.overlap.published(job, *run);
+        }
+    }
+
+    /// Our term is over, and what is under way is nobody's business any more.
+    pub fn end(&mut self) {
+        self.epoch = 0;
+        self.kept = None;
+        for cluster in &mut self.clusters {
+            cluster.turn = None;
+            cluster.measures.under_way.set(0);
+            cluster.measures.catch_up.set(0);
+        }
+    }
+
+    /// The term; 0 while another one leads.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// A cluster's ticks are ours from here on.
+    pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
+        let leader = self.name.clone();
+        let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
+        let lane = ClusterPlan::new(&self.file, &cluster.name, start.cursor, now);
+        log::info!("{}: leading from {}", cluster.name, start.cursor);
+        let mut turn = ClusterTerm::new(lane, start.published, now);
+        let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
+        let facts =
+            facts.chain([events::revision(&cluster.name, &self.file, leader, start.cursor, now)]).collect();
+        turn.aside(&self.file, Vec::new(), facts, start.cursor);
+        if let Some(at) = start.reboot {
+            turn.reboot(&self.file, &cluster.name, at);
+        }
+        cluster.turn = Some(turn);
+    }
+
+    /// Whether the unfinished runs are known of all jobs of a file whose runs may not overlap. A file of which they are
+    /// not must not come in force yet: its ticks would be decided as if there were none.
+    pub fn knows_runs_of(&self, file: &ActiveJobs) -> bool {
+        Self::overlapping(file).iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
+    }
+
+    /// A new job file: ticks up to `at` belong to the old one.
+    pub fn swap(&mut self, file: ActiveJobs, at: DateTime<Utc>) {
+        self.file = file;
+        self.has_history = self.knows_runs_of(&self.file);
+        let mut gone = self.overlap.forget(&self.file);
+        for cluster in &mut self.clusters {
+            let Some(turn) = &mut cluster.turn else { continue };
+            // By a clock that was set back, `at` may lie before the cursor, which the event must not hold there.
+            let at = turn.lane.swap(&self.file, at);
+            turn.take_published_again();
+            let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
+            let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
+            removed.extend(turn.take_removed(&self.file));
+            let oldest = removed.iter().map(|tick| tick.at - TimeDelta::milliseconds(1)).min();
+            let removed = removed.iter().map(|tick| turn.give_up(tick, &cluster.name, at));
+            let mut facts: Vec<Event> = removed.collect();
+            let leader = self.name.clone();
+            facts.push(events::revision(&cluster.name, &self.file, leader, at, at));
+            turn.aside(&self.file, Vec::new(), facts, oldest.unwrap_or(at).min(at));
+        }
+        self.count_jobs();
+    }
+
+    /// The jobs whose runs may not overlap, with their clusters.
+    pub fn overlapping(file: &ActiveJobs) -> Followed {
+        let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
+        Arc::new(jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect())
+    }
+
+    /// What the tail of `cron-runs` tells.
+    pub fn told(&mut self, told: &RunNews) {
+        match told {
+            RunNews::Unfinished(run) => {
+                self.unfinished.insert(run.run, run.job.clone());
+                self.overlap.published(&run.job, run.run);
+            }
+            RunNews::Over { job, run } => {
+                self.unfinished.remove(run);
+                let is_followed = job.as_ref().is_none_or(|job| self.followed.contains_key(job));
+                if (is_followed || !self.has_history) && self.asks_what_is_over() {
+                    self.over.insert(*run);
+                }
+                self.over_and_released(job.as_ref(), *run);
+            }
+            RunNews::HistoryRead(of) => {
+                self.followed = Followed::clone(of);
+                self.has_history = self.knows_runs_of(&self.file);
+            }
+            RunNews::ReadToEnd { term, over } => {
+                self.read_in = *term;
+                self.over.extend(over.iter());
+            }
+            RunNews::ReadFrom(reads) => self.reads.clone_from(reads),
+        }
+    }
+
+    /// Whether a cluster finds runs of before, or has yet to look for them.
+    fn asks_what_is_over(&self) -> bool {
+        self.epoch > 0
+            && self.clusters.iter().any(|cluster| cluster.turn.as_ref().is_none_or(ClusterTerm::remembers))
+    }
+
+    /// A run is over: the tick that waited for it is published now.
+    fn over_and_released(&mut self, job: Option<&JobName>, run: RunId) {
+        let names: Vec<JobName> = match job {
+            Some(job) => self.overlap.knows(job).then(|| job.clone()).into_iter().collect(),
+            None => self.overlap.jobs_of(run),
+        };
+        for name in names {
+            let Some(queued) = self.overlap.over(&name, run) else { continue };
+            let cluster = self.clusters.iter_mut().find(|cluster| cluster.name == queued.tick.job.cluster);
+            if let Some(turn) = cluster.and_then(|cluster| cluster.turn.as_mut()) {
+                turn.release(queued);
+            }
+        }
+    }
+
+    fn count_jobs(&self) {
+        for cluster in &self.clusters {
+            let count = self.file.of(&cluster.name).len();
+            cluster.measures.jobs.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The next batch that is due and has room, with its cluster's number.
+    pub fn next_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
+        let batch = self.first_batch(now);
+        for Cluster { measures, turn, .. } in &mut self.clusters {
+            let left = turn.as_mut().map_or(0, |turn| {
+                turn.forget_published(now);
+                turn.lane.left_to_catch_up(now)
+            });
+            measures.catch_up.set(i64::try_from(left).unwrap_or(i64::MAX));
+        }
+        if !self.over.is_empty() && !self.asks_what_is_over() {
+            self.over = HashSet::new();
+        }
+        batch
+    }
+
+    fn first_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
+        for number in 0..self.clusters.len() {
+            while let Some(batch) = self.batch_of(number, now) {
+                if let Some(batch) = batch {
+                    return Some((number, batch));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether it is known which runs are not finished: what was told in an earlier term, or read before this one began, may
+    /// lack what the leader in between has published.
+    fn knows_unfinished(&self) -> bool {
+        self.has_history && self.read_in == self.epoch
+    }
+
+    /// `None`: nothing is due, or there is no room. `Some(None)`: a portion of which nothing is left to be written.
+    fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Option<Batch>> {
+        let epoch = self.epoch;
+        let knows = self.knows_unfinished();
+        if knows {
+            self.take_published(number, now);
+            self.decide_held_back(number, now);
+        }
+        let cluster = &mut self.clusters[number];
+        let turn = cluster.turn.as_mut().filter(|turn| turn.has_room())?;
+        if let Some((ticks, events, revision)) = turn.next_aside() {
+            cluster.measures.under_way.add(i64::try_from(ticks.len()).unwrap_or(0));
+            return Some(Some(Batch { epoch, kind: None, ticks, events, missed: Vec::new(), revision }));
+        }
+        let PlanBatch { kind, ticks, missed, revision } = turn.lane.take(now, TICKS_PER_BATCH)?;
+        let missed: Vec<Missed> =
+            missed.into_iter().filter_map(|missed| turn.not_published(missed)).collect();
+        let mut events: Vec<Event> =
+            missed.iter().map(|missed| events::missed(missed, &cluster.name, now)).collect();
+        let mut deciding = self.deciding(number, now)?;
+        for tick in ticks {
+            if knows || tick.job.overlap == job::Overlap::Allow {
+                deciding.decide(tick, &revision);
+            } else {
+                deciding.turn.hold_back(tick, &revision);
+            }
+        }
+        let due = std::mem::take(&mut deciding.due);
+        events.append(&mut deciding.events);
+        let cluster = &mut self.clusters[number];
+        let turn = cluster.turn.as_mut()?;
+        if due.is_empty() && events.is_empty() {
+            turn.lane.nothing_left(kind);
+            return Some(None);
+        }
+        turn.hand_over();
+        cluster.measures.under_way.add(i64::try_from(due.len()).unwrap_or(0));
+        Some(Some(Batch { epoch, kind: Some(kind), ticks: due, events, missed, revision }))
+    }
+
+    /// A batch has its fate on record.
+    pub fn confirmed(&mut self, confirmed: Confirmed) {
+        if confirmed.epoch != self.epoch {
+            return;
+        }
+        let turn = self.clusters.get_mut(confirmed.cluster).and_then(|cluster| cluster.turn.as_mut());
+        if let Some(turn) = turn {
+            turn.confirmed(confirmed.kind);
+        }
+        for (job, run) in confirmed.refused {
+            self.over_and_released(Some(&job), run);
+        }
+    }
+
+    /// Whether something is under way.
+    pub fn is_busy(&self) -> bool {
+        self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(ClusterTerm::is_busy)
+    }
+
+    /// How far every cluster is that has begun, where something has moved.
+    pub fn keep(&mut self, now: DateTime<Utc>) -> Option<CursorCommit> {
+        let cursor = |cluster: &mut Cluster| cluster.turn.as_mut().map(|turn| turn.cursor(now));
+        let cursors: Vec<_> = self.clusters.iter_mut().map(cursor).collect();
+        cursors.iter().flatten().next()?;
+        let keep = CursorCommit { epoch: self.epoch, cursors, reads: self.reads.clone() };
+        (self.kept.as_ref() != Some(&keep)).then(|| self.kept.insert(keep).clone())
+    }
+
+    /// How long until the next tick of a cluster that has room.
+    pub fn wait(&self, now: DateTime<Utc>, longest: Duration) -> Duration {
+        let with_room =
+            self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).filter(|turn| turn.has_room());
+        let next = with_room.filter_map(|turn| turn.lane.next()).min();
+        next.map_or(longest, |at| (at - now).to_std().unwrap_or_default()).min(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What becomes of ticks that are due, where it is known which runs are not finished.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Cluster, Scheduler};
+use crate::common::bounds::TICKS_PER_BATCH;
+use crate::common::model::{Event, JobName, Place, RunId};
+use crate::producer::job;
+use crate::producer::plan::timetable::Tick;
+use crate::producer::run_tracker::OVER_REMEMBERED;
+use crate::producer::scheduler::cluster_term::ClusterTerm;
+use crate::producer::scheduler::events;
+use crate::producer::scheduler::overlap::{Overlap, Verdict};
+
+/// Decides the ticks of one cluster.
+pub(super) struct Deciding<'a> {
+    overlap: &'a mut Overlap,
+    unfinished: &'a BTreeMap<RunId, JobName>,
+    over: &'a HashSet<RunId>,
+    pub turn: &'a mut ClusterTerm,
+    now: DateTime<Utc>,
+    /// To be published.
+    pub due: Vec<Tick>,
+    /// To be put on record.
+    pub events: Vec<Event>,
+}
+
+impl Scheduler {
+    /// For a cluster that is ours.
+    pub(super) fn deciding(&mut self, number: usize, now: DateTime<Utc>) -> Option<Deciding<'_>> {
+        let Self { overlap, unfinished, over, clusters, .. } = self;
+        let Cluster { turn, .. } = clusters.get_mut(number)?;
+        let (turn, due, events) = (turn.as_mut()?, Vec::new(), Vec::new());
+        Some(Deciding { overlap, unfinished, over, turn, now, due, events })
+    }
+
+    /// What stood in the topic when the term began, and is not over, blocks its job before anything is decided: the
+    /// present goes first, and the run may be of a tick of the past. Whoever published it may have died before that was on
+    /// record.
+    pub(super) fn take_published(&mut self, number: usize, now: DateTime<Utc>) {
+        let is_owed = |cluster: &Cluster| cluster.turn.as_ref().is_some_and(ClusterTerm::owes_published);
+        if !self.clusters.get(number).is_some_and(is_owed) {
+            return;
+        }
+        let file = self.file.clone();
+        let Some(mut deciding) = self.deciding(number, now) else { return };
+        let overlapping = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
+        let all = deciding.turn.take_published(overlapping);
+        for some in all.chunks(TICKS_PER_BATCH) {
+            some.iter().for_each(|(tick, place)| deciding.found(tick, place.clone()));
+            let (events, revision) = (std::mem::take(&mut deciding.events), Arc::clone(&file.revision));
+            // All of them are published. Where the cursor has passed the first, it does not go back for that to be said.
+            let from = some[0].0.at.max(deciding.turn.cursor(now) + TimeDelta::milliseconds(1));
+            deciding.turn.decided(Vec::new(), events, revision, from);
+        }
+    }
+
+    /// Decides what was held back until it was known which runs are not finished.
+    pub(super) fn decide_held_back(&mut self, number: usize, now: DateTime<Utc>) {
+        let Some(mut deciding) = self.deciding(number, now) else { return };
+        while let Some((ticks, revision)) = deciding.turn.take_held_back() {
+            let from = ticks.iter().map(|tick| tick.at).min().unwrap_or(now);
+            ticks.into_iter().for_each(|tick| deciding.decide(tick, &revision));
+            let (due, events) = (std::mem::take(&mut deciding.due), std::mem::take(&mut deciding.events));
+            deciding.turn.decided(due, events, revision, from);
+        }
+    }
+}
+
+impl Deciding<'_> {
+    /// Decides a tick of a job file.
+    pub fn decide(&mut self, tick: Tick, revision: &Arc<str>) {
+        if self.turn.published(&tick).is_some() || self.is_known(&tick) {
+            return self.turn.waits_no_more(&tick);
+        }
+        match self.overlap.decide(&tick, revision) {
+            Verdict::Publish => self.due.push(tick),
+            Verdict::Queue { blocked_by } => {
+                self.turn.waits(&tick);
+                self.events.push(events::queued(&tick, blocked_by, self.now));
+            }
+            Verdict::Skip { blocked_by } => {
+                self.events.push(events::skipped(&tick, blocked_by, self.now));
+                self.turn.waits_no_more(&tick);
+            }
+        }
+    }
+
+    /// Whether `cron-runs` knows the run of a tick: it was published, and retention may have deleted it since. Were it
+    /// published again, it would be run again, and nobody would say a second time that it is over.
+    fn is_known(&self, tick: &Tick) -> bool {
+        let run = RunId::of(&tick.job.name, tick.at);
+        tick.job.overlap != job::Overlap::Allow
+            && (self.over.contains(&run) || self.unfinished.contains_key(&run))
+    }
+
+    /// A run of before stands in the topic.
+    fn found(&mut self, tick: &Tick, place: Place) {
+        let run = RunId::of(&tick.job.name, tick.at);
+        let is_known = self.unfinished.contains_key(&run);
+        // Of what was over long ago nothing is remembered.
+        let is_old = tick.at < self.now - TimeDelta::from_std(OVER_REMEMBERED).unwrap_or(TimeDelta::MAX);
+        if self.over.contains(&run) || (is_old && !is_known) {
+            return;
+        }
+        self.overlap.published(&tick.job.name, run);
+        if !is_known && !place.topic_id.is_nil() {
+            self.events.push(events::published(tick, place, self.now));
+        }
+    }
+}

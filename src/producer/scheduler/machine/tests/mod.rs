@@ -1,0 +1,304 @@
+//! Terms, overlaps and cursors, without a thread.
+
+mod overlaps;
+mod reboots;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::common::metrics::Metrics;
+use crate::producer::job::Job;
+use crate::producer::leadership::{Published, Runs};
+use crate::producer::metrics::ProducerMetrics;
+use crate::producer::plan::Kind;
+use crate::producer::plan::timetable::Tick;
+use crate::producer::run_tracker::OVER_REMEMBERED;
+use crate::producer::run_tracker::open_runs::OpenRun;
+use crate::producer::run_tracker::thread::FollowRequest;
+use crate::producer::schedule::Schedule;
+use crate::producer::scheduler::reload::Reload;
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+}
+
+fn cluster(name: &str) -> ClusterName {
+    name.parse().unwrap()
+}
+
+fn job(name: &str, of: &str, overlap: job::Overlap) -> Arc<Job> {
+    Arc::new(Job { cluster: cluster(of), overlap, ..job::sample(name, "* * * * * *") })
+}
+
+fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Scheduler {
+    let measures = ProducerMetrics::new(&Metrics::new());
+    let clusters = clusters.iter().map(|name| (cluster(name), measures.of(&cluster(name)))).collect();
+    let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
+    let mut timing = Scheduler::new(
+        clusters,
+        ActiveJobs { jobs, revision: Arc::from("r"), tzdata: "2026f".into() },
+        "me".to_owned(),
+    );
+    timing.begin(1);
+    timing
+}
+
+/// The unfinished runs of the jobs in force have been told, and all was read in the present term.
+fn read(timing: &mut Scheduler) {
+    timing.told(&RunNews::HistoryRead(Scheduler::overlapping(&timing.file)));
+    read_to_end(timing, &[]);
+}
+
+/// All was read in the present term, and these runs are over.
+fn read_to_end(timing: &mut Scheduler, over: &[RunId]) {
+    let over = Arc::new(over.iter().copied().collect());
+    timing.told(&RunNews::ReadToEnd { term: timing.epoch, over });
+}
+
+/// Nothing is published.
+fn nothing(until: DateTime<Utc>) -> Published {
+    Published { topic_id: Uuid::from_u128(1), runs: Runs::default(), until }
+}
+
+/// The runs of a job at these instants are published.
+fn these(job: &Arc<Job>, seconds: &[i64], until: DateTime<Utc>) -> Published {
+    let mut runs = Runs::default();
+    (0..).zip(seconds).for_each(|(offset, second)| runs.add(&job.name, at(*second), (0, offset)));
+    runs.sort();
+    Published { runs, ..nothing(until) }
+}
+
+fn start(timing: &mut Scheduler, number: usize) {
+    let start = Start { cursor: at(0), reboot: None, published: nothing(at(0)), is_gap: false };
+    timing.start(1, number, start, at(0));
+}
+
+/// Takes the next batch and confirms it at once.
+fn work(timing: &mut Scheduler, second: i64) -> Option<Batch> {
+    let (cluster, batch) = timing.next_batch(at(second))?;
+    timing.confirmed(Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster });
+    Some(batch)
+}
+
+/// Works off what is due and returns the jobs whose ticks are published.
+fn published(timing: &mut Scheduler, second: i64) -> Vec<String> {
+    let batches: Vec<Batch> = std::iter::from_fn(|| work(timing, second)).collect();
+    let name = |tick: &Tick| tick.job.name.to_string();
+    batches.iter().flat_map(|batch| batch.ticks.iter().map(name)).collect()
+}
+
+fn cursor(timing: &mut Scheduler, second: i64) -> DateTime<Utc> {
+    drop(timing.keep(at(second)));
+    timing.kept.as_ref().unwrap().cursors[0].unwrap()
+}
+
+/// Has the next batch confirmed, of which all runs are refused: their messages are too large.
+fn refuse(timing: &mut Scheduler, second: i64) {
+    let (cluster, batch) = timing.next_batch(at(second)).unwrap();
+    let run = |tick: &Tick| (tick.job.name.clone(), RunId::of(&tick.job.name, tick.at));
+    let refused = batch.ticks.iter().map(run).collect();
+    timing.confirmed(Confirmed { epoch: batch.epoch, kind: batch.kind, refused, cluster });
+}
+
+fn over(timing: &mut Scheduler, job: &Arc<Job>, second: i64) {
+    timing.told(&RunNews::Over { job: Some(job.name.clone()), run: RunId::of(&job.name, at(second)) });
+}
+
+#[test]
+fn each_tick_that_waits_holds_the_cursor_back_by_itself() {
+    let (one, two) = (job("one", "c", job::Overlap::Queue), job("two", "c", job::Overlap::Queue));
+    let mut timing = timing(&["c"], &[&one, &two]);
+    read(&mut timing);
+    start(&mut timing, 0);
+    assert_eq!(published(&mut timing, 1), ["one", "two"]);
+    assert_eq!(cursor(&mut timing, 1), at(1));
+    assert_eq!(published(&mut timing, 2), [""; 0], "both wait");
+    assert!(cursor(&mut timing, 5) < at(2));
+    over(&mut timing, &one, 1);
+    assert_eq!(published(&mut timing, 2), ["one"]);
+    assert!(cursor(&mut timing, 5) < at(2), "the other one still waits for the same instant");
+    over(&mut timing, &two, 1);
+    let (cluster, Batch { epoch, kind, .. }) = timing.next_batch(at(2)).unwrap();
+    assert!(cursor(&mut timing, 5) < at(2), "its batch is not confirmed yet");
+    timing.confirmed(Confirmed { epoch, kind, refused: Vec::new(), cluster });
+    assert!(cursor(&mut timing, 2) >= at(2));
+}
+
+#[test]
+fn what_an_earlier_term_has_under_way_moves_no_cursor_when_it_is_confirmed() {
+    let one = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&one]);
+    start(&mut timing, 0);
+    work(&mut timing, 0); // the job file is on record
+    let (_, earlier) = timing.next_batch(at(1)).unwrap();
+    timing.end();
+    timing.begin(2);
+    let start = Start { cursor: at(0), reboot: None, published: nothing(at(0)), is_gap: false };
+    timing.start(2, 0, start, at(1));
+    work(&mut timing, 1);
+    let (_, present) = timing.next_batch(at(1)).unwrap();
+    assert_eq!((earlier.ticks.len(), present.ticks.len()), (1, 1), "the same tick in both terms");
+    let confirmed =
+        |batch: &Batch| Confirmed { epoch: batch.epoch, kind: batch.kind, refused: Vec::new(), cluster: 0 };
+    timing.confirmed(confirmed(&earlier));
+    assert!(cursor(&mut timing, 1) < at(1), "its tick is not on record as far as this term knows");
+    assert!(timing.is_busy());
+    timing.confirmed(confirmed(&present));
+    assert_eq!(cursor(&mut timing, 1), at(1));
+}
+
+#[test]
+fn what_is_published_already_confirms_nothing_that_is_under_way() {
+    let one = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&one]);
+    timing.start(
+        1,
+        0,
+        Start { cursor: at(0), reboot: None, published: these(&one, &[2], at(2)), is_gap: false },
+        at(2),
+    );
+    work(&mut timing, 0); // the job file is on record
+    let (cluster, batch) = timing.next_batch(at(1)).unwrap();
+    assert!(timing.next_batch(at(2)).is_none(), "nothing is left to be written of the second");
+    assert!(cursor(&mut timing, 2) < at(1));
+    timing.confirmed(Confirmed { epoch: 1, kind: batch.kind, refused: Vec::new(), cluster });
+    assert_eq!(cursor(&mut timing, 2), at(2));
+}
+
+#[test]
+fn a_file_whose_jobs_runs_are_not_all_known_is_known_not_to_be_ready() {
+    let (one, allows) = (job("one", "c", job::Overlap::Skip), job("two", "c", job::Overlap::Allow));
+    let mut timing = timing(&["c"], &[&one, &allows]);
+    let check = |timing: &Scheduler, jobs: &[&Arc<Job>], expected: bool| {
+        let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
+        let file = ActiveJobs { jobs, revision: Arc::from("s"), tzdata: "2026f".into() };
+        assert_eq!(timing.knows_runs_of(&file), expected, "{file:?}");
+    };
+    check(&timing, &[&allows], true);
+    check(&timing, &[&one], false);
+    read(&mut timing);
+    check(&timing, &[&one, &allows], true);
+    check(&timing, &[&one, &job("two", "c", job::Overlap::Queue)], false);
+    check(&timing, &[&job("one", "d", job::Overlap::Skip)], false);
+}
+
+#[test]
+fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_back() {
+    let (one, two) = (job("one", "c", job::Overlap::Skip), job("two", "c", job::Overlap::Skip));
+    let file = |job: &Arc<Job>, name: &str| ActiveJobs {
+        jobs: vec![Arc::clone(job)],
+        revision: Arc::from(name),
+        tzdata: "2026f".into(),
+    };
+    let mut timing = timing(&["c"], &[&one]);
+    start(&mut timing, 0);
+    read(&mut timing);
+    let mut coming = Reload::new(&timing);
+    coming.take(file(&two, "next"), &timing);
+    assert_eq!(coming.bring_in_force(&mut timing, at(1)), None, "its runs are not known");
+    let Some(FollowRequest::Follow(next)) = coming.next_ask() else { panic!("it asks for its jobs") };
+    coming.take(file(&one, "back"), &timing);
+    assert_eq!(coming.bring_in_force(&mut timing, at(2)).as_deref(), Some("back"));
+    timing.told(&RunNews::HistoryRead(next));
+    // There is no place for it at first.
+    let first = coming.next_ask().unwrap();
+    coming.put_back(first);
+    let asks: Vec<FollowRequest> = std::iter::from_fn(|| coming.next_ask()).collect();
+    let [FollowRequest::InForce(..), FollowRequest::Follow(again)] = &asks[..] else { panic!("{asks:?}") };
+    assert_eq!(published(&mut timing, 3), [""; 0], "held back until it is known");
+    timing.told(&RunNews::HistoryRead(Followed::clone(again)));
+    assert_eq!(published(&mut timing, 3), ["one"]);
+    assert_eq!(coming.bring_in_force(&mut timing, at(3)), None);
+    assert!(!coming.has_asks());
+}
+
+#[test]
+fn a_cluster_that_has_not_begun_keeps_no_other_cursor_from_being_kept() {
+    let (one, two) = (job("one", "c", job::Overlap::Allow), job("two", "d", job::Overlap::Allow));
+    let mut timing = timing(&["c", "d"], &[&one, &two]);
+    assert_eq!(timing.keep(at(0)), None);
+    start(&mut timing, 0);
+    assert_eq!(published(&mut timing, 1), ["one"]);
+    assert_eq!(timing.keep(at(1)).unwrap().cursors, [Some(at(1)), None]);
+}
+
+#[test]
+fn what_is_published_ahead_of_our_clock_is_not_published_again() {
+    let one = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&one]);
+    // The leader before us had a clock that was ahead of ours, and has moved the cursor by it.
+    let start =
+        Start { cursor: at(8), reboot: None, published: these(&one, &[9, 10], at(12)), is_gap: false };
+    timing.start(1, 0, start, at(0));
+    drop(self::published(&mut timing, 0));
+    for second in 1..=10 {
+        assert_eq!(self::published(&mut timing, second), [""; 0], "at {second}");
+    }
+    assert_eq!(self::published(&mut timing, 11), ["one"]);
+}
+
+#[test]
+fn ticks_that_are_published_are_not_missed_where_the_cursor_lies_far_before_them() {
+    let check = |words: &str, published: std::ops::Range<i64>, expected: Option<(i64, i64, u64)>| {
+        let catch_up = job::CatchUp { policy: job::CatchUpPolicy::None, ..job::CatchUp::default() };
+        let one = Arc::new(Job { cluster: cluster("c"), catch_up, ..job::sample("one", words) });
+        let mut timing = timing(&["c"], &[&one]);
+        let seconds: Vec<i64> = published.collect();
+        let published = these(&one, &seconds, at(0));
+        // A tick that waited for hours has held the cursor back.
+        let start = Start { cursor: at(-100), reboot: None, published, is_gap: false };
+        timing.start(1, 0, start, at(0));
+        let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut timing, 0)).collect();
+        let told = batches.iter().flat_map(|batch| &batch.events).find_map(|event| match event {
+            Event::Missed { from, to, count, .. } => Some((*from, *to, *count)),
+            _ => None,
+        });
+        let expected = expected.map(|(from, to, count)| (at(from), at(to), count));
+        assert_eq!(told, expected, "{seconds:?}");
+        let missed: u64 = batches.iter().flat_map(|batch| &batch.missed).map(|missed| missed.count).sum();
+        assert_eq!(missed, expected.map_or(0, |(_, _, count)| count));
+        assert_eq!(cursor(&mut timing, 0), at(0));
+    };
+    let every = "* * * * * *";
+    check(every, 0..0, Some((-99, -60, 40)));
+    check(every, -99..-69, Some((-99, -60, 10)));
+    check(every, -99..0, None);
+    // What an earlier job file has published at other instants is none of them.
+    check("*/2 * * * * *", -81..-79, Some((-98, -60, 19)));
+}
+
+#[test]
+fn what_is_to_be_caught_up_is_shown_until_the_term_ends() {
+    let catch_up = job::CatchUp { policy: job::CatchUpPolicy::All, ..job::CatchUp::default() };
+    let one = Arc::new(Job { catch_up, ..Job::clone(&job("one", "c", job::Overlap::Allow)) });
+    let mut timing = timing(&["c"], &[&one]);
+    let start = Start { cursor: at(-5_000), reboot: None, published: nothing(at(-5_000)), is_gap: false };
+    timing.start(1, 0, start, at(0));
+    work(&mut timing, 0); // the job file is on record
+    let shown = |timing: &Scheduler| timing.clusters[0].measures.catch_up.get();
+    let before = shown(&timing);
+    assert!(before > 4_000, "{before}");
+    work(&mut timing, 0); // the present goes first
+    assert_eq!(shown(&timing), before);
+    work(&mut timing, 0);
+    assert!(shown(&timing) < before);
+    timing.end();
+    assert_eq!(shown(&timing), 0);
+}
+
+#[test]
+fn a_run_in_the_topic_of_which_nothing_is_known_blocks_its_job_for_as_long_as_ends_are_remembered() {
+    let remembered = i64::try_from(OVER_REMEMBERED.as_secs()).unwrap();
+    let check = |second: i64, expected: &[&str]| {
+        let one = job("one", "c", job::Overlap::Skip);
+        let mut timing = timing(&["c"], &[&one]);
+        read(&mut timing);
+        let published = these(&one, &[second], at(0));
+        timing.start(1, 0, Start { cursor: at(0), reboot: None, published, is_gap: false }, at(1));
+        assert_eq!(self::published(&mut timing, 1), expected, "published at {second}");
+    };
+    check(1 - remembered, &[]);
+    check(-remembered, &["one"]);
+}

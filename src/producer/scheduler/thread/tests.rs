@@ -1,0 +1,382 @@
+//! The real thread on a clock that the test turns.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::*;
+use crate::common::bounds::TICK_BATCHES;
+use crate::common::clock::ManualClock;
+use crate::common::membership::Standing;
+use crate::common::metrics::{Beats, Metrics};
+use crate::common::model::{ClusterName, Event, JobName};
+use crate::producer::active_jobs::ActiveJobs;
+use crate::producer::job::{Job, sample};
+use crate::producer::jobfile::JobFile;
+use crate::producer::leadership::{Published, Runs, Start};
+use crate::producer::metrics::ProducerMetrics;
+use crate::producer::publisher::Confirmed;
+use crate::producer::run_tracker::open_runs::OpenRun;
+use crate::producer::run_tracker::thread::{FollowRequest, RunNews};
+use crate::producer::schedule::Schedule;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A timer of a few clusters with one job each, leading, and what their publishers see.
+struct Bench {
+    clock: Arc<ManualClock>,
+    timer: SchedulerThread,
+    beat: Beat,
+    lead: Sender<Arc<Effect>>,
+    keeps: Receiver<CursorCommit>,
+    standing: Standing,
+    confirming: Sender<Confirmed>,
+    batches: Vec<Receiver<Batch>>,
+    news: Sender<RunNews>,
+    files: Sender<JobFile>,
+    asks: Receiver<FollowRequest>,
+    metrics: Metrics,
+}
+
+const SESSION: Duration = Duration::from_secs(3_600 * 24 * 365);
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn job(number: usize, words: &str, zone: &str) -> Arc<Job> {
+    let schedule = Arc::new(Schedule::parse(words, &zone.parse().unwrap()).unwrap());
+    Arc::new(Job { cluster: cluster(number), schedule, ..sample(&format!("job-{number}"), words) })
+}
+
+fn cluster(number: usize) -> ClusterName {
+    ClusterName::new(&format!("c{number}")).unwrap()
+}
+
+fn bench(now: &str, zone: &str, schedules: &[&str]) -> Bench {
+    let clock = Arc::new(ManualClock::new(at(now)));
+    let metrics = Metrics::new();
+    let measures = ProducerMetrics::new(&metrics);
+    let clusters: Vec<ClusterName> = (0..schedules.len()).map(cluster).collect();
+    let jobs = schedules.iter().enumerate().map(|(number, words)| job(number, words, zone)).collect();
+    let file = ActiveJobs { jobs, revision: Arc::from("r"), tzdata: "2026f".into() };
+    let counted = clusters.iter().map(|name| (name.clone(), measures.of(name))).collect();
+    let (confirming, confirmed) = bounded(TICK_BATCHES * schedules.len());
+    let (to_publishers, batches) = clusters.iter().map(|_| bounded(TICK_BATCHES)).unzip();
+    let (lead, told) = bounded(8);
+    let (keep, keeps) = bounded(1);
+    let (files_from, files) = bounded(1);
+    let (asks, asked) = bounded(2);
+    let (news_from, news) = bounded(1);
+    let standing = Standing::new(clock.monotonic());
+    standing.set(Some(clock.monotonic()));
+    let beat = Beats::new(&metrics).thread("timer");
+    let channels =
+        Channels { batches: to_publishers, confirmed, lead: told, keeps: keep, files, told: news, asks };
+    let around = Context {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        lease: LeaderLease::new(standing.clone(), SESSION),
+        measures: SchedulerMetrics::new(&metrics, &clusters),
+        health: Health::new(&metrics),
+        beat: beat.clone(),
+    };
+    let timer =
+        SchedulerThread::start(Scheduler::new(counted, file, "me".to_owned()), channels, around).unwrap();
+    lead.send(Arc::new(Effect::Begin { epoch: 1, losses: 0 })).unwrap();
+    for number in 0..schedules.len() {
+        lead.send(Arc::new(start(1, number, now))).unwrap();
+    }
+    let (news, files) = (news_from, files_from);
+    let bench = Bench {
+        clock,
+        timer,
+        beat,
+        lead,
+        keeps,
+        standing,
+        confirming,
+        batches,
+        news,
+        files,
+        asks: asked,
+        metrics,
+    };
+    bench.await_lead();
+    bench
+}
+
+fn start(epoch: u64, cluster: usize, cursor: &str) -> Effect {
+    let start = Start {
+        cursor: at(cursor),
+        reboot: None,
+        published: Published { topic_id: Uuid::nil(), runs: Runs::default(), until: at(cursor) },
+        is_gap: false,
+    };
+    Effect::Start { epoch, cluster, start }
+}
+
+impl Bench {
+    /// Waits until the timer has taken what it was told about leadership.
+    fn await_lead(&self) {
+        let end = std::time::Instant::now() + PATIENCE;
+        while !self.lead.is_empty() {
+            assert!(std::time::Instant::now() < end, "the timer hears nothing");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets time pass until the wall clock shows `until`, and returns the ticks of one cluster up to then, confirming
+    /// each batch.
+    fn ticks_until(&self, until: &str, number: usize) -> Vec<String> {
+        let mut ticks = Vec::new();
+        while self.clock.now() < at(until) {
+            assert!(self.clock.ring_next(PATIENCE), "the timer waits for nothing");
+            ticks.extend(self.confirm(number));
+        }
+        self.settle();
+        ticks.extend(self.confirm(number));
+        ticks
+    }
+
+    /// Waits until the timer has done all that is due now. It comes round to a later instant only when it is through
+    /// with this one; alarms that it waits for no more ring too, so one ring may not be enough.
+    fn settle(&self) {
+        let now = self.clock.now();
+        let end = std::time::Instant::now() + PATIENCE;
+        #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
+        while self.beat.last() <= now.timestamp_micros() as f64 / 1e6 {
+            assert!(std::time::Instant::now() < end, "the timer hangs");
+            self.clock.ring_next(Duration::from_millis(1));
+        }
+    }
+
+    fn confirm(&self, number: usize) -> Vec<String> {
+        let mut ticks = Vec::new();
+        while self.keeps.try_recv().is_ok() {}
+        while let Ok(batch) = self.batches[number].try_recv() {
+            ticks.extend(batch.ticks.iter().map(|tick| tick.at.format("%dT%H:%M:%S").to_string()));
+            let Batch { epoch, kind, .. } = batch;
+            self.confirming.send(Confirmed { epoch, kind, cluster: number, refused: Vec::new() }).unwrap();
+        }
+        ticks
+    }
+}
+
+fn check(words: &str, zone: &str, (from, until): (&str, &str), expected: &[&str]) {
+    let bench = bench(from, zone, &[words]);
+    assert_eq!(bench.ticks_until(until, 0), expected, "{words} {zone}");
+}
+
+#[test]
+fn daylight_saving_comes_through_the_real_timer() {
+    let (berlin, new_york, lord_howe) = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe");
+    // Berlin skips 02:00–03:00 on 29 March and repeats 02:00–03:00 on 25 October.
+    let spring = ("2026-03-29T00:55:00Z", "2026-03-29T01:05:00Z");
+    check("30 2 * * *", berlin, spring, &["29T01:00:00"]);
+    check("15 30 2 * * *", berlin, spring, &["29T01:00:00"]);
+    let half_past = ("2026-03-29T00:28:00Z", "2026-03-29T01:32:00Z");
+    check("30 * * * *", berlin, half_past, &["29T00:30:00", "29T01:30:00"]);
+    let autumn = ("2026-10-25T00:28:00Z", "2026-10-25T01:32:00Z");
+    check("30 2 * * *", berlin, autumn, &["25T00:30:00"]);
+    check("*/30 2 * * *", berlin, autumn, &["25T00:30:00", "25T01:00:00", "25T01:30:00"]);
+    check("30 2 * * *", new_york, ("2026-03-08T06:58:00Z", "2026-03-08T07:02:00Z"), &["08T07:00:00"]);
+    // Lord Howe Island moves by half an hour.
+    check("15 2 * * *", lord_howe, ("2026-10-03T15:28:00Z", "2026-10-03T15:32:00Z"), &["03T15:30:00"]);
+}
+
+#[test]
+fn a_clock_that_jumps_back_fires_no_tick_twice_and_one_that_jumps_forward_loses_none() {
+    let bench = bench("2026-03-01T10:00:30Z", "UTC", &["* * * * *"]);
+    assert_eq!(bench.ticks_until("2026-03-01T10:02:10Z", 0), ["01T10:01:00", "01T10:02:00"]);
+    bench.clock.jump_to(at("2026-03-01T09:59:50Z"));
+    assert_eq!(bench.ticks_until("2026-03-01T10:03:10Z", 0), ["01T10:03:00"]);
+    bench.clock.jump_to(at("2026-03-01T10:04:40Z"));
+    assert_eq!(bench.ticks_until("2026-03-01T10:04:45Z", 0), ["01T10:04:00"]);
+    // An hour later: what is late by less than a minute, and then the past, of which this job wants the last, and the
+    // rest is on record.
+    bench.clock.jump_to(at("2026-03-01T11:04:40Z"));
+    let next = || {
+        while bench.batches[0].is_empty() {
+            assert!(bench.clock.ring_next(PATIENCE));
+        }
+        let Batch { ticks, events, .. } = bench.batches[0].recv().unwrap();
+        (ticks.iter().map(|tick| tick.at).collect::<Vec<_>>(), events)
+    };
+    assert_eq!(next(), (vec![at("2026-03-01T11:04:00Z")], Vec::new()));
+    let (ticks, events) = next();
+    assert_eq!(ticks, [at("2026-03-01T11:03:00Z")]);
+    let Event::Missed { from, to, count, .. } = &events[0] else { panic!("{events:?}") };
+    let missed = (at("2026-03-01T10:05:00Z"), at("2026-03-01T11:02:00Z"), 58);
+    assert_eq!((*from, *to, *count, events.len()), (missed.0, missed.1, missed.2, 1));
+}
+
+#[test]
+fn a_leader_whose_clock_has_jumped_goes_by_the_time_that_it_would_be_until_that_is_compared() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    let compare = |ahead| {
+        let at = Now { wall: bench.clock.now(), mono: bench.clock.monotonic() };
+        bench.lead.send(Arc::new(Effect::Clock(Skew { ahead, at }))).unwrap();
+        bench.await_lead();
+    };
+    compare(TimeDelta::zero());
+    let (began, mut ticks) = (bench.clock.monotonic(), Vec::new());
+    for (jumps, enough) in [("2026-03-01T11:00:00Z", 5), ("2026-03-01T09:00:00Z", 10)] {
+        bench.clock.jump_to(at(jumps));
+        while ticks.len() < enough {
+            assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
+            let kept = bench.keeps.try_iter().last().and_then(|keep| keep.cursors[0]);
+            assert!(kept.is_none_or(|cursor| cursor < at("2026-03-01T10:00:45Z")), "{kept:?}");
+            ticks.extend(bench.confirm(0));
+        }
+    }
+    let second = |s: usize| format!("01T10:00:{s:02}");
+    assert_eq!(ticks, (1..=ticks.len()).map(second).collect::<Vec<_>>());
+    let passed = (bench.clock.monotonic() - began).as_secs();
+    assert!(u64::try_from(ticks.len()).unwrap() <= passed, "{passed} s: {ticks:?}");
+    // The machine slept, and its clock is right.
+    bench.clock.jump_to(at("2026-03-01T10:00:50Z"));
+    compare(TimeDelta::zero());
+    let slept = bench.ticks_until("2026-03-01T10:00:53Z", 0);
+    assert!(slept.contains(&second(50)), "{slept:?}");
+}
+
+#[test]
+fn a_cluster_whose_publisher_is_stuck_holds_up_no_other_and_loses_nothing() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *", "* * * * * *"]);
+    let second = |s: i32| format!("01T10:{:02}:{:02}", s / 60, s % 60);
+    // For less than a minute, or it would be the past.
+    let expected: Vec<String> = (1..=50).map(second).collect();
+    let other = bench.ticks_until("2026-03-01T10:00:40Z", 1);
+    // The last few may wait for a confirmation that the timer has not taken yet.
+    assert_eq!(other[..35], expected[..35]);
+    assert_eq!(bench.batches[0].len(), TICK_BATCHES, "as many as may be under way");
+    let mut stuck = bench.confirm(0);
+    stuck.extend(bench.ticks_until("2026-03-01T10:00:57Z", 0));
+    assert_eq!(stuck[..50], expected);
+    assert!(!bench.timer.is_over());
+}
+
+#[test]
+fn without_a_proof_of_membership_nothing_is_begun_and_afterwards_nothing_is_missing() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    let before = bench.ticks_until("2026-03-01T10:00:03Z", 0);
+    bench.standing.set(None);
+    bench.settle();
+    let before = [before, bench.confirm(0)].concat();
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:20Z", 0), [""; 0]);
+    bench.standing.set(Some(bench.clock.monotonic()));
+    let after = bench.ticks_until("2026-03-01T10:00:30Z", 0);
+    let all: Vec<String> = (1..=25).map(|second| format!("01T10:00:{second:02}")).collect();
+    assert_eq!([before, after].concat()[..25], all);
+}
+
+#[test]
+fn the_cursor_says_what_is_on_record_and_a_later_term_begins_where_it_is_told() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    bench.ticks_until("2026-03-01T10:00:05Z", 0);
+    while bench.keeps.try_recv().is_ok() {}
+    bench.settle();
+    let kept = bench.keeps.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(kept.epoch, 1);
+    let cursor = kept.cursors[0].unwrap();
+    // The last confirmations may still be on their way.
+    assert!(cursor >= at("2026-03-01T10:00:02Z") && cursor <= bench.clock.now(), "{cursor}");
+    bench.lead.send(Arc::new(Effect::End)).unwrap();
+    bench.await_lead();
+    bench.settle();
+    bench.confirm(0);
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:20Z", 0).len(), 0);
+    bench.lead.send(Arc::new(Effect::Begin { epoch: 2, losses: bench.standing.losses() })).unwrap();
+    bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:10Z"))).unwrap();
+    bench.await_lead();
+    let ticks = bench.ticks_until("2026-03-01T10:00:25Z", 0);
+    let expected: Vec<String> = (11..=20).map(|second| format!("01T10:00:{second}")).collect();
+    assert_eq!(ticks[..10], expected);
+}
+
+#[test]
+fn at_the_end_the_cursor_covers_what_is_confirmed_although_nobody_follows_the_runs_any_more() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    bench.ticks_until("2026-03-01T10:00:05Z", 0);
+    while bench.batches[0].is_empty() {
+        assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
+    }
+    let Bench { timer, news, keeps, batches, confirming, .. } = bench;
+    drop(news);
+    // Dropping the handle waits for the thread, which waits for these confirmations.
+    let ending = crate::common::thread::spawn("ending", move || drop(timer)).unwrap();
+    let (mut last, mut kept) = (None, None);
+    while !ending.is_finished() {
+        kept = keeps.recv_timeout(Duration::from_millis(1)).ok().or(kept);
+        for batch in batches[0].try_iter() {
+            last = batch.ticks.iter().map(|tick| tick.at).max().max(last);
+            let Batch { epoch, kind, .. } = batch;
+            confirming.send(Confirmed { epoch, kind, cluster: 0, refused: Vec::new() }).unwrap();
+        }
+    }
+    drop(ending);
+    let kept = keeps.try_iter().last().or(kept).unwrap();
+    assert!(last.is_some() && kept.cursors[0] >= last, "{kept:?}: {last:?} is confirmed");
+}
+
+#[test]
+fn batches_of_an_earlier_term_that_are_still_in_the_way_end_nothing() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    while bench.batches[0].len() < TICK_BATCHES {
+        assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
+    }
+    bench.lead.send(Arc::new(Effect::End)).unwrap();
+    bench.lead.send(Arc::new(Effect::Begin { epoch: 2, losses: bench.standing.losses() })).unwrap();
+    bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:00Z"))).unwrap();
+    bench.await_lead();
+    bench.settle();
+    assert!(!bench.timer.is_over());
+    // No more: as soon as there is room the new term's is handed over.
+    let first = bench.batches[0].try_iter().take(TICK_BATCHES);
+    let epochs: Vec<u64> = first.map(|batch| batch.epoch).collect();
+    assert_eq!(epochs, [1; TICK_BATCHES]);
+    let ticks = bench.ticks_until("2026-03-01T10:00:20Z", 0);
+    assert_eq!(ticks[0], "01T10:00:01", "the new term goes on where it was told to begin");
+}
+
+#[test]
+fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_are_not_finished() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    assert!(!bench.ticks_until("2026-03-01T10:00:05Z", 0).is_empty());
+    let text = "* * * * * * c0 [name=job-0 overlap=skip] x\n";
+    bench
+        .files
+        .send(crate::producer::jobfile::parse("jobs", text.as_bytes(), &[cluster(0)]).unwrap())
+        .unwrap();
+    let asked = bench.asks.recv_timeout(PATIENCE).unwrap();
+    let FollowRequest::Follow(followed) = asked else { panic!("{asked:?}") };
+    assert_eq!(followed.len(), 1);
+    let before = bench.ticks_until("2026-03-01T10:00:15Z", 0);
+    assert!(before.len() >= 3 && bench.asks.is_empty(), "the old file is in force: {before:?}");
+    let job: JobName = "job-0".parse().unwrap();
+    let run = crate::common::model::RunId::of(&job, at("2026-03-01T10:00:04Z"));
+    let scheduled_at = Some(at("2026-03-01T10:00:04Z"));
+    bench.news.send(RunNews::Unfinished(OpenRun { job, run, scheduled_at })).unwrap();
+    bench.news.send(RunNews::HistoryRead(followed)).unwrap();
+    let revision = crate::producer::jobfile::revision(text.as_bytes());
+    assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(FollowRequest::InForce(revision, "2026f".into())));
+    // The round in which the file came in force, and, when the next has begun, all of what the old one owed.
+    bench.settle();
+    bench.settle();
+    bench.confirm(0);
+    assert_eq!(bench.ticks_until("2026-03-01T10:00:25Z", 0), [""; 0], "each is skipped");
+}
+
+#[test]
+fn the_fill_of_a_channel_that_nobody_empties_is_shown() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *", "@daily"]);
+    let shows =
+        |line: &str| String::from_utf8(bench.metrics.page().unwrap()).unwrap().lines().any(|l| l == line);
+    assert!(shows("cron_channel_capacity{channel=\"batches-c0\"} 2"));
+    let full = "cron_channel_items{channel=\"batches-c0\"} 2";
+    let seconds =
+        (0..30).take_while(|_| !shows(full)).inspect(|_| assert!(bench.clock.ring_next(PATIENCE))).count();
+    assert!((1..30).contains(&seconds), "{seconds}");
+    // The other cluster's publisher has only been told which job file it is.
+    assert!(shows("cron_channel_items{channel=\"batches-c1\"} 1"));
+    assert!(shows("cron_leads_total 1"));
+}
