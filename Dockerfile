@@ -3,7 +3,7 @@
 #   docker build -t kafka-cron .
 #   docker run --rm kafka-cron consumer --topic cluster-a --brokers kafka-1:9092,kafka-2:9092
 #
-# Jobs find what Debian has at its smallest: sh, coreutils, tini's reaping, and no curl. For more, build on it:
+# Jobs find a minimal Debian: sh and coreutils, but for example no curl. To add more, build on this image:
 #
 #   FROM kafka-cron
 #   USER root
@@ -14,13 +14,13 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /kafka-cron
-# An image is for running: what Cargo.toml keeps for those who debug would be half of it.
+# The image needs no debug information, which would be half of it.
 ENV CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_STRIP=symbols
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
 COPY src src
-# Dependencies stay built in the cache mounts, so that a change of ours compiles ours alone. It is compiled whatever its
-# files' dates say: cargo would take those of an archive, which may be older than the last build, for unchanged.
+# The cache mounts keep the built dependencies, so that a change of our code compiles only our crate. `touch` makes sure that
+# it is compiled: files from an archive may be older than the last build, and cargo would take them for unchanged.
 RUN --mount=type=cache,id=kafka-cron-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=kafka-cron-target,target=/kafka-cron/target,sharing=locked \
     touch src/lib.rs src/bin/*.rs \
@@ -28,7 +28,8 @@ RUN --mount=type=cache,id=kafka-cron-registry,target=/usr/local/cargo/registry \
     && install -D -t /programs target/release/producer target/release/consumer target/release/cronctl
 
 FROM debian:bookworm-slim
-# tini is process 1: it hands signals on, and reaps what jobs leave behind. 10001 is nobody else's, here or on the host.
+# tini is process 1: it forwards signals, and reaps processes that jobs leave behind. No other account has the id 10001, here or on
+# the host.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \

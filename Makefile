@@ -1,4 +1,4 @@
-# Short names for what scripts and cargo do; nothing is decided here.
+# Short names for what scripts and cargo do.
 
 .PHONY: help build test bench run experiments drill fmt lint clean
 
@@ -14,19 +14,19 @@ test: ## everything that must hold (scripts/test.sh)
 bench: ## how fast it is on this machine (scripts/bench.sh)
 	@scripts/bench.sh all
 
-run: ## all of it on this machine, until Ctrl-C (scripts/run.sh)
+run: ## run everything on this machine, until Ctrl-C (scripts/run.sh)
 	@scripts/run.sh
 
-experiments: ## questions about Kafka, asked and checked (docs/experiments/)
+experiments: ## experiments with Kafka that check themselves (docs/experiments/)
 	@scripts/experiments/run.sh
 
-drill: ## each symptom, and which alert tells of it; 20 to 25 minutes (scripts/drill.sh)
+drill: ## cause each symptom and see which alert fires; 20 to 25 minutes (scripts/drill.sh)
 	@scripts/drill.sh
 
 fmt: ## format the code
 	cargo fmt
 
-lint: ## what the lints say
+lint: ## run clippy
 	cargo clippy --locked --all-targets -- -D warnings
 
 clean: ## remove what was built, and the local broker's data and jars

@@ -4,24 +4,24 @@
 #   start.sh [ALERTMANAGER_FLAG...]
 #
 # Environment:
-#   SMTP_SMARTHOST          host:port that takes the mails, such as smtp.gmail.com:587; empty: the local mail catcher
+#   SMTP_SMARTHOST          host:port of the mail server, such as smtp.gmail.com:587; empty: the local mail catcher
 #   SMTP_FROM, SMTP_TO      addresses; SMTP_TO may be several, with commas
-#   SMTP_USERNAME           who logs in there (default: SMTP_FROM)
+#   SMTP_USERNAME           the login there (default: SMTP_FROM)
 #   GMAIL_AUTH_TOKEN        the password, needed with SMTP_SMARTHOST; or GMAIL_AUTH_TOKEN_FILE, a file that holds it
-#   WATCHDOG_URL            who gets the sign of life (default: http://watchdog:8080/alive)
+#   WATCHDOG_URL            where the sign of life goes (default: http://watchdog:8080/alive)
 #   MAIL_CATCHER            host:port of the catcher (default: mailpit:1025)
-#   ALERTMANAGER            the program (default: /bin/alertmanager); ALERTMANAGER_RUN: where what is filled in goes
+#   ALERTMANAGER            the program (default: /bin/alertmanager); ALERTMANAGER_RUN: the directory for the filled-in files
 #                           (default: /alertmanager)
-#   GROUP_WAIT (30s), GROUP_INTERVAL (5m), WATCHDOG_INTERVAL (1m)     shorter ones are for rehearsals
+#   GROUP_WAIT (30s), GROUP_INTERVAL (5m), WATCHDOG_INTERVAL (1m)     rehearsals use shorter ones
 #
-# Exit codes: 2 settings are missing, each of which is named; otherwise Alertmanager's.
+# Exit codes: 2 settings are missing, and the message names each; otherwise Alertmanager's.
 set -eu
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
 run=${ALERTMANAGER_RUN:-/alertmanager}
 mkdir -p "$run"
 
-# In the end it is a file, and nothing that Alertmanager would inherit. One that is there is not copied.
+# The password ends up in a file, so that Alertmanager does not inherit it. A file that exists already is not copied.
 PASSWORD_FILE=''
 if [ -n "${GMAIL_AUTH_TOKEN:-}" ]; then
     PASSWORD_FILE=$run/smtp-password

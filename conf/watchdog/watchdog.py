@@ -3,12 +3,12 @@
 
     watchdog.py [--listen 0.0.0.0:8080] [--silence 180]        --silence: seconds without a sign until it is an alarm
 
-Prometheus' alert Watchdog fires always; Alertmanager posts it to /alive once a minute. Where Prometheus does not
-evaluate, or Alertmanager does not deliver, nothing comes. /metrics has the seconds since the last sign, /readyz says 200.
-The mail goes its own way, past both: SMTP_SMARTHOST, SMTP_FROM, SMTP_USERNAME, SMTP_TO, GMAIL_AUTH_TOKEN or
-GMAIL_AUTH_TOKEN_FILE as conf/alertmanager/start.sh has them; without SMTP_SMARTHOST to MAIL_CATCHER (mailpit:1025).
+Prometheus' alert Watchdog always fires, and Alertmanager posts it to /alive once a minute. If Prometheus does not
+evaluate rules, or Alertmanager does not deliver, no post comes. /metrics has the seconds since the last sign; /readyz answers 200.
+The mail bypasses both. Its settings are SMTP_SMARTHOST, SMTP_FROM, SMTP_USERNAME, SMTP_TO, GMAIL_AUTH_TOKEN or
+GMAIL_AUTH_TOKEN_FILE, as in conf/alertmanager/start.sh; without SMTP_SMARTHOST it goes to MAIL_CATCHER (mailpit:1025).
 
-It dies with the machine that it is on. Who must know of that sets WATCHDOG_URL to a service elsewhere.
+The program dies with the machine that it runs on. To be told of that, set WATCHDOG_URL to a service elsewhere.
 """
 import argparse
 import email.message
@@ -21,7 +21,7 @@ import time
 
 
 class Switch:
-    """When the last sign came, and whether its absence has been told."""
+    """When the last sign came, and whether its absence has been reported."""
 
     def __init__(self, silence, now):
         self.silence, self.last, self.silent, self.signs = silence, now, False, 0
@@ -72,7 +72,7 @@ def mail(subject, text):
 
 
 def tell(subject, text):
-    """Until it is told: whoever takes mails may be away just then, too."""
+    """Sends a mail, with several tries, because the mail server may be away at the same time."""
     say(subject)
     for wait in (1, 5, 30, 60, 60, 60, 60, 60):
         try:
