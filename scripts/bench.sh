@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Measures what is promised about speed, on this machine, with a broker of its own on the same cores, each measurement
-# beside the bare floor in the same run: docs/benchmarks.md says what each row means and what came out.
+# Measures the promises about speed on this machine, with its own broker on the same cores. Each measurement runs beside the
+# bare floor in the same run. docs/benchmarks.md says what each row means and what the results were.
 #
 #   scripts/bench.sh [--workers 256] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | catchup [N] | idle | timer | all
 #
-#   burst [1 1000 5000]   N jobs due in one second, each a static no-op that records when its main began: lateness
-#                         against that of two threads that start the same N in such a second
-#   drain [50000]         a backlog of N such runs, drained by one consumer, against as many threads as it has workers
-#   publish [300000]      N jobs due in one second: ticks a second until the broker has confirmed the last, against Kafka's
-#                         own producer with as many records of that size
-#   catchup [100000]      N ticks of the past that a producer finds when it starts, and a job that is due each second
+#   burst [1 1000 5000]   N jobs are due in one second, each a static no-op that records when its main began: their lateness,
+#                         compared with that of two threads that start the same N in such a second
+#   drain [50000]         one consumer drains a backlog of N such runs, compared with as many threads as it has workers
+#   publish [300000]      N jobs are due in one second: ticks a second until the broker has confirmed the last, compared with
+#                         Kafka's own producer with as many records of that size
+#   catchup [100000]      a producer starts with a backlog of N ticks, and a job that is due each second
 #   idle                  CPU and memory of both programs with a hundred jobs that are not due, for half a minute
 #   timer                 a million jobs due in one second, in the timetable alone (cargo bench --bench timetable)
 #
@@ -81,8 +81,8 @@ start_broker() {
     die 3 "no broker could be started"
 }
 
-# start NAME COMMAND...: a program whose log is $work/NAME.log and whose page is on a port of its own; $pid is its
-# number. It must be there until stop ends it.
+# start NAME COMMAND...: starts a program whose log is $work/NAME.log and whose page has its own port; $pid is its
+# process id. It must stay alive until stop ends it.
 start() {
     local name=$1
     shift
@@ -90,7 +90,7 @@ start() {
     pid=$!
     programs+=("$pid")
 }
-# stop PID: in order, as a deploy would.
+# stop PID: ends the program normally, as a deploy would.
 stop() {
     kill -TERM "$1"
     wait "$1" || die 1 "a program ended with $?: $(tail -n 3 "$work"/*.log)"
@@ -104,7 +104,7 @@ await() {
     shift
     until "$@"; do
         ((SECONDS < until)) || die 1 "waited in vain for: $what; $(tail -n 3 "$work"/*.log)"
-        # Seldom: looking costs, too.
+        # Rarely, because looking costs time, too.
         sleep 0.3
     done
 }
@@ -118,7 +118,7 @@ jobs() {
         'BEGIN { for (i = 1; i <= n; i++) printf "%s [name=job-%d] %s\n", head, i, command }'
 }
 
-# The second at which a burst is due. So many seconds must be left until then.
+# The second at which a burst is due; the argument says how many seconds must be left until then.
 due_in() {
     local now
     now=$(date +%s)
@@ -140,7 +140,7 @@ free_port() {
     echo "$port"
 }
 
-# floor THREADS COUNT AT: what it and its processes used is in $work/floor.cpu.
+# floor THREADS COUNT AT: writes the CPU time of the floor and its processes to $work/floor.cpu.
 floor() {
     local TIMEFORMAT='%U %S'
     { time "$work/floor" "$1" "$2" "$3" "$work/noop" "$work/floor.out"; } 2>"$work/floor.cpu" || die 1 "the floor failed"
@@ -187,7 +187,7 @@ reported() { [[ $(metric "$1" 'cron_attempts_total') -ge $2 ]]; }
 burst() {
     local count n floors systems
     echo "burst: $repeat times each, in turn; $workers workers, $partitions partitions, lateness in ms"
-    # A broker in service has its code compiled.
+    # A broker that has run for a while has its code compiled.
     burst_system 1000 >/dev/null
     for count in "$@"; do
         floors=() systems=()

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Rehearses docker-compose.yml on the container engine that answers, from the first `up` to the last `down`: jobs of both
-# clusters run; a second `up` changes nothing; what is stopped ends in time and goes on where it ended; consumers and
+# Rehearses docker-compose.yml on the container engine of this machine, from the first `up` to the last `down`: jobs of both
+# clusters run; a second `up` changes nothing; stopped services end in time and go on later where they ended; consumers and
 # the leading producer are killed, and jobs go on; at the end `cronctl verify` accounts for every tick. Prometheus sees every
-# process; a job that is given up becomes a mail; the mail password is seen by nobody; when Prometheus is gone, the dead
-# man's switch says so.
+# process; a job that is given up becomes a mail; the mail password does not leak; when Prometheus is gone, the dead man's
+# switch says so.
 #
-#   scripts/compose-check.sh      (ten to fifteen minutes, and the building of the images)
+#   scripts/compose-check.sh      (takes ten to fifteen minutes, plus the time to build the images)
 #
-# Containers and volumes are its own (project kafka-cron-check) and are removed at the end, whatever happens. The ports of
-# docker-compose.yml must be free, or others be named by its variables. Grafana takes part where its image can be had.
+# It uses its own containers and volumes (project kafka-cron-check) and removes them at the end in every case. The ports of
+# docker-compose.yml must be free, or its variables must name others. Grafana takes part if its image can be downloaded.
 # docs/experiments/compose.md shows what it prints.
 #
-# Exit codes: 0 all is as it should be; 1 something is not; 4 something is missing here.
+# Exit codes: 0 everything works; 1 something does not; 4 something is missing here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib/process.sh
@@ -35,14 +35,14 @@ if docker image inspect "$grafana" >/dev/null 2>&1 || timeout 120 docker pull --
 else
     say "$grafana cannot be had; without it"
 fi
-# Whoever finds this word found the password.
+# A place that holds this word holds the password.
 GMAIL_AUTH_TOKEN=canary-$RANDOM-$RANDOM
 export GMAIL_AUTH_TOKEN
 unset SMTP_SMARTHOST WATCHDOG_URL
 port=${KAFKA_CRON_PORT:-9092}
 ! answers "$port" || die 4 "port $port is taken; another one: KAFKA_CRON_PORT=9192 scripts/compose-check.sh"
 
-# The demonstration, and a job of each cluster that is due every second.
+# The job file of the demonstration, and a job for each cluster that is due every second.
 KAFKA_CRON_CONF=$(mktemp -d)
 export KAFKA_CRON_CONF
 quiet() { "$@" >/dev/null 2>"$KAFKA_CRON_CONF/said" || { cat "$KAFKA_CRON_CONF/said" >&2; return 1; }; }
@@ -61,9 +61,9 @@ trap 'exit 1' INT TERM HUP
 cp conf/small.cron "$KAFKA_CRON_CONF"
 chmod -R a+rX "$KAFKA_CRON_CONF"
 
-# cronctl on the host's network: what it needs of Kafka it gets at localhost.
+# cronctl on the host's network, where it reaches Kafka at localhost.
 ask() { docker run --rm --network host kafka-cron cronctl "$@" --brokers "localhost:$port"; }
-# The instant so many seconds from now.
+# The instant that is the given number of seconds from now.
 instant() { TZ=UTC printf '%(%FT%TZ)T' $((EPOCHSECONDS + ${1:-0})); }
 until_so() { # until_so SECONDS WHAT COMMAND...
     local limit=$((SECONDS + $1)) what=$2
@@ -73,14 +73,14 @@ until_so() { # until_so SECONDS WHAT COMMAND...
         sleep 1
     done
 }
-# How many runs of a job, due after one instant and not after another, have come to a state.
+# How many runs of a job that were due between two instants have reached a state.
 came_to() { # came_to JOB STATE AFTER [UP_TO]
     ask runs --job "$1" --since "$3" --json 2>/dev/null | grep "\"state\":\"$2\"" |
         sed 's/.*"scheduled_at":"\([^"]*\)".*/\1/' | awk -v after="$3" -v to="${4:-9999}" '$0 > after && $0 <= to' | wc -l
 }
 has_come_to() { [[ $(came_to "$@") -gt 0 ]]; }
 all_succeeded() { [[ $(came_to "$1" succeeded "$2" "$3") -eq 10 ]]; }
-# Ten runs lie in both partitions, but for one time in five hundred: whoever had either of them is replaced.
+# Except for one time in five hundred, ten runs cover both partitions: so their success shows that both have an owner again.
 jobs_go_on() {
     local from to began=$SECONDS job
     from=$(instant) to=$(instant 10)
@@ -98,7 +98,7 @@ exit_codes() {
 }
 # The container of a service, by its number.
 container() { echo "$COMPOSE_PROJECT_NAME-$1-$2"; }
-# A page of a program, at the port of the host that it was given.
+# A page of a program, at its port on the host.
 page() { # page SERVICE NUMBER PATH
     local at
     at=$(docker compose port --index "$2" "$1" 9100) || return
@@ -191,7 +191,7 @@ say "    the job that ran at the stop had been waited for, and succeeded"
 
 say "kill a container of cluster-a, while a job runs there"
 from=$(instant)
-# The container in which it runs, by the worker's name.
+# The container in which the job runs, found by the consumer's name.
 running_on() {
     host=$(ask runs --job slow --since "$from" --json 2>/dev/null | grep '"state":"running"' |
         sed 's/.*"worker":"\([^"-]*\)-.*/\1/' | tail -n 1) && [[ -n $host ]]

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks the Grafana dashboards where no Grafana is: the JSON is what conf/grafana/build.py makes; Grafana's published types
-# know each of its keys and units; and each query finds something in a Prometheus that scrapes real programs and a real
+# Checks the Grafana dashboards without a Grafana: the JSON is what conf/grafana/build.py makes; Grafana's published types
+# know each of its keys and units; and each query finds data in a Prometheus that scrapes real programs and a real
 # broker, with jobs that succeed, fail, are missed and are lost, and with a consumer, producers and a broker that die.
 #
-#   scripts/dashboards-check.sh [--types]      (some five minutes; --types: without the queries)
+#   scripts/dashboards-check.sh [--types]      (takes about five minutes; --types: without the queries)
 #
-# The types are PyPI's grafana-foundation-sdk, in a virtual environment of its own below KAFKA_CRON_RUN_DIR (.run).
+# The types come from PyPI's grafana-foundation-sdk, in a separate virtual environment below KAFKA_CRON_RUN_DIR (.run).
 #
 # Environment: KAFKA_CRON_BIN_DIR, KAFKA_CRON_RUN_DIR. Exit codes: 0 all is well; 1 it is not; 3 Kafka did not start;
 # 4 something is missing here.

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Fire drill: a broker, producers and consumers of three clusters as processes, with a real Prometheus and Alertmanager,
-# the rules of conf/prometheus/rules/ as they are, and a mail catcher. Causes each symptom, and sees which alert fires
-# after how long, what the mail says, and that it ends. docs/experiments/alerts.md has what it found.
+# Fire drill: starts a broker, producers and consumers of three clusters as processes, with a real Prometheus and Alertmanager,
+# the unchanged rules of conf/prometheus/rules/, and a mail catcher. It causes each symptom, and records which alert fires
+# after how long, what the mail says, and that the alert ends. docs/experiments/alerts.md has the results.
 #
 #   scripts/drill.sh            all symptoms; 20 to 25 minutes, most of which are the rules' own windows
 #   scripts/drill.sh --short    one: a job that fails, to the mail in the catcher; less than a minute
 #
-# Shorter than in production is what scripts/lib/monitoring.sh names: scraping, evaluating, grouping, and the silence after
-# which the dead man's switch says so.
+# These intervals are shorter than in production (see scripts/lib/monitoring.sh): scraping, evaluating, grouping, and the
+# silence after which the dead man's switch sends its mail.
 #
-# Needs prometheus and prometheus-alertmanager (Debian's packages), python3, and libfaketime for the clock that is off.
+# Needs prometheus and prometheus-alertmanager (Debian's packages), python3, and libfaketime for the wrong clock.
 # Environment and exit codes are those of scripts/lib/experiment.sh.
 set -euo pipefail
 case ${1:-} in
@@ -33,7 +33,7 @@ start_all() {
     local name
     kafka_with_jmx
     brokers 1
-    # What a job does may be changed by a file that is there or not.
+    # A file decides what this job does: the job checks whether the file exists.
     jobs '* * * * * * cluster-a [name=tick-a] true' \
         '* * * * * * cluster-b [name=tick-b] true' \
         '*/2 * * * * * cluster-c [name=fill] while [ -e full ]; do sleep 1; done' \
@@ -46,13 +46,13 @@ start_all() {
 }
 is_above() { (($(started "$2") + $(started "$3") > $1)); }
 
-# caused WHAT, undone WHAT: from now on.
+# caused WHAT, undone WHAT: time counts from now on.
 declare -A caused=() ended=()
 caused() { caused[$1]=$(now); say "$1"; }
 undone() { ended[$1]=$(now); say "undone: $1"; }
 after() { awk -v from="$1" -v to="$2" 'BEGIN { s = (to - from) / 1000; if (s < 0) s = 0; printf s < 90 ? "%.0f s" : "%.1f min", s < 90 ? s : s / 60 }'; }
 
-# within SECONDS COMMAND...: what it prints as soon as it succeeds.
+# within SECONDS COMMAND...: prints the command's output as soon as it succeeds.
 within() {
     local until=$((SECONDS + $1))
     shift
@@ -62,7 +62,7 @@ within() {
     done
 }
 
-# fires SECONDS WHAT ALERT LABEL: the alert and its mail; keeps the row for the table.
+# fires SECONDS WHAT ALERT LABEL: waits for the alert and its mail, and keeps the row for the table.
 rows=()
 fires() {
     local what=$2 alert=$3 label=$4 at mail
@@ -79,7 +79,7 @@ links_to_playbook() {
     local body
     body=$(drill body "$work/mails" "$2" "$3" "${caused[$1]}") && [[ $body == *"/playbooks/$2.md"* && -s docs/playbooks/$2.md ]]
 }
-# ends SECONDS: each alert that fired is over, and so said a mail.
+# ends SECONDS: waits until each alert that fired has ended and a mail has said so.
 ends() {
     local row what alert label at
     for row in "${rows[@]}"; do

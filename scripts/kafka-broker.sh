@@ -8,11 +8,11 @@
 #   scripts/kafka-broker.sh stop   --data DIR [--now]
 #   scripts/kafka-broker.sh status --data DIR
 #
-# It listens on 127.0.0.1:PORT and tells clients localhost:PORT. `start` returns when the port answers; a second
-# `start` finds the first one's broker and says so; what was written is there again after a stop. `--parent`: the
-# broker is killed as soon as that process is gone, however it went, and with `--temporary` DIR is removed then.
-# `--now` kills instead of shutting down. `--jmx-port`: its metrics for Prometheus are at http://127.0.0.1:PORT/metrics,
-# by the rules of conf/kafka/jmx-exporter.yml.
+# The broker listens on 127.0.0.1:PORT and gives clients the address localhost:PORT. `start` returns when the port answers; a
+# second `start` finds the running broker and says so. The data survives a stop. `--parent`: the broker is killed as soon as
+# that process has ended, for whatever reason; with `--temporary` DIR is then removed. `--now` kills the broker instead of
+# shutting it down. `--jmx-port`: its metrics for Prometheus are at http://127.0.0.1:PORT/metrics, by the rules of
+# conf/kafka/jmx-exporter.yml.
 # The broker's own log is DIR/broker.log.
 #
 # Exit codes: 0 done (status: it runs), 1 status: it does not run, 2 usage, 3 the broker did not start or stop,
@@ -50,7 +50,7 @@ mkdir -p "$data" || die 4 "cannot make $data"
 data=$(cd "$data" && pwd)
 config=$data/server.properties pid_file=$data/broker.pid log=$data/broker.log
 
-# The process of the pid file, if it is still the broker of this directory: numbers are given out anew.
+# The process of the pid file, if it is still the broker of this directory: the system reuses process ids.
 running() {
     local pid
     pid=$(cat "$pid_file" 2>/dev/null) && [[ -n $pid ]] || return 1
@@ -59,7 +59,7 @@ running() {
 }
 configured_port() { cat "$data/port" 2>/dev/null; }
 
-# Waits until the port answers: $1 process, $2 port. A loaded machine needs long; a dead process is seen at once.
+# Waits until the port answers: $1 process, $2 port. A loaded machine takes long; a dead process is noticed at once.
 await() {
     local _
     for _ in $(seq 900); do
@@ -129,7 +129,7 @@ start() {
         "${java[@]}" kafka.tools.StorageTool format -t a2Fma2EtY3Jvbi1sb2NhbA -c "$config" >"$log" 2>&1 ||
             { tail -n 30 "$log" >&2; die 3 "cannot format $data/log; the log ends as above"; }
     fi
-    # The agent is for the broker alone: Kafka's tools would die on its port.
+    # The agent is for the broker alone: Kafka's tools would die because its port is taken.
     setsid "${java[@]}" "${agent[@]}" kafka.Kafka "$config" >>"$log" 2>&1 </dev/null 9>&- &
     pid=$!
     echo "$pid" >"$pid_file"
@@ -141,7 +141,7 @@ start() {
     echo "started: process $pid, localhost:$port, Kafka $version"
 }
 
-# Kills the broker when the process that wanted it is gone, kill -9 included.
+# Kills the broker when its parent process has ended, also after kill -9.
 watch_parent() {
     local broker=$1 born
     born=$(started_at "$parent") || { kill -9 "$broker"; die 2 "--parent: there is no process $parent"; }
@@ -157,7 +157,7 @@ watch_parent() {
 stop() {
     local pid _
     if ! pid=$(running); then rm -f "$pid_file"; echo "not running"; return; fi
-    # A frozen process takes its signals only when it is woken.
+    # A frozen process takes its signals only when it continues.
     if [[ -n $now ]]; then kill -9 "$pid"; else kill -TERM "$pid"; kill -CONT "$pid"; fi
     for _ in $(seq 300); do
         if ! running >/dev/null; then rm -f "$pid_file"; echo "stopped"; return; fi

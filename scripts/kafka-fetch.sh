@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Brings Apache Kafka, as Maven artifacts, into .run/kafka/VERSION/libs. Nothing is left half done: the jars are
-# gathered in a directory beside it and renamed when they are complete, so that several callers may run at once.
+# Downloads Apache Kafka, as Maven artifacts, into .run/kafka/VERSION/libs. The script never leaves an incomplete directory: it
+# collects the jars beside it and renames the directory at the end, so several callers may run at once.
 #
 #   scripts/kafka-fetch.sh [VERSION]         (default: 4.3.1; prints the libs directory)
-#   scripts/kafka-fetch.sh --jmx-exporter    (the Java agent by which Prometheus sees a broker; prints its jar)
+#   scripts/kafka-fetch.sh --jmx-exporter    (the Java agent that serves a broker's metrics; prints the path of its jar)
 #
-# Needs: java (17 or newer), mvn. Exit codes: 0 there, 2 usage, 3 the download failed, 4 something is missing here.
+# Needs: java (17 or newer), mvn. Exit codes: 0 done, 2 usage, 3 the download failed, 4 something is missing here.
 set -euo pipefail
 
 die() { code=$1; shift; printf 'kafka-fetch: %s\n' "$*" >&2; exit "$code"; }
@@ -46,7 +46,7 @@ tools
 work=$(mktemp -d "$home/.fetch-$version.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# slf4j-simple writes warnings to stderr, so that a broker that will not start says why; kafka-tools holds the
+# slf4j-simple writes warnings to stderr, so that a broker that does not start says why; kafka-tools holds the
 # console programs of the interoperability tests.
 cat >"$work/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -67,7 +67,7 @@ if ! mvn -B -q -f "$work/pom.xml" dependency:copy-dependencies \
 fi
 [[ -n $(find "$work/$version/libs" -name "kafka_2.13-$version.jar" 2>/dev/null) ]] || die 3 "mvn left no kafka_2.13-$version.jar"
 
-# Where another caller was faster, its copy is as good as ours.
+# If another caller was faster, its copy is as good as ours.
 mkdir -p "$home/$version"
 mv -T "$work/$version/libs" "$libs" 2>/dev/null || [[ -d $libs ]] || die 4 "cannot rename into $libs"
 echo "$libs"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Plants small bugs, one at a time, in the code that the promises stand on, and asks whether the tests notice: mutation
-# testing with cargo-mutants. It takes hours and is no part of scripts/test.sh.
+# Plants small bugs, one at a time, in the code that the promises depend on, and checks whether the tests notice: mutation
+# testing with cargo-mutants. It takes hours and is not part of scripts/test.sh.
 #
-#   scripts/mutants.sh [--quick] [--out DIR] [ROOM...]    (rooms: those of the table below; all where none is named)
+#   scripts/mutants.sh [--quick] [--out DIR] [ROOM...]    (rooms: those of the table below; all if none is given)
 #
-# Each bug meets the unit tests of its room first, and what those miss meets all unit tests and then, without --quick, the
-# simulation. What is caught once is not tried again: a second call with the same DIR goes on where the first one was
-# interrupted. DIR (default .run/mutants) has a folder a room with caught.txt, missed.txt, timeout.txt and unviable.txt, and
+# The script runs the unit tests of its room against each bug first, then all unit tests against what those missed, and then,
+# without --quick, the simulation. It does not try a caught bug again: a second call with the same DIR goes on where the first
+# one was interrupted. DIR (default .run/mutants) has a folder for each room with caught.txt, missed.txt, timeout.txt and unviable.txt, and
 # `tree`: the clone of the commit that is checked out here, in which the bugs are planted. The clone and what is built of it
 # stay, so that a bug costs an incremental build of the unit tests, a few seconds. Changes that are not committed do not count.
 # docs/decisions/ explains each survivor.
@@ -56,9 +56,9 @@ git -C "$tree" fetch --quiet "$PWD" "$commit"
 # An interrupted call leaves its last bug behind.
 git -C "$tree" checkout --quiet --force --detach "$commit"
 
-# Nobody debugs these: without debug information a build takes a third.
+# These builds need no debug information; without it a build takes a third of the time.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 CARGO_INCREMENTAL=1 CARGO_TERM_COLOR=never
-# As many seeds as find what an ordinary run finds; all that is here was missed by the unit tests.
+# As many seeds as an ordinary run needs to find planted bugs; the unit tests have missed every bug that gets here.
 export KAFKA_CRON_SEEDS=300
 ! has ld.lld || export RUSTFLAGS="${RUSTFLAGS:-} -C link-arg=-fuse-ld=lld"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The rules of conf/prometheus/rules: whether Prometheus takes them, and whether each alert fires when it should, is silent
-# in the nearest harmless case, and ends (tests/alerts/). And whether the queries of the playbooks are queries.
+# Checks the rules of conf/prometheus/rules: whether Prometheus accepts them, and whether each alert fires when it should, is
+# silent in the nearest harmless case, and ends (tests/alerts/). Also checks that the queries of the playbooks are valid.
 #
 #   scripts/rules-check.sh
 #
@@ -13,7 +13,7 @@ source scripts/lib/needs.sh
 need promtool
 promtool check rules --lint=all --lint-fatal conf/prometheus/rules/*.yml
 
-# One a line in their blocks, each as a rule.
+# Each line of a block of queries becomes a rule.
 queries=$(mktemp --suffix .yml)
 trap 'rm -f "$queries"' EXIT
 {

@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# Runs all of it: a Kafka broker, a producer (in containers two) with a job file, two consumers for each cluster and one
-# for each retry topic, and shows what they log. Ctrl-C ends it and leaves nothing running.
+# Runs everything: a Kafka broker, a producer (two in containers) with a job file, two consumers for each cluster and one
+# for each retry topic, and shows their logs. Ctrl-C ends it and leaves nothing running.
 #
 #   scripts/run.sh [--docker | --local] [--jobs FILE] [--for 60s] [--port 9092] [--controller-port 19092] [--release]
 #                  [--jmx-port 8999]
 #
-# In containers, as docker-compose.yml says, where a container engine with compose answers; otherwise as processes of
-# this machine. --docker and --local insist on one of them. What only one of them knows (--controller-port, --jmx-port,
-# --release, and KAFKA_BROKERS, KAFKA_CRON_BIN_DIR) means it.
+# If a container engine with compose is available, it uses containers, as docker-compose.yml says; otherwise processes of
+# this machine. --docker and --local choose one of them. So do settings that only one of them has (--controller-port,
+# --jmx-port, --release, and KAFKA_BROKERS, KAFKA_CRON_BIN_DIR).
 #
-# As processes. What is missing is installed where that is permitted (as root, by apt), or named. With
-# KAFKA_BROKERS=host:port,... no broker is started. The broker's data stays in .run/, so that a later run goes on where
+# With processes: the script installs what is missing if it may (as root, by apt), or names it. With
+# KAFKA_BROKERS=host:port,... it starts no broker. The broker's data stays in .run/, so that a later run goes on where
 # this one ended; remove the directory to start anew. Each program logs where its metrics are: the first free ports from
-# 9100 on. The broker's are at http://127.0.0.1:8999/metrics (docs/METRICS.md). Prometheus and Alertmanager are not started:
-# see docs/OPERATIONS.md.
+# 9100 on. The broker's are at http://127.0.0.1:8999/metrics (docs/METRICS.md). The script does not start Prometheus and
+# Alertmanager: see docs/OPERATIONS.md.
 #
-# The programs are built without optimisation, which takes a quarter of the time and is fast enough to show what they do
-# (ticks are published within milliseconds); --release builds them as they would be deployed.
+# The programs are built without optimisation. That takes a quarter of the time and is fast enough to show what they do
+# (ticks are published within milliseconds); --release builds them as for a deploy.
 #
-# However it ends - Ctrl-C, TERM, HUP, the time limit, kill -9 - what it started ends too: the producer, the consumers
-# (running jobs get 5 s), the broker. See scripts/lib/keeper.sh.
+# However it ends - Ctrl-C, TERM, HUP, the time limit, kill -9 - everything that it started ends too: the producer, the
+# consumers (running jobs get 5 s), the broker. See scripts/lib/keeper.sh.
 #
-# In containers. The image is built first. COMPOSE_PROFILES=small starts the part for weak machines. At the end the
-# containers are removed (running jobs get 5 s), and what Kafka holds stays in its volume; only a kill -9 of this script
-# leaves the containers, which `docker compose down` removes.
+# With containers: the script builds the image first. COMPOSE_PROFILES=small starts the part for weak machines. At the end it
+# removes the containers (running jobs get 5 s), and Kafka's data stays in its volume. Only a kill -9 of this script
+# leaves the containers; `docker compose down` removes them.
 #
 # Environment: KAFKA_BROKERS; KAFKA_CRON_BIN_DIR (run the programs of this directory, build nothing);
 # KAFKA_CRON_RUN_DIR (Kafka's jars, default .run); KAFKA_CRON_DATA_DIR (the broker's data, default KAFKA_CRON_RUN_DIR);
@@ -53,7 +53,7 @@ seconds() {
 }
 is_port() { [[ $1 =~ ^[0-9]{1,5}$ ]] && ((10#$1 > 0 && 10#$1 < 65536)); }
 
-# local_only, jobs_given, port_given: what was said that decides where it runs, or what containers must be told.
+# local_only, jobs_given, port_given: flags that decide where it runs, or that containers need.
 place='' local_only='' jobs_given='' port_given=''
 jobs=conf/jobs.cron limit=0 port=9092 controller_port=19092 jmx_port=8999 profile=debug
 while [[ $# -gt 0 ]]; do
@@ -97,7 +97,7 @@ if [[ $place == --docker ]]; then
     run_in_containers "$limit"
 fi
 
-# One run a directory. Whoever holds its lock is another run, or what is left of one that was killed and now ends.
+# Only one run per directory. If its lock is taken, another run is active, or one that was killed is still ending.
 data=${KAFKA_CRON_DATA_DIR:-${KAFKA_CRON_RUN_DIR:-.run}}
 mkdir -p "$data" || die 4 "cannot make $data"
 need flock setsid setpriv
@@ -112,12 +112,12 @@ if ! flock -n 7; then
 fi
 echo "$$ $(started_at $$)" >"$data/run.pid"
 
-# From here on the run ends in order. Before the keeper is there, nothing needs to.
+# From here on, the run has to end in order. Before the keeper exists, there is nothing to end.
 trap 'rm -f "$data/run.pid"' EXIT
 
 ports=()
 if [[ -z ${KAFKA_BROKERS:-} ]]; then
-    # A broker of a run that was torn apart is ours to end.
+    # End the broker of a previous run that was interrupted.
     scripts/kafka-broker.sh stop --now --data "$data/broker" >/dev/null 7>&-
     for taken in "$port" "$controller_port" "$jmx_port"; do
         ! answers "$taken" || die 4 "port $taken is taken. If that is a Kafka, use it: KAFKA_BROKERS=localhost:$taken scripts/run.sh;" \

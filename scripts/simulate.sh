@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Plays many seeds of the simulation (tests/simulation/), optimised, on all cores: a process for each, each with seeds of its
-# own. Prints which faults were met how often, how fast it was, and the seeds that break a promise.
+# Plays many seeds of the simulation (tests/simulation/), optimised, on all cores: one process for each core, with its own
+# seeds. Prints how often each fault happened, how fast it was, and the seeds that break a promise.
 #
 #   scripts/simulate.sh [--seeds 100000] [--from 0] [--cast all|consumers|both]
-#   scripts/simulate.sh --seed N        (one of them again, with its last steps where it breaks a promise)
+#   scripts/simulate.sh --seed N        (plays one seed again, and shows its last steps if it breaks a promise)
 #
-# `all` is consumers and producers, `consumers` consumers alone; a seed means another run in each. By default both are
-# played, with a tenth of the seeds for `all`, whose runs are ten times as long. Of these, a tenth again is played with ambushes:
-# faults that strike where the order of two steps matters.
+# `all` has consumers and producers, `consumers` only consumers; a seed means a different run in each. By default the script
+# plays both, with a tenth of the seeds for `all`, whose runs are ten times as long. It plays another tenth of those with
+# ambushes: faults that strike where the order of two steps matters.
 #
 # Exit codes: 0 every promise held; 1 one did not; 2 usage; 4 something is missing here; otherwise cargo's.
 set -euo pipefail

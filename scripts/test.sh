@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The one test command: formatting, lints, then every test, against a real broker that is started once for all of them
-# and against the real programs. Prints the seconds of each stage and ends with cargo's own closing lines.
+# Runs all tests: formatting, lints, then every test, against the real programs and a real broker, which starts once for all
+# tests. Prints the seconds of each stage and ends with cargo's own closing lines.
 #
-#   scripts/test.sh [--long]     (--long: tests that have a longer form run it, and an experiment is made)
+#   scripts/test.sh [--long]     (--long: tests that have a longer form run it, and an experiment runs)
 #
-# What is missing is installed where that is permitted (as root, by apt), or named. KAFKA_CRON_TEST_BROKERS=host:port
-# has the tests use that Kafka; KAFKA_CRON_RUN_DIR is where Kafka's jars are kept (default .run).
+# The script installs what is missing if it may (as root, by apt), or names it. With KAFKA_CRON_TEST_BROKERS=host:port
+# the tests use that Kafka; KAFKA_CRON_RUN_DIR is the directory of Kafka's jars (default .run).
 #
 # Exit codes: 0 all is well; 2 usage; 3 Kafka could not be fetched or started; 4 something is missing here; otherwise
 # that of the stage that failed.
@@ -33,12 +33,12 @@ stage() {
 tools() {
     need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
     [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
-    # For wall clocks that jump, for what Prometheus thinks of pages and rules, and for what alerts do; without them those
+    # These tools are for tests of wall clocks that jump, of pages and rules (by Prometheus), and of alerts. Without them those
     # tests are skipped, and say so.
     want libfaketime promtool prometheus prometheus-alertmanager python3
 }
 
-# It ends with this script, and its files with it.
+# It ends with this script, and its files are then removed.
 broker() {
     local port log
     [[ -z ${KAFKA_CRON_TEST_BROKERS:-} ]] || { echo "using $KAFKA_CRON_TEST_BROKERS"; return; }
@@ -48,7 +48,7 @@ broker() {
         port=$((20000 + RANDOM % 12000))
         if answers "$port" || answers $((port + 1)); then continue; fi
         broker_data=$(mktemp -d)
-        # Tests write records of years ago, which retention would delete half a minute after the start.
+        # Tests write records with times of years ago, which retention would delete half a minute after the start.
         if scripts/kafka-broker.sh start --data "$broker_data" --temporary --parent $$ --heap 512m \
             --set log.retention.ms=-1 \
             --port "$port" --controller-port $((port + 1)) 2>"$log"; then
@@ -74,7 +74,7 @@ if has promtool; then stage rules scripts/rules-check.sh; fi
 stage lints cargo clippy --locked --quiet --all-targets -- -D warnings
 stage build cargo build --locked --all-targets
 stage kafka jars
-# One of them, so that what they stand on is tried too.
+# One experiment, so that what the experiments need is tested, too.
 [[ -z ${KAFKA_CRON_TEST_LONG:-} ]] || KAFKA_CRON_BIN_DIR=${CARGO_TARGET_DIR:-target}/debug stage experiment scripts/experiments/retries.sh
 if has prometheus && has prometheus-alertmanager && has python3; then
     KAFKA_CRON_BIN_DIR=${CARGO_TARGET_DIR:-target}/debug stage drill scripts/drill.sh --short

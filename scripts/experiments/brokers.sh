@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# How many of three brokers may die: one, all goes on; two, nothing is acknowledged and ticks wait; back, none is lost.
+# How many of three brokers may die? With one dead, everything goes on. With two, nothing is confirmed and ticks wait. When they
+# are back, no tick is lost.
 # docs/experiments/brokers.md explains what is seen.
 #
-#   scripts/experiments/brokers.sh [apart]     (apart: the controller is a process of its own, and is not killed)
+#   scripts/experiments/brokers.sh [apart]     (apart: the controller is a separate process, and is not killed)
 #
 # shellcheck source=scripts/lib/experiment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/experiment.sh"
 
 [[ ${1:-} != apart ]] || controller_apart
 brokers 3
-# catchup=all: what is late by more than a minute would else be recorded as missed, the last one excepted.
+# catchup=all: otherwise ticks that are more than a minute late would be recorded as missed, except the last one.
 jobs '@every 1s cluster-a [name=tick catchup=all] true'
 start producer producer jobs.cron --clusters cluster-a
 start consumer.1 consumer --topic cluster-a --workers 2
@@ -27,7 +28,7 @@ copies | tee "$work/copies"
 expect "each partition has three copies, and two must confirm" grep -q 'ReplicationFactor: 3.*min.insync.replicas=2' "$work/copies"
 status "all three"
 
-# One that leads a partition: the hardest case.
+# A broker that leads a partition: the hardest case.
 dies=$(sed -n 's/.*Partition: 0.*Leader: \([0-9]\).*/\1/p' "$work/copies")
 say "kill -9 of broker $dies, which leads partition 0"
 broker_kill "$dies"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the rules of conf/kafka/jmx-exporter.yml cost Prometheus, against the catch-all ".*". docs/METRICS.md, "Kafka".
+# What the rules of conf/kafka/jmx-exporter.yml cost Prometheus, compared with the catch-all ".*". See docs/METRICS.md, "Kafka".
 # shellcheck source=scripts/lib/experiment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/experiment.sh"
 

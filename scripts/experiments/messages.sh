@@ -33,7 +33,7 @@ for topic in cluster-a cluster-a-retry cluster-a-dead cron-runs; do read_all "$t
 one() { grep -m 1 -E -- "$2" "$work/$1" | plainly; }
 holds() { expect "$1 holds $2" grep -qE -- "$3" "$work/$1"; }
 
-say "cluster-a: an attempt, and what somebody wrote who knew no better"
+say "cluster-a: an attempt, and a message that is not one"
 one cluster-a '"job":"fails"'
 one cluster-a 'not an attempt'
 holds cluster-a "the first attempt of fails" '"job":"fails".*"attempt":1,"attempts_left":1'

@@ -87,7 +87,7 @@ show cat "$work/ledger" | awk -v from="$(instant $((cut_over - 2)))" -v until="$
 
 say "back again, at an instant T2"
 back=$((($(date +%s) + 30) / 2 * 2))
-cp "$work/jobs.cron" "$work/jobs-from-T.cron" # verify wants the file that was in force
+cp "$work/jobs.cron" "$work/jobs-from-T.cron" # verify needs the file that was active
 first_file_until=$(instant "$(date +%s)")
 sed -i "s/from=[^ ]*Z/& until=$(instant "$back")/" "$work/jobs.cron"
 await 10 "the changed file is in force" logged producer "in force"

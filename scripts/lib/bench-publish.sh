@@ -1,4 +1,4 @@
-# Publishing: what is due at once, and a past that is caught up with. Sourced by bench.sh.
+# Measures publishing: ticks that are due at once, and a backlog that is caught up. Sourced by bench.sh.
 # shellcheck shell=bash
 # What bench.sh has set.
 # shellcheck disable=SC2154
@@ -39,14 +39,14 @@ peer() {
         batch.size=524288 linger.ms=5 2>/dev/null | awk '/records sent/ { rate = $4 } END { printf "%.0f\n", rate }'
 }
 
-# after BEGAN TEXT: how long after an instant the producer logged a text first.
+# after BEGAN TEXT: how long after an instant the producer first logged a text.
 after() {
     local at
     at=$(awk -v text="$2" 'index($0, text) { print $1; exit }' "$work/producer.log")
     awk -v began="$1" -v said="$(date -d "$at" +%s.%N)" 'BEGIN { printf "%.0f ms", (said - began) * 1000 }'
 }
 
-# A producer of a group without cursors, whose topic has a record, has a past: the windows of its jobs.
+# A producer whose group has no cursors, and whose topic has a record, starts with a backlog: the windows of its jobs.
 catchup() {
     local count=$1 port producer n cpu began half=$(($1 / 2))
     local times=()

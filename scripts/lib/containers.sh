@@ -1,6 +1,6 @@
-# Running all of it in containers, for scripts/run.sh. Sourced, from the repository's root.
+# Runs everything in containers, for scripts/run.sh. Sourced, from the repository's root.
 #
-#   engine_answers                  whether there is a container engine with compose that can be asked
+#   engine_answers                  whether a container engine with compose answers
 #   run_in_containers LIMIT_SECS    builds and starts docker-compose.yml, shows what the programs log, and removes the
 #                                   containers after a signal, at the time limit (0: none), or when starting failed.
 #                                   Ends the script. What Kafka holds stays in its volume.
@@ -13,7 +13,7 @@ engine_answers() {
 
 child='' ended=''
 
-# In a process group of its own, where no Ctrl-C reaches it: what that means is decided here.
+# In its own process group, which Ctrl-C does not reach: this script decides what Ctrl-C means.
 apart() {
     set -m
     "$@" &
@@ -23,7 +23,7 @@ apart() {
     wait "$child"
 }
 
-# Whose services are programs of ours and not what stands around them.
+# The services that are our programs, without the monitoring.
 programs() { docker compose config --services | grep -E '^(producer|cluster-|small-)' | sort; }
 
 run_in_containers() {
@@ -39,7 +39,7 @@ run_in_containers() {
     if apart docker compose up --build --detach --wait --wait-timeout 300; then
         echo "Kafka is at localhost:${KAFKA_CRON_PORT:-9092}. Ctrl-C ends it all"
         echo "what became of each run: docker compose exec $asked cronctl runs; where /metrics is: docker compose ps"
-        # Should somebody else remove the containers, this ends by itself.
+        # If the containers are removed from outside, this ends by itself.
         [[ -n $ended ]] || apart timeout "$limit" docker compose logs --follow "${services[@]}" || true
     elif [[ -z $ended ]]; then
         docker compose logs --tail 5 "${services[@]}" >&2 || true

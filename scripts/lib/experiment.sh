@@ -1,19 +1,19 @@
-# The stage of the experiments: brokers and programs that end with the script, and observations that are checked.
+# Functions for the experiments: brokers and programs that end with the script, and observations that are checked.
 # Sourced, by scripts/experiments/*.sh.
 #
 #   brokers N [KEY=VALUE]...       N fresh brokers, 1 or 3, with these settings; their list is in KAFKA_BROKERS
-#   controller_apart               before `brokers`: the controller is a process of its own
+#   controller_apart               before `brokers`: the controller is a separate process
 #   jobs LINE...                   writes the job file, $work/jobs.cron
 #   start NAME PROGRAM ARGS...     one of our programs, with $work as its directory; its log is $work/NAME.log
-#   finish NAME | crash NAME       TERM, and waits for its end | KILL
+#   finish NAME | crash NAME       sends TERM and waits for the end | sends KILL
 #   say TEXT                       a heading
 #   show COMMAND...                the command, then what it prints; programs by the names that they have here
 #   await SECONDS WHAT COMMAND...  until the command succeeds; the experiment ends with 1 if it does not
 #   expect WHAT COMMAND...         an observation: "ok", or "NOT SO", and the experiment ends with 1 at its end
 #   kafka-topics ARGS...           Kafka's own tools by their names, pointed at the brokers
 #
-# Environment: KAFKA_CRON_BIN_DIR (programs to take; else they are built), KAFKA_CRON_RUN_DIR (where Kafka's jars are).
-# Exit codes: 0 all is as expected; 1 it is not; 3 Kafka could not be fetched or started; 4 something is missing here.
+# Environment: KAFKA_CRON_BIN_DIR (programs to use; else they are built), KAFKA_CRON_RUN_DIR (the directory of Kafka's jars).
+# Exit codes: 0 everything is as expected; 1 something is not; 3 Kafka could not be fetched or started; 4 something is missing here.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -42,7 +42,7 @@ trap 'exit 130' INT TERM HUP
 tear_down() {
     local status=$? node
     trap - EXIT
-    # The shell's own word about each that is killed is of no use to anybody.
+    # The shell's own messages about killed processes are of no use.
     exec 2>/dev/null
     [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true
     for node in $(seq "$broker_count") ${controller:+controller}; do broker_kill "$node" || true; done
@@ -53,7 +53,7 @@ tear_down() {
     printf '\nall %s observations are as the page says, after %s s\n' "$checks" "$SECONDS"
 }
 
-# A port that nobody listens on, below the range from which the system takes ports for outgoing connections.
+# A free port, below the range from which the system takes ports for outgoing connections.
 free_port() {
     local port
     while port=$((20000 + RANDOM % 12000)) && answers "$port"; do :; done
@@ -122,7 +122,7 @@ metric() {
         awk -v series="$2" 'index($0, series) == 1 { sum += $NF } END { print sum + 0 }')
     echo "${value:-0}"
 }
-# logged NAME PATTERN: whether a program has said so. leads NAME: whether a producer publishes.
+# logged NAME PATTERN: whether a program has logged that. leads NAME: whether a producer leads.
 logged() { grep -q -- "$2" "$work/$1.log"; }
 leads() { [[ $(metric "$1" cron_leader) == 1 ]]; }
 # share NAME: the partitions that a consumer has, as in [0, 2].
@@ -147,7 +147,7 @@ kafka-metadata-quorum() { kafka_tool org.apache.kafka.tools.MetadataQuorumComman
 kafka-dump-log() { kafka_tool org.apache.kafka.tools.DumpLogSegments "$@"; }
 
 say() { printf '\n== %s\n' "$*"; }
-# Instead of the directory nothing, instead of the names that programs give themselves those that they have here.
+# Removes the directory, and replaces the names that programs give themselves by those that they have here.
 plainly() {
     local script="s#$work/##g" name
     for name in "${!names[@]}"; do script+="; s#$(uname -n)-${names[$name]}-[0-9a-f]{6}#$name#g"; done

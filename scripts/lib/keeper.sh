@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Keeps the processes of one scripts/run.sh: starts them, shows what they log, and ends them.
 #
-# It lives in a session of its own, where no Ctrl-C reaches it, and reads its standard input, of which run.sh holds the
-# other end and into which nobody writes. When that closes the run is over, and there is no other way to end one:
-# Ctrl-C, a time limit and a kill -9 of run.sh all look the same from here. Should the keeper itself be killed, the
-# kernel tells the programs (setpriv --pdeathsig) and the broker's watcher tells the broker.
+# It has its own session, which Ctrl-C does not reach, and reads its standard input. run.sh holds the other end of it and
+# writes nothing. When it closes, the run ends; there is no other way to end a run. So
+# Ctrl-C, a time limit and a kill -9 of run.sh all look the same from here. If the keeper itself is killed, the
+# kernel ends the programs (setpriv --pdeathsig), and the broker's watcher ends the broker.
 #
 #   keeper.sh LIMIT_SECS BIN DATA JOBS BROKERS [PORT CONTROLLER_PORT JMX_PORT]     (with ports: a broker is started there)
 #
@@ -25,8 +25,8 @@ declare -A pids=()  # of the programs that run, by name
 names=() readers=()
 width=16
 
-# paint NAME: puts the name before each line, in its colour on a terminal, and leaves out of a program's line what
-# nobody misses here: the date, the thread, and that it is a mere information.
+# paint NAME: puts the name before each line, in its colour on a terminal, and removes from a program's line what is not
+# needed here: the date, the thread, and the level INFO.
 paint() {
     local name shorter='s/^[0-9-]{10}T([0-9:]{8}\.[0-9]{3})Z \[([A-Z]+) *\] \([^)]*\)/\1 \2/; s/^([0-9:.]{12}) INFO /\1 /'
     printf -v name "%-${width}s" "$1"
@@ -45,7 +45,7 @@ colour() {
 }
 say() { printf '%s\n' "$*" | (paint run); }
 
-# start NAME COMMAND...: a program whose log is shown under its name.
+# start NAME COMMAND...: starts a program whose log is shown under its name.
 start() {
     local name=$1 log
     shift
@@ -58,7 +58,7 @@ start() {
     exec {log}>&-
 }
 
-# finish SECONDS NAME...: TERM, and KILL for those that are still there after so long.
+# finish SECONDS NAME...: sends TERM, and KILL to those that are still alive after that time.
 finish() {
     local name until=$((SECONDS + $1)) left
     shift
@@ -79,7 +79,8 @@ finish() {
     done
 }
 
-# Looks who has ended. Fails when that ends the run: whoever was killed may have been so by a curious reader.
+# Checks which programs have ended. Fails if that ends the run; a killed program does not, because a reader may have killed it
+# to see what happens.
 look() {
     local name code
     for name in "${!pids[@]}"; do
@@ -103,7 +104,7 @@ broker() { "$here/../kafka-broker.sh" "$@" --data "$data/broker" </dev/null 7>&-
 start_all() {
     local cluster
     if [[ -n $port ]]; then
-        # Whatever still runs on this directory was left by a run that was torn apart.
+        # A broker that still runs in this directory was left by a run that was interrupted.
         broker stop --now >/dev/null
         broker start --port "$port" --controller-port "$controller_port" --jmx-port "$jmx_port" --parent $$ || { status=3; return 1; }
     fi
@@ -121,7 +122,7 @@ keep() {
     local began=$SECONDS
     while [[ -z $over ]] && ((limit == 0 || SECONDS - began < limit)); do
         read -r -t 0.5 _
-        (($? > 128)) || return # the time-out of read
+        (($? > 128)) || return # the timeout of read
         look || return
     done
 }

@@ -1,4 +1,4 @@
-# Reading clocks, memory and pages, and putting numbers side by side. Sourced.
+# Reads clocks, memory and pages, and prints numbers side by side. Sourced.
 # shellcheck shell=bash
 
 # lateness FILE AT: p50, p99 and max of the instants in it, in milliseconds after a second of the epoch.
@@ -12,7 +12,7 @@ lateness() {
 # rate FILE: instants a second, from the first to the last.
 rate() { od -An -v -t d8 -w8 "$1" | sort -n | awk 'NR == 1 { first = $1 } END { printf "%.0f\n", (NR - 1) / (($1 - first) / 1e9) }'; }
 
-# cpu_of PID: what a process has used, in hundredths of a second; cpu_of_children: what those have used that it reaped.
+# cpu_of PID: CPU time of a process, in hundredths of a second; cpu_of_children: CPU time of the children that it reaped.
 cpu_of() { fields_of "$1" | awk '{ print $12 + $13 }'; }
 cpu_of_children() { fields_of "$1" | awk '{ print $14 + $15 }'; }
 fields_of() { sed 's/.*) //' "/proc/$1/stat"; }

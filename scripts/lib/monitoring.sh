@@ -1,14 +1,14 @@
-# Prometheus, Alertmanager, a mail catcher and the dead man's switch as processes, around the stage of experiment.sh.
+# Prometheus, Alertmanager, a mail catcher and the dead man's switch as processes, for the experiments of experiment.sh.
 # Sourced after it.
 #
-#   kafka_with_jmx                  before `brokers 1`: the broker tells Prometheus of itself
+#   kafka_with_jmx                  before `brokers 1`: the broker serves its metrics to Prometheus
 #   monitoring                      starts them, with the rules of conf/prometheus/ and the template of
 #                                   conf/alertmanager/; they end with the script
-#   targets                         tells Prometheus which programs run: as in containers, where one that is stopped
-#                                   is no target any more. One that dies stays a target until then
+#   targets                         tells Prometheus which programs run. As in containers, a stopped program is no longer
+#                                   a target; a program that dies stays a target until the next call
 #
-# Shorter than in conf/: scraping and evaluating ($scrape), group_wait, group_interval, the sign of life and the silence
-# after which the switch says so. Rules are as they are: their windows and `for:` are what an operator gets.
+# Some intervals are shorter than in conf/: scraping and evaluating ($scrape), group_wait, group_interval, the sign of life and
+# the silence after which the switch sends its mail. The rules are unchanged, with their windows and `for:`.
 # shellcheck shell=bash
 # shellcheck disable=SC2154,SC2004,SC2034 # work, ports, pids, names: maps and words of experiment.sh
 
@@ -20,7 +20,7 @@ kafka_with_jmx() {
     broker_options+=(--jmx-port "${ports[kafka]}")
 }
 
-# launch NAME COMMAND...: a process of the stage that is no program of ours.
+# launch NAME COMMAND...: starts a process that is not one of our programs.
 launch() {
     local name=$1
     shift
@@ -32,7 +32,7 @@ monitoring() {
     local here=$PWD name
     for name in prometheus alertmanager mail watchdog; do ports[$name]=$(free_port); done
     mkdir -p "$work"/{targets,mails,alertmanager}
-    # All of it but the targets: a comment says which line is whose.
+    # Everything except the targets.
     {
         sed -e '/^scrape_configs:/,$d' -e "s/_interval: 15s/_interval: $scrape/; s/_timeout: 10s/_timeout: $scrape/" \
             -e "s#rules/\*#$here/conf/prometheus/&#; s/alertmanager:9093/127.0.0.1:${ports[alertmanager]}/" \

@@ -1,18 +1,18 @@
 # What the scripts need of this machine. Sourced, from the repository's root.
 #
-#   need TOOL...    Sees to it that the tools are there: cargo, cargo-fmt, cargo-clippy, cc, java, mvn, curl, setsid, ...
+#   need TOOL...    Makes sure that the tools are installed: cargo, cargo-fmt, cargo-clippy, cc, java, mvn, curl, setsid, ...
 #                   As root with apt they are installed; otherwise the script ends with 4 and says what is missing and
 #                   how to get it. KAFKA_CRON_INSTALL=no: nothing is installed.
-#   want TOOL...    The same for what is of use and not needed: the script says what is missing and goes on.
+#   want TOOL...    The same for tools that are useful but not needed: the script says what is missing and goes on.
 # shellcheck shell=bash
 
-# Where rustup puts cargo; a shell that was started before does not know yet.
+# Where rustup puts cargo; a shell that was started before does not know it yet.
 [[ ! -d ${HOME:-/nowhere}/.cargo/bin ]] || PATH=$PATH:$HOME/.cargo/bin
 
 # The toolchain that rust-toolchain.toml names.
 toolchain() { sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml; }
 
-# Whether a tool is there and new enough.
+# Whether a tool is installed and new enough.
 has() {
     case $1 in
         cargo) at_least "$(toolchain)" "$(rustc --version 2>/dev/null | cut -d ' ' -f 2)" && cargo --version >/dev/null 2>&1 ;;
@@ -27,7 +27,7 @@ has() {
 # at_least LOWEST VERSION
 at_least() { [[ -n $2 && $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
 
-# The Debian packages that bring a tool; nothing where apt has none.
+# The Debian packages that contain a tool; empty if apt has none.
 packages_of() {
     case $1 in
         cargo) apt_has rustup && echo rustup ;;
@@ -84,5 +84,5 @@ need() {
     exit 4
 }
 
-# In a shell of its own, which is all that ends where something is missing.
+# In a subshell, so that only the subshell ends if something is missing.
 want() { (need "$@") || echo "going on without" >&2; }

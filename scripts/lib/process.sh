@@ -1,8 +1,8 @@
-# Telling processes apart. Sourced.
+# Tells processes apart. Sourced.
 # shellcheck shell=bash
 
-# started_at PID: when the process started, in ticks since the machine did. Together with its number that names it for
-# ever, for numbers are given out anew. Fails when it is gone or dead. The name in brackets before these fields may
+# started_at PID: when the process started, in clock ticks since the boot. Together with the process id this identifies it for
+# ever, because the system reuses ids. Fails if the process is gone or dead. The name in brackets before these fields may
 # hold spaces.
 started_at() {
     local stat
@@ -12,5 +12,5 @@ started_at() {
     [[ $1 != [ZX] ]] && echo "${20}"
 }
 
-# answers PORT: whether somebody listens on it, on this host.
+# answers PORT: whether a program listens on it, on this host.
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
