@@ -27,12 +27,12 @@ use kafka_cron::consumer::running::{process, worker};
 
 /// Takes attempts from one topic and runs their commands: each at most once, as many at a time as there are workers.
 ///
-/// Any number of consumers on any number of hosts share a topic; Kafka deals out its partitions among those of one
-/// group. `--topic cluster-a` takes first attempts, `--topic cluster-a-retry` those that are tried again. A topic
-/// that does not exist yet, and a Kafka that is away, are waited for.
+/// Any number of consumers on any number of hosts may share a topic; Kafka assigns its partitions to the consumers of
+/// one group. `--topic cluster-a` takes first attempts, and `--topic cluster-a-retry` takes retries. The consumer waits
+/// for a topic that does not exist yet, and for a Kafka that does not answer.
 ///
-/// TERM, INT or HUP: nothing more is taken, running jobs are waited for (--drain limits that, a second signal ends
-/// it), then they get TERM, and KILL after their grace.
+/// On TERM, INT or HUP it takes nothing more and waits for running jobs. --drain limits that wait, and a second signal
+/// ends it; the jobs then get TERM, and KILL after their grace.
 #[derive(Debug, Parser)]
 #[command(name = "consumer", version, after_help = exit::HELP)]
 struct Args {
@@ -48,25 +48,25 @@ struct Args {
     #[arg(long, env = "KAFKA_CRON_GROUP", value_name = "NAME")]
     group: Option<String>,
 
-    /// Static membership: a name that no other consumer of the group has; a restart within the session time-out then
+    /// Static membership: a name that no other consumer of the group has; a restart within the session timeout then
     /// moves no partition
     #[arg(long, env = "KAFKA_CRON_INSTANCE_ID", value_name = "NAME")]
     instance_id: Option<String>,
 
-    /// Silence after which Kafka gives our partitions to others
+    /// How long this consumer may be silent before Kafka gives its partitions to others
     #[arg(long, env = "KAFKA_CRON_SESSION_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = cli::duration)]
     session_timeout: Duration,
 
-    /// Silence after which an attempt of ours counts as lost; longer than the session time-out
+    /// How long this consumer may be silent before its attempts count as lost; longer than the session timeout
     #[arg(long, env = "KAFKA_CRON_LEASE", default_value = "60s", value_name = "DURATION", value_parser = cli::duration)]
     lease: Duration,
 
-    /// How long running jobs are waited for when we are to end [default: without limit]
+    /// How long to wait for running jobs at the end [default: without limit]
     #[arg(long, env = "KAFKA_CRON_DRAIN", value_name = "DURATION", value_parser = cli::duration)]
     drain: Option<Duration>,
 
-    /// What happens to the output of commands beside the last 8 KiB, which are kept with the result: `tail` (nothing),
-    /// `log` (each line to our log), or a directory (a file an attempt)
+    /// What to do with the commands' output, whose last 8 KiB are always kept with the result: `tail` (nothing more),
+    /// `log` (write each line to the log), or a directory (write a file for each attempt)
     #[arg(long, env = "KAFKA_CRON_OUTPUT", default_value = "tail", value_name = "tail|log|DIR")]
     output: process::Output,
 

@@ -7,9 +7,9 @@ use kafka_cron::common::exit::{self, Exit};
 use kafka_cron::cronctl::screen::Screen;
 use kafka_cron::cronctl::{check, dead, health, next, runs, verify};
 
-/// Asks about jobs: is a job file right, when is a schedule due, is a program well?
+/// Answers questions about jobs: is a job file right, when is a schedule due, what became of a run?
 ///
-/// A flag may also be given by the environment variable that stands beside it.
+/// You can also give a flag by the environment variable beside it.
 #[derive(Debug, Parser)]
 #[command(name = "cronctl", version = cli::version(), after_help = exit::HELP)]
 struct Cli {
@@ -21,58 +21,59 @@ struct Cli {
 enum Question {
     /// Is a job file right, and what is in it?
     ///
-    /// Prints a summary: jobs, schedules and the next ticks of the first few jobs. What is legal and probably not meant
-    /// goes to standard error as a warning. A file with problems has all of them printed there, each as
-    /// `file:line: what is wrong (what would be right)`, and ends with 2; one that cannot be read ends with 4.
+    /// Prints a summary: jobs, schedules and the next ticks of the first few jobs. Warnings about what is legal and
+    /// probably not intended go to standard error. For a file with problems it prints all of them there, each as
+    /// `file:line: what is wrong (what would be right)`, and ends with 2. If it cannot read the file, it ends with 4.
     #[command(after_help = "Example: cronctl check conf/jobs.cron --clusters cluster-a,cluster-b")]
     Check(check::Args),
     /// When is a schedule due?
     ///
-    /// Prints a line for each tick: the instant in UTC, and the local time of the zone with its offset. A schedule with
-    /// a mistake ends with 2.
+    /// Prints a line for each tick: the instant in UTC, and the local time of the zone with its offset. Ends with 2 if
+    /// the schedule has a mistake.
     #[command(
         after_help = "Example: cronctl next '30 1 * * *' --tz Europe/London --after 2026-03-28T00:00:00Z"
     )]
     Next(next::Args),
     /// What became of runs?
     ///
-    /// A line a run: when it was due, how late its first attempt was started, how often it was tried, how long the last
-    /// attempt took, its state (waiting, running, waiting for retry, succeeded, given up, lost, expired, ended,
-    /// skipped, queued), and who ran it. Ticks that were missed have a line for each interval.
+    /// Prints a line for each run: when it was due, how late its first attempt started, how often it was tried, how long
+    /// the last attempt took, its state (waiting, running, waiting for retry, succeeded, given up, lost, expired, ended,
+    /// skipped, queued), and which consumer ran it. Missed ticks have a line for each interval.
     #[command(after_help = "Example: cronctl runs --job backup --since 24h")]
     Runs(runs::list::Args),
     /// What happened to one run?
     ///
-    /// Everything that the topics hold about it, in order, and the end of its output. Ends with 1 where that is nothing.
+    /// Prints everything that the topics hold about it, in order, and the end of its output. Ends with 1 if they hold
+    /// nothing.
     #[command(after_help = "Example: cronctl run 87ca294a-ea2b-5902-b344-9fc1da880045")]
     Run(runs::one::Args),
-    /// Says that a run is over, so that no tick waits for it any more
+    /// Records that a run is finished, so that no tick waits for it any more
     ///
-    /// For a job with `overlap=skip` or `overlap=queue` that is held back by a run that no consumer will finish. Nothing is
-    /// stopped and no message is taken away: a command that runs goes on, and where a later attempt of the run is claimed
-    /// after all the job waits for it again. Ends with 1 where nothing is known of the run, or it is over already.
+    /// Use it for a job with `overlap=skip` or `overlap=queue` that waits for a run which no consumer will finish. It stops
+    /// no command and removes no message: a running command goes on, and if a consumer claims a later attempt of the run
+    /// after all, the job waits for it again. Ends with 1 if the run is not known, or is finished already.
     #[command(
         after_help = "Example: cronctl end 87ca294a-ea2b-5902-b344-9fc1da880045 --reason 'its host is gone for good'"
     )]
     End(runs::end::Args),
     /// Is every tick accounted for?
     ///
-    /// Asks the job file for every tick of a period and the topics for its fate: published, skipped, missed (with the
-    /// reason), waiting – or without a trace. Also told: messages that the schedule does not ask for, attempts that were
-    /// started twice, runs whose consumer died without anybody saying so, attempts that nobody has begun within
-    /// --begun-within, and ticks that were held back by a run that is over or does not live. Which instants a schedule names is worked
-    /// out anew, minute by minute, by other code than the producer's.
+    /// Computes every tick of a period from the job file, and looks up its fate on the topics: published, skipped, missed
+    /// (with the reason), waiting, or without a trace. It also reports messages that the schedule does not ask for,
+    /// attempts that were started twice, runs whose consumer died without a record of it, attempts that no consumer has
+    /// begun within --begun-within, and ticks that were held back by a run that is finished or not alive. It computes the
+    /// ticks of a schedule minute by minute, with other code than the producer's.
     ///
-    /// Ends with 0 only if nothing of that is found and the whole period could be checked; a time in which another
-    /// revision of the file was in force cannot. A period in which no tick is due proves nothing: the last line says so, and
-    /// the code is 0. A period that is empty (`--since 10s`) ends with 2.
+    /// Ends with 0 only if it finds none of these and could check the whole period. It cannot check a time in which another
+    /// revision of the file was active. A period in which no tick is due proves nothing: the last line says so, and
+    /// the code is 0. An empty period (`--since 10s`) ends with 2.
     #[command(after_help = "Example: cronctl verify conf/jobs.cron --since 24h")]
     Verify(verify::Args),
-    /// What was given up, and putting it back
+    /// Shows what was given up, and puts it back
     Dead(dead::Args),
-    /// Does a program say that it is well?
+    /// Does a program say that it works?
     ///
-    /// Asks a page over plain HTTP, for three seconds at most. Ends with 0 when the answer is 200, and otherwise with 1
+    /// Requests a page over plain HTTP, for at most three seconds. Ends with 0 if the answer is 200, and otherwise with 1
     /// and a line that says why.
     #[command(after_help = "Example: cronctl health http://127.0.0.1:9100/readyz")]
     Health(health::Args),

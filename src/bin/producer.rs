@@ -42,11 +42,11 @@ use kafka_cron::producer::topics::{TopicMetrics, Topics, Upkeep};
 ///
 ///   */5 * * * *   cluster-a   [name=ping retries=3 timeout=1m]   curl -fsS https://example.org
 ///
-/// Any number of producers may run: one leads and publishes, the others take over when it is gone. What was due
-/// meanwhile is published, or recorded as missed, as each job's `catchup` says.
+/// You may run any number of producers: one leads and publishes, and another takes over when it is gone. It publishes
+/// what was due meanwhile, or records it as missed, as each job's `catchup` says.
 ///
-/// `cronctl check FILE` tells what is wrong with a file. Topics that are missing are created; what exists is never
-/// changed. A Kafka that is away is waited for.
+/// `cronctl check FILE` says what is wrong with a file. The producer creates topics that are missing, and never
+/// changes those that exist. It waits for a Kafka that does not answer.
 #[derive(Debug, Parser)]
 #[command(name = "producer", version = cli::version(), after_help = exit::HELP)]
 struct Args {
@@ -61,25 +61,25 @@ struct Args {
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 
-    /// Partitions of a cluster's topic and of its retry topic, where they are created
+    /// Partitions of a cluster's topic and of its retry topic, used when the producer creates them
     #[arg(long, env = "KAFKA_CRON_PARTITIONS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: i32,
 
-    /// Copies of each partition, where topics are created [default: as many as there are brokers, at most 3]
+    /// Copies of each partition, used when the producer creates topics [default: as many as there are brokers, at most 3]
     #[arg(long, env = "KAFKA_CRON_REPLICATION_FACTOR", value_name = "N",
           value_parser = clap::value_parser!(i16).range(1..=100))]
     replication_factor: Option<i16>,
 
-    /// The group in which producers elect their leader, and in whose name cursors are kept
+    /// The group in which producers elect their leader, and which holds the cursors
     #[arg(long, env = "KAFKA_CRON_GROUP", default_value = LEADER, value_name = "NAME")]
     group: String,
 
-    /// The lease that consumers have: silence after which an attempt counts as lost
+    /// The consumers' lease: how long a consumer may be silent before its attempts count as lost
     #[arg(long, env = "KAFKA_CRON_LEASE", default_value = "60s", value_name = "DURATION", value_parser = cli::duration)]
     lease: Duration,
 
-    /// Silence after which another producer takes over
+    /// How long the leader may be silent before another producer takes over
     #[arg(long, env = "KAFKA_CRON_SESSION_TIMEOUT", default_value = "6s", value_name = "DURATION", value_parser = cli::duration)]
     session_timeout: Duration,
 

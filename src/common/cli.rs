@@ -24,7 +24,7 @@ pub struct KafkaArgs {
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "LIST")]
     pub brokers: BrokerList,
 
-    /// Talk TLS to the brokers, and trust the authorities whose certificates (PEM) are in this file
+    /// Use TLS to the brokers, and trust the authorities whose certificates (PEM) are in this file
     #[arg(long, env = "KAFKA_CRON_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
 }
@@ -99,7 +99,7 @@ pub struct ObserveArgs {
     #[arg(long, env = "KAFKA_CRON_METRICS_ADDR", value_name = "ADDR:PORT", value_parser = listen_address)]
     pub metrics_addr: Option<SocketAddr>,
 
-    /// How much is logged: off, error, warn, info, debug, trace
+    /// How much to log: off, error, warn, info, debug, trace
     #[arg(long, env = "KAFKA_CRON_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: LevelFilter,
 }

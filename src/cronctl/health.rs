@@ -23,7 +23,7 @@ const SHOWN_CHARS: usize = 200;
 /// Does a program say that it is well?
 #[derive(Debug, Clone, Arguments)]
 pub struct Args {
-    /// The page that is asked, as http://127.0.0.1:9100/readyz
+    /// The page to request, as in http://127.0.0.1:9100/readyz
     pub url: Url,
 }
 

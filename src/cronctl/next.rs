@@ -15,7 +15,7 @@ use crate::producer::zone::Zone;
 /// When is a schedule due?
 #[derive(Debug, Clone, Arguments)]
 pub struct Args {
-    /// Five fields, six with seconds first, or an @ word; quoted, so that the shell leaves `*` alone
+    /// Five fields, six with seconds first, or an @ word; in quotes, so that the shell leaves `*` alone
     #[arg(required = true, num_args = 1.., value_name = "SCHEDULE")]
     pub schedule: Vec<String>,
 
@@ -23,11 +23,11 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_TZ", default_value = "UTC", value_name = "ZONE", value_parser = zone)]
     pub tz: Zone,
 
-    /// Instant after which the ticks come, as 2026-03-01T00:00:00Z [default: now]
+    /// Show ticks after this instant, as in 2026-03-01T00:00:00Z [default: now]
     #[arg(long, env = "KAFKA_CRON_AFTER", value_name = "RFC3339", value_parser = instant)]
     pub after: Option<DateTime<Utc>>,
 
-    /// How many ticks are shown
+    /// How many ticks to show
     #[arg(long, env = "KAFKA_CRON_COUNT", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
 }

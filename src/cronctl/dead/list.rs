@@ -17,7 +17,7 @@ pub(super) struct Args {
     #[command(flatten)]
     pub of: Of,
 
-    /// A JSON object a line instead of words
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
 

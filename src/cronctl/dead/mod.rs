@@ -28,15 +28,15 @@ pub struct Args {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Question {
-    /// The letters of a cluster's dead-letter topic, the oldest first
+    /// Lists the letters of a cluster's dead-letter topic, the oldest first
     ///
-    /// A line each: when, run, job, attempt, reason, and what is behind it.
+    /// Prints a line for each: time, offset, reason, job and run (or where an unreadable message lies), and the detail.
     List(list::Args),
-    /// Puts runs back: the next attempt, with a fresh budget of retries, goes to the cluster's retry topic
+    /// Puts runs back: the next attempt, with all its retries again, goes to the cluster's retry topic
     ///
-    /// A message that could not be read goes back to the topic that it came from, as it was; so do the messages of a batch
-    /// that could not be decoded, where that is possible now. Putting the same letter back twice runs it once. Ends with
-    /// 1 where there is no such letter, or nothing in it to put back.
+    /// A message that could not be read goes back unchanged to the topic that it came from; so do the messages of a batch
+    /// that could not be decoded, if that is possible now. If you put the same letter back twice, it runs once. Ends with
+    /// 1 if there is no such letter, or if it holds nothing to put back.
     Replay(replay::Args),
 }
 

@@ -38,7 +38,7 @@ struct Which {
     #[arg(long, value_name = "N")]
     offset: Option<i64>,
 
-    /// All runs that have not been put back; not what could not be read
+    /// All runs that have not been put back, but no messages that could not be read
     #[arg(long)]
     all: bool,
 }

@@ -28,11 +28,11 @@ pub struct Args {
     #[arg(value_name = "ID")]
     run: RunId,
 
-    /// Why it is ended; `cronctl run` shows it
+    /// Why the run is ended; `cronctl run` shows the reason
     #[arg(long, value_name = "TEXT")]
     reason: String,
 
-    /// The clusters that the run may be of, separated by commas
+    /// The clusters that the run may belong to, separated by commas
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 

@@ -31,19 +31,19 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_CLUSTER", value_name = "CLUSTER")]
     cluster: Option<ClusterName>,
 
-    /// The clusters whose runs are shown, separated by commas
+    /// The clusters whose runs to show, separated by commas
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 
-    /// Since when, as an instant or by how long ago it is
+    /// Show runs since this instant, or since this long ago
     #[arg(long, env = "KAFKA_CRON_SINCE", default_value = "1h", value_name = "RFC3339|DURATION")]
     since: Moment,
 
-    /// Go on, with a line each time something happens to a run
+    /// Keep running, and print a line each time something happens to a run
     #[arg(long)]
     follow: bool,
 
-    /// A JSON object a line instead of words
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
 

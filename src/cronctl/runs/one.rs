@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(value_name = "ID")]
     run: RunId,
 
-    /// The clusters that the run may be of, separated by commas
+    /// The clusters that the run may belong to, separated by commas
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 

@@ -44,7 +44,7 @@ const AHEAD: TimeDelta = TimeDelta::hours(1);
 /// Is every tick accounted for?
 #[derive(Debug, Clone, Arguments)]
 pub struct Args {
-    /// The job file that was in force
+    /// The job file that was active
     pub file: PathBuf,
 
     /// The clusters that jobs may name, separated by commas
@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_BEGUN_WITHIN", default_value = "10m", value_name = "DURATION", value_parser = cli::duration)]
     pub begun_within: Duration,
 
-    /// One JSON object instead of words
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
 
