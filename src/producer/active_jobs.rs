@@ -1,4 +1,4 @@
-//! The jobs of a job file that came in force, and the file's name on record.
+//! The jobs of the active job file, and the revision by which the records name that file.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::job::Job;
 use super::jobfile::JobFile;
 use crate::common::model::ClusterName;
 
-/// The jobs of a file that came in force, those of all clusters.
+/// The jobs of an active file, for all clusters.
 #[derive(Debug, Clone)]
 pub struct ActiveJobs {
     /// In the order of their lines.

@@ -99,7 +99,7 @@ impl Looking {
         }
     }
 
-    /// What cannot be known at present stays as it was.
+    /// A value that cannot be known at the moment stays as it was.
     fn look(&mut self) {
         let mut trouble = None;
         for cluster in &self.clusters {

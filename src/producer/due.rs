@@ -1,6 +1,6 @@
-//! How many ticks have come due, by a job file and the wall clock alone: what is to be expected, whoever leads and
-//! whatever is published. Each producer counts it for itself, so that what is published can be compared with what
-//! should have been although the one that should have published is gone.
+//! How many ticks have come due by a job file and the wall clock alone: the number to be expected, whichever producer
+//! leads and whatever is published. Each producer counts for itself, so that operators can compare what is published
+//! with what should have been, even when the producer that should have published is gone.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -41,7 +41,7 @@ pub struct Job {
     pub retry: RetryPolicy,
     /// What happens at a tick while the run before it is not finished.
     pub overlap: Overlap,
-    /// Which of the ticks are published that were due while nobody published.
+    /// Which late ticks are published: those that were due while no producer published.
     pub catch_up: CatchUp,
 }
 
@@ -57,7 +57,7 @@ pub enum Overlap {
     Queue,
 }
 
-/// Which of the ticks are published that were due while nobody published.
+/// Which late ticks are published: those that were due while no producer published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CatchUp {
     /// Which.
@@ -72,7 +72,7 @@ impl Default for CatchUp {
     }
 }
 
-/// Which of the ticks are published that were due while nobody published.
+/// Which late ticks are published: those that were due while no producer published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum CatchUpPolicy {
     /// The last of them.

@@ -84,7 +84,7 @@ impl ProducerMetrics {
     }
 }
 
-/// What the timer shows.
+/// The metrics of the scheduler.
 #[derive(Debug, Clone)]
 pub struct SchedulerMetrics {
     /// 1 while we lead.
@@ -99,7 +99,7 @@ pub struct SchedulerMetrics {
 }
 
 impl SchedulerMetrics {
-    /// Registers the metrics; `clusters` in the timer's order.
+    /// Registers the metrics; `clusters` in the scheduler's order.
     pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
         Self {
             leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
@@ -134,7 +134,7 @@ impl SchedulerMetrics {
         self.metrics.channel(name, capacity)
     }
 
-    /// The clusters, in the timer's order.
+    /// The clusters, in the scheduler's order.
     pub fn clusters(&self) -> &[ClusterName] {
         &self.clusters
     }
@@ -158,11 +158,11 @@ impl SchedulerMetrics {
 /// The metrics of a producer for one cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterMetrics {
-    /// Jobs of the file in force.
+    /// Jobs of the active file.
     pub jobs: IntGauge,
     /// Ticks that were taken from the timetable and are not yet confirmed.
     pub under_way: IntGauge,
-    /// Ticks of the past that are still to be taken.
+    /// Ticks of the backlog that are still to be taken.
     pub catch_up: IntGauge,
     /// Batches of which the records are made, waiting to be written.
     pub encoded: ChannelGauge,

@@ -1,18 +1,21 @@
-//! Job file → timetable → topic: the program that says when jobs are due.
+//! The producer: it reads the job file, decides which ticks are due, and writes them to the clusters' topics.
 //!
-//! The way of a tick, and who stands where on it (threads in italics, state machines that they step behind them, rules
-//! that are pure at the end):
+//! A tick takes this way through the rooms. Each room in italics has a thread of its own, which feeds a state machine;
+//! the program and the tests drive the same machines. The other rooms are pure rules and types.
 //!
-//! 1. **What there is**: *[`watch`]* reads the file; [`jobfile`] makes [`job`]s of its lines, each with a [`schedule`] and
-//!    a [`window`]; [`active_jobs`] is a file with its revision.
-//! 2. **Who says**: *[`leadership`]*: who leads, and from which cursors.
-//! 3. **What is due**: *[`timer`]*, which steps [`timing`]; a [`lane`] for each cluster knows what is owed, by its
-//!    [`timetable`]; [`catchup`] judges what is late, [`overlap`] what is not to run beside another run.
-//! 4. **Written**: *[`publisher`]*, one a cluster; *[`setup`]* looks after the topics.
-//! 5. **What became of it**: *[`tail`]* follows `cron-runs`: lost attempts, unfinished runs.
+//! 1. **What the file says**: *[`file_watch`]* reads the file, [`jobfile`] turns its lines into [`job`]s, each with a
+//!    [`schedule`] and a [`window`], and [`active_jobs`] is a file that is active, with its revision.
+//! 2. **Who leads**: *[`leadership`]* decides whether this producer leads, and from which cursors it begins.
+//! 3. **What is due**: the *[`scheduler`]* holds a [`plan`] for each cluster. The plan knows by its timetable what is
+//!    due, judges late ticks by each job's catch-up, and keeps the cursor. The scheduler decides about runs that must
+//!    not overlap.
+//! 4. **What is written**: a *[`publisher`]* for each cluster writes the ticks; *[`topics`]* creates topics that are
+//!    missing.
+//! 5. **What became of it**: the *[`run_tracker`]* reads `cron-runs`, finds lost attempts, and knows which runs are
+//!    open.
 //!
-//! And for whoever looks from outside: [`due`] counts what should come of it all, *[`depth`]* what lies in the
-//! dead-letter topics.
+//! Three rooms serve operators: [`due`] counts the ticks that should come of all this, the *[`dead_letter_gauge`]*
+//! counts the records in the dead-letter topics, and [`metrics`] holds what the producer measures.
 
 pub mod active_jobs;
 pub mod dead_letter_gauge;

@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What reading again may cost: a large file is read again the later. 512 KiB a second are a thousandth of a core.
 const AGAIN_BYTES_A_SECOND: u64 = 512 * 1024;
 
-/// What a look sees without reading. Whoever changes a file changes this, as a rule.
+/// What a look sees without reading. A change of the file changes this, as a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
     /// The file with all links followed: a ConfigMap changes by swapping one of a directory.

@@ -49,7 +49,7 @@ pub(super) struct JobFileLook {
 }
 
 impl JobFileLook {
-    /// Nothing was looked at yet; `revision` has been read by somebody else.
+    /// The watch has not looked yet; the caller has read the file of `revision`.
     pub(super) fn new(options: Options, revision: &Arc<str>) -> Self {
         let (directory, zones) = (options.zone_directory.clone(), options.zones.clone());
         Self {
@@ -133,7 +133,7 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Should it have become a pipe since it was looked at, nobody waits for its other end.
+    // If the path has become a pipe since the look, this open must not wait for the other end of the pipe.
     jobfile::read(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
 }
 

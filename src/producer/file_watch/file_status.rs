@@ -1,4 +1,4 @@
-//! How it stands with the job file, for whoever looks after the producer: in the log, as a metric, on `/readyz`.
+//! Tells operators how the job file stands: in the log, as a metric, on `/readyz`.
 
 use std::path::Path;
 use std::sync::Arc;

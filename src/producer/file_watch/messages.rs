@@ -1,4 +1,4 @@
-//! What the watch is told at its start.
+//! The options of the file watch.
 
 use std::path::PathBuf;
 

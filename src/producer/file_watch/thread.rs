@@ -1,11 +1,12 @@
-//! The thread `jobs-watch`: looks at the job file twice a second, and offers each good new one to the scheduler. Files are parsed here, so that a file of a million jobs delays no tick; and here is counted how many of
-//! their ticks have come due ([`DueTicks`]), leading or not, by the newest good file.
+//! The thread `jobs-watch` looks at the job file twice a second and offers each good new one to the scheduler. It
+//! parses files here, so that a file of a million jobs delays no tick. It also counts how many of their ticks have come
+//! due ([`DueTicks`]), leading or not, by the newest good file.
 //!
-//! The host's time-zone data is looked at too: when it changes, the file is read again, and offered although its content is the
-//! same, for its schedules name other instants now.
+//! The thread looks at the host's time-zone data too. When that changes, the thread reads the file again and offers it
+//! although its content is the same, because its schedules name other instants now.
 //!
-//! A look costs a few system calls while nothing changes. The debounce says when the content is read. Only the
-//! content says whether it is another file, so that a file that was touched changes nothing. A file with a problem changes
+//! A look costs a few system calls while nothing changes. The debounce says when the content is read. Only the content
+//! says whether it is another file, so a file that was only touched changes nothing. A file with a problem changes
 //! nothing either; the log, a metric and `/readyz` show it.
 
 use std::fs;
@@ -75,10 +76,10 @@ pub struct FileWatch {
 }
 
 impl FileWatch {
-    /// Starts the thread. `current` is the file as it was read before: what has changed since then is noticed.
+    /// Starts the thread. `current` is the file as it was read before: the thread notices what has changed since then.
     ///
-    /// The receiver gets a file each time that another good content has come to stand there. Of several that nobody has
-    /// taken only the newest is left, which may then be one whose revision the taker has already.
+    /// The receiver gets a file each time that another good content stands there. Of several files that the receiver
+    /// has not taken only the newest is left; its revision may then be one that the receiver has already.
     ///
     /// A path that is no regular file (a pipe, as in `producer <(make-jobs)`) cannot be read twice, and is not watched.
     ///
@@ -156,7 +157,8 @@ struct Offer {
 impl Offer {
     fn make(&self, file: JobFile) {
         let mut next = file;
-        // Nobody else sends: the place that is taken back is free, whoever was quicker.
+        // No other thread sends, so the place is free now: this thread took the old file back, or the receiver was
+        // quicker.
         while let Err(TrySendError::Full(file)) = self.offers.try_send(next) {
             if let Ok(older) = self.untaken.try_recv() {
                 log::debug!(

@@ -1,4 +1,4 @@
-//! Which time-zone data the schedules follow, for whoever looks after the producer: in the log and as metrics.
+//! Tells operators which time-zone data the schedules follow, in the log and as metrics.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::{IntGauge, IntGaugeVec};

@@ -1,5 +1,5 @@
-//! How far our clock is from the broker's: asked before a term begins and all through it, because a leader whose clock is
-//! wrong would publish at the wrong time, and its cursors would hold up or mislead whoever leads after it.
+//! How far our clock is from the broker's. Leadership asks before a term begins and all through it, because a leader
+//! whose clock is wrong would publish at the wrong time, and its cursors would delay or mislead the next leader.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::common::clock::Now;
 use crate::common::model::Event;
 use crate::common::{topics, wire};
 
-/// Further off than this nobody leads.
+/// A producer whose clock is further off than this does not lead.
 #[cfg(test)]
 pub(super) const MOST: TimeDelta = crate::common::clock::CLOCK_TOLERANCE;
 
@@ -18,7 +18,8 @@ pub(super) const MOST: TimeDelta = crate::common::clock::CLOCK_TOLERANCE;
 pub(super) enum Compared {
     /// By so much our clock is ahead.
     BacklogCount(TimeDelta),
-    /// `cron-runs` has been set to carry writers' times, and this came of asking for the cluster's, so nobody can know.
+    /// `cron-runs` has been set to carry writers' times. We asked for the cluster's and got this, so we cannot know the
+    /// skew.
     Unknown(BrokerError),
 }
 

@@ -1,10 +1,10 @@
-//! Giving way: a producer that cannot take everything over for long lets another one try, for what keeps it from that may
-//! be its own host, network or rights.
+//! Giving way: a producer that cannot take everything over for long lets another one try, because its own host, network
+//! or rights may be what keeps it from that.
 //!
-//! Where Kafka itself is what fails, the others fare no better, and two producers must not hand the lead to and fro. So a
-//! producer gives way only where another one is a member at that moment, and stays away for a while that doubles each time,
-//! up to an hour: meanwhile the other one is alone, and keeps the lead however it fares. A topic that does not exist is
-//! nobody's fault, and no reason.
+//! Where Kafka itself fails, the others fare no better, and two producers must not hand the lead to and fro. So a
+//! producer gives way only where another one is a member at that moment. It stays away for a while that doubles each
+//! time, up to an hour; meanwhile the other producer is alone, and keeps the lead however it fares. A topic that does
+//! not exist is not the producer's fault, and no reason to give way.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(30);
 const FIRST_AWAY: Duration = Duration::from_secs(120);
 const LONGEST_AWAY: Duration = Duration::from_secs(3_600);
 
-/// What is known of how taking over goes.
+/// What is known of how the takeover goes.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     /// Since when it fails, and when it last did.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::common::membership::Standing;
 
-/// Leave to write in one term, as long as our membership is proven. Shared between the timer, which grants it, and the
-/// publishers, which look at it before each write: a message would come too late.
+/// The right to write in one term, as long as our membership is proven. The scheduler grants it, and the publishers
+/// look at it before each write; they share it because a message would come too late.
 #[derive(Debug, Clone)]
 pub struct LeaderLease {
-    /// The present term; 0 for none.
+    /// The current term; 0 for none.
     epoch: Arc<AtomicU64>,
     standing: Standing,
     /// How often the membership had been lost when the term began: one that is regained is no proof for an earlier term.
@@ -26,8 +26,8 @@ impl LeaderLease {
         Self { epoch: Arc::default(), standing, losses: Arc::default(), limit: session_timeout * 2 / 3 }
     }
 
-    /// From now on the term of this number writes; 0: nobody. It does so as long as the membership is not lost more often
-    /// than it was when the term began: asked now, that would be too late.
+    /// From now on the term of this number may write; with 0, no term may. It may write as long as the membership is
+    /// not lost more often than it was when the term began; to ask for that number now would be too late.
     pub fn grant(&self, epoch: u64, losses: u64) {
         self.losses.store(losses, Ordering::Release);
         self.epoch.store(epoch, Ordering::Release);

@@ -1,14 +1,15 @@
-//! Leadership as a state machine: from being assigned the partition of `cron-leader` to handing each cluster's start to
-//! the timer, and the cursors that are committed meanwhile. The thread `lead` and the simulation do nothing but call
+//! Leadership as a state machine: from the assignment of the partition of `cron-leader` to handing each cluster's start
+//! to the scheduler, and the cursors that are committed meanwhile. The thread `lead` and the simulation only call
 //! [`Leadership::step`].
 //!
 //! The cursor of a cluster says: every tick due up to this instant has its fate on record. It is a committed offset
 //! (milliseconds since the epoch) of the group `cron-leader` on partition 0 of the cluster's topic, so that the broker
-//! refuses a leader that has been replaced; a copy of it stands on partition 0 of the cluster's retry topic, for the broker
-//! forgets a cursor with its topic. restart, outage and fail-over are this one way: read the cursors,
-//! commit them in our own name, read what is published already, begin (`taking`), and commit them as they move
-//! (`keeping`). A producer whose clock is far from the broker's, before all that or in the midst of it, lets others lead
-//! (`skew`), and so does one that cannot take everything over for long (`giving_way`). A cluster whose topic is not there, or cannot be read, holds up no other.
+//! refuses a leader that has been replaced. A copy of it stands on partition 0 of the cluster's retry topic, because
+//! the broker forgets a cursor with its topic. A restart, an outage and a failover take this one way: read the cursors,
+//! commit them in our own name, read what is published already, begin (`takeover`), and commit the cursors as they move
+//! (`cursor_commits`). A producer whose clock is far from the broker's, before or during all that, lets others lead
+//! (`clock_skew`), and so does one that cannot take everything over for long (`giving_way`). A cluster whose topic does
+//! not exist or cannot be read delays no other.
 
 mod cursor_commits;
 mod takeover;
@@ -91,7 +92,7 @@ pub struct Leadership {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Another one leads, or nobody.
+    /// Another producer leads, or none does.
     Standby,
     /// The cursors are still to be read and committed in our name.
     TakingOver,
@@ -148,8 +149,8 @@ impl Leadership {
     pub fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
         (self.has_company, self.has_given_way) = (!alone, false);
-        // Whoever has the first partition leads. Where the topic has more by mistake, the others are of no use, or there
-        // would be a leader for each.
+        // The member that has the first partition leads. Where the topic has more partitions by mistake, the others do
+        // not count; otherwise there would be a leader for each.
         if !partitions.iter().any(|of| of.partition == 0) {
             let ended = self.end();
             // Alone and without a share: the topic does not exist yet, and this was no assignment.
@@ -158,7 +159,7 @@ impl Leadership {
         }
         let first = std::mem::take(&mut self.first);
         let owes = self.owes_reboot();
-        // Ours in the generation before, too: nobody can have led in between.
+        // The partition was ours in the generation before, too: no other producer can have led in between.
         let before = self.holder.replace(holder.clone());
         let follows = before.is_some_and(|b| {
             b.member_id == holder.member_id && b.generation.checked_add(1) == Some(holder.generation)

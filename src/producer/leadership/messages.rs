@@ -14,7 +14,7 @@ use crate::common::model::ClusterName;
 /// What leadership is about.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The clusters whose cursors are kept, in the timer's order.
+    /// The clusters whose cursors are committed, in the scheduler's order.
     pub clusters: Vec<ClusterName>,
     /// Where a cursor is lost, ticks that were due longer ago than this are given up.
     pub window: Duration,
@@ -29,7 +29,7 @@ pub struct CursorCommit {
     pub epoch: u64,
     /// The cursors, in the order of the clusters; none of a cluster that has not begun.
     pub cursors: Vec<Option<DateTime<Utc>>>,
-    /// From where whoever leads next must read `cron-runs`, by partition.
+    /// The offsets, by partition, from which the next leader must read `cron-runs`.
     pub reads: BTreeMap<i32, i64>,
 }
 
@@ -42,7 +42,7 @@ pub struct Start {
     pub reboot: Option<DateTime<Utc>>,
     /// What is published already of what is owed.
     pub published: Published,
-    /// Nobody knows what was published before the cursor: it was lost.
+    /// What was published before the cursor is unknown: the cursor was lost.
     pub is_gap: bool,
 }
 

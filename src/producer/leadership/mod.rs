@@ -1,10 +1,14 @@
-//! Leadership: whether this producer leads, from which cursors each cluster begins, and the cursors that are committed
-//! meanwhile.
+//! Leadership: whether this producer leads, from which cursor each cluster begins, and how cursors are committed while
+//! it leads.
 //!
-//! The [`machine`] takes an assignment over (`machine::takeover`), commits the cursors as they move (`machine::cursor_commits`) and compares
-//! the clock with the broker's ([`clock_skew`]); the [`lease`] says whether this producer may still write; [`giving_way`] is for a producer that
-//! cannot take over. What a topic holds already is in [`published`]. The [`thread`]
-//! steps it.
+//! The thread `lead` ([`thread`]) steps the state machine [`Leadership`] ([`machine`]). It feeds the machine with
+//! changes of the group membership and with the scheduler's cursors, and tells the scheduler what the machine decides.
+//!
+//! The machine takes an assignment over (`machine::takeover`), commits the cursors as they move
+//! (`machine::cursor_commits`), and compares the clock with the broker's ([`clock_skew`]). The [`lease`] says whether
+//! this producer may still write. A producer that cannot take over lets another one try ([`giving_way`]). At a
+//! takeover, [`published`] finds out which of the owed ticks a topic holds already. [`messages`] names what goes in and
+//! out.
 
 mod clock_skew;
 mod cursor;

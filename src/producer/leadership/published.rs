@@ -1,9 +1,10 @@
-//! What a cluster's topic holds already of what is owed: found at a take-over, and asked for each tick until the cursor has
-//! passed it.
+//! Which of the owed ticks a cluster's topic holds already. A takeover finds this out, and the scheduler asks it for
+//! each tick until the cursor has passed it.
 //!
-//! There is one entry a message since the cursor, so its size counts: 16 bytes. A cursor is usually some seconds old. It is
-//! old where a tick of a job with `overlap=queue` has waited for long, or where a long past is being caught up: a day at
-//! 100 ticks a second is 8.6 million messages and takes 140 MB, as long as the new leader has not passed them.
+//! There is one entry a message since the cursor, so its size counts: 16 bytes. A cursor is usually some seconds old.
+//! It is old where a tick of a job with `overlap=queue` has waited for long, or where a long backlog is being caught
+//! up: a day at 100 ticks a second is 8.6 million messages and takes 140 MB, as long as the new leader has not passed
+//! them.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! The thread `lead`: feeds [`Leadership`] with the membership's changes and the timer's cursors, and tells the timer.
+//! The thread `lead`: it feeds [`Leadership`] with the membership's changes and the scheduler's cursors, and tells the
+//! scheduler.
 
 use std::io;
 use std::sync::Arc;
@@ -19,9 +20,10 @@ pub struct Channels {
     pub changes: Receiver<Change>,
     /// Our membership; it ends with this thread, so that another producer takes over at once.
     pub membership: Membership,
-    /// How far the timer is. A place for one: whoever finds it full keeps its newest and tries again.
+    /// How far the scheduler is. The channel has one place: a scheduler that finds it full keeps its newest cursors and
+    /// tries again.
     pub keeps: Receiver<CursorCommit>,
-    /// To the timer, and whoever else wants to know who leads.
+    /// To the scheduler, and to the other threads that want to know who leads.
     pub told: Vec<Sender<Arc<Effect>>>,
 }
 
@@ -154,7 +156,7 @@ fn run(
     }
 }
 
-/// `false` when nobody listens any more.
+/// Returns `false` when no receiver listens any more.
 fn tell(channels: &Channels, act: Effect) -> bool {
     let act = Arc::new(act);
     channels.told.iter().all(|to| to.send(Arc::clone(&act)).is_ok())

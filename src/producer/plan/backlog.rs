@@ -1,4 +1,4 @@
-//! A stretch of the past: each of its ticks is published or missed, in the order of instants, in slices.
+//! A segment in the backlog: each of its ticks is published or missed, in the order of instants, in slices.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use super::timetable::{Due, Tick};
 use crate::common::model::{JobName, MissedReason};
 use crate::producer::job::Job;
 
-/// How many instants of groups are looked at in one go: some ten milliseconds' worth, so that the present does not
-/// wait for a past of which nothing is published.
+/// How many instants of groups one call looks at: some ten milliseconds' worth, so that current ticks do not wait long
+/// for a backlog of which nothing is published.
 const STEPS: usize = 20_000;
 
-/// Missed ticks are handed out when the past ends, or sooner, so that the cursor moves: after as many published ticks
-/// as there are intervals to be told, and no fewer than this. So however long a past is and however it is sliced,
-/// there are never more intervals than published ticks, but for those at its end.
+/// The backlog hands out missed ticks at its end, or sooner so that the cursor moves: after as many published ticks as
+/// there are missed intervals to hand out, and at least after this many. However long a backlog is and however it is
+/// sliced, there are therefore never more intervals than published ticks, except for those at its end.
 const TICKS_A_SLICE: usize = 10_000;
 
-/// Ticks of one job file that were due while nobody published.
+/// The ticks of one job file that were due while no producer published.
 #[derive(Debug)]
 pub(super) struct Backlog {
     stretch: Segment,
     /// Its last instant.
     until: DateTime<Utc>,
-    /// When it became past.
+    /// When the segment moved to the backlog.
     found: DateTime<Utc>,
     /// Jobs that are due again later in the same outage, under another file.
     due_again: HashSet<JobName>,
@@ -43,7 +43,7 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Everything that the stretch owes up to `until`.
+    /// Creates the backlog of all that the segment owes up to `until`.
     pub(super) fn new(
         stretch: Segment,
         until: DateTime<Utc>,

@@ -1,7 +1,9 @@
-//! How many ticks of a past will be published, counted ahead of their turn: for whoever asks how much is still to come.
+//! How many ticks of a backlog will be published, counted before they are taken, so that metrics can say how much is
+//! still to come.
 //!
-//! It walks the same ticks as the past itself and judges them by the same rule, a little at a time. Only a `deadline`
-//! that passes between the count and the turn makes a difference: that tick is counted and then missed.
+//! The count walks the same ticks as the backlog itself and judges them by the same rule, a little at a time. Only a
+//! `deadline` that passes between the count and the moment when the tick is taken makes a difference: that tick is
+//! counted and then missed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ pub(super) struct BacklogCount {
 pub(super) struct Judged<'a> {
     /// The last instant.
     pub until: DateTime<Utc>,
-    /// When they became past.
+    /// When they moved to the backlog.
     pub found: DateTime<Utc>,
     /// Jobs whose last tick comes later.
     pub due_again: &'a HashSet<JobName>,

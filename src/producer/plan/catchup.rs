@@ -1,8 +1,8 @@
-//! Which ticks are still published that were due while nobody published.
+//! The rule that says which ticks are still published that were due while no producer published.
 //!
-//! The reason of a missed tick names what would have to be otherwise for it to be run: first the job's `deadline`, past
-//! which no consumer would start it, then its `catchup`, then its `catchup_window`. But one that was found to be only a
-//! little [late](LATE) is published whatever these two say.
+//! The reason of a missed tick names the first thing that would have to change for the job to run: its `deadline`,
+//! after which no consumer would start it, then its `catchup`, then its `catchup_window`. A tick that is found only a
+//! little [late](LATE) is published whatever `catchup` and `catchup_window` say.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::common::model::{JobName, MissedReason};
 use crate::producer::job::{CatchUpPolicy, Job};
 
-/// Ticks of the present that are later than this have become past. Longer than a failover and a rolling restart of Kafka take, so
-/// that neither makes the ticks of a job with `catchup=none` missed that were merely published late.
+/// Current ticks that are later than this move to the backlog. It is longer than a failover and a rolling restart of
+/// Kafka take, so that neither makes a job with `catchup=none` miss ticks that were merely published late.
 pub const LATE: TimeDelta = TimeDelta::seconds(60);
 
-/// A tick that was due while nobody published, as the rule sees it.
+/// A tick that was due while no producer published, as the rule sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct LateTick {
     /// When it was due.
     pub at: DateTime<Utc>,
-    /// When it was found that nobody had published it: from here the `catchup_window` is measured.
+    /// When a producer found that the tick had not been published: the `catchup_window` is measured from here.
     pub found: DateTime<Utc>,
-    /// The present: from here the `deadline` is measured.
+    /// The current time: the `deadline` is measured from here.
     pub now: DateTime<Utc>,
 }
 

@@ -1,4 +1,4 @@
-//! The ticks that are due now: those of the file in force, behind what older files still owe.
+//! The ticks that are due now: those of the active file, after what older files still owe.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::segment::Segment;
 use crate::common::model::JobName;
 use crate::producer::job::Job;
 
-/// Stretches in the order of time, without gaps.
+/// Segments in the order of time, without gaps.
 #[derive(Debug)]
 pub(super) struct Current {
-    /// Files that were in force before, each with its last instant. All owe something.
+    /// Segments of files that were active before, each with its last instant. All of them owe something.
     pub(super) closed: VecDeque<(Segment, DateTime<Utc>)>,
-    /// The file in force.
+    /// The segment of the active file.
     open: Segment,
     /// The last tick that was handed out: no later file may owe it again.
     handed_out: DateTime<Utc>,
@@ -50,8 +50,8 @@ impl Current {
         self.drop_finished();
     }
 
-    /// Cuts off what is due up to `end`: it becomes past, as was `found` at that instant. The oldest first; those without
-    /// ticks are left out.
+    /// Cuts off what is due up to `end` and moves it to the backlog, as was `found` at that instant. Returns the oldest
+    /// first, and leaves out segments without ticks.
     pub(super) fn cut(&mut self, end: DateTime<Utc>, found: DateTime<Utc>) -> Vec<Backlog> {
         let mut stretches = Vec::new();
         while let Some((stretch, until)) = self.closed.pop_front() {
@@ -76,7 +76,7 @@ impl Current {
         self.closed.front().map_or(&self.open, |(stretch, _)| stretch).timetable.next()
     }
 
-    /// How many jobs the file in force has.
+    /// How many jobs the active file has.
     pub(super) fn job_count(&self) -> usize {
         self.open.timetable.job_count()
     }
@@ -86,7 +86,7 @@ impl Current {
     }
 }
 
-/// A job that has a tick in a later stretch of the same outage has its last one there.
+/// Turns segments into backlogs. A job that has a tick in a later segment of the same outage has its last one there.
 fn into_pasts(stretches: Vec<(Segment, DateTime<Utc>)>, found: DateTime<Utc>) -> Vec<Backlog> {
     let mut pasts = Vec::new();
     let mut later: HashSet<JobName> = HashSet::new();

@@ -1,4 +1,4 @@
-//! The portions that were handed out and are not on record yet. Of each, the cursor needs the oldest instant alone.
+//! The batches that were handed out and are not on record yet. Of each, the cursor needs only the oldest instant.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::portion::{Kind, PlanBatch};
 
-/// The oldest instants of the portions under way, in the order of handing out.
+/// The oldest instants of the batches in flight, in the order of handing out.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     present: VecDeque<DateTime<Utc>>,
@@ -14,25 +14,25 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// A portion is handed out.
+    /// Notes a batch that is handed out.
     pub(super) fn add(&mut self, portion: &PlanBatch) {
         if let Some(oldest) = portion.oldest() {
             self.of(portion.kind).push_back(oldest);
         }
     }
 
-    /// The oldest portion of that kind is on record. One too many is harmless.
+    /// The oldest batch of that kind is on record. A confirmation too many does no harm.
     pub(super) fn confirmed(&mut self, kind: Kind) {
         self.of(kind).pop_front();
     }
 
-    /// The portion of that kind that was handed out last has nothing that is to be written.
+    /// Nothing of the batch of that kind that was handed out last has to be written.
     pub(super) fn nothing_left(&mut self, kind: Kind) {
         self.of(kind).pop_back();
     }
 
-    /// The oldest instant that is under way. An interval that is handed out later may begin earlier, so all are asked:
-    /// they are as few as the timer lets be under way.
+    /// The oldest instant in flight. An interval that is handed out later may begin earlier, so this looks at all of
+    /// them; they are as few as the scheduler lets be in flight.
     pub(super) fn oldest(&self) -> Option<DateTime<Utc>> {
         self.present.iter().chain(&self.past).min().copied()
     }

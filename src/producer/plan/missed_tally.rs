@@ -1,5 +1,5 @@
-//! The missed ticks of a past, counted a group at a time, so that a day of a hundred thousand jobs is a matter of
-//! their schedules and not of their ticks.
+//! The missed ticks of a backlog, counted a group at a time, so that the cost of a day of a hundred thousand jobs
+//! depends on their schedules and not on the number of their ticks.
 
 use std::collections::{HashMap, VecDeque};
 

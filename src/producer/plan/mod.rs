@@ -1,13 +1,17 @@
-//! A producer's memory of one cluster: what is due, what is owed from the past, what has been handed out, and how far
-//! everything is on record – the cursor. It never learns that Kafka exists, and never asks a clock.
+//! The plan of one cluster: which ticks are due, which late ticks are still owed, which batches are in flight, and the
+//! cursor, up to which the fate of every tick is on record.
 //!
-//! Time is cut into *stretches*, each the ticks of one job file between two instants. The last one has no end: it is
-//! the file in force. A new file ends it and begins another. Stretches that nobody worked off in time are the *past*:
-//! the same ticks, but each judged by its job's catch-up. A restart, a failover, an outage and a jump of the clock are
-//! all the same here: some stretch became past.
+//! The plan has no thread. The scheduler asks it for batches and passes `now` in; the plan never learns that Kafka
+//! exists and never reads a clock.
 //!
-//! The cursor follows from that and is kept nowhere: it lies just before the oldest tick that is not on record, be
-//! that one still in a stretch or in a portion under way.
+//! Time is divided into *segments*. A segment holds the ticks of one job file between two instants. The last segment
+//! has no end, because it belongs to the active file; a new file closes it and opens another. Ticks that are due now
+//! are *current*. Where the producer hands them out too late, their segment moves to the *backlog*, and each tick there
+//! is judged by its job's catch-up. A restart, a failover, an outage and a jump of the clock are the same case here:
+//! some segment moves to the backlog.
+//!
+//! The cursor is not stored but follows from the rest. It lies just before the oldest tick whose fate is not on record,
+//! whether that tick is still in a segment or in a batch in flight.
 
 mod backlog;
 mod backlog_count;
@@ -35,7 +39,8 @@ pub use self::portion::{Kind, Missed, PlanBatch};
 use super::active_jobs::ActiveJobs;
 use crate::common::model::ClusterName;
 
-/// How many instants of groups are counted ahead in one go: a few milliseconds' worth, for the present waits meanwhile.
+/// How many instants of groups one call counts ahead. They take a few milliseconds, during which the current ticks
+/// wait.
 const COUNT_AHEAD: usize = 5_000;
 
 /// What one cluster is owed.
@@ -43,18 +48,18 @@ const COUNT_AHEAD: usize = 5_000;
 pub struct ClusterPlan {
     cluster: ClusterName,
     present: Current,
-    /// The oldest first; none is worked off.
+    /// The backlogs, the oldest first. Each still owes something.
     pasts: VecDeque<Backlog>,
     under_way: InFlight,
-    /// The furthest that was ever told, for it never goes back.
+    /// The latest cursor that a caller was told; the cursor never goes back.
     cursor: DateTime<Utc>,
-    /// When some of the present last became past.
+    /// When current ticks last moved to the backlog.
     last_cut: Option<DateTime<Utc>>,
 }
 
 impl ClusterPlan {
-    /// Ticks after `cursor` are owed. Those that are later than [`LATE`] are the past, judged by the jobs' catch-up; the
-    /// rest is the present.
+    /// Creates the plan that owes every tick after `cursor`. Ticks that are later than [`LATE`] go to the backlog,
+    /// where the jobs' catch-up judges them; the others are current.
     pub fn new(file: &ActiveJobs, cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         let mut lane = Self {
             cluster: cluster.clone(),
@@ -68,12 +73,12 @@ impl ClusterPlan {
         lane
     }
 
-    /// The next portion: the present first, then a slice of the past, at most `limit` ticks and missed intervals
-    /// together. `None` when nothing is to be handed out at this moment: [`next`](Self::next) says when to ask again,
-    /// and that may be at once, where a long past is still being counted.
+    /// Takes the next batch: current ticks first, then a slice of the backlog, at most `limit` ticks and missed
+    /// intervals together. Returns `None` when there is nothing to hand out at this moment. [`next`](Self::next) says
+    /// when to ask again; that may be at once, while a long backlog is still being counted.
     pub fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
         if self.present.next().is_some_and(|at| at < now - LATE) {
-            // One that falls behind again at once will not make up for it: then all of it becomes past.
+            // A producer that falls behind again so soon will not catch up: all that is due moves to the backlog.
             let again = self.last_cut.is_some_and(|last| now < last + LATE);
             self.cut(if again { now } else { now - LATE }, now);
         }
@@ -88,24 +93,24 @@ impl ClusterPlan {
         portion
     }
 
-    /// The present up to an instant becomes past.
+    /// Moves the current ticks up to an instant to the backlog.
     fn cut(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
         self.last_cut = Some(now);
         self.pasts.extend(self.present.cut(until, now));
     }
 
-    /// How many ticks of the past are still to be handed out to be published, as far as they have been counted: each call
-    /// counts on for a moment.
+    /// How many ticks of the backlog are still to be handed out for publishing, as far as they have been counted. Each
+    /// call counts on for a moment.
     pub fn left_to_catch_up(&mut self, now: DateTime<Utc>) -> u64 {
         self.pasts.iter_mut().map(|past| past.left_to_publish(now, COUNT_AHEAD)).sum()
     }
 
-    /// The oldest portion of that kind that was handed out has its fate on record.
+    /// The fate of every tick in the oldest batch in flight of that kind is on record.
     pub fn confirmed(&mut self, kind: Kind) {
         self.under_way.confirmed(kind);
     }
 
-    /// The portion of that kind that was handed out last is on record already: others may still be under way.
+    /// The batch of that kind that was handed out last is on record already; others may still be in flight.
     pub fn nothing_left(&mut self, kind: Kind) {
         self.under_way.nothing_left(kind);
     }
@@ -134,7 +139,7 @@ impl ClusterPlan {
         at
     }
 
-    /// How many jobs the cluster has in the file in force.
+    /// How many jobs the cluster has in the active file.
     pub fn job_count(&self) -> usize {
         self.present.job_count()
     }

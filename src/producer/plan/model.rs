@@ -1,5 +1,5 @@
-//! A lane beside a list of all its ticks, one by one, each with its fate: random schedules, outages, limits,
-//! confirmations, swaps and jumps of the clock, and the same answers.
+//! Compares a cluster plan with a plain list of all its ticks, each with its fate. Random schedules, outages, limits,
+//! confirmations, swaps and jumps of the clock must give the same answers in both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const END: i64 = 4_000;
 struct Owed {
     job: Arc<Job>,
     revision: Arc<str>,
-    /// When it became past, and in which outage.
+    /// When it moved to the backlog, and in which outage.
     past: Option<(DateTime<Utc>, usize)>,
     state: State,
 }
@@ -41,7 +41,7 @@ type Key = (DateTime<Utc>, JobName);
 
 struct Model {
     ticks: BTreeMap<Key, Owed>,
-    /// Portions under way, by kind.
+    /// Batches in flight, by kind.
     under_way: [Vec<Vec<Key>>; 2],
     /// Ticks after it are those of the latest file.
     boundary: DateTime<Utc>,
@@ -134,7 +134,7 @@ impl Model {
         }
     }
 
-    /// Judges an answer of the lane, and takes it over.
+    /// Judges an answer of the plan, and takes it over.
     fn took(&mut self, now: DateTime<Utc>, limit: usize, portion: Option<&PlanBatch>) {
         let present: Vec<Key> = self.waiting(Kind::Current, now).into_iter().cloned().collect();
         let Some(portion) = portion else {
@@ -267,7 +267,7 @@ fn random_file(random: &mut Random, number: usize) -> ActiveJobs {
     ActiveJobs { jobs, revision: number.to_string().into(), tzdata: "2026f".into() }
 }
 
-/// A lane and its model go through the same.
+/// A plan and its model go through the same events.
 fn check(seed: u64) -> usize {
     let mut random = Random(seed);
     let file = random_file(&mut random, 0);

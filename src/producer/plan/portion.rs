@@ -1,4 +1,4 @@
-//! What a lane hands out: ticks to publish, and intervals of ticks that are missed.
+//! A batch that the cluster plan hands out: ticks to publish, and intervals of ticks that are missed.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use super::timetable::Tick;
 use crate::common::model::MissedReason;
 use crate::producer::job::Job;
 
-/// Where a portion comes from. Portions of one kind are confirmed in the order in which they were handed out.
+/// Where a batch comes from. Batches of one kind are confirmed in the order in which they were handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Ticks that are due now.
     Current,
-    /// Ticks that were due while nobody published.
+    /// Ticks that were due while no producer published.
     Backlog,
 }
 

@@ -1,10 +1,10 @@
-//! The timetable of one cluster: which ticks are due. It never learns that Kafka exists, and never asks a clock.
+//! The timetable of one cluster: which ticks are due. It never learns that Kafka exists and never reads a clock.
 //!
-//! Jobs that share a schedule, its window, a shift and the rule for late ticks form a group, which is due as one and has one fate;
-//! the groups stand in buckets, one a second that has any. So a million jobs due in one second cost a few steps in the
-//! tree of buckets and a walk along their groups. A group stands in one bucket at a time, that of its oldest tick not
-//! yet taken: the next is computed when this one has been taken, and however long nobody takes, the timetable does not
-//! grow.
+//! Jobs that share a schedule, its window, a shift and the rule for late ticks form a group, which is due as one and
+//! has one fate. The groups stand in buckets, one for each second that has any, so a million jobs due in one second
+//! cost a few steps in the tree of buckets and a walk along their groups. A group stands in one bucket at a time, that
+//! of its oldest tick not yet taken. The next tick is computed when this one has been taken, so the timetable does not
+//! grow however long no caller takes a tick.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

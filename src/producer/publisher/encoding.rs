@@ -1,5 +1,5 @@
 //! The threads `encode-CLUSTER`: each makes the records of a batch while its publisher writes the one before. They only
-//! compute, and wait for nothing but their neighbours: the timer before them, the publisher behind.
+//! compute, and wait only for their neighbours: the scheduler before them and the publisher after them.
 
 use std::collections::HashMap;
 use std::io;

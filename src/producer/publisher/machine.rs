@@ -30,7 +30,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub enum Progress {
     /// There is no batch.
     Idle,
-    /// Our membership is not proven at present; it may be again, in the same term.
+    /// Our membership is not proven at the moment; it may be proven again in the same term.
     Waits,
     /// Some of it is written, and what follows from that is to be written at once.
     GoesOn,
@@ -43,7 +43,7 @@ pub enum Progress {
     },
     /// Each tick has its fate on record.
     Done(Confirmed),
-    /// Its term is over: whoever leads now finds what is missing by the cursor.
+    /// The batch's term is over: the new leader finds what is missing by the cursor.
     Abandoned,
 }
 
@@ -72,7 +72,7 @@ fn is_too_large(error: &BrokerError) -> bool {
 }
 
 impl Publishing {
-    /// For a cluster, which has this number in the timer's list.
+    /// Creates the machine for a cluster, which has this number in the scheduler's list.
     pub fn new(cluster: ClusterName, number: usize, measures: ClusterMetrics) -> Self {
         let topic = topics::first(&cluster).into();
         Self {

@@ -1,6 +1,13 @@
-//! Publishing: the ticks of one cluster written to its topic, until each has its fate on record. A state machine
-//! ([`publishing`]) that the threads `publish-CLUSTER` ([`thread`]) and the simulation step. The records of the next batch
-//! are made meanwhile, by the threads `encode-CLUSTER` ([`encoding`]).
+//! Publishing: each cluster's publisher writes the cluster's batches to its topic, until the fate of every tick is on
+//! record.
+//!
+//! A cluster has two threads. `publish-CLUSTER` ([`thread`]) steps the state machine [`Publishing`] ([`machine`]) and
+//! tells the scheduler which batches are confirmed; the simulation steps the same machine. `encode-CLUSTER`
+//! ([`encoding`]) makes the records of the next batch meanwhile.
+//!
+//! A publisher writes only while the leader lease of the batch's term is valid, and confirms batches of one kind in the
+//! order in which it got them. Each cluster has its own connection, so a topic that cannot be written delays no other
+//! cluster.
 
 mod counting;
 mod encoding;
@@ -24,7 +31,7 @@ use crate::common::model::{Event, JobName, RunId};
 pub struct Batch {
     /// The term in which it may be written.
     pub epoch: u64,
-    /// What of a lane it is; `None` for what stands beside the lane.
+    /// The kind of the plan's batch; `None` for an extra batch.
     pub kind: Option<Kind>,
     /// The ticks, in the order of their instants.
     pub ticks: Vec<Tick>,
@@ -41,10 +48,10 @@ pub struct Batch {
 pub struct Confirmed {
     /// The batch's term.
     pub epoch: u64,
-    /// What of a lane it was; `None` for what stands beside the lane.
+    /// The kind of the plan's batch; `None` for an extra batch.
     pub kind: Option<Kind>,
     /// Runs of it that could not be published and never will be: their ticks are missed.
     pub refused: Vec<(JobName, RunId)>,
-    /// The cluster's number in the timer's list.
+    /// The cluster's number in the scheduler's list.
     pub cluster: usize,
 }

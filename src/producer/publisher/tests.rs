@@ -109,7 +109,7 @@ impl Bench {
 fn a_batch_waits_for_the_proof_of_our_membership_and_is_left_only_when_its_term_is_over() {
     let bench = bench();
     let (_publisher, batches, confirmed, _called) = bench.start();
-    // The batch of a term that is over, and one of the present term while our membership is not proven.
+    // The batch of a term that is over, and one of the current term while our membership is not proven.
     batches.send(batch(1, vec![sample("a", "@hourly")])).unwrap();
     batches.send(batch(2, vec![sample("a", "@hourly")])).unwrap();
     while !batches.is_empty() {

@@ -1,5 +1,6 @@
-//! The threads `publish-CLUSTER`: each steps the publishing of one cluster, and tells the timer what is confirmed. One a
-//! cluster, on a connection of its own, so that a topic that cannot be written holds up no other.
+//! The threads `publish-CLUSTER`: each steps the publishing of one cluster, and tells the scheduler what is confirmed.
+//! Each cluster has a thread and a connection of its own, so that a topic that cannot be written delays no other
+//! cluster.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::producer::topics::Missing;
 pub struct Options {
     /// Its cluster.
     pub cluster: ClusterName,
-    /// The cluster's number in the timer's list.
+    /// The cluster's number in the scheduler's list.
     pub number: usize,
 }
 
@@ -37,7 +38,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// The leave to write, asked for before each write.
     pub lease: LeaderLease,
-    /// To the timer. It has room for all the batches that can be under way, so a publisher never waits here.
+    /// To the scheduler. The channel has room for all the batches that can be in flight, so a publisher never waits
+    /// here.
     pub confirmed: Sender<Confirmed>,
     /// What it counts.
     pub measures: ClusterMetrics,

@@ -1,4 +1,4 @@
-//! What the tail must keep doing, and how it stands with each part of it. Pure.
+//! What the run tracker must keep doing, and how each part of it stands. Pure.
 
 /// A part of the work that fails by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

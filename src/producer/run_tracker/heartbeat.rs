@@ -73,8 +73,8 @@ impl Ends {
         self.from = now;
     }
 
-    /// This producer leads in a term, or does not. What an earlier term has seen proves nothing for another one: somebody
-    /// else may have led in between.
+    /// This producer leads in a term, or does not. What an earlier term has seen proves nothing for another one:
+    /// another producer may have led in between.
     pub fn lead(&mut self, leads: Option<u64>, now: Instant) {
         if leads == self.leads {
             return;
@@ -254,9 +254,9 @@ mod tests {
         check(&[&first[..], &[(10, Failed(1))]].concat(), Some((10, 0)));
         // Not read back in time: an outage of one partition.
         check(&[&first[..], &[(10, Sent(0, 7)), (11, Read(0, 8)), (21, Read(1, 6))]].concat(), Some((21, 0)));
-        // We were stopped ourselves: nobody knows what happened meanwhile.
+        // We were stopped ourselves, so we do not know what happened meanwhile.
         check(&[&first[..], &[(300, Read(0, 6))]].concat(), Some((300, 0)));
-        // Whoever led before has proved nothing to us.
+        // The leader before us has proved nothing to us.
         check(&[&first[..], &[(12, Resigned)]].concat(), None);
     }
 

@@ -72,7 +72,7 @@ impl History {
     }
 }
 
-/// Looks through the past for the ends of attempts of which only signs of life are known.
+/// Reads older parts of `cron-runs` for the ends of attempts of which only signs of life are known.
 #[derive(Debug)]
 pub struct Search {
     past: History,

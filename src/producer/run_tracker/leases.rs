@@ -198,8 +198,8 @@ impl Leases {
         self.attempts.values().map(|lease| lease.length).min()
     }
 
-    /// The lowest offset of a partition of `cron-runs` that whoever begins to follow must read, so that it knows all
-    /// that is under way. `None` where nothing there matters.
+    /// The lowest offset of a partition of `cron-runs` that a new follower must read, so that it knows all that is
+    /// under way. `None` where nothing there matters.
     pub fn oldest_sign(&self, partition: i32) -> Option<i64> {
         self.attempts.values().filter(|lease| lease.sign.0 == partition).map(|lease| lease.sign.1).min()
     }

@@ -27,8 +27,8 @@ use crate::common::clock::Now;
 use crate::common::model::{ClusterName, Event, JobName, RunId, Then};
 use crate::common::outgoing::Writer;
 
-/// How long all the calls of a step may take: less than the shortest session, so that whoever has lost the lead since
-/// the step began stops deciding.
+/// How long all the calls of a step may take: less than the shortest session, so that a producer that has lost the lead
+/// since the step began stops deciding.
 const STEP: Duration = Duration::from_secs(2);
 
 /// A run of an overlapping job that has waited for so long, or for a lease if that is shorter, is looked for: consumers
@@ -40,11 +40,11 @@ const LOOK_FOR_WAITING: Duration = Duration::from_secs(5);
 /// What is over is remembered for so many leases.
 const REMEMBERED: u32 = 4;
 
-/// Of jobs whose runs may not overlap it is remembered at least for this long: whoever begins to lead finds runs in the
-/// clusters' topics, as far back as the cursor lies, and must know which of them are over.
+/// The tracker remembers which runs of jobs that may not overlap are over, at least for this long: a new leader finds
+/// runs in the clusters' topics, as far back as the cursor lies, and must know which of them are over.
 pub const OVER_REMEMBERED: Duration = Duration::from_secs(60 * 60);
 
-/// What a tail is to do.
+/// The options of a run tracker.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Our name in events and letters.
@@ -58,7 +58,7 @@ pub struct Options {
     /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
     /// know which of their runs are not finished.
     pub overlapping: Followed,
-    /// The revision of the job file in force.
+    /// The revision of the active job file.
     pub revision: Arc<str>,
     /// The version of the zone data that its schedules follow.
     pub tzdata: Arc<str>,
@@ -99,7 +99,7 @@ pub enum Effect {
 /// second fleet's leader on the same Kafka counts as well: beats do not say which group they are of.
 pub(super) const LED_FOR: u32 = 4;
 
-/// The state of the tail.
+/// The state of the run tracker.
 #[derive(Debug)]
 pub struct RunTracker {
     pub(super) options: Options,
@@ -189,15 +189,15 @@ impl RunTracker {
         }
     }
 
-    /// Follows the runs of other jobs from now on: those of a job file that is about to come in force. All of `cron-runs`
-    /// is read again, and what is not finished is told, and then [`Effect::HistoryRead`].
+    /// Follows the runs of other jobs from now on: those of a job file that is about to become active. The tracker
+    /// reads all of `cron-runs` again, tells which runs are open, and then [`Effect::HistoryRead`].
     pub fn follow(&mut self, overlapping: Followed) {
         self.runs.follow(overlapping);
         self.history = Some(History::until_now(&self.ends));
         self.said_in = None;
     }
 
-    /// Another job file is in force, or the same one by other zone data.
+    /// Another job file is active, or the same one by other zone data.
     pub fn active_jobs(&mut self, revision: Arc<str>, tzdata: Arc<str>) {
         self.options.revision = revision;
         self.options.tzdata = tzdata;
@@ -243,7 +243,7 @@ impl RunTracker {
         acts
     }
 
-    /// One part that fails keeps no other from its turn.
+    /// A part that fails does not keep the other parts from running.
     fn go_on(&mut self, client: &mut dyn Client, now: Now, leads: bool, acts: &mut Vec<Effect>) {
         let by = now.mono + STEP;
         if self.look_up_at.is_none_or(|at| at <= now.mono) {
@@ -388,8 +388,8 @@ impl RunTracker {
         self.ends.delay(now)
     }
 
-    /// The offsets of `cron-runs` from which whoever leads next must read, so that it knows all that is under way. To be
-    /// committed for the group `cron-leader` together with the cursors.
+    /// The offsets of `cron-runs` from which the next leader must read, so that it knows all that is under way. They
+    /// are to be committed for the group `cron-leader` together with the cursors.
     pub fn must_be_read_from(&self) -> BTreeMap<i32, i64> {
         let from = |(partition, next): (&i32, i64)| {
             (*partition, self.leases.oldest_sign(*partition).map_or(next, |sign| sign.min(next)))

@@ -1,4 +1,4 @@
-//! What the tail measures.
+//! What the run tracker measures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge};
 use crate::common::metrics::Metrics;
 use crate::common::model::{ClusterName, Then};
 
-/// The metrics of the tail.
+/// The metrics of the run tracker.
 #[derive(Debug, Clone)]
 pub struct RunTrackerMetrics {
     lost: IntCounterVec,

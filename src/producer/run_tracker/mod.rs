@@ -1,28 +1,28 @@
-//! The tail of `cron-runs`: follows what is said of runs, finds the attempts whose consumer has died or been cut off,
-//! and passes them on.
+//! The run tracker reads `cron-runs`, finds the attempts whose consumer has died or been cut off, and passes them on.
 //!
-//! Every producer follows, so that a new leader knows what is under way; only the leader decides. It decides **lost** in
-//! this order, and each part of the order counts:
+//! The thread `runs-tail` ([`thread`]) steps the state machine [`RunTracker`]; tests and the simulation step the same
+//! machine. Every producer follows `cron-runs`, so that a new leader knows which runs are open; only the leader
+//! decides. It decides **lost** in this order, and the order matters:
 //!
-//! 1. nothing was heard of the attempt for a lease, by our own monotonic clock, in which the leader provably saw the end
-//!    of `cron-runs` ([`ends`]: it writes beats and reads them back; [`leases`]: when each attempt was last heard of);
-//! 2. the committed offset of the attempt's partition is looked up, and has passed the message and does not leave it out
-//!    ([`verdict`]); or the message is gone, with its topic or by retention, so that no consumer will claim it again;
-//! 3. *after that* the ends of `cron-runs` are looked up, and all below them is read. Whoever made the offset pass the
-//!    message by a newer claim has written that claim before, so that it is read now, and the lease is not over;
-//! 4. what follows is written and confirmed, the next attempt or a letter, and then `lost`. A leader that dies in between
-//!    leaves a copy, and its successor writes the same again.
+//! 1. The leader heard nothing of the attempt for a lease, by its own monotonic clock, while it provably saw the end of
+//!    `cron-runs`: it writes beats and reads them back ([`heartbeat`]), and it knows when each attempt was last heard
+//!    of ([`leases`]).
+//! 2. The leader looks up the committed offset of the attempt's partition. The offset has passed the message and does
+//!    not leave it out ([`verdict`]); or the message is gone, with its topic or by retention, so that no consumer will
+//!    claim it again.
+//! 3. *After that* the leader looks up the ends of `cron-runs` and reads all below them. A consumer that made the
+//!    offset pass the message by a newer claim has written that claim before, so the leader reads it now and finds that
+//!    the lease is not over.
+//! 4. The leader writes what follows, the next attempt or a dead letter, waits for the confirmation, and then writes
+//!    `lost`. A leader that dies in between leaves a copy, and its successor writes the same again.
 //!
-//! Whoever begins to lead reads to the end anew before it says that it knows which runs are not finished, and asks what
-//! became of messages that were deleted unread (`machine/missing.rs`).
+//! A new leader reads to the end again before it says that it knows which runs are open ([`open_runs`]). It also asks
+//! what became of messages that were deleted unread (`machine/deleted_messages.rs`).
 //!
-//! What does not come out as lost is looked at again, later each time. [`past`] settles what the part of `cron-runs` that
-//! was read cannot tell.
+//! An attempt that does not turn out to be lost is looked at again, later each time. [`history`] settles what the part
+//! of `cron-runs` that was read cannot tell. [`duties`] says which part of this work fails.
 //!
-//! A producer that stands by says on `cron-runs` which job file it has, and the leader says where that is not its own
-//! ([`peers`]).
-//!
-//! All of it is a state machine, [`RunTracker`], stepped by its [`thread`] and by tests alike.
+//! A standby says on `cron-runs` which job file it has, and the leader says where that is not its own ([`standbys`]).
 
 pub mod duties;
 pub mod heartbeat;

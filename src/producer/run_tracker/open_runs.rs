@@ -51,7 +51,7 @@ struct Open {
     cluster: ClusterName,
     /// It was read to be published; otherwise only a claim, or an end that another attempt follows.
     is_published: bool,
-    /// The furthest that is known of its attempts; none where nobody has claimed it yet.
+    /// The furthest state that is known of its attempts; none where no consumer has claimed it yet.
     last: Option<(u32, Sign)>,
     /// Where its first message lies, where it was read to be published.
     place: Option<Place>,
@@ -77,8 +77,8 @@ impl Open {
 struct Over {
     /// When that was read.
     read: Instant,
-    /// After this of its attempts. Where more is read, that attempt was lost before, the run was put back, or somebody
-    /// has claimed it after all.
+    /// After this of its attempts. Where more is read, that attempt was lost before, the run was put back, or a
+    /// consumer has claimed it after all.
     last: (u32, Sign),
 }
 
@@ -104,7 +104,7 @@ enum Sign {
     Retried,
 }
 
-/// A run whose next message somebody is to claim.
+/// A run whose next message a consumer is to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The run.
@@ -176,7 +176,7 @@ impl OpenRuns {
                 _ => Said::Nothing,
             },
             Event::Finished { attempt, job, cluster, then: Then::Done | Then::Dead, .. } => {
-                // What is known is known until it is over, also where nobody asks for its job any more.
+                // A known run stays known until it is over, even when the scheduler no longer asks for its job.
                 if self.follows(job, cluster) || self.has_open(attempt.run, cluster) {
                     self.ended(attempt.run, (attempt.attempt, Sign::Claimed), now)
                 } else {
@@ -265,8 +265,8 @@ impl OpenRuns {
         self.open.retain(|_, open| is_certain(open));
     }
 
-    /// Takes word of messages that were deleted before anybody had claimed them, or cut off: some runs may have been among
-    /// them, and nobody is to wait for those.
+    /// Takes news of messages that were deleted before a consumer had claimed them, or cut off: some runs may have been
+    /// among them, and no tick must wait for those.
     pub fn deleted(&mut self, event: &Event, now: Instant) {
         if let Event::DeletedUnread { place, .. } | Event::Truncated { place, .. } = event {
             self.doubt(place.topic.clone(), now);
@@ -291,8 +291,9 @@ impl OpenRuns {
         *known = at.min(*known);
     }
 
-    /// Puts the topics on that list in which runs have waited for long. Each run is looked for again, later each time: the
-    /// topic may have been made anew, the group's offsets set forward, or the batch may be one that nobody can decode.
+    /// Puts the topics on that list in which runs have waited for long. Each run is looked for again, later each time:
+    /// the topic may have been made anew, the group's offsets set forward, or the batch may be one that no consumer can
+    /// decode.
     pub fn doubt_long_waiting(&mut self, under_way: &HashSet<RunId>, now: Instant) {
         let mut topics = BTreeSet::new();
         for open in self.open.values_mut().filter(|open| open.look.0 <= now) {
@@ -304,8 +305,8 @@ impl OpenRuns {
         topics.into_iter().for_each(|topic| self.doubt(topic, now));
     }
 
-    /// How long runs have waited for their first attempt to be claimed, the longest of each cluster. By the wall clocks of
-    /// whoever said that they were published, and ours.
+    /// How long runs have waited for their first attempt to be claimed, the longest of each cluster. The times come
+    /// from the wall clocks of the producers that published them, and ours.
     pub fn longest_waits(
         &self,
         under_way: &HashSet<RunId>,
@@ -323,8 +324,8 @@ impl OpenRuns {
         longest
     }
 
-    /// The runs whose next message somebody is to claim in a topic, where these runs have attempts under way. A claim of
-    /// another one did not count: its message is to be claimed again.
+    /// The runs whose next message a consumer is to claim in a topic, where these runs have attempts under way. A claim
+    /// of another one did not count: its message is to be claimed again.
     pub fn waiting_in(&self, topic: &str, under_way: &HashSet<RunId>) -> Vec<Waiting> {
         let is_there = |open: &&Open| open.waits_in(under_way).is_some_and(|there| there == topic);
         let waiting = |open: &Open| Waiting {

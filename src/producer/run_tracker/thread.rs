@@ -1,4 +1,4 @@
-//! The thread `runs-tail`: steps the tail of `cron-runs`, and tells the timer which runs are over.
+//! The thread `runs-tail`: it steps the run tracker, and tells the scheduler which runs are over.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -26,10 +26,10 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is measured how long runs wait.
 const MEASURE_WAITS: Duration = Duration::from_secs(5);
-/// How often it is told from where whoever leads next must read.
+/// How often the thread tells from where the next leader must read.
 const SAY_WHERE: Duration = Duration::from_secs(10);
 
-/// What the tail tells.
+/// The news that the run tracker tells the scheduler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunNews {
     /// No attempt of the run is under way or will follow. RunNews of all jobs, by leader and standby alike.
@@ -51,18 +51,18 @@ pub enum RunNews {
         /// Runs of the overlapping jobs that are known to be over.
         over: Arc<HashSet<RunId>>,
     },
-    /// The offsets of `cron-runs`, by partition, to be committed with the cursors: from there whoever leads next must
-    /// read. RunNews every ten seconds while this producer leads.
+    /// The offsets of `cron-runs`, by partition, to be committed with the cursors: the next leader must read from
+    /// there. The thread tells them every ten seconds while this producer leads.
     ReadFrom(BTreeMap<i32, i64>),
 }
 
-/// What the tail is asked and told.
+/// What the run tracker is asked and told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowRequest {
-    /// The overlapping jobs of a job file that is about to come in force: which of their runs are not finished?
+    /// The jobs of a file that is about to become active whose runs may not overlap: which of their runs are open?
     /// [`RunNews::HistoryRead`] answers.
     Follow(Followed),
-    /// A job file of this revision is in force, by zone data of this version.
+    /// The job file of this revision is active, by zone data of this version.
     InForce(Arc<str>, Arc<str>),
 }
 
@@ -91,8 +91,8 @@ pub struct RunTrackerThread {
 }
 
 impl RunTrackerThread {
-    /// Starts the thread. Whoever takes what it tells too slowly holds it up, and while it is held up it finds nothing
-    /// to be lost.
+    /// Starts the thread. A receiver that takes the news too slowly delays the thread, and meanwhile the thread finds
+    /// no attempt lost.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
@@ -102,7 +102,7 @@ impl RunTrackerThread {
     ) -> io::Result<(Self, Sender<FollowRequest>, Receiver<RunNews>)> {
         let (stop, stopped) = bounded(0);
         let (tell, told) = bounded(RUNS_TOLD);
-        // One of each; whoever finds no place tries again.
+        // One of each; a sender that finds no place tries again.
         let (ask, asked) = bounded(2);
         let thread = spawn("runs-tail", move || {
             let now = around.clock.monotonic();
@@ -239,7 +239,7 @@ impl Tracking {
         }
     }
 
-    /// Tells, waiting where nobody takes it. `false` when it is time to end.
+    /// Sends the news, and waits until the receiver takes it. Returns `false` when it is time to end.
     fn tell(&self, told: RunNews) -> bool {
         select! {
             recv(self.stopped) -> _ => false,

@@ -1,4 +1,4 @@
-//! What the committed offset says about an attempt that nobody has heard of for a lease. Pure.
+//! What the committed offset says about an attempt from which no sign of life has come for a lease. Pure.
 
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ pub struct Present<'a> {
 /// What follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The claim counted: nobody else will find the message. The attempt is lost, if no newer claim of it exists.
+    /// The claim counted: no other consumer will find the message. The attempt is lost, if no newer claim of it exists.
     Passed,
     /// The claim did not count, or not yet: the partition's next owner finds the message.
     Open,

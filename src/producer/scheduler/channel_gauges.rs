@@ -1,10 +1,10 @@
-//! How full the channels around the timer are, for whoever looks from outside.
+//! Gauges for operators: how full the scheduler's channels are.
 
 use super::messages::Channels;
 use crate::common::metrics::ChannelGauge;
 use crate::producer::metrics::SchedulerMetrics;
 
-/// One for each channel of which the timer has an end.
+/// One gauge for each channel of which the scheduler has an end.
 #[derive(Debug)]
 pub(super) struct ChannelGauges {
     /// In the order of the clusters.

@@ -1,5 +1,5 @@
-//! A cluster in a term of ours: its lane, and what stands beside it – the ticks of a reboot, ticks that waited for the run
-//! before them, facts for `cron-runs`.
+//! A cluster in one term of this leader: its plan, and the extra batches that are not part of the plan. Those hold the
+//! ticks of a reboot, ticks that waited for the run before them, and facts for `cron-runs`.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::producer::plan::catchup::LATE;
 use crate::producer::plan::timetable::Tick;
 use crate::producer::plan::{ClusterPlan, Kind, Missed};
 
-/// A cluster in a term of ours.
+/// A cluster in one term of this leader.
 #[derive(Debug)]
 pub(super) struct ClusterTerm {
     pub lane: ClusterPlan,
@@ -32,12 +32,12 @@ pub(super) struct ClusterTerm {
     taken: HashSet<JobName>,
     /// Ticks that cannot be decided yet.
     held_back: VecDeque<Queued>,
-    /// What stands beside the lane: to be handed over, and handed over and not confirmed.
+    /// Extra batches that are still to be handed over; the next field holds those that are in flight.
     extra: VecDeque<ExtraBatch>,
     extra_in_flight: VecDeque<ExtraBatch>,
     /// Ticks that are held back, or wait for the run before them, or were released and are not confirmed.
     waiting: BTreeSet<(DateTime<Utc>, JobName)>,
-    /// Batches that were handed over and are not confirmed.
+    /// How many batches are in flight: handed over and not confirmed.
     under_way: usize,
 }
 
@@ -79,7 +79,7 @@ impl ClusterTerm {
         self.under_way > 0
     }
 
-    /// Puts something beside the lane; nothing is nothing.
+    /// Adds an extra batch, unless it would be empty.
     pub fn aside(&mut self, file: &ActiveJobs, ticks: Vec<Tick>, events: Vec<Event>, holds: DateTime<Utc>) {
         if !ticks.is_empty() || !events.is_empty() {
             self.extra.push_back(ExtraBatch { ticks, events, revision: Arc::clone(&file.revision), holds });
@@ -95,7 +95,7 @@ impl ClusterTerm {
         others.into_iter().for_each(|tick| self.hold_back(tick, &file.revision));
     }
 
-    /// What stands beside the lane goes first. It counts as handed over.
+    /// Takes the next extra batch; extra batches go before those of the plan. The batch counts as handed over.
     pub fn next_aside(&mut self) -> Option<(Vec<Tick>, Vec<Event>, Arc<str>)> {
         let aside = self.extra.pop_front()?;
         let parts = (aside.ticks.clone(), aside.events.clone(), Arc::clone(&aside.revision));
@@ -109,7 +109,7 @@ impl ClusterTerm {
         self.under_way += 1;
     }
 
-    /// The oldest batch of a kind, or of what stands beside the lane, has its fate on record.
+    /// The fate of every tick in the oldest batch of a kind is on record; `None` means the oldest extra batch.
     pub fn confirmed(&mut self, kind: Option<Kind>) {
         self.under_way = self.under_way.saturating_sub(1);
         match kind {
@@ -244,7 +244,7 @@ impl ClusterTerm {
         }
     }
 
-    /// The lane's cursor, held back by what stands beside it and by ticks that wait.
+    /// The plan's cursor, held back by extra batches and by ticks that wait.
     pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
         let extra = self.extra.iter().chain(&self.extra_in_flight).map(|aside| aside.holds);
         let waiting = self.waiting.first().map(|(at, _)| *at - TimeDelta::milliseconds(1));

@@ -1,4 +1,4 @@
-//! What the timer has recorded about ticks and job files.
+//! The events that the scheduler puts on record about ticks and job files.
 
 use chrono::{DateTime, Utc};
 
@@ -28,7 +28,7 @@ pub(super) fn skipped(tick: &Tick, blocked_by: RunId, at: DateTime<Utc>) -> Even
     Event::Skipped { job, cluster, scheduled_at, blocked_by, at }
 }
 
-/// A job file is in force for a cluster.
+/// A job file is active for a cluster.
 pub(super) fn revision(
     cluster: &ClusterName,
     file: &ActiveJobs,

@@ -1,5 +1,5 @@
-//! The timer as a state machine: which lanes are ours in this term, what each hands over, and how far they are. The
-//! thread `timer` and the simulation do nothing but call it. It never learns that Kafka exists.
+//! The scheduler as a state machine: which clusters have a plan in this term, which batches each hands over, and how
+//! far each is. The scheduler's thread and the simulation only call it. It never learns that Kafka exists.
 
 mod deciding;
 
@@ -25,7 +25,7 @@ use crate::producer::publisher::{Batch, Confirmed};
 use crate::producer::run_tracker::open_runs::Followed;
 use crate::producer::run_tracker::thread::RunNews;
 
-/// One cluster as the timer sees it.
+/// One cluster as the scheduler sees it.
 #[derive(Debug)]
 struct Cluster {
     name: ClusterName,
@@ -34,7 +34,7 @@ struct Cluster {
     turn: Option<ClusterTerm>,
 }
 
-/// The timer's state.
+/// The scheduler's state.
 #[derive(Debug)]
 pub struct Scheduler {
     clusters: Vec<Cluster>,
@@ -43,9 +43,9 @@ pub struct Scheduler {
     name: String,
     /// Which runs block which jobs; known to the standby too.
     overlap: Overlap,
-    /// The jobs whose unfinished runs have all been told.
+    /// The jobs whose open runs have all been told.
     followed: Followed,
-    /// They are those of the file in force.
+    /// Whether these are the jobs of the active file.
     has_history: bool,
     /// The term in which all that had been written to `cron-runs` before it began was read; 0 for none.
     read_in: u64,
@@ -53,7 +53,7 @@ pub struct Scheduler {
     over: HashSet<RunId>,
     /// The runs that are published and not finished, as `cron-runs` tells: what each term begins with.
     unfinished: BTreeMap<RunId, JobName>,
-    /// From where whoever leads next must read `cron-runs`, by partition.
+    /// The offsets, by partition, from which the next leader must read `cron-runs`.
     reads: BTreeMap<i32, i64>,
     /// The term; 0 while another one leads.
     epoch: u64,
@@ -61,7 +61,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A timer that leads nothing yet.
+    /// Creates a scheduler that leads nothing yet.
     pub fn new(clusters: Vec<(ClusterName, ClusterMetrics)>, file: ActiveJobs, name: String) -> Self {
         let cluster = |(name, measures)| Cluster { name, measures, turn: None };
         let has_history = Self::overlapping(&file).is_empty();
@@ -83,7 +83,7 @@ impl Scheduler {
         timing
     }
 
-    /// A term of ours begins: lanes come one by one.
+    /// A term of this producer begins: the clusters' plans come one by one.
     pub fn begin(&mut self, epoch: u64) {
         self.end();
         self.epoch = epoch;
@@ -95,7 +95,7 @@ impl Scheduler {
         }
     }
 
-    /// Our term is over, and what is under way is nobody's business any more.
+    /// The term of this producer is over. It no longer waits for what is in flight.
     pub fn end(&mut self) {
         self.epoch = 0;
         self.kept = None;
@@ -128,8 +128,8 @@ impl Scheduler {
         cluster.turn = Some(turn);
     }
 
-    /// Whether the unfinished runs are known of all jobs of a file whose runs may not overlap. A file of which they are
-    /// not must not come in force yet: its ticks would be decided as if there were none.
+    /// Whether the open runs are known of all jobs of a file whose runs may not overlap. Until they are, the file must
+    /// not become active: its ticks would be decided as if there were no open runs.
     pub fn knows_runs_of(&self, file: &ActiveJobs) -> bool {
         Self::overlapping(file).iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
     }
@@ -163,7 +163,7 @@ impl Scheduler {
         Arc::new(jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect())
     }
 
-    /// What the tail of `cron-runs` tells.
+    /// Takes news from the run tracker.
     pub fn told(&mut self, told: &RunNews) {
         match told {
             RunNews::Unfinished(run) => {
@@ -251,7 +251,8 @@ impl Scheduler {
         self.has_history && self.read_in == self.epoch
     }
 
-    /// `None`: nothing is due, or there is no room. `Some(None)`: a portion of which nothing is left to be written.
+    /// Returns `None` when nothing is due or there is no room, and `Some(None)` for a batch of which nothing has to be
+    /// written.
     fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Option<Batch>> {
         let epoch = self.epoch;
         let knows = self.knows_unfinished();

@@ -9,7 +9,7 @@ use crate::producer::leadership::{CursorCommit, Effect};
 use crate::producer::publisher::{Batch, Confirmed};
 use crate::producer::run_tracker::thread::{FollowRequest, RunNews};
 
-/// What the thread `timer` listens to and talks to.
+/// What the scheduler's thread listens to and talks to.
 pub struct Channels {
     /// To the publishers, in the order of the clusters.
     pub batches: Vec<Sender<Batch>>,
@@ -17,9 +17,9 @@ pub struct Channels {
     pub confirmed: Receiver<Confirmed>,
     /// Who leads, and from where.
     pub lead: Receiver<Arc<Effect>>,
-    /// How far we are. A place for one; where it is taken the newest is offered again.
+    /// How far each cluster is. The channel has one place; where that is taken, the thread offers the newest again.
     pub keeps: Sender<CursorCommit>,
-    /// Job files that replace the present one.
+    /// Job files that replace the active one.
     pub files: Receiver<JobFile>,
     /// What the run tracker tells.
     pub told: Receiver<RunNews>,

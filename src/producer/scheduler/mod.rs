@@ -1,8 +1,19 @@
-//! The scheduler: hands each cluster's ticks to its publisher when they are due, and tells leadership how far they are.
+//! The scheduler hands each cluster's ticks to its publisher when they are due, and tells leadership how far the
+//! clusters are.
 //!
-//! The [`machine`] knows the clusters of this term ([`cluster_term`], around a cluster's plan), decides what happens at a tick
-//! whose job's runs must not overlap ([`overlap`]), and waits with a new job file until the runs of its jobs are known
-//! ([`reload`]). The [`thread`] steps it.
+//! The thread `timer` ([`thread`]) is the only part that knows channels and clocks. It sleeps until the next tick is
+//! due or a message comes, and steps the state machine [`machine::Scheduler`]; the simulation steps the same machine.
+//! The machine never learns that Kafka exists. Around it:
+//!
+//! - [`cluster_term`] holds what one cluster needs in one term of this leader: the cluster's plan, the extra batches
+//!   that are not part of the plan (ticks of a reboot, ticks that waited, events), and the batches in flight.
+//! - [`overlap`] is the rule for jobs whose runs must not overlap: it decides whether a tick is published, queued or
+//!   skipped.
+//! - [`reload`] keeps a new job file waiting until the run tracker has told which runs of its jobs are open.
+//! - [`messages`] names the channels; `events` makes the records for `cron-runs`.
+//!
+//! Two rules matter most. The thread never waits on a send: it takes ticks from a plan only while the cluster's channel
+//! has room. And the cursor of a cluster passes no tick whose fate is not on record.
 
 mod channel_gauges;
 mod cluster_term;

@@ -1,8 +1,9 @@
-//! What happens at a tick of a job whose runs must not overlap (`overlap=skip|queue`): published, queued or skipped.
+//! What happens at a tick of a job whose runs must not overlap (`overlap=skip|queue`): the tick is published, queued or
+//! skipped.
 //!
-//! A run blocks from the decision to publish it until it is known to be over – done, dead, or lost with no attempt
-//! left – so two ticks in one portion see each other although neither is on record yet. It asks nobody: what is known
-//! of runs is told to it.
+//! A run blocks from the decision to publish it until it is known to be over (done, dead, or lost with no attempt
+//! left), so two ticks in one batch see each other although neither is on record yet. The rule asks no other part of
+//! the program: its caller tells it what is known of runs.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -82,7 +83,8 @@ impl Overlap {
         Verdict::Queue { blocked_by }
     }
 
-    /// A run is in its topic, whoever published it. Harmless for runs decided here, and for one that is over already.
+    /// A run is in its topic, whichever producer published it. The call does no harm for a run that was decided here or
+    /// is over already.
     pub fn published(&mut self, job: &JobName, run: RunId) {
         let runs = self.jobs.entry(job.clone()).or_default();
         if runs.last_over != Some(run) {

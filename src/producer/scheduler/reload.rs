@@ -1,5 +1,5 @@
-//! A job file on its way: it comes in force when it is known which runs of its jobs are not finished. What must be known
-//! for that is asked of whoever follows `cron-runs`.
+//! A job file that is to replace the active one. It becomes active when the run tracker has told which runs of its jobs
+//! are open; the reload asks the run tracker for those it does not know.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// None is coming; the jobs of the file in force are followed.
+    /// No file is waiting; the run tracker follows the jobs of the active file.
     pub fn new(timing: &Scheduler) -> Self {
         Self { file: None, asks: VecDeque::new(), followed: Scheduler::overlapping(&timing.file) }
     }
 
-    /// There is another job file. It takes the place of one that is still coming.
+    /// Takes a new job file. It replaces one that is still waiting.
     pub fn take(&mut self, file: ActiveJobs, timing: &Scheduler) {
         self.asks.retain(|ask| matches!(ask, FollowRequest::InForce(..)));
         if !timing.knows_runs_of(&file) {
@@ -39,7 +39,7 @@ impl Reload {
         self.file = Some(file);
     }
 
-    /// Brings the file in force if all is known, and says which it is.
+    /// Makes the file active if all open runs of its jobs are known, and returns its revision.
     pub fn bring_in_force(&mut self, timing: &mut Scheduler, at: DateTime<Utc>) -> Option<Arc<str>> {
         let file = self.file.take_if(|file| timing.knows_runs_of(file))?;
         let (revision, owed) = (Arc::clone(&file.revision), Scheduler::overlapping(&file));

@@ -1,7 +1,9 @@
-//! The thread `timer`: steps [`Scheduler`] – wakes for the next tick, and hands what is due to the cluster's publisher.
+//! The scheduler's thread, `timer`. It steps [`Scheduler`]: it wakes for the next tick, and hands what is due to the
+//! cluster's publisher.
 //!
-//! In the cycle timer → publisher → timer it is the one that never waits on a send: it takes from a cluster plan only while
-//! that cluster has fewer batches under way than its channel has places. What is due and not taken costs nothing.
+//! In the cycle scheduler → publisher → scheduler, this thread is the one that never waits on a send. It takes from a
+//! cluster plan only while that cluster has fewer batches in flight than its channel has places. A tick that is due and
+//! not taken costs nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -123,12 +125,12 @@ impl Running {
                 },
                 recv(self.channels.files) -> file => match file {
                     Ok(file) => self.coming.take(file.into(), &self.timing),
-                    // Nobody watches the file any more; the jobs stay as they are.
+                    // The file watch has ended; the jobs stay as they are.
                     Err(_) => self.channels.files = crossbeam_channel::never(),
                 },
                 recv(self.channels.told) -> told => match told {
                     Ok(told) => self.timing.told(&told),
-                    // Nobody follows `cron-runs` any more: the program ends, and what is under way is confirmed first.
+                    // The run tracker has ended, so the program ends; what is in flight is confirmed first.
                     Err(_) => self.channels.told = crossbeam_channel::never(),
                 },
                 recv(self.around.clock.alarm(wait)) -> _ => {}
@@ -147,7 +149,7 @@ impl Running {
     /// What is under way is waited for, and the last cursors are handed on.
     fn finish(&mut self) {
         while self.timing.is_busy() {
-            // None within the time: Kafka is away, or nobody is there to confirm.
+            // No confirmation came within the time: Kafka is away, or the publishers have ended.
             let Ok(confirmed) = self.channels.confirmed.recv_timeout(LAST_CONFIRMATION) else { break };
             self.timing.confirmed(confirmed);
         }
@@ -222,7 +224,7 @@ impl Running {
         let now = self.now();
         self.coming.bring_in_force(&mut self.timing, now);
         while let Some(ask) = self.coming.next_ask() {
-            // Disconnected: the tail has ended, and so will the program.
+            // Disconnected: the run tracker has ended, and so will the program.
             if let Err(TrySendError::Full(ask)) = self.channels.asks.try_send(ask) {
                 return self.coming.put_back(ask);
             }
@@ -268,7 +270,7 @@ impl Running {
         self.timing.keep(self.now()).or(waiting)
     }
 
-    /// Offers the newest cursors. `false` when nobody keeps them any more.
+    /// Offers the newest cursors to leadership. Returns `false` when leadership has ended.
     fn offer_cursors(&mut self) -> bool {
         let Some(keep) = self.newest_cursors() else { return true };
         match self.channels.keeps.try_send(keep) {

@@ -22,7 +22,7 @@ const COMPARE: Duration = Duration::from_secs(60);
 /// The waits after a look that failed double from here up to [`LOOK`].
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// What was just created is looked at soon, so that its id is known before somebody deletes it.
+/// A topic that was just created is looked at soon, so that its id is known before an operator deletes it.
 const AFTER_CREATION: Duration = Duration::from_millis(500);
 
 /// A call for an earlier look is heeded at most so often.
@@ -128,7 +128,7 @@ impl Upkeep {
         self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 
-    /// Somebody has found a topic missing: the next look is due at once, unless there was one just now, or looks fail.
+    /// A writer has found a topic missing: the next look is due at once, unless there was one just now, or looks fail.
     pub fn called(&mut self, now: Instant) {
         if self.failures == 0 {
             let soon = self.looked.map_or(now, |looked| (looked + AT_MOST).max(now));
@@ -166,7 +166,7 @@ impl Upkeep {
         looked
     }
 
-    /// A refusal about one topic holds up no other. Where nobody answers the look ends: the next broker may.
+    /// A refusal about one topic delays no other. Where no broker answers, the look ends: the next broker may answer.
     fn look_at_all(
         &mut self,
         client: &mut dyn Client,

@@ -1,12 +1,14 @@
-//! The topics of a producer's clusters: whether they are there, and whether they are as the promises need them.
+//! The topics of a producer's clusters: whether they exist, and whether their settings let the program keep its
+//! promises.
 //!
-//! Topics vanish while programs run: somebody deletes the wrong one, or cleans up. Each producer, leading or not,
-//! therefore looks at all of them every few seconds, and at once when a write finds one missing. It creates what is
-//! missing and says so. It never changes what exists: where a topic's settings differ from what it is created with,
-//! it says what breaks and how to change it ([`differences`], a pure rule). A difference by which a topic refuses our
-//! records makes the producer not ready; any other is a risk, on which a ticket stands.
+//! Topics vanish while programs run, because an operator deletes the wrong one or cleans up. Therefore each producer,
+//! leading or not, looks at all of them every few seconds, and at once when a write finds one missing. It creates a
+//! topic that is missing and says so in the log. It never changes a topic that exists: where the settings differ from
+//! those it creates topics with, it says what breaks and how to change them ([`differences`], a pure rule). A
+//! difference by which a topic refuses our records makes the producer not ready; any other is reported as a risk.
 //!
-//! [`machine`] makes the calls and decides; [`thread`] steps it and tells logs, metrics and the page.
+//! The thread `topics` ([`thread`]) steps the state machine [`Upkeep`] ([`machine`]), which makes the calls and
+//! decides. The thread reports to the log, the metrics and the status page.
 
 mod differences;
 mod machine;

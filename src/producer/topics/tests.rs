@@ -18,7 +18,7 @@ use crate::common::topics::{LEADER, RUNS};
 const ALL: [&str; 5] = ["c", "c-retry", "c-dead", RUNS, LEADER];
 const OPTIONS: Options = Options { partitions: 2, replication_factor: None };
 
-/// A cluster in memory and somebody who looks after the topics of cluster `c`.
+/// A cluster in memory and the machine that looks after the topics of cluster `c`.
 struct Bench {
     clock: Arc<ManualClock>,
     broker: MemoryBroker,
@@ -257,7 +257,7 @@ fn the_thread_shows_what_differs_and_is_ready_when_all_topics_are_there() {
     await_line("cron_topic_settings_differ{setting=\"retention.bytes\",topic=\"c\"} 1", true);
     broker.faults().set_topic("c", "retention.bytes", "-1");
     await_line("cron_topic_settings_differ{setting=\"retention.bytes\",topic=\"c\"} 1", false);
-    // Whoever writes is gone; the thread goes on.
+    // The writers are gone; the thread goes on.
     drop(missing);
     broker.faults().set_topic("c", "retention.bytes", "9");
     await_line("cron_topic_settings_differ{setting=\"retention.bytes\",topic=\"c\"} 1", true);

@@ -28,12 +28,12 @@ impl TopicMetrics {
     }
 }
 
-/// What whoever writes to topics holds, to say that one is missing.
+/// A writer to topics holds this, to say that a topic is missing.
 #[derive(Debug, Clone)]
 pub struct Missing(Sender<()>);
 
 impl Missing {
-    /// Creates one, and what whoever looks after the topics listens to.
+    /// Creates one, and the receiver to which the thread listens.
     pub(in crate::producer) fn new() -> (Self, Receiver<()>) {
         let (call, called) = bounded(1);
         (Self(call), called)
@@ -110,7 +110,7 @@ impl Looking {
                 recv(stopped) -> _ => return,
                 recv(called) -> call => match call {
                     Ok(()) => self.upkeep.called(self.around.clock.monotonic()),
-                    // Nobody writes any more: the program ends.
+                    // Every writer has ended: the program ends.
                     Err(_) => called = crossbeam_channel::never(),
                 },
                 recv(self.around.clock.alarm(wait)) -> _ => {}

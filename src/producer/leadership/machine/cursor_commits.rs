@@ -1,4 +1,4 @@
-//! Keeping the cursors: the newest that the timer told, at most once a second, all clusters in one request.
+//! Commits the cursors: the newest that the scheduler told, at most once a second, all clusters in one request.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartiti
 use crate::common::topics;
 
 impl Leadership {
-    /// What the timer wants kept; the newest counts.
+    /// The cursors that the scheduler wants committed; the newest counts.
     pub fn keep(&mut self, keep: CursorCommit) {
         if keep.epoch == self.epoch && self.stage == Stage::Leading {
             self.keep = Some(keep);
@@ -66,8 +66,8 @@ impl Leadership {
             Err(error) => return Err(self.not_kept(keep, Call::CursorCommit.failed(error), now)),
         };
         let refusals = || commits.iter().zip(&codes).filter_map(|(commit, code)| Some((commit, (*code)?)));
-        // The cursor of a topic that was deleted is nobody's; the others are kept all the same. No promise stands on a copy
-        // as long as its cursor is there.
+        // The cursor of a deleted topic is not committed; the others are committed all the same. No promise rests on a
+        // copy as long as its cursor is there.
         let is_copy = |of: &TopicPartition| (0..keep.cursors.len()).any(|number| *of == self.copy_of(number));
         let is_harmless = |commit: &Commit, code: ErrorCode| match code {
             ErrorCode::UnknownTopicOrPartition => true,

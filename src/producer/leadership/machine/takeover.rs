@@ -101,7 +101,7 @@ impl Leadership {
         Ok(())
     }
 
-    /// What the cursors of these clusters mean; those are left out of which nothing can be known at present.
+    /// What the cursors of these clusters mean. Clusters of which nothing can be known at the moment are left out.
     fn judge(
         &self,
         client: &mut dyn Client,
@@ -149,7 +149,7 @@ impl Leadership {
         acts: &mut Vec<Effect>,
     ) -> Result<Vec<(usize, Judged)>, Failure> {
         for (number, judged) in &judged {
-            // Known before it is on record, and to whoever leads next.
+            // This must be known before it is on record, also to the next leader.
             match judged.is_gap {
                 true => self.gaps.insert(*number, judged.cursor),
                 false => self.gaps.remove(number),

@@ -1,4 +1,4 @@
-//! The promises of a lane, one by one. `model` has them all at once, under random circumstances.
+//! The promises of a cluster plan, one by one. `model` checks all of them at once, under random circumstances.
 
 mod backlog_count;
 mod outages;
@@ -35,13 +35,13 @@ fn file<const N: usize>(revision: &str, jobs: [Job; N]) -> ActiveJobs {
     ActiveJobs { jobs: jobs.map(Arc::new).to_vec(), revision: revision.into(), tzdata: "2026f".into() }
 }
 
-/// A lane whose cursor and the end of whose past are given in seconds.
+/// A plan whose cursor and the end of whose backlog are given in seconds.
 fn lane(file: &ActiveJobs, cursor: i64, past: i64) -> ClusterPlan {
     ClusterPlan::new(file, &sample("any", "@hourly").cluster, at(cursor), at(past) + LATE)
 }
 
-/// What a portion says, briefly: `kind revision: job@second.. | job@from-to*count reason..`. The order of jobs at one
-/// instant is nobody's promise.
+/// What a batch says, briefly: `kind revision: job@second.. | job@from-to*count reason..`. The plan promises no order
+/// of jobs at one instant.
 fn shown(portion: &PlanBatch) -> String {
     assert!(portion.ticks.is_sorted_by_key(|tick| tick.at));
     let mut ticks: Vec<_> =
@@ -62,7 +62,7 @@ fn shown(portion: &PlanBatch) -> String {
     format!("{:?} {}:{ticks}{separator}{missed}", portion.kind, portion.revision)
 }
 
-/// Takes everything, in portions of at most `limit`, and compares.
+/// Takes everything, in batches of at most `limit`, and compares.
 fn check(lane: &mut ClusterPlan, now: i64, limit: usize, expected: &[&str]) {
     let portions: Vec<PlanBatch> = std::iter::from_fn(|| lane.take(at(now), limit)).collect();
     assert!(portions.iter().all(|portion| portion.len() <= limit), "{portions:?}");
@@ -196,7 +196,7 @@ fn the_present_comes_first_while_the_past_is_worked_off() {
     check(&mut lane, 1_100, 10, &[]);
 }
 
-/// Takes one portion and compares.
+/// Takes one batch and compares.
 fn check_next(lane: &mut ClusterPlan, now: i64, limit: usize, expected: &str) {
     assert_eq!(lane.take(at(now), limit).as_ref().map(shown).as_deref(), Some(expected), "at {now}");
 }
@@ -210,7 +210,7 @@ fn a_cursor_from_the_future_hands_out_nothing_before_it() {
     check(&mut lane, 110, 9, &["Current two: a@110"]);
 }
 
-/// Works off what there is at `now`, confirming each portion at once: ticks, intervals, and cursors on the way.
+/// Works off what there is at `now`, confirming each batch at once: ticks, intervals, and cursors on the way.
 fn work_off(lane: &mut ClusterPlan, now: i64) -> (usize, Vec<Missed>, Vec<DateTime<Utc>>) {
     let (mut ticks, mut missed, mut cursors) = (0, Vec::new(), Vec::new());
     while lane.next().is_some_and(|next| next <= at(now)) {

@@ -1,4 +1,4 @@
-//! A present that falls behind.
+//! Current ticks that fall behind.
 
 use super::*;
 

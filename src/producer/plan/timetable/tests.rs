@@ -1,4 +1,4 @@
-//! What is due when: jobs of one schedule, their windows and shifts, and pasts of any length.
+//! What is due when: jobs of one schedule, their windows and shifts, and backlogs of any length.
 
 use std::time::Duration;
 

@@ -1,9 +1,12 @@
-//! Runs whose next message no consumer will claim: nobody is to wait for them. The message was deleted, by retention or
-//! with its topic; or the group's offset has passed it without a claim, because an operator set it forward or the message
-//! could not be read. That messages were deleted is told by consumers, and not of which runs; of the rest nothing is told,
-//! so runs that have waited for long are looked for from time to time. A run may stand in its topic more than once. What
-//! waits to be claimed, and has no message left that anybody would claim, is over – if, read after that, `cron-runs` says
-//! nothing newer of it. The leader puts that on record (`ended`), and every producer takes it from there.
+//! Runs whose next message no consumer will claim, so that no tick must wait for them. The message was deleted, by
+//! retention or with its topic; or the group's offset has passed it without a claim, because an operator set it forward
+//! or the message could not be read.
+//!
+//! Consumers tell that messages were deleted, but not of which runs; the other cases are not told at all. Therefore the
+//! leader looks from time to time for runs that have waited for long. A run may stand in its topic more than once. A
+//! run that waits to be claimed, and has no message left that a consumer would claim, is over if `cron-runs`, read
+//! after that, says nothing newer of it. The leader puts that on record (`ended`), and every producer takes it from
+//! there.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

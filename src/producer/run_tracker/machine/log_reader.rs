@@ -125,8 +125,8 @@ impl RunTracker {
         Ok(())
     }
 
-    /// Where reading begins: where the last leader said that whoever follows it must, or else with all there is: nobody
-    /// can say how long ago an attempt was claimed whose consumer has died since, if no producer led meanwhile.
+    /// Where reading begins: where the last leader said that its successor must, or else with all there is. If no
+    /// producer led meanwhile, it cannot be known how long ago an attempt was claimed whose consumer has died since.
     fn begin(
         &self,
         client: &mut dyn Client,

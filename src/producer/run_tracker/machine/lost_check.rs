@@ -135,7 +135,7 @@ impl RunTracker {
                 self.leases.put_off(name, now.mono);
                 continue;
             }
-            // Where the message is gone no consumer can find it, and nobody knows whether the claim had counted.
+            // Where the message is gone no consumer can find it, and it cannot be known whether the claim had counted.
             suspects.push(Suspect {
                 name: *name,
                 place: place.clone(),

@@ -201,7 +201,7 @@ fn a_claimed_attempt_whose_topic_was_made_anew_becomes_a_letter() {
     let letter = world.letters().remove(0);
     assert_eq!((letter.reason, letter.place), (DeadReason::Deleted, place));
     assert!(leader.acts.contains(&Effect::Over { job: None, run: name(1).run }), "no tick waits for it");
-    // Nor is it told to be unfinished when a job file with other jobs comes into force.
+    // The tracker does not report it as open when a job file with other jobs becomes active, either.
     leader.acts.clear();
     leader.tail.follow(followed(&["j", "k"]));
     world.pass(5, &mut [&mut leader]);

@@ -36,7 +36,7 @@ pub(super) struct World {
     client: Box<dyn Client>,
 }
 
-/// A producer's tail with its connection.
+/// A producer's run tracker with its connection.
 pub(super) struct Producer {
     pub(super) tail: RunTracker,
     client: Box<dyn Client>,
@@ -257,7 +257,7 @@ impl World {
         self.say(&name(run).run.to_string(), &event);
     }
 
-    /// Commits for the cluster's group, in which nobody is.
+    /// Commits for the cluster's group, which has no members.
     pub(super) fn commit(&mut self, place: &Place, offset: i64, left_out: &[i64]) {
         let metadata = holes::encode(place.topic_id, offset, &left_out.iter().copied().collect()).unwrap();
         self.commit_for("c", of("c", 0), offset, metadata);

@@ -54,7 +54,7 @@ fn each_term_reads_to_the_end_anew() {
     let mut leader = following(&world, true);
     world.pass(3, &mut [&mut leader]);
     assert_eq!(read_in(&leader.acts), [(1, HashSet::new())]);
-    // Another one has led in between, and nobody has told the tail.
+    // Another producer has led in between, and the tracker was not told.
     leader.term = 2;
     leader.acts.clear();
     world.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));

@@ -1,4 +1,4 @@
-//! Who decides, and when nobody may.
+//! Which producer decides, and when none may.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -25,7 +25,7 @@ fn began(producer: &Producer) -> Vec<i64> {
     producer.tail.ends.partitions().values().map(|end| end.began).collect()
 }
 
-/// A leader has said that whoever follows it must read from the present end of a partition.
+/// A leader has said that its successor must read from the current end of a partition.
 fn said(world: &mut World, partitions: &[i32]) {
     let mut reader = world.producer("reader", false);
     world.pass(5, &mut [&mut reader]);
@@ -40,7 +40,7 @@ fn reading_begins_with_all_there_is_where_no_leader_has_said_more() {
     let mut world = World::new();
     chatter(&mut world);
     world.start(1, 2);
-    // Nobody leads while the consumer dies, and others go on for long.
+    // No producer leads while the consumer dies, and other runs go on for long.
     world.pass(100 * LEASE, &mut []);
     chatter(&mut world);
     let mut leader = world.producer("p", true);

@@ -1,4 +1,4 @@
-//! What the tail says that it cannot do.
+//! What the run tracker says that it cannot do.
 
 use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, of};
 use crate::common::broker::ErrorCode;

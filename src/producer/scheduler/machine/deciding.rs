@@ -37,9 +37,9 @@ impl Scheduler {
         Some(Deciding { overlap, unfinished, over, turn, now, due, events })
     }
 
-    /// What stood in the topic when the term began, and is not over, blocks its job before anything is decided: the
-    /// present goes first, and the run may be of a tick of the past. Whoever published it may have died before that was on
-    /// record.
+    /// A run that stood in the topic when the term began, and is not over, blocks its job before anything is decided:
+    /// current ticks go first, and the run may be of a tick in the backlog. The producer that published it may have
+    /// died before that was on record.
     pub(super) fn take_published(&mut self, number: usize, now: DateTime<Utc>) {
         let is_owed = |cluster: &Cluster| cluster.turn.as_ref().is_some_and(ClusterTerm::owes_published);
         if !self.clusters.get(number).is_some_and(is_owed) {
@@ -89,8 +89,8 @@ impl Deciding<'_> {
         }
     }
 
-    /// Whether `cron-runs` knows the run of a tick: it was published, and retention may have deleted it since. Were it
-    /// published again, it would be run again, and nobody would say a second time that it is over.
+    /// Whether `cron-runs` knows the run of a tick: it was published, and retention may have deleted it since. If the
+    /// scheduler published it again, it would run again, and no consumer would say a second time that it is over.
     fn is_known(&self, tick: &Tick) -> bool {
         let run = RunId::of(&tick.job.name, tick.at);
         tick.job.overlap != job::Overlap::Allow

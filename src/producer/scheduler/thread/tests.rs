@@ -21,7 +21,7 @@ use crate::producer::schedule::Schedule;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A timer of a few clusters with one job each, leading, and what their publishers see.
+/// A scheduler of a few clusters with one job each, leading, and what their publishers see.
 struct Bench {
     clock: Arc<ManualClock>,
     timer: SchedulerThread,
@@ -115,7 +115,7 @@ fn start(epoch: u64, cluster: usize, cursor: &str) -> Effect {
 }
 
 impl Bench {
-    /// Waits until the timer has taken what it was told about leadership.
+    /// Waits until the scheduler has taken what it was told about leadership.
     fn await_lead(&self) {
         let end = std::time::Instant::now() + PATIENCE;
         while !self.lead.is_empty() {
@@ -137,8 +137,8 @@ impl Bench {
         ticks
     }
 
-    /// Waits until the timer has done all that is due now. It comes round to a later instant only when it is through
-    /// with this one; alarms that it waits for no more ring too, so one ring may not be enough.
+    /// Waits until the scheduler has done all that is due now. It comes to a later instant only when it is through with
+    /// this one. Alarms that it no longer waits for ring too, so one ring may not be enough.
     fn settle(&self) {
         let now = self.clock.now();
         let end = std::time::Instant::now() + PATIENCE;
@@ -191,8 +191,8 @@ fn a_clock_that_jumps_back_fires_no_tick_twice_and_one_that_jumps_forward_loses_
     assert_eq!(bench.ticks_until("2026-03-01T10:03:10Z", 0), ["01T10:03:00"]);
     bench.clock.jump_to(at("2026-03-01T10:04:40Z"));
     assert_eq!(bench.ticks_until("2026-03-01T10:04:45Z", 0), ["01T10:04:00"]);
-    // An hour later: what is late by less than a minute, and then the past, of which this job wants the last, and the
-    // rest is on record.
+    // An hour later come the ticks that are late by less than a minute, and then the backlog, of which this job wants
+    // the last tick; the others are on record.
     bench.clock.jump_to(at("2026-03-01T11:04:40Z"));
     let next = || {
         while bench.batches[0].is_empty() {
@@ -243,10 +243,10 @@ fn a_leader_whose_clock_has_jumped_goes_by_the_time_that_it_would_be_until_that_
 fn a_cluster_whose_publisher_is_stuck_holds_up_no_other_and_loses_nothing() {
     let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *", "* * * * * *"]);
     let second = |s: i32| format!("01T10:{:02}:{:02}", s / 60, s % 60);
-    // For less than a minute, or it would be the past.
+    // It lasts less than a minute; otherwise the ticks would move to the backlog.
     let expected: Vec<String> = (1..=50).map(second).collect();
     let other = bench.ticks_until("2026-03-01T10:00:40Z", 1);
-    // The last few may wait for a confirmation that the timer has not taken yet.
+    // The last few may wait for a confirmation that the scheduler has not taken yet.
     assert_eq!(other[..35], expected[..35]);
     assert_eq!(bench.batches[0].len(), TICK_BATCHES, "as many as may be under way");
     let mut stuck = bench.confirm(0);
@@ -359,7 +359,7 @@ fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_ar
     bench.news.send(RunNews::HistoryRead(followed)).unwrap();
     let revision = crate::producer::jobfile::revision(text.as_bytes());
     assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(FollowRequest::InForce(revision, "2026f".into())));
-    // The round in which the file came in force, and, when the next has begun, all of what the old one owed.
+    // The round in which the file became active and, when the next has begun, all of what the old one owed.
     bench.settle();
     bench.settle();
     bench.confirm(0);

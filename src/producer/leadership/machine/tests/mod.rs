@@ -289,8 +289,8 @@ fn a_commit_that_fails_is_not_made_again_with_every_newer_cursor() {
     assert!((3..=6).contains(&commits), "{commits} in a second");
 }
 
-/// How often a call is made in ten seconds in which it is refused, while the timer tells newer cursors every two
-/// milliseconds, and whether a failure is told.
+/// How often a call is made in ten seconds in which the broker refuses it, while the scheduler tells newer cursors
+/// every two milliseconds, and whether a failure is told.
 fn made_while_refused(call: Call, of: &str, code: ErrorCode, leads_first: bool) -> (usize, bool) {
     let mut host = Host::new(TimeDelta::zero());
     if leads_first {

@@ -223,7 +223,7 @@ fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
     let key = Some(run.to_string().into());
     let record = Record { key, value: None, timestamp_ms: written.timestamp_millis() };
     host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
-    // Whoever wrote it was so far behind whoever committed this cursor.
+    // The producer that wrote it was so far behind the one that committed this cursor.
     let cursor = written + TimeDelta::seconds(59);
     host.clock.jump_to(cursor);
     host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
@@ -282,7 +282,7 @@ fn a_cursor_outlives_the_topic_that_it_belongs_to() {
 
 #[test]
 fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_term_has_begun() {
-    // Of each assignment: whether it has the partition, whether nobody else is in the group, and how many generations
+    // Of each assignment: whether it has the partition, whether the group has no other member, and how many generations
     // it comes after the one before.
     let check = |assignments: &[(bool, bool, i32)], expected: bool| {
         let (mut leadership, _) = fresh();
@@ -305,7 +305,7 @@ fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_te
     check(&[(false, false, 1), (true, true, 1)], false);
     check(&[(true, false, 1), (true, true, 1)], false);
     check(&[(true, false, 1), (true, false, 1)], false);
-    // Nobody can have led between one generation and the next.
+    // No producer can have led between one generation and the next.
     check(&[(true, true, 1), (true, false, 1)], true);
     check(&[(true, true, 1), (true, true, 2)], true);
     check(&[(true, true, 1), (true, false, 2)], false);

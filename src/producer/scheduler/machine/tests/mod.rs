@@ -45,13 +45,13 @@ fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Scheduler {
     timing
 }
 
-/// The unfinished runs of the jobs in force have been told, and all was read in the present term.
+/// The open runs of the active jobs have been told, and all was read in the current term.
 fn read(timing: &mut Scheduler) {
     timing.told(&RunNews::HistoryRead(Scheduler::overlapping(&timing.file)));
     read_to_end(timing, &[]);
 }
 
-/// All was read in the present term, and these runs are over.
+/// All was read in the current term, and these runs are over.
 fn read_to_end(timing: &mut Scheduler, over: &[RunId]) {
     let over = Arc::new(over.iter().copied().collect());
     timing.told(&RunNews::ReadToEnd { term: timing.epoch, over });

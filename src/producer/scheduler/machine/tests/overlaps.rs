@@ -233,14 +233,14 @@ fn check_blocked_by(found: &[i64], now: i64, expected: bool) {
 fn a_run_that_stands_in_the_topic_blocks_ticks_that_are_decided_before_its_own() {
     check_blocked_by(&[], 3, true);
     check_blocked_by(&[3], 3, false);
-    // The present goes first, and the run is of the past.
+    // The current tick goes first, and the run is of the backlog.
     check_blocked_by(&[3], 200, false);
     check_blocked_by(&[], 200, true);
 }
 
-/// A term that owes the tick of second 0, whose run is known from `cron-runs` and deleted from the topic, and the present
-/// one of second 60, which goes first. What is published, with this word of the run before the first of them is decided and
-/// after it?
+/// A term that owes the tick of second 0, whose run is known from `cron-runs` and deleted from the topic, and the
+/// current tick of second 60, which goes first. What is published when this news of the run comes before the first of
+/// them is decided, and what when it comes after?
 fn check_deleted(early: &[RunNews], late: &[RunNews], expected: &[DateTime<Utc>]) {
     let catch_up = job::CatchUp { policy: job::CatchUpPolicy::All, ..job::CatchUp::default() };
     let each_minute = Arc::new(Job {
