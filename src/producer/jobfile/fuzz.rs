@@ -1,5 +1,4 @@
-//! Bytes that nobody wrote on purpose: whatever a file holds, it is read or refused, and what is said fits a screen.
-//! The bytes come from a fixed seed, so that a failure is the same at each run.
+//! Bytes that no author wrote on purpose: the reader reads or refuses any file, and its messages fit a screen.
 
 use super::tests::clusters;
 use super::*;

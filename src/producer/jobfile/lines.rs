@@ -1,4 +1,4 @@
-//! Bytes to lines of text: what a file may hold before anybody asks what it means.
+//! Turns bytes into lines of text: what a file may hold, whatever it means.
 
 /// The longest line, its end not counted. A command is handed to one `sh -c`, whose arguments Linux bounds at 128 KiB.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;

@@ -11,7 +11,7 @@ const TOLD: usize = 3;
 /// Words of a head whose end cannot be told: at most six fields and a cluster.
 const HEAD_WORDS: usize = 7;
 
-/// A line as whoever wrote it sees it: each mistaken character is the one that it looks like.
+/// A line as its author sees it: each mistaken character is the one that it looks like.
 #[derive(Debug)]
 pub(super) struct Seen<'a> {
     line: &'a str,

@@ -46,7 +46,7 @@ pub use self::report::MAX_PROBLEMS;
 pub use self::values::{MAX_JITTER, MAX_RETRIES};
 pub use self::zones::{ZoneError, zone};
 
-/// The largest file: a million jobs with long lines. Whoever reads one need not read further.
+/// The size of the largest file: a million jobs with long lines. A reader that has read this much may stop.
 pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 
 /// The content of a job file, or so much of it that it is seen to be too much: the path may be one that never ends.
@@ -71,7 +71,7 @@ const REVISION_DIGITS: usize = 12;
 pub struct JobFile {
     /// Its jobs, in the order of their lines.
     pub jobs: Vec<Arc<Job>>,
-    /// The schedules of the jobs as they were written, in no order: for whoever reads the words for himself.
+    /// The schedules of the jobs as they were written, in no order, for callers that read the words themselves.
     pub written: Vec<Written>,
     /// What is legal and probably not meant.
     pub warnings: Vec<Problem>,
@@ -125,7 +125,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads a job file by the zones of the program, whatever the host has: for whoever must get the same on each host.
+/// Reads a job file by the zones of the program, whatever zones the host has, so that the result is the same on each
+/// host.
 ///
 /// # Errors
 /// As [`parse_in`].

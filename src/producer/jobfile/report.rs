@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Problem, Severity};
 use crate::common::glyphs::{Glyph, Looks, mistaken, visible};
 
-/// Problems after which the rest of a file is not read: nobody mends more in one go.
+/// How many problems the reader lists before it stops reading the file: an author mends no more in one go.
 pub const MAX_PROBLEMS: usize = 1_000;
 
 /// Characters of one message; the rest is cut.

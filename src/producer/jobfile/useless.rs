@@ -1,4 +1,4 @@
-//! Options that are legal, and that no run would ever notice: warned about, because somebody thought they did something.
+//! Options that are legal but change no run. The reader warns about them, because their author expected an effect.
 
 use super::settings::Settings;
 use crate::producer::job::{CatchUpPolicy, Overlap};

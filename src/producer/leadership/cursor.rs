@@ -59,8 +59,8 @@ pub(super) fn second_from(at: DateTime<Utc>) -> DateTime<Utc> {
     if second == at { at } else { second.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(at) }
 }
 
-/// The text beside a cursor: `1;` and the milliseconds of the last reboot, where there was one; and where the cursor before
-/// it was lost, `;` and those of the one at which it goes on.
+/// The text that is committed with a cursor: `1;` and the milliseconds of the last reboot, where there was one; and
+/// where the cursor before it was lost, `;` and those of the one at which it goes on.
 pub(super) fn metadata(reboot: Option<DateTime<Utc>>, gap: Option<DateTime<Utc>>) -> String {
     let millis = |at: DateTime<Utc>| at.timestamp_millis().to_string();
     let gap = gap.map_or_else(String::new, |at| format!(";{}", millis(at)));

@@ -1,5 +1,5 @@
-//! The leave to write: what publishers ask before each write, so that a leader which was stopped or cut off begins
-//! nothing after its session may have ended.
+//! The leader lease. Publishers check it before each write, so that a leader that was stopped or cut off begins no
+//! write after its session may have ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +20,8 @@ pub struct LeaderLease {
 }
 
 impl LeaderLease {
-    /// None yet. It lapses two thirds of the session time-out after the last proof: what is begun by then has a third
-    /// of it to arrive.
+    /// Creates a lease that no term has yet. It lapses two thirds of the session time-out after the last proof: a write
+    /// that is begun by then has a third of the time-out to arrive.
     pub fn new(standing: Standing, session_timeout: Duration) -> Self {
         Self { epoch: Arc::default(), standing, losses: Arc::default(), limit: session_timeout * 2 / 3 }
     }
@@ -33,7 +33,8 @@ impl LeaderLease {
         self.epoch.store(epoch, Ordering::Release);
     }
 
-    /// Whether the term is over for good. One that is not over and does not hold waits for the proof of our membership.
+    /// Whether the term is over for good. A term that is not over, and may not write, waits for the proof of our
+    /// membership.
     pub fn is_over(&self, epoch: u64) -> bool {
         epoch == 0 || self.epoch.load(Ordering::Acquire) != epoch
     }

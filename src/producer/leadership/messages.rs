@@ -1,4 +1,4 @@
-//! What leadership is told, and what it says.
+//! The messages of leadership: what goes in and what comes out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::common::clock::Skew;
 use crate::common::membership::Standing;
 use crate::common::model::ClusterName;
 
-/// What leadership is about.
+/// The options of leadership.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The clusters whose cursors are committed, in the scheduler's order.
@@ -40,7 +40,7 @@ pub struct Start {
     pub cursor: DateTime<Utc>,
     /// The instant of a reboot whose jobs are owed a tick.
     pub reboot: Option<DateTime<Utc>>,
-    /// What is published already of what is owed.
+    /// Which of the owed ticks are published already.
     pub published: Published,
     /// What was published before the cursor is unknown: the cursor was lost.
     pub is_gap: bool,
@@ -49,7 +49,7 @@ pub struct Start {
 /// How long a producer whose clock is off stays out of the group before it tries again.
 pub const REST: Duration = Duration::from_secs(30);
 
-/// What follows from a step.
+/// The effects of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
     /// We lead, in our term of this number.
@@ -59,7 +59,7 @@ pub enum Effect {
         /// How often our membership had been lost before the broker confirmed that we lead.
         losses: u64,
     },
-    /// A cluster's ticks are ours from here on.
+    /// This producer owns a cluster's ticks from here on.
     Start {
         /// The term.
         epoch: u64,
@@ -74,13 +74,14 @@ pub enum Effect {
     Kept(Vec<Option<DateTime<Utc>>>),
     /// A cursor lies so far ahead of our clock: another host's clock, or ours, is wrong. Nothing begins before that.
     ClockBehind(Duration),
-    /// How far our clock is from the broker's, as compared before a term begins and every few seconds in it. Close
-    /// enough.
+    /// How far our clock is from the broker's, as compared before a term begins and every few seconds in it. It is
+    /// close enough.
     Clock(Skew),
-    /// So far is our clock ahead of the broker's (negative: behind) that we do not lead, or lead no more: others are to
-    /// have the partition for [`REST`].
+    /// Our clock is so far ahead of the broker's (negative: behind) that we do not lead, or lead no more. Other
+    /// producers are to have the partition for [`REST`].
     ClockOff(TimeDelta),
-    /// We could not take everything over for long, and another producer is there: it is to have the partition for so long.
+    /// We could not take everything over for long, and another producer is there: that one is to have the partition for
+    /// so long.
     GiveWay(Duration),
     /// A call failed; it is made again.
     Failed(Failure),

@@ -27,7 +27,7 @@ const TICKS_A_SLICE: usize = 10_000;
 /// The ticks of one job file that were due while no producer published.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    stretch: Segment,
+    segment: Segment,
     /// Its last instant.
     until: DateTime<Utc>,
     /// When the segment moved to the backlog.
@@ -45,18 +45,18 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Creates the backlog of all that the segment owes up to `until`.
     pub(super) fn new(
-        stretch: Segment,
+        segment: Segment,
         until: DateTime<Utc>,
         found: DateTime<Utc>,
         due_again: HashSet<JobName>,
     ) -> Self {
-        let (missed, ahead) = (MissedTally::default(), BacklogCount::new(&stretch.timetable));
-        Self { stretch, until, found, due_again, missed, ahead, telling: false, published: 0 }
+        let (missed, ahead) = (MissedTally::default(), BacklogCount::new(&segment.timetable));
+        Self { segment, until, found, due_again, missed, ahead, telling: false, published: 0 }
     }
 
     /// The next slice, at most `limit` ticks and intervals. `None` where it only counted, or has nothing left.
     pub(super) fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
-        let mut portion = PlanBatch::new(Kind::Backlog, &self.stretch.revision);
+        let mut portion = PlanBatch::new(Kind::Backlog, &self.segment.revision);
         for _ in 0..STEPS {
             let room = limit - portion.len();
             if room == 0 || !self.step(now, room, &mut portion) {
@@ -77,13 +77,13 @@ impl Backlog {
 
     /// The oldest instant that was not handed out; `None` when all were.
     pub(super) fn oldest(&self) -> Option<DateTime<Utc>> {
-        let due = self.stretch.timetable.next().filter(|at| *at <= self.until);
+        let due = self.segment.timetable.next().filter(|at| *at <= self.until);
         self.missed.oldest().into_iter().chain(due).min()
     }
 
     /// Looks at one instant of one group, or tells of missed ticks. `false` when there is nothing left.
     fn step(&mut self, now: DateTime<Utc>, room: usize, portion: &mut PlanBatch) -> bool {
-        let timetable = &mut self.stretch.timetable;
+        let timetable = &mut self.segment.timetable;
         let due = timetable.due(self.until).filter(|_| !self.telling);
         let (Some(due), Some(job)) = (due, due.and_then(|due| due.jobs.first())) else {
             portion.missed.extend(self.missed.take(timetable, room));

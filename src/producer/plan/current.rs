@@ -30,12 +30,12 @@ impl Current {
 
     /// Takes what is due at `now`, in the order of instants, of one file at a time.
     pub(super) fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
-        let (stretch, until) = match self.closed.front_mut() {
-            Some((stretch, until)) => (stretch, now.min(*until)),
+        let (segment, until) = match self.closed.front_mut() {
+            Some((segment, until)) => (segment, now.min(*until)),
             None => (&mut self.open, now),
         };
-        let ticks = stretch.timetable.take(until, limit);
-        let mut portion = PlanBatch::new(Kind::Current, &stretch.revision);
+        let ticks = segment.timetable.take(until, limit);
+        let mut portion = PlanBatch::new(Kind::Current, &segment.revision);
         self.handed_out = ticks.last().map_or(self.handed_out, |tick| tick.at.max(self.handed_out));
         portion.ticks = ticks;
         self.drop_finished();
@@ -53,27 +53,27 @@ impl Current {
     /// Cuts off what is due up to `end` and moves it to the backlog, as was `found` at that instant. Returns the oldest
     /// first, and leaves out segments without ticks.
     pub(super) fn cut(&mut self, end: DateTime<Utc>, found: DateTime<Utc>) -> Vec<Backlog> {
-        let mut stretches = Vec::new();
-        while let Some((stretch, until)) = self.closed.pop_front() {
+        let mut segments = Vec::new();
+        while let Some((segment, until)) = self.closed.pop_front() {
             if until > end {
-                let rest = stretch.after(end);
-                stretches.push((stretch, end));
+                let rest = segment.after(end);
+                segments.push((segment, end));
                 self.closed.push_front((rest, until));
                 break;
             }
-            stretches.push((stretch, until));
+            segments.push((segment, until));
         }
         if self.closed.is_empty() && self.open.from < end {
             let rest = self.open.after(end);
-            stretches.push((std::mem::replace(&mut self.open, rest), end));
+            segments.push((std::mem::replace(&mut self.open, rest), end));
         }
         self.drop_finished();
-        into_pasts(stretches, found)
+        into_pasts(segments, found)
     }
 
     /// The instant of the oldest tick that was not handed out.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
-        self.closed.front().map_or(&self.open, |(stretch, _)| stretch).timetable.next()
+        self.closed.front().map_or(&self.open, |(segment, _)| segment).timetable.next()
     }
 
     /// How many jobs the active file has.
@@ -82,22 +82,22 @@ impl Current {
     }
 
     fn drop_finished(&mut self) {
-        self.closed.retain(|(stretch, until)| stretch.owes(*until));
+        self.closed.retain(|(segment, until)| segment.owes(*until));
     }
 }
 
 /// Turns segments into backlogs. A job that has a tick in a later segment of the same outage has its last one there.
-fn into_pasts(stretches: Vec<(Segment, DateTime<Utc>)>, found: DateTime<Utc>) -> Vec<Backlog> {
+fn into_pasts(segments: Vec<(Segment, DateTime<Utc>)>, found: DateTime<Utc>) -> Vec<Backlog> {
     let mut pasts = Vec::new();
     let mut later: HashSet<JobName> = HashSet::new();
-    let mut rest = stretches.into_iter().rev().filter(|(stretch, until)| stretch.owes(*until)).peekable();
-    while let Some((stretch, until)) = rest.next() {
+    let mut rest = segments.into_iter().rev().filter(|(segment, until)| segment.owes(*until)).peekable();
+    while let Some((segment, until)) = rest.next() {
         let due_again = later.clone();
         if rest.peek().is_some() {
-            let due = stretch.timetable.due_between(stretch.from, until);
+            let due = segment.timetable.due_between(segment.from, until);
             later.extend(due.map(|job| job.name.clone()));
         }
-        pasts.push(Backlog::new(stretch, until, found, due_again));
+        pasts.push(Backlog::new(segment, until, found, due_again));
     }
     pasts.reverse();
     pasts

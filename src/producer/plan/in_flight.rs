@@ -9,7 +9,7 @@ use super::portion::{Kind, PlanBatch};
 /// The oldest instants of the batches in flight, in the order of handing out.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    present: VecDeque<DateTime<Utc>>,
+    current: VecDeque<DateTime<Utc>>,
     past: VecDeque<DateTime<Utc>>,
 }
 
@@ -34,12 +34,12 @@ impl InFlight {
     /// The oldest instant in flight. An interval that is handed out later may begin earlier, so this looks at all of
     /// them; they are as few as the scheduler lets be in flight.
     pub(super) fn oldest(&self) -> Option<DateTime<Utc>> {
-        self.present.iter().chain(&self.past).min().copied()
+        self.current.iter().chain(&self.past).min().copied()
     }
 
     fn of(&mut self, kind: Kind) -> &mut VecDeque<DateTime<Utc>> {
         match kind {
-            Kind::Current => &mut self.present,
+            Kind::Current => &mut self.current,
             Kind::Backlog => &mut self.past,
         }
     }

@@ -43,7 +43,7 @@ use crate::common::model::ClusterName;
 /// wait.
 const COUNT_AHEAD: usize = 5_000;
 
-/// What one cluster is owed.
+/// The plan of one cluster.
 #[derive(Debug)]
 pub struct ClusterPlan {
     cluster: ClusterName,
@@ -61,7 +61,7 @@ impl ClusterPlan {
     /// Creates the plan that owes every tick after `cursor`. Ticks that are later than [`LATE`] go to the backlog,
     /// where the jobs' catch-up judges them; the others are current.
     pub fn new(file: &ActiveJobs, cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Self {
-        let mut lane = Self {
+        let mut plan = Self {
             cluster: cluster.clone(),
             present: Current::new(&file.of(cluster), &file.revision, cursor),
             pasts: VecDeque::new(),
@@ -69,8 +69,8 @@ impl ClusterPlan {
             cursor,
             last_cut: None,
         };
-        lane.pasts.extend(lane.present.cut((now - LATE).max(cursor), now));
-        lane
+        plan.pasts.extend(plan.present.cut((now - LATE).max(cursor), now));
+        plan
     }
 
     /// Takes the next batch: current ticks first, then a slice of the backlog, at most `limit` ticks and missed
@@ -115,8 +115,9 @@ impl ClusterPlan {
         self.under_way.nothing_left(kind);
     }
 
-    /// Every tick due up to here has its fate on record. It moves with confirmations, and with time when nothing is
-    /// due; it never goes back, and is never ahead of the latest `now` that it was asked with (or of where it began).
+    /// The cursor: every tick due up to it has its fate on record. It moves with confirmations, and with time when
+    /// nothing is due. It never goes back, and is never ahead of the latest `now` that a caller passed in (or of where
+    /// it began).
     pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
         let open = self.under_way.oldest().into_iter().chain(self.next()).min();
         let before = open.and_then(|at| at.checked_sub_signed(TimeDelta::milliseconds(1)));
@@ -124,15 +125,15 @@ impl ClusterPlan {
         self.cursor
     }
 
-    /// The instant of the oldest tick that was not handed out: at or before now, ask at once.
+    /// The instant of the oldest tick that was not handed out. Where it is at or before now, the caller asks at once.
     pub fn next(&self) -> Option<DateTime<Utc>> {
         let past = self.pasts.iter().filter_map(Backlog::oldest).min();
         past.into_iter().chain(self.present.next()).min()
     }
 
-    /// A new job file: ticks due up to `at` belong to the old one however late they are published, later ones to the
-    /// new one. Where `at` lies before what was handed out, or before the cursor, the new one begins there. Returns the
-    /// instant, no earlier than the cursor.
+    /// Takes a new job file. Ticks due up to `at` belong to the old file however late they are published, later ones to
+    /// the new file. Where `at` lies before what was handed out, or before the cursor, the new file begins there.
+    /// Returns the instant, no earlier than the cursor.
     pub fn swap(&mut self, file: &ActiveJobs, at: DateTime<Utc>) -> DateTime<Utc> {
         let at = at.max(self.cursor);
         self.present.swap(&file.of(&self.cluster), &file.revision, at);

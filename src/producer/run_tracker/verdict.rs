@@ -29,8 +29,8 @@ pub enum Verdict {
     Gone,
 }
 
-/// Whether the group has passed the message. A text beside the offset that is empty or cannot be read is no holes, as
-/// for the partition's next owner.
+/// Whether the group has passed the message. A text committed with the offset that is empty or cannot be read means
+/// that there are no holes, as it does for the partition's next owner.
 pub fn verdict(place: &Place, present: Present<'_>) -> Verdict {
     if present.topic_id != place.topic_id {
         return Verdict::Gone;

@@ -1,16 +1,17 @@
 //! Schedules: when a job is due. The semantics are those of Debian's cron, second by second, in every zone.
 //!
-//! The way from words to instants, a file a step:
+//! Words become instants in three steps, each in a file of its own:
 //!
-//! 1. `expression` reads the words – its `field`s one by one – into sets of numbers, and decides the two things that
+//! 1. `expression` reads the words, one `field` after the other, into sets of numbers. It decides the two things that
 //!    depend on a leading `*`: how the two day fields go together, and whether the schedule follows elapsed time.
 //! 2. `matcher` finds the next local time that the sets name. It knows no zone: the `cron` crate does the search, on
-//!    local time labelled as UTC, which is all that is asked of it.
-//! 3. `zone` turns local times into instants: what happens to those that a clock change swallows or shows twice.
+//!    local time labelled as UTC, and does nothing else for us.
+//! 3. `zone` turns local times into instants. It decides what happens to local times that a clock change swallows or
+//!    shows twice.
 //!
-//! `every` stands beside them: `@every` counts elapsed time and needs neither. `@reboot` names no instant at all: it is
-//! for whoever knows when the producers started to hand out its one tick. `docs/decisions/` has the page that
-//! says why it is so, with the evidence.
+//! `every` is separate: `@every` counts elapsed time and needs neither a matcher nor a zone. `@reboot` names no instant
+//! at all: the scheduler knows when the producers started, and hands out its one tick. `docs/decisions/` has the page
+//! that gives the reasons, with the evidence.
 
 mod error;
 mod every;

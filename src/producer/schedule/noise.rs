@@ -1,4 +1,4 @@
-//! Words that nobody would write: none may cause a panic, and what is read as a schedule must go forward.
+//! Words that no author would write: none may cause a panic, and a schedule that is read from them must go forward.
 
 use chrono::DateTime;
 

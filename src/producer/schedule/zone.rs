@@ -2,12 +2,12 @@
 //!
 //! The rule is that of Debian's cron (cron(8), "daylight saving time"). A schedule that follows *elapsed* time runs at
 //! each instant at which the clock shows a time that it names: twice in an overlap, not at all in a gap. Any other
-//! runs at the first instant at which the clock shows that time *or a later one*: right after a gap that swallowed
-//! it, and only in the first pass of an overlap. So it depends on nothing but how far the clock has ever got.
+//! schedule runs at the first instant at which the clock shows that time *or a later one*: right after a gap that
+//! swallowed it, and only in the first pass of an overlap. So it depends only on how far the clock has ever got.
 //!
-//! One difference is meant: Debian's cron takes a change of more than three hours for somebody setting the clock, and
-//! then drops what was swallowed. Here a change comes from the zone's own history, so a zone that skips a whole day
-//! (Pacific/Apia, 30 December 2011) is a gap like any other.
+//! One difference is deliberate: Debian's cron takes a change of more than three hours for an operator who sets the
+//! clock, and then drops what was swallowed. Here a change comes from the zone's own history, so a zone that skips a
+//! whole day (Pacific/Apia, 30 December 2011) is a gap like any other.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -22,13 +22,13 @@ use crate::producer::plan::{ClusterPlan, Kind, Missed};
 #[derive(Debug)]
 pub(super) struct ClusterTerm {
     pub lane: ClusterPlan,
-    /// What was published already of what is owed, up to an instant that may lie ahead of our clock.
+    /// Which of the owed ticks were published already, up to an instant that may lie ahead of our clock.
     published: Published,
-    /// The cursor has not passed all of that.
+    /// Whether the cursor has yet to pass some of those.
     remembers: bool,
-    /// The runs among them of the file's jobs whose runs may not overlap have been taken.
+    /// Whether the scheduler has taken the runs among them of the file's jobs whose runs may not overlap.
     has_taken: bool,
-    /// Of these jobs, under this file or one before it.
+    /// The jobs whose runs were taken, under this file or one before it.
     taken: HashSet<JobName>,
     /// Ticks that cannot be decided yet.
     held_back: VecDeque<Queued>,
@@ -51,8 +51,9 @@ struct ExtraBatch {
 }
 
 impl ClusterTerm {
-    /// One that begins at `now` and finds something published in its topic. What was published, too, and is deleted there,
-    /// is not due later than what is, or than a leader may have thought that it is by then.
+    /// Creates the term of a cluster that begins at `now` and finds something published in its topic. A run that was
+    /// published and has been deleted from the topic is not due later than those that are still there, nor later than a
+    /// leader may have thought that it is by then.
     pub fn new(lane: ClusterPlan, published: Published, now: DateTime<Utc>) -> Self {
         let until = published.until.max(now + LATE);
         Self {
@@ -86,7 +87,8 @@ impl ClusterTerm {
         }
     }
 
-    /// The ticks of a reboot that are not published yet. Those of jobs whose runs may not overlap are decided like others.
+    /// Adds the ticks of a reboot that are not published yet. Those of jobs whose runs may not overlap are decided like
+    /// other ticks.
     pub fn reboot(&mut self, file: &ActiveJobs, cluster: &ClusterName, at: DateTime<Utc>) {
         let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
         let ticks = jobs.map(|job| Tick { job, at }).filter(|tick| self.published(tick).is_none());
@@ -104,7 +106,7 @@ impl ClusterTerm {
         Some(parts)
     }
 
-    /// A batch is handed over.
+    /// Notes that a batch is handed over.
     pub fn hand_over(&mut self) {
         self.under_way += 1;
     }
@@ -122,13 +124,13 @@ impl ClusterTerm {
         }
     }
 
-    /// A tick cannot be decided yet.
+    /// Holds back a tick that cannot be decided yet.
     pub fn hold_back(&mut self, tick: Tick, revision: &Arc<str>) {
         self.waits(&tick);
         self.held_back.push_back(Queued { tick, revision: Arc::clone(revision) });
     }
 
-    /// The next ticks that were held back, of one job file and no more than a batch.
+    /// Takes the next ticks that were held back: those of one job file, and no more than a batch.
     pub fn take_held_back(&mut self) -> Option<(Vec<Tick>, Arc<str>)> {
         let revision = Arc::clone(&self.held_back.front()?.revision);
         let others = self.held_back.iter().position(|held| held.revision != revision);
@@ -137,7 +139,7 @@ impl ClusterTerm {
         Some((these.map(|held| held.tick).collect(), revision))
     }
 
-    /// What of the held-back ticks was decided, of those from `from` on.
+    /// Adds as an extra batch what was decided about held-back ticks, of which the first is due at `from`.
     pub fn decided(&mut self, ticks: Vec<Tick>, events: Vec<Event>, revision: Arc<str>, from: DateTime<Utc>) {
         if !ticks.is_empty() || !events.is_empty() {
             let holds = from - TimeDelta::milliseconds(1);
@@ -145,24 +147,24 @@ impl ClusterTerm {
         }
     }
 
-    /// A tick waits for the run before it.
+    /// Notes that a tick waits for the run before it.
     pub fn waits(&mut self, tick: &Tick) {
         self.waiting.insert((tick.at, tick.job.name.clone()));
     }
 
-    /// A tick waits no more: its fate is on record, or is about to be.
+    /// Notes that a tick waits no more: its fate is on record, or is about to be.
     pub fn waits_no_more(&mut self, tick: &Tick) {
         self.waiting.remove(&(tick.at, tick.job.name.clone()));
     }
 
-    /// A tick waits no more: it is to be published.
+    /// Adds a tick that waits no more as an extra batch: it is to be published.
     pub fn release(&mut self, queued: Queued) {
         let Queued { tick, revision } = queued;
         let holds = tick.at - TimeDelta::milliseconds(1);
         self.extra.push_back(ExtraBatch { ticks: vec![tick], events: Vec::new(), revision, holds });
     }
 
-    /// The ticks held back of jobs that are gone from the file.
+    /// Takes the held-back ticks of jobs that the file no longer has.
     pub fn take_removed(&mut self, file: &ActiveJobs) -> Vec<Tick> {
         let is_gone = |held: &Queued| !file.jobs.iter().any(|job| job.name == held.tick.job.name);
         let (gone, left) = std::mem::take(&mut self.held_back).into_iter().partition(is_gone);
@@ -171,7 +173,7 @@ impl ClusterTerm {
         gone.into_iter().map(|held| held.tick).collect()
     }
 
-    /// A tick that waited is given up: its job is gone from the file.
+    /// Gives up a tick that waited, because the file no longer has its job. Returns the event that says so.
     pub fn give_up(&mut self, tick: &Tick, cluster: &ClusterName, now: DateTime<Utc>) -> Event {
         self.waiting.remove(&(tick.at, tick.job.name.clone()));
         let (from, to, count) = (tick.at, tick.at, 1);
@@ -193,19 +195,21 @@ impl ClusterTerm {
         if self.published.runs.count(&job.name, *from, *to) == 0 {
             return Some(missed);
         }
-        // By the schedule: what a job file of before has published at other instants is none of these ticks.
+        // Go by the schedule: a run that an earlier job file has published at another instant is none of these ticks.
         let ticks = std::iter::successors(Some(*from), |at| job.next(*at)).take_while(|at| at <= to);
         let published = ticks.filter(|at| self.published.runs.find(&job.name, *at).is_some()).count();
         let count = missed.count.saturating_sub(u64::try_from(published).unwrap_or(u64::MAX));
         (count > 0).then_some(Missed { count, ..missed })
     }
 
-    /// Whether there is something to be [taken](Self::take_published). Cheap: asked for each batch.
+    /// Whether there are published runs to be [taken](Self::take_published). The check is cheap, because the scheduler
+    /// makes it for each batch.
     pub fn owes_published(&self) -> bool {
         !self.has_taken && !self.published.runs.is_empty()
     }
 
-    /// Where the owed runs of these jobs stood in the topic when the term began, each once, in the order of their instants.
+    /// Takes the owed runs of these jobs, each once, with their places in the topic when the term began, in the order
+    /// of their instants.
     pub fn take_published<'a>(&mut self, jobs: impl Iterator<Item = &'a Arc<Job>>) -> Vec<(Tick, Place)> {
         self.has_taken = true;
         let mut all = Vec::new();
@@ -223,7 +227,7 @@ impl ClusterTerm {
         all
     }
 
-    /// There is another job file, in which runs of other jobs may not overlap.
+    /// Lets runs be taken again: another job file has come, in which runs of other jobs may not overlap.
     pub fn take_published_again(&mut self) {
         self.has_taken = false;
     }
@@ -233,7 +237,7 @@ impl ClusterTerm {
         self.remembers
     }
 
-    /// What was published before the term is of no interest once it has been taken and the cursor has passed all of it.
+    /// Forgets what was published before the term once it has been taken and the cursor has passed all of it.
     pub fn forget_published(&mut self, now: DateTime<Utc>) {
         if !self.remembers || !self.held_back.is_empty() || self.owes_published() {
             return;

@@ -30,7 +30,7 @@ use crate::producer::run_tracker::thread::RunNews;
 struct Cluster {
     name: ClusterName,
     measures: ClusterMetrics,
-    /// Ours in this term, from the moment that its start is known.
+    /// The cluster's term, from the moment that its start is known; none while another producer leads.
     turn: Option<ClusterTerm>,
 }
 
@@ -41,17 +41,17 @@ pub struct Scheduler {
     pub(super) file: ActiveJobs,
     /// Our name in events.
     name: String,
-    /// Which runs block which jobs; known to the standby too.
+    /// Which runs block which jobs. A standby knows this, too.
     overlap: Overlap,
     /// The jobs whose open runs have all been told.
     followed: Followed,
-    /// Whether these are the jobs of the active file.
+    /// Whether they include all jobs of the active file whose runs may not overlap.
     has_history: bool,
     /// The term in which all that had been written to `cron-runs` before it began was read; 0 for none.
     read_in: u64,
-    /// Runs that are known to be over, of those that a term finds in the topics.
+    /// The runs that are known to be over, among those that a term finds in the topics.
     over: HashSet<RunId>,
-    /// The runs that are published and not finished, as `cron-runs` tells: what each term begins with.
+    /// The open runs (published and not finished), as `cron-runs` tells them: each term begins with them.
     unfinished: BTreeMap<RunId, JobName>,
     /// The offsets, by partition, from which the next leader must read `cron-runs`.
     reads: BTreeMap<i32, i64>,
@@ -88,7 +88,7 @@ impl Scheduler {
         self.end();
         self.epoch = epoch;
         self.over = HashSet::new();
-        // What an earlier term of ours decided and did not publish blocks nothing.
+        // A run that an earlier term of ours decided and did not publish blocks nothing.
         self.overlap = Overlap::default();
         for (run, job) in &self.unfinished {
             self.overlap.published(job, *run);
@@ -111,7 +111,7 @@ impl Scheduler {
         self.epoch
     }
 
-    /// A cluster's ticks are ours from here on.
+    /// This producer owns a cluster's ticks from here on.
     pub fn start(&mut self, epoch: u64, number: usize, start: Start, now: DateTime<Utc>) {
         let leader = self.name.clone();
         let Some(cluster) = self.clusters.get_mut(number).filter(|_| epoch == self.epoch) else { return };
@@ -134,14 +134,15 @@ impl Scheduler {
         Self::overlapping(file).iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
     }
 
-    /// A new job file: ticks up to `at` belong to the old one.
+    /// Takes a new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: ActiveJobs, at: DateTime<Utc>) {
         self.file = file;
         self.has_history = self.knows_runs_of(&self.file);
         let mut gone = self.overlap.forget(&self.file);
         for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
-            // By a clock that was set back, `at` may lie before the cursor, which the event must not hold there.
+            // Where the clock was set back, `at` may lie before the cursor, and the event must not hold the cursor
+            // there.
             let at = turn.lane.swap(&self.file, at);
             turn.take_published_again();
             let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
@@ -190,13 +191,13 @@ impl Scheduler {
         }
     }
 
-    /// Whether a cluster finds runs of before, or has yet to look for them.
+    /// Whether a cluster finds runs of an earlier term, or has yet to look for them.
     fn asks_what_is_over(&self) -> bool {
         self.epoch > 0
             && self.clusters.iter().any(|cluster| cluster.turn.as_ref().is_none_or(ClusterTerm::remembers))
     }
 
-    /// A run is over: the tick that waited for it is published now.
+    /// Notes that a run is over: the tick that waited for it is published now.
     fn over_and_released(&mut self, job: Option<&JobName>, run: RunId) {
         let names: Vec<JobName> = match job {
             Some(job) => self.overlap.knows(job).then(|| job.clone()).into_iter().collect(),
@@ -245,8 +246,8 @@ impl Scheduler {
         None
     }
 
-    /// Whether it is known which runs are not finished: what was told in an earlier term, or read before this one began, may
-    /// lack what the leader in between has published.
+    /// Whether the open runs are known. News that came in an earlier term, or was read before this one began, may lack
+    /// what the leader in between has published.
     fn knows_unfinished(&self) -> bool {
         self.has_history && self.read_in == self.epoch
     }
@@ -292,7 +293,7 @@ impl Scheduler {
         Some(Some(Batch { epoch, kind: Some(kind), ticks: due, events, missed, revision }))
     }
 
-    /// A batch has its fate on record.
+    /// Notes that a batch has its fate on record.
     pub fn confirmed(&mut self, confirmed: Confirmed) {
         if confirmed.epoch != self.epoch {
             return;
@@ -306,12 +307,12 @@ impl Scheduler {
         }
     }
 
-    /// Whether something is under way.
+    /// Whether a batch is in flight.
     pub fn is_busy(&self) -> bool {
         self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref()).any(ClusterTerm::is_busy)
     }
 
-    /// How far every cluster is that has begun, where something has moved.
+    /// The cursors of all clusters that have begun, if one has moved.
     pub fn keep(&mut self, now: DateTime<Utc>) -> Option<CursorCommit> {
         let cursor = |cluster: &mut Cluster| cluster.turn.as_mut().map(|turn| turn.cursor(now));
         let cursors: Vec<_> = self.clusters.iter_mut().map(cursor).collect();

@@ -50,7 +50,7 @@ pub struct Queued {
 struct Runs {
     /// Those not over, the latest last. More than one where an older one was replayed, or the job allowed overlaps.
     open: Vec<RunId>,
-    /// The last that was over: word of its publication may come later than word of its end.
+    /// The last run that was over: the news of its publication may come later than the news of its end.
     last_over: Option<RunId>,
     /// One; more only where more were on record.
     queued: VecDeque<Queued>,

@@ -11,12 +11,12 @@ use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::run_tracker::open_runs::Followed;
 use crate::producer::run_tracker::thread::FollowRequest;
 
-/// The file, and what is still to be asked and told, of each kind the newest.
+/// The file that waits, and the requests to the run tracker that are still to be sent, of each kind the newest.
 #[derive(Debug)]
 pub struct Reload {
     file: Option<ActiveJobs>,
     asks: VecDeque<FollowRequest>,
-    /// The jobs that are followed, as far as it was asked.
+    /// The jobs that the run tracker was last asked to follow.
     followed: Followed,
 }
 
@@ -50,19 +50,19 @@ impl Reload {
         );
         self.asks = VecDeque::from([FollowRequest::InForce(Arc::clone(&revision), Arc::clone(&file.tzdata))]);
         timing.swap(file, at);
-        // Another file was on its way, and was replaced by this one when its jobs were followed already.
+        // Another file was waiting, and was replaced by this one after its jobs were followed already.
         if !owed.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster)) {
             self.asks.push_back(FollowRequest::Follow(owed));
         }
         Some(revision)
     }
 
-    /// Whether something is to be asked or told.
+    /// Whether a request is to be sent.
     pub fn has_asks(&self) -> bool {
         !self.asks.is_empty()
     }
 
-    /// What is to be asked or told next; what cannot be, is to be [put back](Self::put_back).
+    /// Takes the next request; a caller that cannot send it [puts it back](Self::put_back).
     pub fn next_ask(&mut self) -> Option<FollowRequest> {
         let ask = self.asks.pop_front()?;
         if let FollowRequest::Follow(followed) = &ask {
@@ -71,7 +71,7 @@ impl Reload {
         Some(ask)
     }
 
-    /// There was no place for it.
+    /// Puts back a request for which the channel had no place.
     pub fn put_back(&mut self, ask: FollowRequest) {
         self.asks.push_front(ask);
     }

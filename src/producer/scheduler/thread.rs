@@ -24,23 +24,23 @@ use crate::producer::leadership::{CursorCommit, Effect, LeaderLease};
 use crate::producer::metrics::SchedulerMetrics;
 use crate::producer::publisher::Batch;
 
-/// The longest wait: the wall clock may jump, so what time it is must be asked again.
+/// The longest wait: the wall clock may jump, so the thread must read it again.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// News of runs that are taken at a time, so that ticks never wait behind many.
+/// How many news of runs the thread takes at a time, so that ticks never wait behind many.
 const SWARM: usize = 1_000;
 
-/// How long the next confirmation of what is under way may take at the end.
+/// How long the thread waits at the end for the next confirmation of a batch in flight.
 const LAST_CONFIRMATION: Duration = Duration::from_secs(3);
 
 /// The fact of `/readyz`: nothing is wrong with clocks and cursors.
 pub const CLOCK: &str = "clock";
 
-/// What the thread stands on, and where it shows how it is.
+/// What the thread needs, and where it shows how it is.
 pub struct Context {
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The leave to write, granted for each of our terms.
+    /// The leader lease, granted for each of our terms.
     pub lease: LeaderLease,
     /// What it counts.
     pub measures: SchedulerMetrics,
@@ -93,7 +93,7 @@ struct Running {
     channels: Channels,
     around: Context,
     keep: Option<CursorCommit>,
-    /// A batch for whose publisher's channel there was no room.
+    /// A batch that found no room in its publisher's channel.
     unsent: Option<(usize, Batch)>,
     /// We lead, and our membership has not been proven for too long.
     is_suspended: bool,
@@ -135,18 +135,18 @@ impl Running {
                 },
                 recv(self.around.clock.alarm(wait)) -> _ => {}
             }
-            // News of runs come in swarms; each is cheap.
+            // News of runs come in bursts; each is cheap.
             self.channels.told.try_iter().take(SWARM).for_each(|told| self.timing.told(&told));
         }
     }
 
-    /// What time it is, as far as our wall clock is to be believed.
+    /// The time, as far as our wall clock can be believed.
     fn now(&self) -> DateTime<Utc> {
         let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
         self.skew.map_or(now.wall, |skew| skew.believed(now))
     }
 
-    /// What is under way is waited for, and the last cursors are handed on.
+    /// Waits for the batches in flight, and hands on the last cursors.
     fn finish(&mut self) {
         while self.timing.is_busy() {
             // No confirmation came within the time: Kafka is away, or the publishers have ended.
@@ -162,7 +162,7 @@ impl Running {
         }
     }
 
-    /// What is due while our membership is not proven waits for the proof.
+    /// Ticks that are due while our membership is not proven wait for the proof.
     fn wait(&self) -> Duration {
         let soon = LONGEST_WAIT / 10;
         let longest = if self.keep.is_some() { soon } else { LONGEST_WAIT };
@@ -231,7 +231,7 @@ impl Running {
         }
     }
 
-    /// Hands over what is due and has room. `false` when a publisher is gone.
+    /// Hands over what is due and has room. Returns `false` when a publisher is gone.
     fn hand_over(&mut self) -> bool {
         loop {
             let holds = self.around.lease.holds(self.timing.epoch(), self.around.clock.monotonic());
@@ -263,8 +263,8 @@ impl Running {
         }
     }
 
-    /// The newest cursors that were not handed on. What waited before them is forgotten: were it offered after them, the
-    /// cursors would go back.
+    /// Keeps the newest cursors that were not handed on, and forgets the older ones: if the thread offered those
+    /// afterwards, the cursors would go back.
     fn newest_cursors(&mut self) -> Option<CursorCommit> {
         let waiting = self.keep.take();
         self.timing.keep(self.now()).or(waiting)

@@ -208,7 +208,7 @@ fn the_late_end_of_an_attempt_that_was_lost_does_not_end_its_run() {
     check(&[claimed(1), retried(), claimed_as(1, 2), late()], &[1]);
     check(&[claimed(1), retried(), claimed_as(1, 2), late(), finished(1, 2, Then::Dead)], &[]);
     check(&[claimed(1), retried(), claimed_as(1, 2), finished(1, 2, Then::Done), late()], &[]);
-    // Also where the end is read first, beside what was written long ago.
+    // Also where the end is read first, before what was written long ago.
     check(&[late(), claimed(1), retried(), claimed_as(1, 2)], &[1]);
     check(&[late(), claimed(1)], &[]);
     // And where another leader had taken it for lost when it had ended.

@@ -63,7 +63,7 @@ fn reading_begins_where_the_last_leader_said() {
     for (partition, offset) in from {
         world.commit_for(topics::LEADER, of(topics::RUNS, partition), offset, String::new());
     }
-    // Nobody leads while the consumer dies, and others go on.
+    // No producer leads while the consumer dies, and other runs go on.
     world.pass(100 * LEASE, &mut []);
     chatter(&mut world);
     let mut second = world.producer("q", true);

@@ -1,4 +1,4 @@
-//! What becomes of ticks that are due, where it is known which runs are not finished.
+//! Decides what becomes of ticks that are due, once the open runs are known.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) struct Deciding<'a> {
 }
 
 impl Scheduler {
-    /// For a cluster that is ours.
+    /// For a cluster whose ticks this producer owns.
     pub(super) fn deciding(&mut self, number: usize, now: DateTime<Utc>) -> Option<Deciding<'_>> {
         let Self { overlap, unfinished, over, clusters, .. } = self;
         let Cluster { turn, .. } = clusters.get_mut(number)?;
@@ -58,7 +58,7 @@ impl Scheduler {
         }
     }
 
-    /// Decides what was held back until it was known which runs are not finished.
+    /// Decides the ticks that were held back until the open runs were known.
     pub(super) fn decide_held_back(&mut self, number: usize, now: DateTime<Utc>) {
         let Some(mut deciding) = self.deciding(number, now) else { return };
         while let Some((ticks, revision)) = deciding.turn.take_held_back() {
@@ -97,11 +97,11 @@ impl Deciding<'_> {
             && (self.over.contains(&run) || self.unfinished.contains_key(&run))
     }
 
-    /// A run of before stands in the topic.
+    /// A run of an earlier term stands in the topic.
     fn found(&mut self, tick: &Tick, place: Place) {
         let run = RunId::of(&tick.job.name, tick.at);
         let is_known = self.unfinished.contains_key(&run);
-        // Of what was over long ago nothing is remembered.
+        // The scheduler remembers nothing of runs that were over long ago.
         let is_old = tick.at < self.now - TimeDelta::from_std(OVER_REMEMBERED).unwrap_or(TimeDelta::MAX);
         if self.over.contains(&run) || (is_old && !is_known) {
             return;

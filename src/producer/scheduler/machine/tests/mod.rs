@@ -280,7 +280,7 @@ fn what_is_to_be_caught_up_is_shown_until_the_term_ends() {
     let shown = |timing: &Scheduler| timing.clusters[0].measures.catch_up.get();
     let before = shown(&timing);
     assert!(before > 4_000, "{before}");
-    work(&mut timing, 0); // the present goes first
+    work(&mut timing, 0); // the current tick goes first
     assert_eq!(shown(&timing), before);
     work(&mut timing, 0);
     assert!(shown(&timing) < before);
