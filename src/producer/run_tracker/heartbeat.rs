@@ -1,9 +1,9 @@
 //! How far `cron-runs` has been read, and what proves that this was its end. Pure.
 //!
-//! The leader writes a beat to each partition and reads it back: then everything that was written before the beat was
-//! sent has been read. A beat that fails, or is not read back in time, shows that there was a while in which a consumer
-//! too may have been unable to say that it is alive: all leases start anew. All of them and not only those of one
-//! partition, for a sign of life goes by the consumer's name and an attempt's end by its run: either may lie in any.
+//! The leader writes a beat to each partition and reads it back: then it has read everything that was written before it
+//! sent the beat. A beat that fails, or is not read back in time, shows that there was a while in which a consumer too
+//! may have been unable to say that it is alive. Then all leases start anew, and not only those of one partition: a
+//! sign of life goes by the consumer's name and an attempt's end by its run, so either may lie in any partition.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,9 +26,9 @@ pub struct End {
     pub leader: Option<NodeId>,
     number: u64,
     tried: Option<Instant>,
-    /// The last beat was not confirmed.
+    /// Whether the last beat was not confirmed.
     pub failed: bool,
-    /// A beat has failed or is late, and none was read back since.
+    /// Whether a beat has failed or is late, and none was read back since.
     out_of_sight: bool,
     awaited: Option<Beat>,
     seen: Option<Instant>,
@@ -51,7 +51,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Of no partition yet.
+    /// Creates the heartbeat of no partition yet.
     pub fn new(now: Instant) -> Self {
         Self { partitions: BTreeMap::new(), leads: None, from: now, delay: Duration::ZERO }
     }
@@ -105,7 +105,8 @@ impl Ends {
         self.partitions.iter().filter(|(_, end)| is_due(end)).map(|(p, end)| (*p, end.number + 1)).collect()
     }
 
-    /// A beat that was sent at `sent` or later was confirmed at `offset`; `None`: it was not confirmed.
+    /// Notes that a beat that was sent at `sent` or later was confirmed at `offset`; `None` says that it was not
+    /// confirmed.
     pub fn beat(&mut self, partition: i32, offset: Option<i64>, sent: Instant) {
         let Some(end) = self.partitions.get_mut(&partition) else { return };
         end.tried = Some(sent);
@@ -116,7 +117,7 @@ impl Ends {
         }
     }
 
-    /// All below `next` has been read.
+    /// Notes that all below `next` has been read.
     pub fn read_to(&mut self, partition: i32, next: i64, now: Instant) {
         let Some(end) = self.partitions.get_mut(&partition) else { return };
         end.next = next;
@@ -149,8 +150,8 @@ impl Ends {
         (self.from, self.delay) = (now, Duration::ZERO);
     }
 
-    /// Starts the leases anew where a beat is late. To be called before anything is concluded from them. Returns whether
-    /// a partition is out of sight.
+    /// Starts the leases anew where a beat is late. Callers call it before they conclude anything from the leases.
+    /// Returns whether a partition is out of sight.
     pub fn check(&mut self, now: Instant, every: Duration) -> bool {
         let from = self.from;
         for end in self.partitions.values_mut().filter(|_| self.leads.is_some()) {

@@ -1,4 +1,5 @@
-//! What lies on `cron-runs` before where following began, or has come to, read once and piece by piece.
+//! The history: the part of `cron-runs` before the offset where following began, or has come to. It is read once and
+//! piece by piece.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -9,21 +10,21 @@ use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, Position, 
 use crate::common::model::{AttemptRef, ClusterName, Event};
 use crate::common::{topics, wire};
 
-/// A reader of what lies before.
+/// A reader of the history.
 #[derive(Debug, Default)]
 pub struct History {
     next: BTreeMap<i32, i64>,
-    /// By partition; where nothing is said, where following began.
+    /// The end of the history by partition; where there is none, the history ends where following began.
     until: BTreeMap<i32, i64>,
 }
 
 impl History {
-    /// Of all that was followed so far, too. By default that is left out.
+    /// Creates a reader that also reads what was followed so far. The default reader leaves that out.
     pub fn until_now(ends: &Ends) -> Self {
         Self::until(ends.partitions().iter().map(|(partition, end)| (*partition, end.next)).collect())
     }
 
-    /// Of all below these offsets.
+    /// Creates a reader of all below these offsets.
     pub fn until(until: BTreeMap<i32, i64>) -> Self {
         Self { next: BTreeMap::new(), until }
     }
@@ -55,7 +56,7 @@ impl History {
             let want = Want { from, offset: next, max_bytes: FETCH_BYTES };
             let fetched = client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next();
             let fetched = match fetched.transpose() {
-                // Retention goes on meanwhile.
+                // Retention may have deleted more meanwhile.
                 Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                     self.next.remove(partition);
                     return Ok(Some(Vec::new()));
@@ -76,14 +77,14 @@ impl History {
 #[derive(Debug)]
 pub struct Search {
     past: History,
-    /// Those for which no end was found yet.
+    /// The attempts for which no end was found yet.
     pub open: HashSet<AttemptRef>,
-    /// Those that have ended.
+    /// The attempts that have ended.
     pub ended: Vec<AttemptRef>,
 }
 
 impl Search {
-    /// For the ends of these.
+    /// Creates a search for the ends of these attempts.
     pub fn new(attempts: impl IntoIterator<Item = AttemptRef>) -> Self {
         Self { past: History::default(), open: attempts.into_iter().collect(), ended: Vec::new() }
     }

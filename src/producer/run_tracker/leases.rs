@@ -1,7 +1,7 @@
-//! The attempts that are under way, by what `cron-runs` says, and when each was last heard of. Pure.
+//! The attempts that are under way, according to `cron-runs`, and when each was last heard of. Pure.
 //!
-//! All instants are of our own monotonic clock, read after the event was: no time stamp of another machine is compared
-//! with anything.
+//! All instants are of our own monotonic clock, read after the event was: the rule compares no time stamp of another
+//! machine.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -23,30 +23,31 @@ pub struct Lease {
     pub place: Place,
     /// Who has it.
     pub consumer: String,
-    /// Nothing in what was read says that it is over, and its claim was read or all of `cron-runs` was. An attempt that
-    /// is known from `alive` alone may have ended before what was read: a sign of life can arrive late.
+    /// Whether the attempt is surely under way: nothing that was read says that it is over, and its claim was read or
+    /// all of `cron-runs` was. An attempt that is known from `alive` alone may have ended before what was read, because
+    /// a sign of life can arrive late.
     pub is_sure: bool,
     length: Duration,
     heard: Instant,
     sign: (i32, i64),
     rest: Option<(Instant, Duration)>,
-    /// It was asked what became of it, in vain.
+    /// Whether the tracker asked in vain what became of it.
     asked_in_vain: bool,
 }
 
 /// Attempts by their last sign of life.
 #[derive(Debug, Default)]
 pub struct Leases {
-    /// The topics whose attempts are watched; all where nothing is said. Others may stand on the same Kafka, with
-    /// leaders of their own.
+    /// The topics whose attempts are watched; `None` means all. Other topics may stand on the same Kafka, with leaders
+    /// of their own.
     topics: Option<HashSet<String>>,
     attempts: HashMap<AttemptRef, Lease>,
-    /// Attempts that are over, and when that was last heard of: what is said of them late makes them no new lease.
+    /// Attempts that are over, and when that was last heard of: late news of them starts no new lease.
     settled: HashMap<AttemptRef, Instant>,
 }
 
 impl Leases {
-    /// Those of attempts in these clusters' topics.
+    /// Creates the leases of attempts in these clusters' topics.
     pub fn of(clusters: &[ClusterName]) -> Self {
         let topics = clusters.iter().flat_map(|cluster| [topics::first(cluster), topics::retry(cluster)]);
         Self { topics: Some(topics.collect()), ..Self::default() }
@@ -121,13 +122,13 @@ impl Leases {
         self.settled.contains_key(attempt)
     }
 
-    /// The attempt is over.
+    /// Notes that the attempt is over.
     pub fn settle(&mut self, attempt: AttemptRef, now: Instant) {
         self.attempts.remove(&attempt);
         self.settled.insert(attempt, now);
     }
 
-    /// All of `cron-runs` was read, and nothing says that the attempt is over.
+    /// Notes that all of `cron-runs` was read, and nothing says that the attempt is over.
     pub fn make_sure(&mut self, attempt: &AttemptRef) {
         if let Some(lease) = self.attempts.get_mut(attempt) {
             lease.is_sure = true;
@@ -152,7 +153,7 @@ impl Leases {
         all.into_iter().map(|(attempt, _)| *attempt).collect()
     }
 
-    /// Nothing can be decided about the attempt: it is looked at again later, each time a little later.
+    /// Puts off an attempt about which nothing can be decided: it is looked at again later, each time a little later.
     pub fn put_off(&mut self, attempt: &AttemptRef, now: Instant) {
         if let Some(lease) = self.attempts.get_mut(attempt) {
             let wait = lease.rest.map_or(lease.length / 6, |(_, wait)| wait * 2).min(LONGEST_REST);
@@ -160,7 +161,7 @@ impl Leases {
         }
     }
 
-    /// Something that must be asked could not be: it is asked again soon.
+    /// Notes that a question about the attempt got no answer: it is asked again soon.
     pub fn ask_again(&mut self, attempt: &AttemptRef, now: Instant) {
         if let Some(lease) = self.attempts.get_mut(attempt) {
             let wait = lease.rest.map_or(lease.length / 6, |(_, wait)| wait);
@@ -168,7 +169,7 @@ impl Leases {
         }
     }
 
-    /// Whether it was asked in vain what became of any.
+    /// Whether the tracker asked in vain what became of any attempt.
     pub fn were_asked_in_vain(&self) -> bool {
         self.attempts.values().any(|lease| lease.asked_in_vain)
     }

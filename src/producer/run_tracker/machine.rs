@@ -1,4 +1,4 @@
-//! The state machine: what a step does, and in which order.
+//! The run tracker's state machine: what a step does, and in which order.
 
 mod deleted_messages;
 mod log_reader;
@@ -31,13 +31,13 @@ use crate::common::outgoing::Writer;
 /// since the step began stops deciding.
 const STEP: Duration = Duration::from_secs(2);
 
-/// A run of an overlapping job that has waited for so long, or for a lease if that is shorter, is looked for: consumers
-/// that are there claim within seconds.
+/// The tracker looks for a run of a job whose runs may not overlap when the run has waited for so long, or for a lease
+/// if that is shorter: consumers that are there claim within seconds.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
-/// How often it is looked which runs have waited for long.
+/// How often the tracker looks which runs have waited for long.
 const LOOK_FOR_WAITING: Duration = Duration::from_secs(5);
 
-/// What is over is remembered for so many leases.
+/// For how many leases the tracker remembers what is over.
 const REMEMBERED: u32 = 4;
 
 /// The tracker remembers which runs of jobs that may not overlap are over, at least for this long: a new leader finds
@@ -49,14 +49,15 @@ pub const OVER_REMEMBERED: Duration = Duration::from_secs(60 * 60);
 pub struct Options {
     /// Our name in events and letters.
     pub name: String,
-    /// The group in whose name cursors are kept, and with them from where `cron-runs` must be read.
+    /// The group in whose name the cursors are committed, and with them the offsets from which `cron-runs` must be
+    /// read.
     pub group: String,
     /// The clusters whose attempts are watched.
     pub clusters: Vec<ClusterName>,
     /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
     pub lease: Duration,
-    /// The jobs whose ticks wait for the run before them, or are skipped: for these all of `cron-runs` is read once, to
-    /// know which of their runs are not finished.
+    /// The jobs whose ticks wait for the run before them, or are skipped. For these the tracker reads all of
+    /// `cron-runs` once, to know which of their runs are open.
     pub overlapping: Followed,
     /// The revision of the active job file.
     pub revision: Arc<str>,
@@ -64,32 +65,32 @@ pub struct Options {
     pub tzdata: Arc<str>,
 }
 
-/// What follows from a step.
+/// The effects of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// No attempt of the run is under way or will follow.
+    /// No attempt of the run is under way, and none will follow.
     Over {
         /// Its job; absent where that is not known, because its message is gone.
         job: Option<JobName>,
         /// The run.
         run: RunId,
     },
-    /// A run of one of the overlapping jobs is not finished. Those of before are told when all of `cron-runs` was read;
-    /// some may be told twice.
+    /// A run of a job whose runs may not overlap is open. Open runs from before the start are told when all of
+    /// `cron-runs` has been read; some may be told twice.
     Unfinished(OpenRun),
-    /// Those of before have all been told, of these jobs.
+    /// All older open runs of these jobs have been told.
     HistoryRead(Followed),
-    /// In our term of this number all was read that had been written before it began, and what is not finished was told
-    /// before this. Said once a term, and again when other jobs are followed.
+    /// In our term of this number, the tracker has read all that had been written before the term began, and has told
+    /// the open runs before this effect. It says so once a term, and again when it follows other jobs.
     ReadToEnd {
         /// The term.
         term: u64,
-        /// Runs of the overlapping jobs that are known to be over.
+        /// Runs of jobs whose runs may not overlap that are known to be over.
         over: Arc<HashSet<RunId>>,
     },
-    /// An attempt was declared lost: what followed and the event are confirmed.
+    /// An attempt was declared lost: the next attempt or the dead letter, and the event, are confirmed.
     Lost(ClusterName, Then),
-    /// A run of this cluster is over that no consumer will run: that is put on record.
+    /// A run of this cluster is over, because no consumer will run it; that is put on record.
     Unclaimable(ClusterName),
     /// A call failed, in this part of the work; it is made again.
     Failed(Duties, BrokerError),
@@ -111,9 +112,9 @@ pub struct RunTracker {
     pub(super) topic_id: Option<Uuid>,
     /// Partitions whose log does not have the offset where reading was to go on.
     pub(super) astray: Vec<i32>,
-    /// It was found that the log is not the one that was read so far.
+    /// Whether the log turned out to be another one than the one that was read so far.
     pub(super) is_another: bool,
-    /// Not before this instant; `None`: at once.
+    /// When to look up the partitions again; `None` means at once.
     pub(super) look_up_at: Option<Instant>,
     round: LostCheck,
     pub(super) next_round: Instant,
@@ -121,9 +122,9 @@ pub struct RunTracker {
     pub(super) runs: OpenRuns,
     /// What is still to be read for `runs`; `None` when all was.
     pub(super) history: Option<History>,
-    /// All was read once: what is new is told at once.
+    /// Whether all was read once, so that new open runs are told at once.
     has_told: bool,
-    /// The term in which it was said that all was read.
+    /// The term in which the tracker said that all was read.
     pub(super) said_in: Option<u64>,
     /// Runs whose messages may have been deleted unread.
     pub(super) missing: Option<DeletedMessages>,
@@ -154,7 +155,7 @@ fn note<T>(work: Duties, what: &str, answer: Result<T, BrokerError>, acts: &mut 
 }
 
 impl RunTracker {
-    /// One that has read nothing yet.
+    /// Creates a tracker that has read nothing yet.
     pub fn new(options: Options, now: Instant) -> Self {
         let look_after = options.lease.min(LOOK_AFTER);
         let runs = OpenRuns::new(Followed::clone(&options.overlapping), look_after);
@@ -279,7 +280,7 @@ impl RunTracker {
         self.fetch(client, by, acts);
     }
 
-    /// Reads on, by one fetch, in what lies before where following began.
+    /// Reads on, by one fetch, in the part of `cron-runs` before the offset where following began.
     fn read_history(
         &mut self,
         client: &mut dyn Client,
@@ -293,7 +294,7 @@ impl RunTracker {
         match past.read(client, &self.ends, &self.options.clusters, by)? {
             Some(events) => {
                 for event in events {
-                    // What is not finished is told when all is read.
+                    // Open runs are told when all is read.
                     drop(self.runs.take(&event, now.mono));
                     self.runs.deleted(&event, now.mono);
                 }
@@ -310,12 +311,12 @@ impl RunTracker {
 
     /// Takes an event that was read from a partition and offset of `cron-runs`.
     pub(super) fn take_event(&mut self, event: &Event, at: (i32, i64), now: Now, acts: &mut Vec<Effect>) {
-        // One that was declared lost may end all the same, and another attempt of its run be under way.
+        // An attempt that was declared lost may end all the same, while another attempt of its run is under way.
         let was_over = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
         self.peers.take(event, now.mono);
         self.zones.take(event, now.mono);
-        // Number 0 is no leader's: a producer that is about to lead asks for the time by it.
+        // No leader writes number 0: a producer that is about to lead asks for the time by that beat.
         if matches!(event, Event::Beat { number: 1.., .. }) {
             self.led_at = now.mono;
         }
@@ -343,7 +344,7 @@ impl RunTracker {
         }
     }
 
-    /// Whether a part of the work is done, as far as it is owed; what failed lately is not.
+    /// Whether a duty is done, as far as this producer owes it; a duty that failed lately is not.
     pub fn is_done(&self, work: Duties) -> bool {
         let leads = self.ends.leads();
         match work {

@@ -1,8 +1,8 @@
-//! Runs that are not finished, of the jobs whose ticks wait for them or are skipped. Pure.
+//! The open runs (published and not finished) of the jobs whose ticks wait for them or are skipped. Pure.
 //!
-//! A run begins with `published` and is over with the end of an attempt that no other follows. The two lie in different
-//! partitions of `cron-runs` and are read in either order. Of a job that allowed overlaps when the run was published there
-//! is no `published`: such a run is known from its first claim on.
+//! A run begins with `published` and is over with the end of an attempt that no other attempt follows. The two lie in
+//! different partitions of `cron-runs` and are read in either order. Where the job allowed overlaps when the run was
+//! published there is no `published`: such a run is known from its first claim on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use chrono::{DateTime, Utc};
 use crate::common::model::{AttemptRef, ClusterName, Event, JobName, Place, RunId, Then};
 use crate::common::topics;
 
-/// The longest wait before it is looked for again.
+/// The longest wait before a run is looked for again.
 const LONGEST_LOOK: Duration = Duration::from_secs(600);
 
 /// The jobs whose runs are followed, with their clusters: names are unique within one job file, and others may stand on
 /// the same Kafka.
 pub type Followed = Arc<HashMap<JobName, ClusterName>>;
 
-/// A run that is not finished.
+/// An open run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
     /// Its job.
@@ -31,7 +31,7 @@ pub struct OpenRun {
     pub scheduled_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of the runs of those jobs.
+/// What is known of the runs of the followed jobs.
 #[derive(Debug, Default)]
 pub struct OpenRuns {
     jobs: Followed,
@@ -49,7 +49,7 @@ pub struct OpenRuns {
 struct Open {
     run: OpenRun,
     cluster: ClusterName,
-    /// It was read to be published; otherwise only a claim, or an end that another attempt follows.
+    /// Whether its `published` was read; otherwise only a claim was, or an end that another attempt follows.
     is_published: bool,
     /// The furthest state that is known of its attempts; none where no consumer has claimed it yet.
     last: Option<(u32, Sign)>,
@@ -77,8 +77,8 @@ impl Open {
 struct Over {
     /// When that was read.
     read: Instant,
-    /// After this of its attempts. Where more is read, that attempt was lost before, the run was put back, or a
-    /// consumer has claimed it after all.
+    /// The sign after which the run was over. Where more is read, that attempt was lost before, the run was put back,
+    /// or a consumer has claimed it after all.
     last: (u32, Sign),
 }
 
@@ -87,9 +87,9 @@ struct Over {
 pub enum Said {
     /// Nothing, or nothing new.
     Nothing,
-    /// One is not finished.
+    /// A run is open.
     Unfinished(OpenRun),
-    /// That of the event is over.
+    /// The event's run is over.
     Over,
     /// An attempt has ended that was lost before: the one that follows says what becomes of the run. Or the run was ended,
     /// and an attempt is known that was not known then.
@@ -122,14 +122,14 @@ impl Waiting {
         self.last.map_or(0, |(attempt, _)| attempt)
     }
 
-    /// The last that was heard of it is a claim.
+    /// Whether the last news of it is a claim.
     pub fn is_claimed(&self) -> bool {
         matches!(self.last, Some((_, Sign::Claimed)))
     }
 }
 
 impl OpenRuns {
-    /// Of these jobs. A run that has waited for `look_after` is looked for.
+    /// Creates the open runs of these jobs. A run that has waited for `look_after` is looked for.
     pub fn new(jobs: Followed, look_after: Duration) -> Self {
         Self { jobs, look_after, ..Self::default() }
     }
@@ -144,7 +144,7 @@ impl OpenRuns {
         &self.jobs
     }
 
-    /// From now on those of other jobs. What is not finished of the others stays known until it is.
+    /// Follows other jobs from now on. An open run of the former jobs stays known until it is over.
     pub fn follow(&mut self, jobs: Followed) {
         self.jobs = jobs;
     }
@@ -347,18 +347,18 @@ impl OpenRuns {
         std::mem::take(&mut self.doubtful_later).into_iter().for_each(|topic| self.doubt(topic, now));
     }
 
-    /// Whether nothing was heard of the run since, where these have attempts under way.
+    /// Whether the tracker has heard nothing of the run since, where these runs have attempts under way.
     pub fn still_waits(&self, waiting: &Waiting, under_way: &HashSet<RunId>) -> bool {
         let is_same = self.open.get(&waiting.run.run).is_some_and(|open| open.last == waiting.last);
         is_same && !(waiting.is_claimed() && under_way.contains(&waiting.run.run))
     }
 
-    /// Those that are known to be over.
+    /// The runs that are known to be over.
     pub fn over(&self) -> Arc<HashSet<RunId>> {
         Arc::new(self.over.keys().copied().collect())
     }
 
-    /// All that are not finished, in the order of their instants.
+    /// All open runs, in the order of their instants.
     pub fn open(&self) -> Vec<OpenRun> {
         let mut all: Vec<OpenRun> = self.open.values().map(|open| open.run.clone()).collect();
         all.sort_by_key(|unfinished| (unfinished.scheduled_at, unfinished.run));

@@ -16,7 +16,7 @@ impl RunTracker {
         self.zones.differing_count()
     }
 
-    /// Compares what the standbys said with what is ours.
+    /// Compares what the standbys said with our own job file and zone data.
     pub(super) fn compare_files(&mut self, leads: bool, now: Instant) {
         let ours = &self.options.revision;
         match self.peers.compare(ours, leads, now) {

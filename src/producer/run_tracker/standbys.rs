@@ -1,7 +1,8 @@
 //! The producers that stand by, and whether their job files are the leader's. Pure.
 //!
-//! Each says so on `cron-runs` every ten seconds. The group's own metadata could carry the revision too, but a member can
-//! change that by joining anew alone: each reload would be a rebalance, and rebalances are what leadership hangs on.
+//! Each says on `cron-runs` every ten seconds which job file it has. The group's own metadata could carry the revision
+//! too, but a member can change that only by joining anew: each reload would be a rebalance, and a rebalance may move
+//! the lead.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ const LASTS: Duration = Duration::from_secs(30);
 /// How often it is told again.
 const AGAIN: Duration = Duration::from_secs(300);
 
-/// What of the producers is compared.
+/// What is compared between the producers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
     /// The revisions of their job files.
@@ -46,17 +47,17 @@ struct Standby {
     differs: Option<Instant>,
 }
 
-/// What is to be told.
+/// The news for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
     /// These producers have another file than the leader, and its revision.
     Differ(Vec<(String, String)>),
-    /// None has any more.
+    /// No producer has another file any more.
     Same,
 }
 
 impl Standbys {
-    /// None heard of yet, by the producer of that name in the group.
+    /// Creates the standbys, none heard of yet, for the producer of that name in the group.
     pub fn new(name: String, group: String, compared: Compared) -> Self {
         Self { name, group, compared, heard: BTreeMap::new(), told: None }
     }
@@ -71,7 +72,7 @@ impl Standbys {
         if *group != self.group || *producer == self.name {
             return;
         }
-        // A producer of before versions were told says nothing about its zones.
+        // An older producer, which tells no versions, says nothing about its zones.
         let Some(revision) = said else { return };
         let differs = self.heard.get(producer).and_then(|peer| peer.differs);
         self.heard.insert(producer.clone(), Standby { revision: revision.clone(), heard: now, differs });

@@ -19,12 +19,13 @@ use crate::common::metrics::Beat;
 use crate::common::model::{ClusterName, JobName, RunId};
 use crate::common::thread::{Joined, spawn};
 
-/// Between two steps: the fetch in a step waits for something to read, so this is for brokers that answer at once.
+/// The pause between two steps. The fetch in a step waits for something to read, so this is for brokers that answer at
+/// once.
 const PAUSE: Duration = Duration::from_millis(20);
-/// After a step in which a call failed, doubled for each one that follows up to the longest.
+/// The pause after a step in which a call failed; it doubles with each failure that follows, up to the longest.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is measured how long runs wait.
+/// How often the thread measures how long runs wait.
 const MEASURE_WAITS: Duration = Duration::from_secs(5);
 /// How often the thread tells from where the next leader must read.
 const SAY_WHERE: Duration = Duration::from_secs(10);
@@ -32,23 +33,23 @@ const SAY_WHERE: Duration = Duration::from_secs(10);
 /// The news that the run tracker tells the scheduler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunNews {
-    /// No attempt of the run is under way or will follow. RunNews of all jobs, by leader and standby alike.
+    /// No attempt of the run is under way, and none will follow. Leader and standby tell this of the runs of all jobs.
     Over {
         /// Its job; absent where that is not known, because its message is gone.
         job: Option<JobName>,
         /// The run.
         run: RunId,
     },
-    /// A run of one of the overlapping jobs is not finished. May be told twice.
+    /// A run of a job whose runs may not overlap is open. The thread may tell this twice.
     Unfinished(OpenRun),
-    /// All runs of these jobs that were not finished have been told: only now is it known which jobs have none.
+    /// All open runs of these jobs have been told: only now is it known which jobs have none.
     HistoryRead(Followed),
-    /// In our term of this number all was read that had been written before it began, and what is not finished was told:
-    /// only now may overlaps be decided.
+    /// In our term of this number, the tracker has read all that had been written before the term began, and has told
+    /// the open runs: only now may overlaps be decided.
     ReadToEnd {
         /// The term.
         term: u64,
-        /// Runs of the overlapping jobs that are known to be over.
+        /// Runs of jobs whose runs may not overlap that are known to be over.
         over: Arc<HashSet<RunId>>,
     },
     /// The offsets of `cron-runs`, by partition, to be committed with the cursors: the next leader must read from
@@ -66,14 +67,14 @@ pub enum FollowRequest {
     InForce(Arc<str>, Arc<str>),
 }
 
-/// What the thread stands on, and where it shows how it is.
+/// What the thread needs, and where it shows how it is.
 pub struct Context {
     /// A connection of its own.
     pub client: Box<dyn Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The term in which this producer leads. Asked before each step, which may take two seconds: that it does not must
-    /// come that long before another producer may lead.
+    /// Returns the term in which this producer leads. The thread asks before each step, which may take two seconds: the
+    /// answer that this producer leads no more must come that long before another producer may lead.
     pub leads: Box<dyn Fn() -> Option<u64> + Send>,
     /// What it counts.
     pub measures: RunTrackerMetrics,

@@ -25,9 +25,9 @@ use crate::common::{holes, topics, wire};
 use crate::producer::run_tracker::open_runs::{OpenRun, Waiting};
 use crate::producer::run_tracker::verdict::{Present, Verdict, verdict};
 
-/// After so long it is looked again: the log may have been cut below the targets.
+/// How long a search may take before it starts again: the log may have been cut below the targets.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After so long it is looked again where a call failed.
+/// How long the tracker waits before it looks again after a call failed.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs of which no message was found so far.
@@ -40,10 +40,10 @@ pub(in crate::producer::run_tracker) struct DeletedMessages {
 
 #[derive(Debug)]
 enum Stage {
-    /// In what the group of the topic has not passed. Its offsets were asked for before: what is claimed meanwhile counts
-    /// as left.
+    /// The tracker looks through the messages that the topic's group has not passed. It asked for the group's offsets
+    /// before: a message that is claimed meanwhile counts as left.
     Looking { topic_id: Uuid, parts: Vec<Part> },
-    /// `cron-runs` is to be read up to here before it counts.
+    /// The tracker must read `cron-runs` up to these targets before the finding counts.
     Reading { targets: BTreeMap<i32, i64>, until: Instant },
 }
 
@@ -99,7 +99,7 @@ impl RunTracker {
         Ok(())
     }
 
-    /// What was looked for is looked for anew when this producer leads again.
+    /// Makes the tracker look again, when this producer leads again, for what it was looking for.
     pub(super) fn miss_later(&mut self, now: Instant) {
         if let Some(missing) = self.missing.take() {
             self.runs.doubt(missing.topic, now);
@@ -124,7 +124,7 @@ impl RunTracker {
         (!runs.is_empty()).then_some(DeletedMessages { topic, runs, stage })
     }
 
-    /// Puts on record that runs are over. They are when that is read: by us, and by who leads next.
+    /// Puts on record that runs are over. They are over once that is read, by us and by the next leader.
     fn are_missing(
         &mut self,
         client: &mut dyn Client,
@@ -172,7 +172,8 @@ impl RunTracker {
         let Stage::Looking { topic_id, parts } = &mut missing.stage else { return Ok(()) };
         if parts.is_empty() {
             (*topic_id, *parts) = find(client, &missing.topic, by)?;
-            // Most of what waits for long lies where it was read to lie, and consumers are away.
+            // Most runs that wait for long have their messages where they were read to lie, and their consumers are
+            // away.
             missing
                 .runs
                 .retain(|waiting| !waiting.place.as_ref().is_some_and(|at| is_left(at, *topic_id, parts)));
@@ -204,9 +205,9 @@ fn is_left(place: &Place, topic_id: Uuid, parts: &[Part]) -> bool {
     })
 }
 
-/// What is to be looked through of a topic, with its id: what the group has not passed.
+/// Finds which part of a topic is to be searched, and the topic's id: the messages that the group has not passed.
 fn find(client: &mut dyn Client, topic: &str, by: Deadline) -> Result<(Uuid, Vec<Part>), BrokerError> {
-    // One that is not there may only be out of sight, and is made anew before long.
+    // A topic that is missing may only be out of sight, and is made anew before long.
     let missing = || BrokerError::NotSent(format!("topic {topic} does not exist"));
     let state = client.topic(topic, by)?.ok_or_else(missing)?;
     let of = |partition| TopicPartition { topic: topic.to_owned(), partition };
@@ -245,7 +246,7 @@ impl Part {
         let want = Want { from: self.of.clone(), offset: self.next, max_bytes: FETCH_BYTES };
         let fetched = client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next();
         let fetched = match fetched.transpose() {
-            // Retention goes on meanwhile.
+            // Retention may have deleted more meanwhile.
             Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                 self.next = client.offset(&self.of, Position::Start, by)?;
                 return Ok(Vec::new());

@@ -17,7 +17,7 @@ use crate::common::{topics, wire};
 use crate::producer::run_tracker::duties::Duties;
 use crate::producer::run_tracker::history::History;
 
-/// How often it is looked up who leads the partitions, and whether there are more.
+/// How often the tracker looks up who leads the partitions, and whether there are more.
 const LOOK_UP: Duration = Duration::from_secs(10);
 /// How long all the fetches of a step wait for something to be read.
 const WAIT: Duration = Duration::from_millis(100);
@@ -40,8 +40,8 @@ fn offsets(
 }
 
 impl RunTracker {
-    /// Takes what the fetches of the last step brought. The instant was read after they returned, so that no sign of
-    /// life is taken for older than it is.
+    /// Takes what the fetches of the last step brought. The caller read the instant after they returned, so that no
+    /// sign of life seems older than it is.
     pub(super) fn take_arrived(&mut self, now: Now, acts: &mut Vec<Effect>) {
         for (partition, fetched) in std::mem::take(&mut self.arrived) {
             match fetched {
@@ -66,7 +66,7 @@ impl RunTracker {
         }
     }
 
-    /// Looks up where the partitions are, where that is not known or was long ago, and begins to follow new ones.
+    /// Looks up where the partitions are, if that is unknown or was looked up long ago, and begins to follow new ones.
     pub(super) fn look_up(
         &mut self,
         client: &mut dyn Client,
@@ -84,7 +84,7 @@ impl RunTracker {
         let begins = if is_first {
             self.begin(client, &state, by)?
         } else {
-            // One that was added meanwhile is read whole.
+            // A partition that was added meanwhile is read whole.
             offsets(client, new, Position::Start, by)?
         };
         for (partition, begin) in begins {
@@ -97,9 +97,10 @@ impl RunTracker {
         Ok(())
     }
 
-    /// `cron-runs` is not the log that was read so far: it was cut, or made anew. What it holds now is read from its
-    /// start. Events that were never read may be gone, so no attempt that was known may be declared lost on account of
-    /// them: those that are under way are known again when their consumers say that they are alive.
+    /// Starts again, because `cron-runs` is not the log that was read so far: it was cut, or made anew. The tracker
+    /// reads what it holds now from its start. Events that were never read may be gone, and no known attempt may be
+    /// declared lost because of that: the tracker learns again of attempts under way when their consumers say that they
+    /// are alive.
     fn start_anew(
         &mut self,
         client: &mut dyn Client,
@@ -139,7 +140,7 @@ impl RunTracker {
         for (from, committed) in all.iter().zip(committed) {
             let start = client.offset(from, Position::Start, by)?;
             let end = client.offset(from, Position::End, by)?;
-            // One beyond the end was said of a log that was cut or made anew since.
+            // An offset beyond the end is of a log that was cut or made anew since.
             let said = committed.map(|committed| committed.offset).filter(|offset| *offset <= end);
             let begin = said.map_or(start, |offset| offset.max(start));
             begins.insert(from.partition, begin);
@@ -201,13 +202,13 @@ impl RunTracker {
         for ((partition, _), written) in due.iter().zip(client.produce(&batches, by)) {
             match written {
                 Ok(written) => {
-                    // What is appended below what was read shows that this is another log.
+                    // A beat that is appended below what was read shows that this is another log.
                     let next = self.ends.partitions().get(partition).map_or(0, |end| end.next);
                     self.is_another |= written.base_offset < next;
                     self.ends.beat(*partition, Some(written.base_offset), now.mono);
                 }
                 Err(error) => {
-                    // The duty tells of it where it lasts.
+                    // The duty reports it if it lasts.
                     if self.ends.partitions().get(partition).is_some_and(|end| !end.failed) {
                         log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
                     }
@@ -219,7 +220,7 @@ impl RunTracker {
         }
     }
 
-    /// Says which job file we have, for the leader to compare. One that is not confirmed is followed by the next.
+    /// Says which job file we have, for the leader to compare. If one message is not confirmed, the next follows.
     pub(super) fn say_file(
         &mut self,
         client: &mut dyn Client,
@@ -258,7 +259,7 @@ impl RunTracker {
                 self.look_up_at = self.look_up_at.map(|at| at.min(by));
             }
         }
-        // What lies before is not to wait for what is still to come.
+        // Reading the history must not wait for messages that are still to come.
         let wait = if self.history.is_some() { Duration::ZERO } else { WAIT };
         let wait = wait / u32::try_from(by_leader.len()).unwrap_or(1).max(1);
         for (leader, wants) in by_leader {

@@ -1,4 +1,5 @@
-//! Passing lost attempts on: first the next attempt or a letter, confirmed, and then `lost`.
+//! Passes lost attempts on: first the tracker writes the next attempt or a dead letter, and has it confirmed; then it
+//! writes `lost`.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -25,15 +26,15 @@ struct Lost {
     fit: Fit,
     cluster: ClusterName,
     then: Then,
-    /// The next attempt, or a letter.
+    /// The next attempt, or a dead letter.
     follows: Outgoing,
     event: Outgoing,
     line: String,
 }
 
 impl RunTracker {
-    /// Passes on those of the suspects of which still nothing was heard, now that everything was read that may have
-    /// been said of them before their offsets were looked up.
+    /// Passes on the suspects of which the tracker has still heard nothing, now that it has read everything that may
+    /// have been said of them before it looked up their offsets.
     pub(super) fn pass_on(
         &mut self,
         client: &mut dyn Client,
@@ -76,7 +77,8 @@ impl RunTracker {
         let (unwritten, _) = self.write(client, events, now, by, acts);
         let (unsaid, done): (Vec<Lost>, Vec<Lost>) =
             passed_on.into_iter().partition(|lost| unwritten.contains(&lost.event.key));
-        // What was passed on and not said to be lost is passed on again: a copy, and copies are dropped.
+        // An attempt that was passed on without a confirmed `lost` is passed on again. That makes a copy, and consumers
+        // drop copies.
         not_yet.iter().chain(&unsaid).for_each(|lost| self.leases.ask_again(&lost.name, now.mono));
         for lost in done {
             log::warn!("{}", lost.line);
@@ -133,7 +135,7 @@ impl RunTracker {
         Some(Lost { name: *name, cluster, then, follows, event, line, suspect, attempt, fit })
     }
 
-    /// The letter for an attempt whose message is gone: nothing is left that could be tried again.
+    /// The dead letter for an attempt whose message is gone: nothing is left that could be tried again.
     fn letter(&self, suspect: &Suspect, cluster: &ClusterName, consumer: &str, now: Now) -> Outgoing {
         let Suspect { name: AttemptRef { run, attempt }, place, .. } = suspect;
         let letter = DeadLetter {
@@ -191,7 +193,7 @@ fn message(client: &mut dyn Client, suspect: &Suspect, by: Deadline) -> Result<O
         Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => return Ok(None),
         fetched => fetched?,
     };
-    // A leader that is new may not know yet how far it may be read.
+    // A new leader of the partition may not know yet how far it may be read.
     let not_yet = || BrokerError::NotSent(format!("offset {offset} is not there yet"));
     let fetched = fetched.filter(|fetched| fetched.next_offset > *offset).ok_or_else(not_yet)?;
     let record = fetched.records.into_iter().find(|record| record.offset == *offset);

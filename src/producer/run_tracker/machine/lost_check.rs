@@ -1,5 +1,5 @@
-//! A round of decisions: which leases have run out, what the committed offsets say, and what may be concluded once
-//! `cron-runs` has been read to an end that was taken after them.
+//! The lost-attempt check: which leases have run out, what the committed offsets say, and what the tracker may conclude
+//! once it has read `cron-runs` to an end that it looked up after them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ use crate::common::topics;
 use crate::producer::run_tracker::history::Search;
 use crate::producer::run_tracker::verdict::{Present, Verdict, verdict};
 
-/// Attempts that are decided together: their messages are read one by one, in one step.
+/// How many attempts one check decides together: it reads their messages one by one, in one step.
 const AT_A_TIME: usize = 64;
 /// How often leases are looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// After so long a round that has not come to its end is begun anew: the log may have been cut below its targets.
+/// How long a check may take before it starts again: the log may have been cut below its targets.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How far a round has come.
+/// How far a check has come.
 #[derive(Debug, Default)]
 pub(super) enum LostCheck {
     /// No lease has run out, as far as was looked.
@@ -53,7 +53,7 @@ struct Found {
 }
 
 impl RunTracker {
-    /// Makes the next move of a round. Returns whether there was one to make.
+    /// Makes the next move of a check. Returns whether there was one to make.
     pub(super) fn decide(
         &mut self,
         client: &mut dyn Client,
@@ -124,7 +124,7 @@ impl RunTracker {
         };
         let mut suspects = Vec::new();
         for (name, place) in chosen {
-            // A partition that cannot be asked holds up no other.
+            // A partition that cannot be asked delays no other.
             let Some(found) = found.get(&place.partition) else {
                 self.leases.ask_again(name, now.mono);
                 continue;
