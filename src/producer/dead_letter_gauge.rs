@@ -17,10 +17,10 @@ use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 use crate::common::topics;
 
-/// How often it is looked: as often as Prometheus commonly scrapes.
+/// How often the thread looks: as often as Prometheus commonly scrapes.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// How often it is asked who leads.
+/// How often the thread asks who leads.
 const ASK: Duration = Duration::from_secs(1);
 
 /// How long one call may take.
@@ -38,7 +38,7 @@ impl DeadLetterMetrics {
     }
 }
 
-/// What the thread stands on, and where it shows how it is.
+/// What the thread needs, and where it shows how it is.
 pub struct Context {
     /// A connection of its own.
     pub client: Box<dyn Client>,
@@ -48,7 +48,8 @@ pub struct Context {
     pub leads: Box<dyn Fn() -> bool + Send>,
     /// What it shows.
     pub measures: DeadLetterMetrics,
-    /// Owed while this producer leads: a number that stands still looks well, and hides that letters pile up.
+    /// This duty is owed while this producer leads: a number that stands still looks good, and hides that dead letters
+    /// pile up.
     pub duty: Duty,
     /// When it last came round.
     pub beat: Beat,

@@ -8,9 +8,9 @@ use super::active_jobs::ActiveJobs;
 use super::plan::timetable::Timetable;
 use crate::common::model::ClusterName;
 
-/// Between two counts no longer than this has passed, or the clock has jumped or the process stood still: then nothing
-/// was expected meanwhile, and counting begins anew. A clock that is set right later takes nothing back and leaves no
-/// time uncounted.
+/// The longest time between two counts. If more has passed, the clock has jumped or the process stood still: then
+/// nothing was expected meanwhile, and counting begins anew. A clock that is set right later takes nothing back and
+/// leaves no time uncounted.
 const LEAP: TimeDelta = TimeDelta::minutes(5);
 
 /// The ticks of a job file that have come due since the counting began, cluster by cluster.
@@ -42,7 +42,8 @@ impl DueTicks {
         self.clusters.iter_mut().map(count).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Another job file: what came due up to `now` and was not counted is still the old one's, and is told.
+    /// Takes another job file: ticks that came due up to `now` and were not counted still belong to the old file, and
+    /// are told.
     pub fn swap(&mut self, file: &ActiveJobs, now: DateTime<Utc>) -> Vec<(ClusterName, u64)> {
         let counted = self.count(now);
         for (cluster, timetable) in &mut self.clusters {
@@ -59,7 +60,7 @@ impl DueTicks {
     }
 }
 
-/// Goes past what is due, and says how much that was.
+/// Passes over what is due, and returns how much that was.
 fn pass(timetable: &mut Timetable, now: DateTime<Utc>) -> u64 {
     let mut passed = 0;
     while let Some(due) = timetable.due(now) {

@@ -34,7 +34,7 @@ use crate::producer::jobfile::JobFile;
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What the thread stands on, and where it shows how the file is.
+/// What the thread needs, and where it shows how the file is.
 pub struct Context {
     /// The time.
     pub clock: Arc<dyn Clock>,

@@ -61,7 +61,7 @@ pub struct Leadership {
     /// Numbers of the clusters whose cursors could not be taken over yet, and when to try again.
     absent: Vec<usize>,
     try_again: Option<Instant>,
-    /// Clusters that are ours, and whose topics are still to be read for what is published.
+    /// The clusters of this term whose topics are still to be read for what is published.
     unread: Vec<(usize, Judged)>,
     /// What is to be committed, and when it may be.
     keep: Option<CursorCommit>,
@@ -77,16 +77,16 @@ pub struct Leadership {
     gaps: BTreeMap<usize, DateTime<Utc>>,
     /// How our clock stands to the broker's, as far as that can be known.
     skew: Option<Skew>,
-    /// The log says that it cannot be known.
+    /// Whether the log has said that the skew cannot be known.
     is_clock_unknown: bool,
     /// When they are to be compared; `None`: before anything else is done in this term.
     compare_at: Option<Instant>,
-    /// Our clock was off; when to look again.
+    /// When to look at the clock again, after it was off.
     look_again: Option<Instant>,
-    /// Another producer is a member, too.
+    /// Whether another producer is a member, too.
     has_company: bool,
     patience: Patience,
-    /// We gave way, and have not come back.
+    /// Whether we gave way, and have not come back.
     has_given_way: bool,
 }
 
@@ -96,12 +96,12 @@ enum Stage {
     Standby,
     /// The cursors are still to be read and committed in our name.
     TakingOver,
-    /// At least one cluster is ours.
+    /// This producer leads at least one cluster.
     Leading,
 }
 
 impl Leadership {
-    /// One that waits for an assignment.
+    /// Creates the leadership that waits for an assignment.
     pub fn new(options: Options) -> Self {
         Self {
             options,
@@ -193,7 +193,7 @@ impl Leadership {
         led
     }
 
-    /// What belongs to a term goes with it.
+    /// Drops what belongs to a term, because the term is over.
     fn forget(&mut self) {
         self.absent.clear();
         self.unread.clear();
@@ -204,7 +204,7 @@ impl Leadership {
     /// Makes the next step, of a few round trips at most, and says after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> (Vec<Effect>, Duration) {
         let mut acts = Vec::new();
-        // Whatever wakes the thread up: what failed a moment ago is not tried again at once.
+        // Whatever wakes the thread, it does not try again at once what failed a moment ago.
         if self.stage != Stage::Leading
             && let Some(rest) = self.after_tries.rest(now.mono)
         {
@@ -258,7 +258,7 @@ impl Leadership {
                     return Ok(LOOK_AGAIN);
                 }
                 Ok(false) => {}
-                // Cursors are kept all the same: they were told by a clock that was right.
+                // Cursors are committed all the same: a clock that was right has told them.
                 Err(error) => {
                     acts.push(Effect::Failed(Call::Compare.failed(error)));
                     self.compare_at = Some(now.mono + COMMIT_EVERY);
@@ -270,12 +270,13 @@ impl Leadership {
         Ok(self.commit(client, now, acts)?.min(read))
     }
 
-    /// Where a cluster's cursor is kept.
+    /// The partition on which a cluster's cursor is committed.
     fn cursor_of(&self, number: usize) -> TopicPartition {
         TopicPartition { topic: topics::first(self.cluster(number)), partition: 0 }
     }
 
-    /// Where a copy of it is kept: the broker forgets what is committed for a topic that is deleted.
+    /// The partition on which a copy of the cursor is committed: the broker forgets what is committed for a topic that
+    /// is deleted.
     fn copy_of(&self, number: usize) -> TopicPartition {
         TopicPartition { topic: topics::retry(self.cluster(number)), partition: 0 }
     }

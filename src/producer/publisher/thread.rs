@@ -30,22 +30,22 @@ pub struct Options {
     pub number: usize,
 }
 
-/// Context a publisher: what it talks to.
+/// What a publisher needs: what it talks to.
 pub struct Context {
     /// A connection of its own.
     pub client: Box<dyn Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The leave to write, asked for before each write.
+    /// The leader lease, which the publisher checks before each write.
     pub lease: LeaderLease,
     /// To the scheduler. The channel has room for all the batches that can be in flight, so a publisher never waits
     /// here.
     pub confirmed: Sender<Confirmed>,
     /// What it counts.
     pub measures: ClusterMetrics,
-    /// RunNews whether Kafka takes our writes.
+    /// Is told whether Kafka takes our writes.
     pub health: Health,
-    /// RunNews when a topic is missing.
+    /// Is told when a topic is missing.
     pub missing: Missing,
     /// When it last came round.
     pub beat: Beat,
@@ -124,7 +124,7 @@ impl Thread {
         Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() }
     }
 
-    /// Steps until the batch is done, or abandoned. `false`: we end, and Kafka is away.
+    /// Steps until the batch is done, or abandoned. Returns `false` when the publisher ends while Kafka is away.
     fn publish(&mut self) -> bool {
         let mut wait = FIRST_WAIT;
         // Owed from here on, so that a call that hangs is told as well.
@@ -172,7 +172,7 @@ impl Thread {
         self.around.health.set(self.cluster.as_str(), Fact::Ready);
     }
 
-    /// An outage is one thing to be told, not a thousand.
+    /// Reports an outage once, not a thousand times.
     fn failed(&mut self, topic: &str, error: &BrokerError) {
         let what = format!("ticks wait to be published: writing to {topic}");
         if !std::mem::replace(&mut self.is_away, true) {
@@ -183,7 +183,7 @@ impl Thread {
         self.around.health.set(self.cluster.as_str(), Fact::NotReady(format!("{what}: {error}")));
     }
 
-    /// Waits before the next try. `false` when it was told to give up.
+    /// Waits before the next try. Returns `false` when the publisher was told to give up.
     fn pause(&self, wait: &mut Duration) -> bool {
         self.around.beat.touch(self.around.clock.now());
         let goes_on = select! {

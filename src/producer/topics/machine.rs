@@ -13,10 +13,10 @@ use crate::common::model::ClusterName;
 use crate::common::topics;
 use crate::common::topics::TopicSpec;
 
-/// How often the topics are looked for.
+/// How often the machine looks for the topics.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How often their settings are compared, for operators change them at any time.
+/// How often it compares their settings: operators change them at any time.
 const COMPARE: Duration = Duration::from_secs(60);
 
 /// The waits after a look that failed double from here up to [`LOOK`].
@@ -53,7 +53,7 @@ pub enum Told {
         /// How.
         difference: Difference,
     },
-    /// A difference that was told is no more.
+    /// A difference that was reported no longer exists.
     Mended {
         /// The topic's name.
         topic: String,
@@ -151,7 +151,7 @@ impl Upkeep {
         looked.failure = failed.or(looked.failure).or_else(|| self.fatal());
         self.looked = Some(now);
         if matches!(looked.failure, Some(Failure::Setting(..))) {
-            // The producer is not ready for it, and is to be as soon as it is mended.
+            // This makes the producer not ready; it must be ready again as soon as the difference is mended.
             self.compare_at = None;
         }
         let is_call = matches!(looked.failure, Some(Failure::Call(..)));

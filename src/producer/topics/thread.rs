@@ -48,7 +48,7 @@ impl Missing {
     }
 }
 
-/// What is around the thread.
+/// What the thread needs, and where it shows how it is.
 pub struct Context {
     /// A connection of its own.
     pub client: Box<dyn Client>,
@@ -90,7 +90,7 @@ struct Looking {
     upkeep: Upkeep,
     around: Context,
     duty: Duty,
-    /// All topics were there once.
+    /// Whether all topics have existed at one time.
     has_seen_all: bool,
     /// A call failed in the last look; an outage is one thing to be told, not a thousand.
     is_away: bool,
@@ -174,7 +174,7 @@ impl Looking {
     }
 }
 
-/// What a look has created is told in one line, for at a first start that is everything.
+/// Reports what a look has created in one line, because at a first start that is everything.
 fn say_created(told: &[Told]) {
     let created = told.iter().filter_map(|told| match told {
         Told::Created { topic, copies } => Some((topic.as_str(), *copies)),

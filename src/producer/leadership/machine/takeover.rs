@@ -38,7 +38,7 @@ impl Leadership {
             self.end();
             return Ok(LOOK_AGAIN);
         }
-        // What is lost after this says nothing good of the term that is about to begin.
+        // If the membership is lost after this, the term that is about to begin must not write.
         let losses = self.options.standing.losses();
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
         self.began = now.wall;
@@ -62,8 +62,8 @@ impl Leadership {
         Ok(Duration::ZERO)
     }
 
-    /// The reboot whose jobs are owed their ticks: ours, or one before that is not done. One a moment ago is ours as well:
-    /// that producer may have been there when this one was started.
+    /// The reboot whose jobs are owed their ticks: ours, or an earlier one that is not done. A reboot a moment ago
+    /// counts as ours: that producer may have been there when this one was started.
     fn reboot_of(&self, judged: &[(usize, Judged)], now: Now) -> Option<DateTime<Utc>> {
         let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
         if !self.alone || undone.is_some_and(|at| now.wall - at < ONE_REBOOT) {
@@ -74,7 +74,7 @@ impl Leadership {
                 "what the start at {before} owed its @reboot jobs and did not publish is left to this one"
             );
         }
-        // Not before a cursor, which may lie in this very second: what a cursor has passed is done.
+        // The reboot does not lie before a cursor, which may lie in this very second: what a cursor has passed is done.
         let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
         Some(cursors.fold(cursor::second(now.wall), DateTime::max))
     }
@@ -139,8 +139,9 @@ impl Leadership {
         Ok(all)
     }
 
-    /// Commits cursors in our name, and returns those that the broker has taken: it knows no cursor of a topic that does
-    /// not exist, and takes none of a topic whose access list does not let us. Such a topic holds up no other cluster.
+    /// Commits cursors in our name, and returns those that the broker has taken. The broker knows no cursor of a topic
+    /// that does not exist, and takes none of a topic whose access list forbids it. Such a topic delays no other
+    /// cluster.
     fn claim(
         &mut self,
         client: &mut dyn Client,
@@ -255,7 +256,7 @@ fn published_since(
         if let Some(id) = run {
             let place = (partition, record.offset);
             match record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok()) {
-                // What the key names counts, whatever the value says.
+                // The key decides which run this is, whatever the value says.
                 Some(Attempt { run, .. }) if run.id == id => {
                     // A reboot may lie at the cursor.
                     if run.scheduled_at >= cursor {
