@@ -1,5 +1,5 @@
-//! What a million jobs cost that are due in one second: the timetable beside a plain heap of jobs, in one run. And what
-//! a lane adds to it, in the present and over a long past.
+//! What a million jobs cost that are due in one second: the timetable beside a plain heap of jobs, in one run; and what
+//! a cluster plan adds to it, for current ticks and over a long backlog.
 //!
 //! `cargo bench --bench timetable` prints milliseconds; nothing is asserted, for machines differ.
 #![expect(clippy::print_stdout, reason = "a measurement that is read by people")]
@@ -76,7 +76,7 @@ fn minutely(policy: CatchUpPolicy) -> ActiveJobs {
     ActiveJobs { jobs: (0..100).map(with).collect(), revision: "one".into(), tzdata: "2026f".into() }
 }
 
-/// Missed intervals, ticks and milliseconds until a lane has handed out everything up to `now`, each portion on record
+/// Missed intervals, ticks and milliseconds until a cluster plan has handed out everything up to `now`, each batch on record
 /// before the next.
 fn work_off(
     file: &ActiveJobs,

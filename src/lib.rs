@@ -1,14 +1,14 @@
 //! kafka-cron: cron for many machines, on Apache Kafka, with plain threads.
 //!
-//! The map, one line a room; `docs/ARCHITECTURE.md` draws it.
+//! Each line below names one room; `docs/ARCHITECTURE.md` draws how they are connected.
 //!
-//! - [`common`]: what both programs say and stand on: words, wire format, topics, the broker port and its two
-//!   ends, clock, threads, log, metrics.
-//! - [`producer`]: job file → timetable → topic.
-//! - [`consumer`]: topic → claim → process → report.
-//! - [`cronctl`]: what people ask from the command line.
+//! - [`common`] holds what both programs share: the model, the wire format, the topics, the broker port and its two
+//!   implementations, the clock, threads, the log and metrics.
+//! - [`producer`] reads the job file, follows the timetable, and publishes each tick to a topic.
+//! - [`consumer`] fetches attempts from a topic, claims them, runs their commands, and reports how they ended.
+//! - [`cronctl`] answers what people ask from the command line.
 //!
-//! Imports point one way: `bin` → `producer`, `consumer`, `cronctl` → `common`; `cronctl` also asks the producer's
+//! Imports point one way: `bin` → `producer`, `consumer`, `cronctl` → `common`; `cronctl` also uses the producer's
 //! job file and schedules.
 
 pub mod common;

@@ -12,7 +12,7 @@ const SPREAD: Uuid = Uuid::NAMESPACE_OID;
 /// How long to wait after `failed` before the next attempt: the policy's backoff, doubled for each attempt after the
 /// first up to its limit, then shifted by up to ±20 % so that runs which failed together do not return together.
 ///
-/// The shift is a function of the attempt: whoever computes it again gets the same instant, and with it the same
+/// The shift is a function of the attempt: a program that computes it again gets the same instant, and with it the same
 /// message.
 pub fn before_next(failed: AttemptRef, policy: &RetryPolicy) -> Duration {
     let doublings = failed.attempt.saturating_sub(1).min(63);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Ticks that the timer hands to a publisher at a time: large enough that a produce request is well filled,
-/// small enough that the present never waits long behind a batch.
+/// Ticks that the scheduler hands to a publisher at a time: large enough that a produce request is well filled,
+/// small enough that current ticks never wait long behind a batch.
 pub const TICKS_PER_BATCH: usize = 2_000;
 
 /// Batches of ticks under way to one publisher: one being written, and one of which the records are made meanwhile, keep
-/// it busy. The timer does not take more from the timetable until one is confirmed.
+/// it busy. The scheduler does not take more from the timetable until one is confirmed.
 pub const TICK_BATCHES: usize = 2;
 
 /// Ticks of a cluster that are due and cannot be decided yet, because it is not known which runs are not finished. Some
@@ -17,15 +17,15 @@ pub const TICKS_HELD_BACK: usize = 100_000;
 /// Batches whose records are made and wait to be written, besides the one that is being written.
 pub const ENCODED_BATCHES: usize = 1;
 
-/// Job files waiting for the timer: only the newest counts, and it replaces one that was not taken.
+/// Job files waiting for the scheduler: only the newest counts, and it replaces one that was not taken.
 pub const JOB_FILES: usize = 1;
 
 /// Bytes of keys and values in one batch of a produce request: half of what a broker takes by default
 /// (`message.max.bytes`), so that no batch of small records is refused for its size.
 pub const PRODUCE_BATCH_BYTES: usize = 512 * 1024;
 
-/// What leadership tells the timer, waiting to be heard: a beginning and a start for each of many clusters. The timer
-/// never waits for leadership, so a full channel only delays a take-over.
+/// What leadership tells the scheduler, waiting to be heard: a beginning and a start for each of many clusters.
+/// The scheduler never waits for leadership, so a full channel only delays a take-over.
 pub const LEAD_ACTS: usize = 64;
 
 /// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).
@@ -44,7 +44,7 @@ pub const READY_PER_PARTITION: usize = 2_000;
 /// fetching pauses, and what is ready, must fit as well. 6 MiB of offsets and instants.
 pub const WAITING_PER_PARTITION: usize = 60_000;
 
-/// Fetched chunks between the poll threads and dispatch; a poll thread waits when it is full.
+/// Fetched chunks between the fetchers and the claiming thread; a fetcher waits when it is full.
 pub const FETCHED_CHUNKS: usize = 8;
 
 /// Bytes asked of a broker for one partition in one fetch, as in Kafka's own consumer (`max.partition.fetch.bytes`).
@@ -63,8 +63,8 @@ pub const RESULTS_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// How long a fetch waits at the broker when there is nothing to read.
 pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// Runs that are over, on their way from the tail of `cron-runs` to the timer: a burst of them while the timer hands over
-/// a batch. The tail waits when it is full.
+/// Finished runs on their way from the run tracker to the scheduler: a burst of them while the scheduler hands over
+/// a batch. The run tracker waits when it is full.
 pub const RUNS_TOLD: usize = 1_024;
 
 /// Lines of log waiting for a slow stderr; further lines are dropped and counted.
@@ -92,7 +92,7 @@ pub const FETCH_ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// The largest a batch may become when it is unpacked: sixty-four times a broker's default for a packed one.
 pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
-/// Names waiting to be looked up. One is looked up at a time; whoever finds no room gives up at its deadline.
+/// Names waiting to be looked up. One is looked up at a time; a caller that finds no room gives up at its deadline.
 pub const RESOLVER_QUESTIONS: usize = 8;
 
 /// Connections to a program's page at a time: several scrapers and probes at once, and a page's worth of memory each.

@@ -30,7 +30,7 @@ pub struct KafkaArgs {
 }
 
 impl KafkaArgs {
-    /// The way to these brokers. Dials nobody.
+    /// The way to these brokers. This does not dial.
     ///
     /// # Errors
     /// When the certificate file cannot be used.
@@ -92,7 +92,7 @@ fn list(text: &str) -> Result<Vec<&str>, String> {
     Ok(words)
 }
 
-/// What is shown to whoever looks after the program.
+/// What is shown to the operator of the program.
 #[derive(Debug, Clone, Args)]
 pub struct ObserveArgs {
     /// Where /metrics, /healthz and /readyz are served [default: 0.0.0.0:9100, or the next free port up to 9199]

@@ -16,7 +16,7 @@ pub use corrected::CorrectedClock;
 pub use manual::ManualClock;
 pub use skew::Skew;
 
-/// A clock that is further from the broker's than this is wrong: nobody leads by it, and no record is dated by it.
+/// A clock that is further from the broker's than this is wrong: no producer leads by it, and no record is dated by it.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
 /// Tells the time and rings bells. Rules never see it: threads read it and hand the rule an instant.

@@ -51,7 +51,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault, in words for whoever started the program.
+    /// A fault, in words for the person who started the program.
     pub fn new(exit: Exit, why: String) -> Self {
         Self { exit, why }
     }

@@ -1,4 +1,4 @@
-//! Holes: messages below the committed offset that nobody has claimed yet, written beside that offset.
+//! Holes: messages below the committed offset that no consumer has claimed yet, written beside that offset.
 //!
 //! A retry that is not yet due is held while others behind it go first, so the committed offset moves past it. The
 //! text beside the offset lists what was left out, so that the partition's next owner takes it up. It also carries

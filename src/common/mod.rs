@@ -1,4 +1,5 @@
-//! What both programs say and stand on. Nothing here knows what a producer or a consumer does.
+//! What both programs share: the model, the wire format, the broker port, clocks, threads, metrics and the log. Nothing
+//! here knows what a producer or a consumer does.
 
 pub mod backoff;
 pub mod bounds;

@@ -61,7 +61,7 @@ pub struct Ended<'a> {
     pub outcome: &'a Outcome,
     /// When it had ended.
     pub at: DateTime<Utc>,
-    /// The end of what it wrote; empty where it wrote nothing or nobody knows.
+    /// The end of what it wrote; empty where it wrote nothing or that is unknown.
     pub output_tail: &'a str,
     /// What of it fits.
     pub fit: Fit,
@@ -82,7 +82,7 @@ impl Ended<'_> {
         }
     }
 
-    /// The record that must be confirmed before anybody says that the attempt is over: the next attempt, or a letter
+    /// The record that must be confirmed before a program says that the attempt is over: the next attempt, or a letter
     /// signed by `by`. `None` where nothing follows.
     pub fn passed_on(&self, by: &str) -> Option<Outgoing> {
         let run = &self.attempt.run;

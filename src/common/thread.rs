@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 /// A thread that is joined when its handle is dropped.
 ///
 /// Fields drop in order: a handle that owns a sender must name it *before* its `Joined`, so that the thread sees the
-/// channel close before anybody waits for it.
+/// channel close before the owner waits for it.
 #[derive(Debug)]
 pub struct Joined(Option<JoinHandle<()>>);
 

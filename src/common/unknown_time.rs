@@ -1,4 +1,4 @@
-//! What both programs say where nobody can know whether the clock of their host is right.
+//! What both programs say where they cannot know whether the clock of their host is right.
 
 use super::broker::BrokerError;
 use super::topics;

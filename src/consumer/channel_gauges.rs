@@ -1,11 +1,11 @@
-//! How full the channels around dispatch are, for whoever looks from outside.
+//! How full the channels of the claiming thread are, shown as metrics.
 
 use super::claiming::channels::Channels;
 use super::metrics::ConsumerMetrics;
 use super::reporting::thread::RESULTS;
 use crate::common::metrics::ChannelGauge;
 
-/// One for each channel of which dispatch has an end.
+/// One for each channel of which the claiming thread has an end.
 #[derive(Debug)]
 pub(super) struct ChannelGauges {
     changes: ChannelGauge,

@@ -1,4 +1,4 @@
-//! What a consumer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
+//! The metrics of a consumer. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -25,7 +25,7 @@ pub struct ConsumerMetrics {
     pub rebalances: IntCounter,
     /// Messages that are held until their instant.
     pub held: IntGauge,
-    /// Messages that nobody has claimed, by partition; only those of our partitions.
+    /// Messages that no consumer has claimed, by partition; only those of our partitions.
     pub lag: IntGaugeVec,
     /// Fetch requests that were answered.
     pub fetches: IntCounter,

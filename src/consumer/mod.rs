@@ -1,10 +1,13 @@
-//! Topic → claim → process → report: the programs that run the jobs. A room for each step of an attempt's way, and in
-//! each the thread, the state machine that it steps, and the rules that are pure:
+//! The consumer: the program that runs the jobs of one cluster. An attempt passes through four rooms:
 //!
-//! 1. [`fetching`]: messages are taken from the topic, and attempts told from what is none.
-//! 2. [`claiming`]: an attempt is made ours, or held, or dropped, or refused.
-//! 3. [`running`]: a claimed attempt is started, watched and ended.
-//! 4. [`results`]: what became of it is passed on, and put on record.
+//! 1. [`fetching`] reads messages from the topic, and tells attempts from messages that cannot be run.
+//! 2. [`claiming`] decides for each attempt whether this consumer claims it, holds it until it is due, drops it as a copy, or
+//!    refuses it.
+//! 3. [`running`] starts the command of a claimed attempt, watches it, and ends it in time.
+//! 4. [`reporting`] writes how the attempt ended and what follows from that.
+//!
+//! Each room has threads of its own, and the rooms talk through bounded channels. Claiming and reporting have a state machine
+//! that their thread and the simulation drive through the same calls. [`metrics`] holds what all of them count.
 
 mod channel_gauges;
 pub mod claiming;

@@ -1,4 +1,4 @@
-//! What people ask from the command line: one question a file.
+//! `cronctl` answers what people ask from the command line. Each question has a file.
 //!
 //! A question has its `Args`, which `src/bin/cronctl.rs` puts into the command line, and a function that answers on a
 //! [`screen::Screen`] and says how the program ends. Nothing here knows the consumer.

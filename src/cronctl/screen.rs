@@ -1,5 +1,5 @@
 //! Where answers go: standard output for what was asked, standard error for what is wrong. The one room of the program
-//! that knows the two. What stands in a topic or in a file may have been written by anybody: nothing of it reaches a
+//! that knows the two. Any program may have written what stands in a topic or in a file: nothing of it reaches a
 //! terminal that the terminal would obey.
 
 use std::fmt::Display;
@@ -59,8 +59,8 @@ impl Screen {
         self.written(|screen| screen.out.flush())
     }
 
-    /// Whether somebody still reads the answer, as far as the last write has shown. An answer without an end ends where
-    /// nobody does.
+    /// Whether the reader still reads the answer, as far as the last write has shown. An answer without an end ends when
+    /// the reader has gone.
     pub fn is_heard(&self) -> bool {
         self.heard
     }
@@ -92,7 +92,7 @@ impl Screen {
         }
     }
 
-    /// Answers a question and writes what is still in the buffer. Whoever reads the answer may have seen enough: a closed
+    /// Answers a question and writes what is still in the buffer. The reader of the answer may have seen enough: a closed
     /// pipe is no error, and the program ends with the code that it would have ended with.
     pub fn answer(mut self, question: impl FnOnce(&mut Self) -> Answer) -> Exit {
         match question(&mut self).and_then(|exit| self.flush().map(|()| exit)) {

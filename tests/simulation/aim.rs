@@ -24,7 +24,7 @@ pub struct Aim {
 }
 
 impl Aim {
-    /// How long things go wrong where producers take part: longer than a run that nobody published may hold a job back,
+    /// How long things go wrong where producers take part: longer than a run that no producer published may hold a job back,
     /// and many ambushes.
     pub fn lasts(&self) -> Duration {
         Duration::from_secs(if self.ambush.is_some() { 200 } else { 110 })

@@ -7,7 +7,7 @@ use crate::world::{Random, World};
 
 /// How often a lead is ambushed.
 const EVERY: Duration = Duration::from_secs(16);
-/// How long nobody reads `cron-runs` then, and nothing is run: longer than it takes another producer to lead.
+/// How long no producer reads `cron-runs` then, and nothing is run: longer than it takes another producer to lead.
 const STARVED: Duration = Duration::from_secs(12);
 
 /// How long nothing is published before the leader is stopped, and for how long it is stopped: longer than it takes another
@@ -26,7 +26,7 @@ pub enum Of {
     Publisher,
 }
 
-/// Lays ambushes, in each seed of one kind: whoever does not see the end of `cron-runs` finds nothing to be lost.
+/// Lays ambushes, in each seed of one kind: a leader that does not see the end of `cron-runs` finds nothing to be lost.
 pub struct Ambush {
     /// `None` where they are of claims.
     next: Option<Instant>,
@@ -52,8 +52,8 @@ impl Ambush {
         self.kills_at.or(self.next)
     }
 
-    /// The leader goes on publishing while nobody reads what it says of that and nothing comes to its end, and dies.
-    /// Whoever leads next must not decide by what it knows. `seats` are the places of consumers, of so many places.
+    /// The leader goes on publishing while no producer reads what it says of that and nothing comes to its end, and dies.
+    /// The next leader must not decide by what it knows. `seats` are the places of consumers, of so many places.
     pub fn strike(&mut self, world: &mut World, now: Instant, (seats, places): (usize, usize)) -> Vec<Order> {
         if self.kills_at.take_if(|at| *at <= now).is_some() {
             return vec![match self.of {
@@ -78,7 +78,7 @@ impl Ambush {
     }
 }
 
-/// A consumer dies between its claim and the commit, and for about a lease nobody reads the topic: the next claim
+/// A consumer dies between its claim and the commit, and for about a lease no consumer reads the topic: the next claim
 /// comes when the leader is about to find the attempt lost. `of` is the topic of each seat.
 pub fn of_claim(random: &mut Random, lease: Duration, killed: usize, of: &[&str]) -> Vec<Order> {
     let rest = lease + random.span(0, 3_000);

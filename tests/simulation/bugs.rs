@@ -48,7 +48,7 @@ pub enum Bug {
     KeepsAnOlderCursor,
     /// Cursors are told and, but for the first of a process, never committed.
     KeepsNoCursor,
-    /// A run that nobody has published blocks its job.
+    /// A run that no producer has published blocks its job.
     BlocksByNoRun,
     /// Ticks are given up for their deadline before it has passed.
     ShortensTheDeadline,
@@ -56,9 +56,9 @@ pub enum Bug {
     GoesByTopicNames,
     /// What a topic will never take counts as written.
     DropsWhatIsTooLarge,
-    /// A run whose message was deleted unread is never said to be over.
+    /// The leader never says that a run is over whose message was deleted unread.
     EndsNoRun,
-    /// Whoever leads next is to read `cron-runs` from its end, whatever is under way.
+    /// The next leader is to read `cron-runs` from its end, whatever is under way.
     ReadsFromTheEnd,
 }
 
@@ -87,7 +87,7 @@ pub const ALL: [(Bug, &str, u32); 19] = [
 ];
 
 impl Bug {
-    /// Whether it is one of the reporter's, as opposed to dispatch's.
+    /// Whether it is a bug of reporting, as opposed to claiming.
     pub fn is_reporters(self) -> bool {
         matches!(self, Self::FinishedBeforeRetry | Self::DropsWhatIsTooLarge)
     }

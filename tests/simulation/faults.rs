@@ -79,13 +79,13 @@ pub struct Weather {
     /// Some commits of claims are lost on purpose; the client whose was.
     pub ambushes: bool,
     pub ambushed: Option<String>,
-    /// Until then nobody reads `cron-runs`.
+    /// Until then no producer reads `cron-runs`.
     pub starved_until: Option<Instant>,
     /// Something may have been written since the oracle looked.
     pub wrote: bool,
     pub counts: Counts,
     pub rates: Rates,
-    /// Between these instants the tail of `cron-runs` is misled about each new claim.
+    /// Between these instants the run tracker is misled about each new claim.
     pub misled_from: Option<(Instant, Instant)>,
     claimed_at: Option<Instant>,
     /// Until then no batch of ticks is written.
@@ -261,7 +261,7 @@ fn doubtful_refusal(call: Call) -> Option<ErrorCode> {
 #[derive(Debug, Clone, Copy)]
 pub enum Order {
     Kill(usize),
-    /// Whoever began the last term.
+    /// The producer that began the last term.
     KillLeader,
     StallLeader(Duration),
     Restart(usize),

@@ -63,7 +63,7 @@ pub fn end() -> DateTime<Utc> {
     begin() + TimeDelta::minutes(4)
 }
 
-/// The jobs whose commands are long: where topics take less than usual, their messages are too large.
+/// The jobs whose commands are long: where topics take less than the default, their messages are too large.
 const BULKY: [&str; 2] = ["last", "first"];
 
 /// A command that makes a message too large for topics that take less than usual.

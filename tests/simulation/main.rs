@@ -1,8 +1,9 @@
 //! The shipped code on one thread, with a virtual clock and a cluster in memory, while processes die and stop, answers
 //! get lost and requests arrive late: every run is decided by its seed, and its promises are looked at after each step.
 //!
-//! A run that breaks one is told with its seed and its last steps (the first one; of others their seeds); `KAFKA_CRON_SEED=n` plays it again. How many seeds
-//! are played is `KAFKA_CRON_SEEDS` (see `scripts/simulate.sh`), from `KAFKA_CRON_SEEDS_FROM` on.
+//! The report shows the seed and the last steps of the first run that breaks a promise, and the seeds of the others;
+//! `KAFKA_CRON_SEED=n` plays a run again. `KAFKA_CRON_SEEDS` says how many seeds are played (see `scripts/simulate.sh`),
+//! and `KAFKA_CRON_SEEDS_FROM` with which one they begin.
 
 #[cfg(test)] // it is, here and below, and saying so tells the lints
 mod actors;

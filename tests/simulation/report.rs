@@ -1,4 +1,5 @@
-//! What is told of runs: the last steps (`KAFKA_CRON_TRACE` says how many) of one that failed, and which faults were met in all of them.
+//! What the report says of runs: the last steps of one that failed (`KAFKA_CRON_TRACE` says how many), and which faults all of
+//! them met.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

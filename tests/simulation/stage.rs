@@ -46,7 +46,7 @@ struct Place {
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cast {
-    /// Consumers, and somebody who publishes runs.
+    /// Consumers, and an actor that publishes runs.
     Consumers,
     /// Consumers and producers.
     All,
@@ -55,7 +55,7 @@ pub enum Cast {
 }
 
 impl Place {
-    /// One where nobody has been started yet.
+    /// Creates a stage where no actor has been started yet.
     fn new(seat: Option<Seat>, bug: Option<Bug>) -> Self {
         Self { seat, bug, started: 0, actor: None, stopped_until: None, skew: TimeDelta::zero() }
     }
@@ -89,7 +89,7 @@ struct Stage {
     highest: DateTime<Utc>,
     chaos: Chaos,
     ambush: Option<Ambush>,
-    /// Whether ambushes of claims go on until the tail of `cron-runs` has asked about the next claim.
+    /// Whether ambushes of claims go on until the run tracker has asked about the next claim.
     misleads: bool,
     /// How many in a thousand writes of a process are its last.
     crashes: u64,
@@ -201,7 +201,7 @@ impl Stage {
         }
     }
 
-    /// Makes one step of somebody. `false` when all is accounted for, or never will be.
+    /// Makes one step of an actor. `false` when all is accounted for, or never will be.
     fn step(&mut self) -> bool {
         let now = self.world.now();
         if self.calm_until.is_some() && now.mono >= self.next_look {

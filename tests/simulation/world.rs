@@ -59,7 +59,7 @@ impl Random {
     }
 }
 
-/// The most bytes that a batch may have in each topic (`max.message.bytes`), where that is not the usual.
+/// The most bytes that a batch may have in each topic (`max.message.bytes`), where that is not the default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sizes {
     pub first: Option<u32>,
@@ -112,7 +112,7 @@ pub struct World {
 }
 
 impl World {
-    /// The topics, and nobody who reads or writes them yet.
+    /// The topics, which no actor reads or writes yet.
     pub fn new(seed: u64, traced: bool) -> Self {
         let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(BEGIN, 0).unwrap()));
         let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
@@ -167,7 +167,7 @@ impl World {
         Now { wall: self.clock.now(), mono: self.clock.monotonic() }
     }
 
-    /// Notes what happens, for whoever must understand a failure.
+    /// Notes what happens, for the person who must understand a failure.
     pub fn say(&mut self, who: &str, what: impl FnOnce() -> String) {
         if self.trace.is_on() {
             let at = self.clock.monotonic() - self.began;
@@ -182,7 +182,7 @@ impl World {
         self.weather().wrote = true;
     }
 
-    /// Somebody deletes a topic of attempts, where all are there. What is written to it from now on is refused.
+    /// An operator deletes a topic of attempts, where all are there. What is written to it from now on is refused.
     pub fn delete_topic(&mut self, topic: &'static str) -> bool {
         if self.absent.is_some() {
             return false;

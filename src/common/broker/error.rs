@@ -5,7 +5,7 @@ use super::code_names::name;
 /// A call that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    /// It was not sent: nobody to send it to, or the dialling failed. Certainly not applied.
+    /// It was not sent: there was no broker to send it to, or the dialling failed. It was certainly not applied.
     #[error("not sent: {0}")]
     NotSent(String),
     /// It was not sent: a quota of the broker's holds this client back for longer than the call could wait. Certainly

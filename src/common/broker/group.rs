@@ -77,7 +77,7 @@ pub struct Joined {
     pub member_id: String,
     /// All members if we are the group's leader; empty otherwise.
     pub members: Vec<Member>,
-    /// We are the leader and must not share out: what was shared out before we came back is still in force (KIP-814, a
+    /// We are the leader and must not share out: what was shared out before we came back is still active (KIP-814, a
     /// static member's restart). What we share out all the same is ignored.
     pub skips_assignment: bool,
 }
@@ -87,7 +87,7 @@ pub struct Joined {
 pub struct Share {
     /// The member's partitions.
     pub owned: Vec<Owned>,
-    /// How many partitions were shared out to all members; `None`: another program has shared out, or nobody to us.
+    /// How many partitions were shared out to all members; `None`: another program has shared out, or we have no share.
     pub shared_out: Option<i32>,
 }
 

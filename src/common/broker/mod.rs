@@ -1,4 +1,4 @@
-//! The broker port: the few things that are asked of Kafka, in the words of this program.
+//! The broker port: the few things that are asked of Kafka, in the terms of this program.
 //!
 //! Two ends implement it: `kafka` (real brokers over TCP) and `memory` (for tests of the pure rules). One contract
 //! suite, `tests/contract.rs`, says what both must do. Every call blocks and takes a deadline; none waits longer.

@@ -99,7 +99,7 @@ mod tests {
         clock.cannot_know();
         host.turn(Duration::from_secs(7));
         assert_eq!(clock.now(), brokers + TimeDelta::seconds(7));
-        // It is set right, and then wrong again, and nobody has compared it since.
+        // It is set right, and then wrong again, and no thread has compared it since.
         host.jump_to(brokers + TimeDelta::seconds(9));
         assert_eq!(clock.now(), host.now());
         host.jump_to(brokers - TimeDelta::hours(3));

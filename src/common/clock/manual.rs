@@ -30,7 +30,7 @@ impl ManualClock {
         Self { state: Mutex::new(state), waited_for: Condvar::new() }
     }
 
-    /// Waits until a thread waits for an alarm, turns the clock to it, and rings. `false` when nobody waits within
+    /// Waits until a thread waits for an alarm, turns the clock to it, and rings. `false` when no thread waits within
     /// `patience`.
     pub fn ring_next(&self, patience: Duration) -> bool {
         let state = self.state();

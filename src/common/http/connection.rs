@@ -116,7 +116,7 @@ impl Connection {
                     self.enter(Stage::Farewell, now + FAREWELL_LIMIT);
                 }
                 Stage::Farewell => {
-                    // Once a turn: whoever sends without end must not keep the others from theirs.
+                    // Once a turn: a client that sends without end must not keep the others from theirs.
                     let length = (&self.stream).read(&mut [0; 16 * 1024])?;
                     return if length == 0 { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) };
                 }

@@ -1,4 +1,4 @@
-//! The facts behind `/healthz` and `/readyz`. Whoever owns a fact sets it; the page reads them all.
+//! The facts behind `/healthz` and `/readyz`. The thread that owns a fact sets it; the page reads them all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

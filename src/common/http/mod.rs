@@ -1,6 +1,6 @@
 //! The page of each program: `/metrics`, `/healthz` and `/readyz`, served by one thread within bounds.
 //!
-//! Whoever can reach the port may not cost the program more than a little memory and one thread. `tiny_http`'s own
+//! A client that can reach the port may not cost the program more than a little memory and one thread. `tiny_http`'s own
 //! server does not promise that: it takes a thread for each connection, waits for a request without end, keeps a
 //! request line of any length, and ends for good when the first `accept` fails. So the part of it that prints
 //! answers is used, and what stands in front of that is ours:

@@ -15,10 +15,10 @@ use crate::common::clock::Clock;
 use crate::common::metrics::{Beat, Metrics};
 use crate::common::thread::{Joined, spawn};
 
-/// How often the thread comes round when nobody asks: for its beat, and to look at those of the others.
+/// How often the thread comes round when no request comes: for its beat, and to look at those of the others.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// How long nobody is accepted after an error, such as running out of descriptors: trying again at once would only
+/// How long no connection is accepted after an error, such as running out of descriptors: trying at once would only
 /// burn a core.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -151,7 +151,7 @@ struct Door {
 }
 
 impl Door {
-    /// The next who waits, if there is one. After an error nobody is taken for a while: they wait at the door.
+    /// The next connection that waits, if there is one. After an error none is accepted for a while: they wait in the backlog.
     fn next(&mut self, now: Instant) -> Option<Connection> {
         if self.closed_until.is_some_and(|until| now < until) {
             return None;

@@ -1,4 +1,4 @@
-//! The port rule: programs started side by side on one host must just start, and an address that somebody asked for
+//! The port rule: programs started side by side on one host must just start, and an address that the user asked for
 //! is that address or an error.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The log: `simplelog` formats, a bounded channel carries, one thread writes to stderr.
 //!
-//! Whoever logs never waits. When nobody reads stderr, the writing thread alone hangs in its write, the channel
+//! A thread that logs never waits. When no process reads stderr, the writing thread alone hangs in its write, the channel
 //! fills up to [`LOG_LINES`], and further lines are dropped, counted, and owned up to once it flows again.
 
 mod front;
@@ -18,7 +18,7 @@ use super::bounds::LOG_LINES;
 use super::metrics::{ChannelGauge, Metrics};
 use super::thread::{self, Joined};
 
-/// How long the end of the program waits for a stderr that nobody reads.
+/// How long the end of the program waits for a stderr that no process reads.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 /// What is seen of the log from outside.
@@ -48,7 +48,7 @@ pub fn start(level: LevelFilter, metrics: &Metrics) -> io::Result<Logging> {
     let (logger, logging) = open(level, io::stderr(), seen)?;
     log::set_boxed_logger(logger).map_err(io::Error::other)?;
     log::set_max_level(level);
-    // The standard hook writes to stderr itself and would hang where nobody reads.
+    // The standard hook writes to stderr itself and would hang where no process reads.
     std::panic::set_hook(Box::new(|panic| log::error!("{}", panic.to_string().replace('\n', " "))));
     Ok(logging)
 }

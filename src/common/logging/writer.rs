@@ -1,4 +1,4 @@
-//! The thread `log`: the only one that writes to stderr, and the only one that waits when nobody reads it.
+//! The thread `log`: the only one that writes to stderr, and the only one that waits when no process reads it.
 
 use std::io::{self, Write};
 
@@ -51,7 +51,7 @@ impl<W: Write> Writer<'_, W> {
     }
 
     fn put(&mut self, text: &[u8]) {
-        // Where stderr is closed for good there is nobody to tell.
+        // Where stderr is closed for good there is no reader to tell.
         let _told: io::Result<()> = self.sink.write_all(text);
     }
 }

@@ -160,7 +160,7 @@ impl Member {
         self.leaving.get_or_insert(Leaving::ToJoinAsNew);
     }
 
-    /// Leave with the next step, and stay out of the group for so long: whoever finds that it must not do what its
+    /// Leave with the next step, and stay out of the group for so long: a member that finds that it must not do what its
     /// share asks for lets others do it.
     pub fn stay_away(&mut self, rest: Duration) {
         self.leaving = Some(Leaving::For(rest));
@@ -170,11 +170,11 @@ impl Member {
     pub fn step(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
         let leaving = self.leaving.take();
         if self.state == State::Fenced {
-            // Whoever came back would fence the other process in its turn.
+            // A process that came back would fence the other one in its turn.
             return (None, Duration::from_secs(3600));
         }
         match leaving {
-            // Nobody at present, it will be a new one anyway.
+            // It is no member at present, and will be a new one anyway.
             Some(Leaving::ToJoinAsNew) if self.member_id.is_empty() => {}
             Some(Leaving::ToJoinAsNew) => {
                 self.leave(client, now);
@@ -238,7 +238,7 @@ impl Member {
     }
 
     fn join(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
-        // Until the share of the next generation is known: whoever is a member of it and was not told its share would
+        // Until the share of the next generation is known: a member of it that was not told its share would
         // be heard in every heartbeat, and would read nothing.
         self.state = State::Outside;
         // A rebalance waits for the others as long as they may take to join.
@@ -298,14 +298,14 @@ impl Member {
         let share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
         let Some(shared_out) = share.shared_out else { return Ok(false) };
         // Not what we have counted: a leader that has come back did not share out, and may find more partitions than the
-        // shares that are in force were made of.
+        // active shares were made of.
         (self.share, self.shared_out) = (share.owned, shared_out);
         self.share_generation = self.generation;
         self.state = State::Joined { leads, alone };
         Ok(true)
     }
 
-    /// Another program leads the group. Its shares may be of anything, and its commits go past what nobody has claimed:
+    /// Another program leads the group. Its shares may be of anything, and its commits go past what is unclaimed:
     /// we take no part in it, and ask again once in a while.
     fn keep_from_strangers(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
         let was_member = self.share_generation >= 0;

@@ -1,7 +1,7 @@
 //! Group membership: who reads which partition, on a thread and a connection of its own.
 //!
-//! The thread never waits for anybody but the coordinator. What changes goes into a channel of one place, and a
-//! newer assignment replaces one that nobody has taken yet.
+//! The thread waits for the coordinator alone. What changes goes into a channel of one place, and a
+//! newer assignment replaces one that the receiver has not taken yet.
 
 mod assignor;
 mod member;

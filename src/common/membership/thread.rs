@@ -109,7 +109,7 @@ fn run(
         }
         beat.touch(clock.now());
         if clock.monotonic() < due {
-            continue; // only to pass on what nobody has taken yet
+            continue; // only to pass on what the receiver has not taken yet
         }
         let (change, next) = member.step(client, clock.monotonic());
         tell(member);

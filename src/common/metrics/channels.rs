@@ -1,6 +1,6 @@
 //! How full the channels between threads are.
 //!
-//! Whoever holds an end of a channel says so each time it comes round: a clone of an end that only counted would keep
+//! A thread that holds an end of a channel counts each time it comes round: a clone of an end that only counted would keep
 //! the channel open, and threads stop when their channels close.
 
 use prometheus::{IntGauge, IntGaugeVec};

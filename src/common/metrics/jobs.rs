@@ -13,7 +13,7 @@ const OTHER: &str = "other";
 /// jobs apart.
 #[derive(Debug, Clone, Default)]
 pub struct JobLabels {
-    // A mutex because whoever counts needs the answer at once; it is held for one look-up, never over I/O.
+    // A mutex because the thread that counts needs the answer at once; it is held for one look-up, never over I/O.
     known: Arc<Mutex<HashSet<JobName>>>,
 }
 

@@ -196,7 +196,7 @@ pub enum Event {
         /// When it was written.
         at: DateTime<Utc>,
     },
-    /// A job file came in force at the leader, for one cluster. Key: `revision`.
+    /// A job file became active at the leader, for one cluster. Key: `revision`.
     Revision {
         /// The cluster.
         cluster: ClusterName,
@@ -240,7 +240,7 @@ pub enum Event {
         /// When it was found.
         at: DateTime<Utc>,
     },
-    /// Messages were deleted by retention before anybody had claimed them. Key: topic.
+    /// Retention deleted messages before a consumer had claimed them. Key: topic.
     DeletedUnread {
         /// The first offset that is gone.
         place: Place,
@@ -296,13 +296,13 @@ impl EndReason {
 pub enum MissedReason {
     /// The message is larger than the cluster's topic takes (`max.message.bytes`).
     TooLarge,
-    /// They were due while nobody published, and the job's `catchup` does not ask for them.
+    /// They were due while no producer published, and the job's `catchup` does not ask for them.
     NotCaughtUp,
     /// They were due longer ago than the job's `catchup_window`.
     Window,
     /// They were due longer ago than the job's `deadline`.
     Deadline,
-    /// Nobody knows what was published then: the cursor is gone although the topic has records.
+    /// It is unknown what was published then: the cursor is gone although the topic has records.
     NoCursor,
     /// The tick waited for the run before it, and the job is gone from the job file.
     Removed,

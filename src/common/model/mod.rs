@@ -1,4 +1,4 @@
-//! The words of the field, as types: names, runs and attempts, outcomes, events.
+//! The model: the terms of the field as types, which are names, runs and attempts, outcomes and events.
 //!
 //! A *job* is a line of the job file. A *tick* is an instant that its schedule names. A *run* is what a tick asks
 //! for; an *attempt* is one start of its command. Nothing here knows Kafka or JSON text.

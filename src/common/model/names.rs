@@ -112,7 +112,7 @@ text_name!(JobName);
 
 /// Identifies a run: the UUIDv5 (RFC 9562, section 5.5) of job name, NUL and scheduled instant.
 ///
-/// Whoever publishes a tick twice publishes the same run, so the second copy can be dropped.
+/// A producer that publishes a tick twice publishes the same run, so the second copy can be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub Uuid);

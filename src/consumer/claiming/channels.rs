@@ -1,4 +1,4 @@
-//! What the thread `dispatch` listens to and talks to, and where it shows how it is.
+//! What the claiming thread listens to and talks to, and where it shows its state.
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -11,7 +11,7 @@ use crate::consumer::fetching::poll::Poll;
 use crate::consumer::metrics::ConsumerMetrics;
 use crate::consumer::reporting::thread as reporter;
 
-/// What dispatch listens to and talks to.
+/// What the claiming thread listens to and talks to.
 pub struct Channels {
     /// Changes of the membership.
     pub changes: Receiver<Change>,
@@ -21,7 +21,7 @@ pub struct Channels {
     pub idle: Receiver<()>,
     /// To the workers: as many places as workers, and never more under way than are free, so it never blocks.
     pub jobs: Sender<Box<Claimed>>,
-    /// To the reporter. Full while something cannot be written.
+    /// To the reporting thread. Full while something cannot be written.
     pub report: reporter::Channels,
     /// The poll threads.
     pub poll: Poll,
@@ -29,7 +29,7 @@ pub struct Channels {
     pub membership: Membership,
 }
 
-/// Where dispatch shows how it is.
+/// Where the claiming thread shows its state.
 pub struct Observe {
     /// What it counts.
     pub measures: ConsumerMetrics,

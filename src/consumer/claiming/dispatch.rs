@@ -1,4 +1,4 @@
-//! The thread `dispatch`: its handle. What it does is in [`super::dispatching`].
+//! The handle of the claiming thread, whose name is `dispatch`. What the thread does stands in [`super::thread`].
 
 use std::io;
 use std::sync::Arc;

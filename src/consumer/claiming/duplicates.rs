@@ -1,6 +1,6 @@
 //! Duplicates: a record whose attempt stands earlier in the same partition, not too far back.
 //!
-//! The rule is a function of the log alone, so every owner of the partition decides alike: whoever takes it over
+//! The rule is a function of the log alone, so every owner of the partition decides alike: the next owner
 //! reads the records before its first unclaimed offset again and feeds them in.
 
 use std::collections::{HashMap, VecDeque};

@@ -1,4 +1,4 @@
-//! What dispatch owes, told where a call fails for long: positions, claims, commits, letters, and what is read again.
+//! What the claiming thread owes: positions, claims, commits, letters and rereads. A duty shows when its call fails for long.
 
 use super::machine::{Call, Claimer, Failure, Options};
 use crate::common::broker::BrokerError;
@@ -7,7 +7,7 @@ use crate::common::topics;
 
 const CALLS: [Call; 5] = [Call::Load, Call::ReadAgain, Call::Claim, Call::Commit, Call::Letter];
 
-/// The duties of dispatch.
+/// The duties of the claiming thread.
 pub(super) struct Duties {
     /// One for each call, in the order of [`CALLS`], and what is attempted by it.
     each: [(Duty, String); 5],

@@ -1,4 +1,4 @@
-//! Where the logs of our partitions end, as far as we have been told: what lag is counted by.
+//! Where the logs of our partitions end, as far as fetches have told us. The lag is counted from these ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,20 +1,20 @@
-//! How soon the next round trip follows the last one, where many follow: a rule for whoever could send something small
+//! How soon the next round trip follows the last one, where many follow: a rule for a thread that could send something small
 //! at once, or a little later something larger.
 //!
-//! What comes alone goes at once. What comes close behind the last round trip waits a moment for company, because each
+//! What comes alone goes at once. What comes close behind the last round trip lingers a moment for more, because each
 //! round trip costs a broker about the same, whatever it holds: thousands of short runs a second would otherwise be
 //! claimed and reported two or three at a time, and the broker would be what limits them.
 
 use std::time::{Duration, Instant};
 
-/// How long after a round trip the next one waits for company: what a round trip takes on a busy host, so that it is
+/// How long after a round trip the next one lingers for more: what a round trip takes on a busy host, so that it is
 /// never the longer part of a job's way.
 pub const MOMENT: Duration = Duration::from_millis(8);
 
-/// The pace of one kind of round trip.
+/// The linger of one kind of round trip.
 #[derive(Debug)]
 pub struct Linger {
-    /// As many are company enough.
+    /// So many that wait together go at once.
     enough: usize,
     /// When the last round trip had ended.
     last: Option<Instant>,

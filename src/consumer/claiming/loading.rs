@@ -163,7 +163,7 @@ fn ends(client: &mut dyn Client, of: &TopicPartition, by: Deadline) -> Result<(i
 }
 
 /// The claims that `cron-runs` knows of one topic, as far as they have been read. It may hold more than can be read
-/// before a deadline: whoever asks again goes on where it stopped.
+/// before a deadline: the next call goes on where this one stopped.
 #[derive(Debug, Default)]
 struct OnRecord {
     topic_id: Uuid,

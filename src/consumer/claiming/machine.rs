@@ -1,9 +1,9 @@
-//! ClaimingThread as a state machine: takes assignments and what was read, claims for the workers that are free, and says
+//! Claiming as a state machine: takes assignments and what was read, claims for the workers that are free, and says
 //! what to start. It is the only one that commits. Each call of [`Claimer::step`] does a bounded piece of that; the
 //! thread and the simulation both do nothing but call it.
 //!
-//! Here is what is ours and where each partition goes on; [`claiming`] claims and starts, [`writing`] puts claims on record,
-//! [`again`] reads again what waited too long to be kept, [`unread`] writes letters for what could not be read.
+//! This file knows what is ours and where each partition goes on. [`claiming`] claims and starts, [`writing`] records claims,
+//! [`reread`] reads again what waited too long to be kept, and [`unreadable`] writes letters for what could not be read.
 
 mod claiming;
 mod reread;
@@ -42,7 +42,7 @@ const LOAD_AGAIN: Duration = Duration::from_millis(500);
 /// brokers that do not agree about a topic would otherwise keep us asking all the time.
 const LOSSES: u32 = 3;
 
-/// The state of dispatch.
+/// The state of the claiming thread.
 #[derive(Debug)]
 pub struct Claimer {
     options: Options,
@@ -100,7 +100,7 @@ impl Claimer {
     }
 
     /// A change of the membership. Everything that is held unclaimed is let go and read anew from the committed
-    /// offsets, also for partitions that stayed: under the old generation somebody else may have moved them. What was
+    /// offsets, also for partitions that stayed: under the old generation another member may have moved them. What was
     /// granted is ours and still starts.
     pub fn changed(&mut self, change: &Change) {
         self.partitions.clear();
@@ -110,7 +110,7 @@ impl Claimer {
         self.postponed.clear();
         self.crowded = None;
         self.rejections.clear();
-        // Whatever is still unanswered was claimed under the old generation: nobody starts it, and its lease ends it.
+        // Whatever is still unanswered was claimed under the old generation: no consumer starts it, and its lease ends it.
         if let Some(pending) = self.pending.take() {
             self.counts.refused += pending.claims.values().map(Vec::len).sum::<usize>() as u64;
         }
@@ -260,7 +260,7 @@ impl Claimer {
         CALL.max(self.options.lease / 4)
     }
 
-    /// Writes what was odd about a position. It is on record before the next commit puts that right, for nobody would
+    /// Writes what was odd about a position. It is on record before the next commit puts that right, for no reader would
     /// find it again.
     fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
         let key = self.options.topic.clone().into();
@@ -322,7 +322,7 @@ impl Claimer {
         self.partitions.values().map(Partition::waiting).sum()
     }
 
-    /// Messages of a partition that nobody has claimed, where its log ends at `end`.
+    /// Messages of a partition that no consumer has claimed, where its log ends at `end`.
     pub fn unclaimed(&self, partition: i32, end: i64) -> i64 {
         self.partitions.get(&partition).map_or(0, |held| held.unclaimed(end))
     }

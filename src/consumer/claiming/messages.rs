@@ -1,4 +1,4 @@
-//! What goes into dispatch and what comes out of it.
+//! What the claiming machine takes and what follows from its steps.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ pub use crate::common::clock::Now;
 use crate::common::model::{Attempt, ClusterName, Event, Place};
 use crate::common::wire::DeadReason;
 
-/// What a claimer is to do.
+/// What a [`Claimer`](super::machine::Claimer) is to do.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The cluster whose attempts may be run.
@@ -67,7 +67,7 @@ pub struct Failure {
     pub error: BrokerError,
 }
 
-/// The calls of dispatch, as far as their failures are told apart.
+/// The calls of the claiming machine, as far as their failures are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// Looking up where partitions go on.

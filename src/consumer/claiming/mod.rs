@@ -1,8 +1,16 @@
-//! Claim, then start: the thread *[`dispatch`]*, which steps the [`claimer`].
+//! Claiming: an attempt is claimed first and started only when the claim is confirmed, so that no two consumers start it.
 //!
-//! [`loading`] asks where a partition goes on and [`position`] what an offset that makes no sense means; [`partition`] holds
-//! what is not due, [`duplicates`] drops copies, [`claims`] and [`answers`] say what an answer to a commit allows, [`pace`]
-//! when to wait for company; [`letters`] writes away what cannot be read.
+//! The thread is named `dispatch`: [`dispatch`] has its handle, [`thread`] its loop, and [`channels`] what it listens to and
+//! talks to. It steps the state machine [`machine::Claimer`], which is the only one that commits; [`messages`] lists what the
+//! machine needs and what follows from its steps.
+//!
+//! The rules of the room are these:
+//!
+//! - [`loading`] asks the broker where a partition goes on, and [`position`] says what an offset means that makes no sense.
+//! - [`partition`] holds messages that are not due yet, and [`duplicates`] drops copies.
+//! - [`claims`] keeps the claims that are under way, and [`answers`] says what an answer to their commit allows.
+//! - [`linger`] says when a round trip waits a moment, so that more goes with it.
+//! - [`letters`] makes dead letters of messages that cannot be read.
 
 pub mod answers;
 pub mod channels;

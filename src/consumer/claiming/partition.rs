@@ -299,7 +299,7 @@ impl Partition {
             || self.waiting.len() >= WAITING_PER_PARTITION
     }
 
-    /// Messages that nobody has claimed, read or not, where the log ends at `end`.
+    /// Messages that no consumer has claimed, read or not, where the log ends at `end`.
     pub fn unclaimed(&self, end: i64) -> i64 {
         let below = self.ready.len() + self.waiting.len() + self.unread_holes.len() + self.unreadable.len();
         (end - self.unread_from).max(0) + i64::try_from(below).unwrap_or(i64::MAX)

@@ -35,7 +35,7 @@ pub enum Finding {
     /// The topic was deleted and made anew, and the committed offset is of the one before: only the claims on record tell
     /// what of it is unread.
     TopicMadeAnew,
-    /// Offsets `from` up to, not including, `to` were deleted by retention before anybody claimed them.
+    /// Offsets `from` up to, not including, `to` were deleted by retention before a consumer claimed them.
     /// `count` of them were unclaimed.
     DeletedUnread {
         /// The first unclaimed offset that is gone.

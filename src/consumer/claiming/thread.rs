@@ -1,4 +1,4 @@
-//! What the thread `dispatch` does: feeds the [`Claimer`] with what arrives and carries out what it says.
+//! The work of the claiming thread (`dispatch`): it feeds the [`Claimer`] with what arrives and carries out its effects.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Claiming {
     claimer: Claimer,
     client: Box<dyn Client>,
     clock: Arc<CorrectedClock>,
-    /// Until then the first claim waits for the reporter to compare the clock with the broker's.
+    /// Until then the first claim waits for the reporting thread to compare the clock with the broker's.
     claims_by: Option<Instant>,
     channels: Channels,
     observe: Observe,
@@ -52,7 +52,7 @@ pub(super) struct Claiming {
     pace: Linger,
     /// How long to wait after a failure; none after a success.
     rest: Duration,
-    /// To be told to the reporter.
+    /// What this thread still has to tell the reporting thread.
     notes: VecDeque<Event>,
 }
 
@@ -64,7 +64,7 @@ const RUNS_PATIENCE: Duration = Duration::from_secs(1);
 /// written as well, and the duty `clock` tells of it.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long dispatch waits after a failed call, doubled with each one that follows.
+/// How long the claiming thread waits after a failed call, doubled with each one that follows.
 const FIRST_REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_millis(500);
 

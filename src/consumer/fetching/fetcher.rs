@@ -1,4 +1,4 @@
-//! The threads `fetch-N`: each reads from one leader, on a connection of its own, into the channel to dispatch.
+//! The threads `fetch-N`: each reads from one leader, on a connection of its own, into the channel to the claiming thread.
 //!
 //! A fetcher that meets an error ends; `poll` looks up who leads now and starts another.
 
@@ -41,7 +41,7 @@ pub enum What {
     NoPosition,
 }
 
-/// A partition that is being read. Shared between dispatch, which opens and shuts it, and the thread that reads it:
+/// A partition that is being read. Shared between the claiming thread, which opens and shuts it, and the thread that reads it:
 /// two numbers that are read at every turn, for which a message would always come a fetch too late.
 #[derive(Debug)]
 pub struct Track {
@@ -49,9 +49,9 @@ pub struct Track {
     pub of: TopicPartition,
     /// The generation under which it is read.
     pub generation: i32,
-    /// The next offset to read: dispatch has, or is about to have, all before it.
+    /// The next offset to read: the claiming thread has, or is about to have, all before it.
     pub next: AtomicI64,
-    /// Whether dispatch has room for more.
+    /// Whether the claiming thread has room for more.
     pub open: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ pub struct Options {
     pub cluster: ClusterName,
     /// Where fetches and failures are counted.
     pub measures: ConsumerMetrics,
-    /// Whether a fetch has been answered, or nothing is to be fetched: until then nobody knows whether reading works.
+    /// Whether a fetch has been answered, or nothing is to be fetched: until then it is unknown whether reading works.
     pub works: Arc<AtomicBool>,
     /// Where the error is told that ends it. Full while an earlier one was not taken, which says as much.
     pub errors: Sender<BrokerError>,

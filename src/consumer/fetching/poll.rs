@@ -1,4 +1,4 @@
-//! The thread `poll`: knows what is to be read, looks up who leads it, and keeps one fetcher for each leader.
+//! The thread `poll` knows what is to be read, looks up who leads it, and keeps one fetcher for each leader.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,13 +32,13 @@ const CALL: Duration = Duration::from_secs(2);
 /// The handle. Dropping it ends the thread and its fetchers; the field order matters for that.
 #[derive(Debug)]
 pub struct Poll {
-    /// Plans; the newest counts. A place for one: whoever finds it full waits with its newest and tries again.
+    /// Plans; the newest counts. It has one place: a sender that finds it full keeps its newest plan and tries again.
     pub plans: Sender<Plan>,
     _thread: Joined,
 }
 
 impl Poll {
-    /// Starts the thread. What is read arrives on the receiver, where a fetcher waits when dispatch is behind.
+    /// Starts the thread. What is read arrives on the receiver, where a fetcher waits when the claiming thread is behind.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.

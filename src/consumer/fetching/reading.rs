@@ -9,7 +9,7 @@ use crate::common::model::{Attempt, ClusterName};
 use crate::common::wire::{self, DeadReason, WireError};
 use crate::common::{bounds, passing};
 
-/// A message that nobody has claimed yet.
+/// A message that no consumer has claimed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// What it asks for.
@@ -20,7 +20,7 @@ pub struct Held {
     pub bytes: usize,
 }
 
-/// A record as it goes from a poll thread to dispatch.
+/// A record as it goes from a fetcher to the claiming thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// An attempt of this cluster.
@@ -55,7 +55,7 @@ pub fn loses_position(error: &BrokerError) -> bool {
     )
 }
 
-/// What belongs into the dead-letter topic unread.
+/// A record that cannot be run and belongs into the dead-letter topic as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The last offset concerned: more than one where a batch could not be decoded.

@@ -1,5 +1,5 @@
-//! Reporting as a state machine: takes what is told and writes it, for each attempt first what it is passed on as, and only
-//! when that is confirmed that it has finished. Attempts do not wait for each other: what cannot be written rests, by
+//! Reporting as a state machine: it takes what is told and writes it. For each attempt it first writes the next attempt or
+//! the letter, and `finished` only once that is confirmed. Attempts never wait for each other: what cannot be written rests, by
 //! topic, and the rest is written. Each call of [`Reporting::step`] writes once; the thread and the simulation both do
 //! nothing but call it.
 
@@ -22,7 +22,7 @@ use crate::common::outgoing::{Outgoing, Unwritten, Writer, in_pieces, is_final};
 use crate::common::{topics, wire};
 use crate::consumer::claiming::machine::{Claimed, Now};
 
-/// What is told to the reporter.
+/// What is told to the reporting thread.
 #[derive(Debug)]
 pub enum Tell {
     /// An attempt has ended.
@@ -31,7 +31,7 @@ pub enum Tell {
     Note(String, Event),
 }
 
-/// What the reporter is to do.
+/// What the reporting thread is to do.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Our name in events.
@@ -84,7 +84,7 @@ const COMPARE_BY_THE_WAY: Duration = Duration::from_secs(10);
 /// How often it is tried where it could not be compared, or where our clock jumps all the time.
 const COMPARE_AGAIN: Duration = Duration::from_secs(1);
 
-/// The state of the reporter.
+/// The state of the reporting thread.
 #[derive(Debug)]
 pub struct Reporting {
     options: Options,
@@ -169,7 +169,7 @@ impl Reporting {
             acts.push(Effect::Clock(self.compare(Skew::between(sent, brokers_ms, now.mono), now)));
         }
         if now.mono >= self.next_alive || self.is_to_be_compared(now) {
-            // Also while results wait: one topic that cannot be written ends nobody else's lease.
+            // Also while results wait: a topic that cannot be written must not end the leases of other attempts.
             self.say_alive(client, now, &mut acts);
         } else {
             self.write_due(client, now, &mut acts);
@@ -391,7 +391,7 @@ impl Reporting {
 }
 
 impl Waiting {
-    /// What it is passed on as is confirmed (or nobody takes it): `finished` follows.
+    /// The next attempt or the letter is confirmed (or no topic takes it): `finished` follows.
     fn goes_on(&mut self, consumer: &str) {
         if let Some(report) = &self.whose {
             self.record = report.finished(consumer);

@@ -1,4 +1,8 @@
-//! What became of attempts: the thread *[`reporter`]*, which steps [`reporting`]; [`reports`] says what follows from an end.
+//! Reporting: the consumer writes how attempts ended, what follows from that, and that the others are still alive.
+//!
+//! The thread is named `reporter`; [`thread`] has its handle and its loop. It steps the state machine [`machine::Reporting`],
+//! which writes again what could not be written and decides what may be written next. The rule of the room is [`reports`]: it
+//! says what follows from the end of an attempt, and in which order the records must be confirmed.
 
 pub mod machine;
 pub mod reports;

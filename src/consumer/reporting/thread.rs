@@ -1,8 +1,8 @@
-//! The thread `reporter`: has [`Reporting`] write everything but claims: next attempts, dead letters, `finished`,
-//! `alive`.
+//! The reporting thread (`reporter`) has [`Reporting`] write everything but claims: next attempts, dead letters, `finished`,
+//! and `alive`.
 //!
-//! While something cannot be written its results are held on to, and others are written. Only when they are too many
-//! (`RESULTS_WAITING_BYTES`) the channel fills, and workers wait.
+//! While something cannot be written, the thread keeps its results and writes others. Only when too many wait
+//! (`RESULTS_WAITING_BYTES`), the channel fills and workers wait.
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +29,7 @@ use crate::consumer::metrics::ConsumerMetrics;
 
 pub use super::machine::{Options, Tell, started};
 
-/// The name of the channel to the reporter. ClaimingThread looks at it too, for it may be the one that waits there.
+/// The name of the channel to this thread. The claiming thread looks at it too, for it may be the one that waits there.
 pub(in crate::consumer) const RESULTS: &str = "results";
 
 /// The handle. The thread ends when every sender of the channel is gone and all is written; dropping the handle ends
@@ -41,7 +41,7 @@ pub struct Reporter {
     thread: Joined,
 }
 
-/// What is told to the reporter.
+/// The channels to the reporting thread.
 #[derive(Debug, Clone)]
 pub struct Channels {
     /// Ends of attempts, and what else is to be told. While too much cannot be written it is full, and the thread that
@@ -105,7 +105,7 @@ impl Reporter {
     }
 
     /// From now on all that is told is taken, also while something cannot be written: nothing more is claimed, and no
-    /// worker is to wait with its last word for ever.
+    /// worker is to wait with its last result for ever.
     pub fn take_all(&self) {
         self.takes_all.store(true, Ordering::Release);
     }
@@ -203,7 +203,7 @@ impl Writing {
         self.reporting.take(tell);
     }
 
-    /// Takes what goes in the same round trips: everything that waits, and what comes in the moment that the pace gives.
+    /// Takes what goes in the same round trips: everything that waits, and what comes while the thread lingers.
     fn gather(&mut self) {
         let told = self.told.clone();
         loop {
@@ -288,7 +288,7 @@ impl Observed {
         self.clock.failed(Trouble::new("clock", cause, cure));
     }
 
-    /// The program works, as far as anybody can know.
+    /// The program works, as far as this thread can know.
     fn tell_unknown(&mut self, error: &BrokerError) {
         self.corrected.cannot_know();
         self.clock.done();

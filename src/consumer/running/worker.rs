@@ -1,4 +1,4 @@
-//! The threads `worker-0..N`: each takes one attempt at a time, runs it to its end, and reports it, whatever happens.
+//! The threads `worker-0..N`: each takes one attempt at a time, runs it to its end, and always reports it.
 
 use std::any::Any;
 use std::io::{self, PipeReader, PipeWriter};
@@ -43,17 +43,17 @@ pub struct Channels {
     pub jobs: Receiver<Box<Claimed>>,
     /// One message for each time that a worker becomes free, the first at its start. Needs as many places as workers.
     pub idle: Sender<()>,
-    /// To the reporter. While too many results cannot be written it is full, and workers wait with what they have to say.
+    /// To the reporting thread. While too many results cannot be written it is full, and workers wait with theirs.
     pub tell: Sender<Tell>,
     /// That what is claimed can be started.
     pub starting: Duty,
 }
 
-/// The handle. Dropping it cancels what is under way and waits for the threads: close `jobs` (by dropping dispatch)
+/// The handle. Dropping it cancels what is under way and waits for the threads: close `jobs` (by dropping `ClaimingThread`)
 /// before, or they wait for more.
 #[derive(Debug)]
 pub struct Workers {
-    /// Nobody writes to it: that it closes is what all of them see at once.
+    /// No thread writes to it: all workers see at once that it closes.
     cancel: Option<PipeWriter>,
     threads: Vec<Joined>,
     /// Outlives the threads, so that the guard is reaped where the handle is dropped.
@@ -128,7 +128,7 @@ const PUT_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 impl Worker {
     fn run(&self) {
         loop {
-            // Nobody listens when dispatch has ended, and then there is nothing to be free for.
+            // The claiming thread has ended when it does not listen, and then there is nothing to be free for.
             let _nobody_listens = self.channels.idle.send(());
             let Ok(claimed) = self.channels.jobs.recv() else { return };
             self.measures.workers_busy.inc();
@@ -207,7 +207,7 @@ impl Worker {
     }
 }
 
-/// Somebody who waits for what the system lacks.
+/// A worker that waits for what the system lacks.
 struct PutOff<'a>(&'a Worker);
 
 impl<'a> PutOff<'a> {

@@ -1,7 +1,7 @@
-//! `cronctl runs`, `cronctl run` and `cronctl end`: what became of runs, and saying that one is over.
+//! `cronctl runs` and `cronctl run` show what became of runs; `cronctl end` records that a run is over.
 //!
-//! [`story`] folds a run's events; [`journal`] keeps the runs of a period; [`row`] shows one; [`list`] and [`one`] are
-//! the two questions, and [`end`] is the order.
+//! [`run_detail`] folds the events of one run, and [`run_list`] keeps the runs of a period. [`row`] shows one run as a line.
+//! [`list`], [`one`] and [`end`] are the three commands.
 
 pub mod end;
 pub mod list;

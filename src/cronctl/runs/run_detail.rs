@@ -1,4 +1,4 @@
-//! A run's story, folded from the events of `cron-runs`: its attempts, who claimed them, and how they ended. The events
+//! A run in detail, folded from the events of `cron-runs`: its attempts, who claimed them, and how they ended. The events
 //! of a run may come in any order, and any of them twice.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ pub struct End {
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Nobody has claimed it.
+    /// No consumer has claimed it.
     Waiting,
     /// An attempt is under way.
     Running,
@@ -176,7 +176,7 @@ impl RunDetail {
         self.attempts.iter().filter(twice).map(|(number, tried)| (*number, tried))
     }
 
-    /// Whether the last attempt shows no sign of life any more, and nobody has said what became of it. A lease that ran
+    /// Whether the last attempt shows no sign of life any more, and no event says what became of it. A lease that ran
     /// out is found by the leader, which has one more lease for that.
     pub fn is_abandoned(&self, now: DateTime<Utc>) -> bool {
         let Some((_, tried)) = self.attempts.last_key_value() else { return false };
@@ -195,7 +195,7 @@ impl RunDetail {
         ended.or(tried.lease.map(|(until, _)| until))
     }
 
-    /// How far ahead the clock was of whoever ended the last attempt, at least, where that shows.
+    /// How far ahead the clock of the consumer that ended the last attempt was, at least, where that shows.
     pub fn was_dated_ahead(&self) -> Option<TimeDelta> {
         let (_, tried) = self.attempts.last_key_value()?;
         let ended = tried.ends.iter().map(|end| end.ended_at).max()?;

@@ -1,4 +1,4 @@
-//! The runs of a period, as far as messages and events have told. Memory grows with the runs, not with the events.
+//! The run list: the runs of a period, as far as messages and events tell. Memory grows with the runs, not with the events.
 
 use std::collections::HashMap;
 

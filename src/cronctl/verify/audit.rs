@@ -1,4 +1,4 @@
-//! The audit: folds the clusters' topics and then `cron-runs` into the book ([`verdict`] says what is wrong with it
+//! The audit: folds the clusters' topics and then `cron-runs` into the tick ledger ([`verdict`] says what is wrong with it
 //! then). Pure; the topics are streamed through it.
 
 mod compact_run;
@@ -61,7 +61,7 @@ struct Ended {
 }
 
 impl<'a> Audit<'a> {
-    /// Creates an audit of a book for the job file of that revision. What was published is to be begun within a time;
+    /// Creates an audit of a tick ledger for the job file of that revision. What was published is to be begun within a time;
     /// `begins` says of which topics something is deleted.
     pub fn new(
         book: TickLedger,
@@ -242,7 +242,7 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// Nobody knows any more which ticks of a cluster were published: whatever has no other fate was missed.
+    /// It is unknown which ticks of a cluster were published: whatever has no other fate was missed.
     fn cursor_was_lost(
         &mut self,
         cluster: &ClusterName,
@@ -271,7 +271,7 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// Adds an event to a run's story, which is kept as long as it is not the usual one.
+    /// Adds an event to a run's detail, which is kept in full unless it is a compact run.
     fn tell(&mut self, tick: TickNo, event: &Event, written_at: DateTime<Utc>) {
         let fate = &mut self.book.fates[tick];
         let mut story = match *fate {

@@ -1,7 +1,12 @@
-//! `cronctl verify`: whether every tick of a period is accounted for.
+//! `cronctl verify` checks whether every tick of a period is accounted for.
 //!
-//! [`calendar`] says by itself which instants the schedules name; [`book`] has a line for each; [`audit`] enters what the
-//! topics say, as they are read; [`report`] is what came out. [`reign`] knows which job file was in force when.
+//! - [`calendar`] finds the instants that the schedules name, without the producer's own code.
+//! - [`tick_ledger`] has an entry for each of these ticks.
+//! - [`revision_history`] knows which job file was active when.
+//! - [`audit`] enters in the ledger what the topics say of each tick.
+//! - [`report`] is the result, as text and as JSON.
+//!
+//! The command has no thread of its own. The audit is pure: the caller streams the topics through it.
 
 mod audit;
 pub mod calendar;

@@ -1,4 +1,4 @@
-//! What the topics can tell about: since when, and which job file was in force.
+//! Which period the topics can tell about, and which job file was active in it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::cronctl::instant::shown;
 /// The key of `revision` events.
 const REVISION: &[u8] = b"revision";
 
-/// Which job file was in force when for these clusters, as far as `cron-runs` says.
+/// Which job file was active when for these clusters, as far as `cron-runs` says.
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
@@ -39,7 +39,7 @@ pub struct Begins {
     /// The first instant of which there is a record; `None` where the topics are empty.
     pub since: Option<DateTime<Utc>>,
     /// Topics of which records are deleted. What was written after the instant is there; [`NOTHING_LEFT`] where a partition
-    /// has no record, so that nobody knows until when it had some.
+    /// has no record, so that it is unknown until when it had some.
     cut: BTreeMap<String, DateTime<Utc>>,
 }
 
@@ -89,7 +89,7 @@ impl Begins {
         Ok(wanted.max(from))
     }
 
-    /// What must be known by whoever reads about a period that begins at `since`, and was to begin at `asked`.
+    /// What a reader must know about a period that begins at `since`, and was to begin at `asked`.
     pub fn notes(&self, asked: Option<DateTime<Utc>>, since: DateTime<Utc>) -> Vec<String> {
         let wanted = asked.or(self.since).filter(|wanted| *wanted < since);
         let clipped = wanted.map(|wanted| {
@@ -111,7 +111,7 @@ impl Begins {
     }
 }
 
-/// Since when the topics tell of ticks: since the first job file was in force or the first tick was published.
+/// Since when the topics tell of ticks: since the first job file was active or the first tick was published.
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
@@ -142,7 +142,7 @@ pub fn begins(
             }
         }
     }
-    // Where no event says which file was in force, events are the oldest records that there are.
+    // Where no event says which file was active, events are the oldest records that there are.
     let events = begins.cut.get(topics::RUNS).filter(|cut| **cut != NOTHING_LEFT);
     begins.since = begins.since.or(events.copied());
     Ok(begins)

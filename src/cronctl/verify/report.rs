@@ -80,7 +80,7 @@ pub struct Ticks {
     pub message_deleted: usize,
     /// Those among the published that had waited for the run before.
     pub queued_first: usize,
-    /// Those among the published that nobody has begun.
+    /// Those among the published that no consumer has begun.
     pub not_begun: usize,
     /// Skipped, because the run before was not finished.
     pub skipped: usize,
@@ -90,7 +90,7 @@ pub struct Ticks {
     pub deleted_unread: usize,
     /// Waiting for the run before.
     pub queued: usize,
-    /// Another job file was in force.
+    /// Another job file was active.
     pub not_checked: usize,
     /// No trace.
     pub unaccounted: usize,
@@ -126,9 +126,9 @@ pub struct Report {
     pub too_many: List<Item>,
     /// Attempts that were started more than once.
     pub doubled: List<Item>,
-    /// Runs whose consumer shows no sign of life, and nobody says that they are lost.
+    /// Runs whose consumer shows no sign of life, and that no event calls lost.
     pub abandoned: List<Item>,
-    /// Attempts that were published, and that nobody has begun for long or ever will.
+    /// Attempts that were published, and that no consumer has begun for long or ever will.
     pub not_begun: List<Item>,
     /// Ticks whose message retention deleted before a consumer claimed it.
     pub deleted_unread: List<Item>,

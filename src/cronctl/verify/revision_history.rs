@@ -1,10 +1,10 @@
-//! Which job file was in force when: `revision` events, in the order in which they were written.
+//! The revision history: which job file was active when, from `revision` events in the order in which they were written.
 
 use chrono::{DateTime, Utc};
 
 use super::calendar::Period;
 
-/// The revisions and since when each was in force.
+/// The revisions and since when each was active.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RevisionHistory {
     /// Ticks after the instant are those of the revision, up to the next entry's.
@@ -13,12 +13,12 @@ pub struct RevisionHistory {
     zones: Vec<(DateTime<Utc>, Option<String>)>,
 }
 
-/// How long a file was in force.
+/// How long a file was active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term<'a> {
     /// Ticks after this instant are its own.
     pub since: DateTime<Utc>,
-    /// The last instant whose ticks are its own; none while it is in force.
+    /// The last instant whose ticks are its own; none while it is active.
     pub until: Option<DateTime<Utc>>,
     /// Its revision.
     pub of: &'a str,
@@ -48,13 +48,13 @@ impl RevisionHistory {
         }
     }
 
-    /// The revision that a tick belongs to; `None` where nobody said.
+    /// The revision that a tick belongs to; `None` where no event says it.
     pub fn of(&self, tick: DateTime<Utc>) -> Option<&str> {
         let after = self.since.partition_point(|(since, _)| *since < tick);
         after.checked_sub(1).map(|last| self.since[last].1.as_str())
     }
 
-    /// The files other than this that were in force in a period.
+    /// The files other than this that were active in a period.
     pub fn others(&self, revision: &str, period: Period) -> Vec<Term<'_>> {
         let ends = self.since.iter().skip(1).map(|(since, _)| Some(*since)).chain([None]);
         let terms = self.since.iter().zip(ends).map(|((since, of), until)| Term { since: *since, until, of });

@@ -1,5 +1,5 @@
-//! The book: every tick that the schedule names in a period, and what is known of its fate. About forty bytes a tick,
-//! whatever the topics hold.
+//! The tick ledger: every tick that the schedule names in a period, and what is known of its fate. A tick takes about forty
+//! bytes, whatever the topics hold.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -81,7 +81,7 @@ const REASONS: [MissedReason; 6] = [
 /// What became of a published run, as small as it can be kept.
 #[derive(Debug, Clone, Default)]
 pub enum Fate {
-    /// Nobody said anything.
+    /// No event says anything.
     #[default]
     Silent,
     /// One attempt that this consumer ran and that succeeded. So most runs end.

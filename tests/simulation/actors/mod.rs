@@ -1,5 +1,5 @@
 //! Who acts: each is stepped by the stage when it is due, and does a bounded piece of work. A process that has threads
-//! is one actor that picks one of them; whoever joins later (a producer's timer, an operator) is another.
+//! is one actor that picks one of them; what joins later (a producer's scheduler, an operator) is another.
 
 mod consumer;
 mod producer;
@@ -15,7 +15,7 @@ pub use publisher::Publisher;
 
 use crate::world::World;
 
-/// Somebody who acts.
+/// An actor.
 pub trait Actor {
     /// For the trace.
     fn name(&self) -> &str;

@@ -70,7 +70,7 @@ impl Oracle {
         unfinished.map(|(attempt, (_, by))| format!("{attempt:?} was started by {by} and is not finished"))
     }
 
-    /// Retention has deleted the message, and a copy of it stands elsewhere: whoever claims that cannot know, and what is
+    /// Retention has deleted the message, and a copy of it stands elsewhere: who claims that cannot know, and what is
     /// known of the attempt is then known of the copy. The documented limit.
     fn is_outlived(&self, attempt: &AttemptRef, place: &Place) -> bool {
         let of = of(place);

@@ -113,7 +113,7 @@ pub struct Oracle {
     reads: Reads,
     /// What is read next was written by requests that arrived late.
     pub late: bool,
-    /// Whether producers take part: then attempts of whoever is gone are found.
+    /// Whether producers take part: then attempts of consumers that are gone are found.
     pub has_producers: bool,
     pub lease: Duration,
     now: Instant,

@@ -15,7 +15,7 @@ const UNPUBLISHED: Duration = Duration::from_secs(80);
 /// it takes to lead again.
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// How long a leader may take to find that a run's message was deleted before anybody claimed it: it looks for one that has
+/// How long a leader may take to find that a run's message was deleted before a consumer claimed it: it looks for one that has
 /// waited for a lease, again after twice as long, and may have to be found first.
 const DELETED: Duration = Duration::from_secs(100);
 
@@ -25,13 +25,13 @@ struct Known {
     /// The highest attempt that has a message.
     last: u32,
     over: Option<Instant>,
-    /// Nobody can know whether it is over: it was published by a request that arrived after its sender had been replaced,
+    /// It is unknown whether it is over: it was published by a request that arrived after its sender had been replaced,
     /// its message was deleted, or an attempt ended that was lost.
     is_excused: bool,
-    /// It was published by a file that allows overlaps: then nobody but its consumer puts it on record, from its claim on.
+    /// It was published by a file that allows overlaps: then only its consumer puts it on record, from its claim on.
     is_allowed: bool,
     claimed: Option<Instant>,
-    /// Since when no message of it is left that anybody would claim.
+    /// Since when no message of it is left that a consumer would claim.
     deleted: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ pub struct Overlaps {
     ended: BTreeMap<AttemptRef, Then>,
     lost: BTreeMap<AttemptRef, Then>,
     skipped: BTreeSet<RunId>,
-    /// Runs that have held back ticks and that nobody has published, and since when.
+    /// Runs that have held back ticks and that no producer has published, and since when.
     unpublished: BTreeMap<RunId, Instant>,
     /// When a producer has asked which runs of the jobs of a file are not finished, by the file's revision.
     asked: BTreeMap<String, Instant>,
@@ -137,7 +137,7 @@ impl Overlaps {
         }
     }
 
-    /// The message of an attempt was deleted with its topic before anybody claimed it: its run will never be over, and the
+    /// The message of an attempt was deleted with its topic before it was claimed: its run will never be over, and the
     /// leader has to say so.
     pub fn deleted_unread(&mut self, attempt: AttemptRef, now: Instant) {
         if let Some(known) = self.runs.get_mut(&attempt.run) {

@@ -1,4 +1,4 @@
-//! From where whoever leads next reads `cron-runs`: of each attempt that is under way something is said from there on.
+//! From where the next leader reads `cron-runs`: of each attempt that is under way something is said from there on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ impl Reads {
         }
     }
 
-    /// A partition is to be read from an offset; says what whoever leads next will not know.
+    /// A partition is to be read from an offset; says what the next leader will not know.
     pub fn committed(&mut self, partition: i32, offset: i64) -> Option<String> {
         if self.committed.insert(partition, offset) == Some(offset) {
             return None;

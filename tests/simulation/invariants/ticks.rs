@@ -1,4 +1,4 @@
-//! Ticks: each has a fate on record before a cursor passes it, and only whoever leads says one.
+//! Ticks: each has a fate on record before a cursor passes it, and only the leader says one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
@@ -94,7 +94,7 @@ impl Ticks {
         }
     }
 
-    /// A producer begins a term: from here on nobody else says what becomes of ticks.
+    /// A producer begins a term: from here on no other one says what becomes of ticks.
     pub fn begins(&mut self, producer: &str) {
         self.leader = Some(producer.to_owned());
         self.last = self.last.map(|(cursor, _)| (cursor, 0));

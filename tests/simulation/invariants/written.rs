@@ -137,7 +137,7 @@ impl Oracle {
             self.breaks(|| format!("{attempt:?} is lost ({then:?}) before it was passed on"));
         }
         // The silence lies before the last sign where that came late: it may not have been read any more.
-        // But whoever saw that its message was committed past has read what was written before that: the claim among it.
+        // But a leader that saw its message committed past has read what was written before that: the claim among it.
         let passed = self.attempts[&of(place)].passed.get(&place.offset).copied();
         let mut signs = self.heard.get(&attempt).cloned().unwrap_or_default();
         let known = signs.iter().filter(|sign| passed.is_some_and(|passed| **sign <= passed)).count();
@@ -166,7 +166,7 @@ impl Oracle {
         }
     }
 
-    /// Where the producers' cursor stands, and from where whoever leads next reads `cron-runs`.
+    /// Where the producers' cursor stands, and from where the next leader reads `cron-runs`.
     pub(super) fn look_at_leaders_commits(&mut self, by: Instant) {
         if !self.has_producers {
             return;

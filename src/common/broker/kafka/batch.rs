@@ -124,7 +124,7 @@ fn read(batch: &Bytes, base_offset: i64, aborted: &mut Aborted) -> Result<Batch,
     let unpacked = unpack(batch.slice(HEADER..), attributes & CODEC, bounds::UNPACKED_BATCH_BYTES)?;
     let records = records::read(&unpacked, &frame);
     if is_control {
-        // The end of a transaction, for brokers and for us: nobody's record. One that cannot be read ends none.
+        // The end of a transaction, for brokers and for us: it is no record. One that cannot be read ends none.
         aborted.marker(producer, last_offset, &records.unwrap_or_default());
         return Ok(Batch { last_offset, records: Vec::new() });
     }
@@ -221,7 +221,7 @@ mod tests {
         // A wrong checksum; in the middle the batch behind it tells where it ends.
         check(&[&batch(0), &corrupt(3), &batch(10)], 0, &[0, 1, 2, 10, 11, 12], &[(3, 9)], 13);
         check(&[&corrupt(3)], 4, &[], &[(4, 5)], 6);
-        // A codec that nobody knows, and bytes that are of none of the others.
+        // A codec that is unknown, and bytes that are of none of the others.
         for codec in [7, 1, 2, 3, 4] {
             check(&[&bent(0, 22, &[codec]), &batch(3)], 0, &[3, 4, 5], &[(0, 2)], 6);
         }

@@ -95,7 +95,7 @@ impl KafkaClient {
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         let answer = self.fetch_once(leader, wants, max_wait, by, isolation);
         if let Err(BrokerError::Throttled(_)) = answer {
-            // As if the broker had nothing to read for so long: whoever reads on asks again at once.
+            // As if the broker had nothing to read for so long: a caller that reads on asks again at once.
             wait_until(by.min(monotonic() + max_wait.max(PAUSE)));
         }
         answer

@@ -3,8 +3,9 @@
 //!
 //! Bottom up: [`resolve`] finds addresses, [`connection`] carries one request at a time and knows whether it was
 //! sent, [`frame`] bounds what is believed of an answer, [`quotas`] and [`patience`] know how long brokers want to be
-//! left alone and waited for, [`routing`] knows who leads what and keeps the connections. On these stand [`produce`], [`fetch`] (with [`batch`], [`records`], [`transactions`] and [`unpack`]), [`group`] (with
-//! [`subscription`]) and [`admin`].
+//! left alone and waited for, [`routing`] knows who leads what and keeps the connections. On these stand [`produce`],
+//! [`fetch`] (with [`batch`], [`records`], [`transactions`] and [`unpack`]), [`group`] (with [`subscription`]) and
+//! [`admin`].
 //!
 //! A client belongs to one thread. It has no thread of its own, nothing happens between calls, and each request is
 //! made in one pinned version ([`wire`]) that every Kafka from 3.3 to 4.x speaks.
@@ -75,7 +76,7 @@ pub enum Misconfigured {
 }
 
 impl KafkaBroker {
-    /// A cluster behind the given `host:port` addresses, of which one that answers is enough. Dials nobody.
+    /// A cluster behind the given `host:port` addresses, of which one that answers is enough. This does not dial.
     ///
     /// # Errors
     /// When an address or the certificate file cannot be read.

@@ -22,8 +22,8 @@ use crate::common::clock::monotonic;
 
 type Answer = Result<Written, BrokerError>;
 
-/// How long after its beginning a call still sends something. It may wait longer for answers; but whoever calls has
-/// made sure that it may write *now* (a leader has, by its mandate), and that holds for seconds only.
+/// How long after its beginning a call still sends something. It may wait longer for answers; but the caller has
+/// made sure that it may write *now* (a leader has, by its leader lease), and that holds for seconds only.
 const BEGIN: Duration = Duration::from_millis(1_500);
 
 /// By when the parts of a call are over.
@@ -88,7 +88,7 @@ fn is_elsewhere(answer: &Answer) -> bool {
 }
 
 /// Sends to every leader, then reads what each says; those that a quota makes us wait for come one by one afterwards.
-/// Returns who was asked for each, where anybody was.
+/// Returns which broker was asked for each, where one was.
 fn round(
     routes: &mut Routes,
     batches: &[ProduceBatch],

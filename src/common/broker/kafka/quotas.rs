@@ -22,7 +22,7 @@ const SAY: Duration = Duration::from_secs(60);
 pub(super) struct Quotas {
     // A mutex, because clients of one id live in several threads; held for a look-up.
     held: Mutex<HashMap<(String, Address), Held>>,
-    /// How long that was, by client id; nobody counts where no program asked for it.
+    /// How long that was, by client id; it is not counted where no program asked for it.
     throttled: OnceLock<CounterVec>,
 }
 
@@ -89,7 +89,7 @@ mod tests {
         let answered = |broker: &Address, at, throttle_ms| {
             quotas.answered("a", broker, throttle_ms, began + Duration::from_millis(at));
         };
-        answered(&one, 0, 1_000); // before anybody counts
+        answered(&one, 0, 1_000); // before a program counts
         quotas.measure(&metrics);
         quotas.measure(&metrics);
         for (broker, at, throttle_ms, seconds) in [

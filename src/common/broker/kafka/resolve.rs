@@ -39,7 +39,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Asks the system's resolver. One question at a time: while the name service is silent nobody would get an
+/// Asks the system's resolver. One question at a time: while the name service is silent no caller would get an
 /// answer anyhow.
 pub(super) struct Resolver {
     // Before the thread: it ends when this is gone. A question under way is waited for (the system's own limit).
@@ -83,7 +83,7 @@ impl Resolver {
 fn answer(asked: &Receiver<Question>) {
     for Question { of, answer } in asked {
         let found = (of.host.as_str(), of.port).to_socket_addrs().map(Iterator::collect);
-        // Nobody may be waiting any more.
+        // The caller may not be waiting any more.
         drop(answer.try_send(found));
     }
 }

@@ -113,7 +113,7 @@ impl Routes {
         self.patience.of(of, R::KEY as i16)
     }
 
-    /// Sends a request. Whoever calls this has seen to it that no quota keeps us from that.
+    /// Sends a request. The caller has seen to it that no quota keeps us from that.
     pub(super) fn send<R: Asked>(
         &mut self,
         to: &Address,
@@ -222,7 +222,7 @@ impl Routes {
         self.coordinators.retain(|_, address| address != of);
     }
 
-    /// Asks whoever answers: those with a connection first, the one that failed last at last.
+    /// Asks any broker that answers: those with a connection first, the one that failed last at last.
     pub(super) fn ask_any<R: Asked>(
         &mut self,
         request: &R,
@@ -305,7 +305,7 @@ impl Routes {
         self.brokers.len()
     }
 
-    /// The leaders of partitions, in order; whoever is not known is asked for, in one request.
+    /// The leaders of partitions, in order; those that are not known are asked for, in one request.
     pub(super) fn leaders(
         &mut self,
         of: &[TopicPartition],
@@ -392,6 +392,6 @@ impl Routes {
 
 /// Blocks this thread until then.
 pub(super) fn wait_until(until: Instant) {
-    // Nobody sends: it ends when the time is over.
+    // No broker sends: it ends when the time is over.
     crossbeam_channel::never::<()>().recv_deadline(until).ok();
 }

@@ -3,7 +3,7 @@
 //!
 //! A subscription says that it is of version -1. A coordinator that was asked to let a consumer of the newer protocol
 //! (KIP-848) into the group must read all subscriptions, cannot read these, and refuses that consumer; it would commit
-//! offsets past attempts that nobody has claimed. All that a coordinator reads otherwise are the topics, for which it does
+//! offsets past attempts that are unclaimed. All that a coordinator reads otherwise are the topics, for which it does
 //! not look at the version (so that offsets of a group that lives do not expire), and Kafka's tools read assignments
 //! only. The user data of both is ours: a member without it is another program's.
 //!
@@ -71,7 +71,7 @@ pub(super) fn read_subscription(mut bytes: &[u8]) -> Option<Subscription> {
     Some(Subscription { topics, owned, owned_generation })
 }
 
-/// Our share; `None` when it makes no sense. No bytes at all are an empty share, which nobody has made for us.
+/// Our share; `None` when it makes no sense. No bytes at all are an empty share, which no leader has made for us.
 pub(super) fn read_assignment(mut bytes: &[u8]) -> Option<Share> {
     if bytes.is_empty() {
         return Some(Share::default());

@@ -38,7 +38,7 @@ fn too_large(limit: usize) -> String {
     format!("unpacked it is larger than {limit} bytes")
 }
 
-/// Reads a decoder to its end. One that panics at what somebody wrote has met a batch that cannot be read, like any
+/// Reads a decoder to its end. One that panics at what a client wrote has met a batch that cannot be read, like any
 /// other: it must not end the thread, which would meet the same batch again.
 fn read(codec: &str, decoder: impl Read, limit: usize) -> Result<Bytes, String> {
     let mut unpacked = Vec::new();

@@ -23,7 +23,7 @@ pub(super) struct MemoryClient {
     turn: usize,
     /// The ids of topics, as far as they are known: by these it fetches.
     topic_ids: BTreeMap<String, Uuid>,
-    /// A join and a sync that were not answered yet, where nobody waits, and until when their callers would.
+    /// A join and a sync that were not answered yet, where no caller waits, and until when their callers would.
     pub(super) joining: Option<(JoinRequest, Ticket, Deadline)>,
     pub(super) syncing: Option<(Holder, Ticket, Deadline)>,
 }
@@ -44,7 +44,7 @@ impl MemoryClient {
         }
     }
 
-    /// Remembers the ids that were read, and forgets those that nobody knows any more.
+    /// Remembers the ids that were read, and forgets those that the cluster does not know any more.
     fn learn_ids(&mut self, wants: &[Want], answers: &[Result<Fetched, BrokerError>]) {
         for (want, answer) in wants.iter().zip(answers) {
             match answer {

@@ -18,7 +18,7 @@ use crate::common::broker::{
 };
 use crate::common::topics::TopicSpec;
 
-/// `offset.metadata.max.bytes` of a broker that nobody has configured.
+/// `offset.metadata.max.bytes` of a broker with the default settings.
 const METADATA_BYTES: usize = 4096;
 
 /// A cluster.

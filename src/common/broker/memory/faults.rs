@@ -86,7 +86,7 @@ impl Faults {
         self.plan(|plan| plan.late.len())
     }
 
-    /// Lets the broker have the late requests, in order. Nobody hears its answers.
+    /// Lets the broker have the late requests, in order. No client hears its answers.
     pub fn deliver(&self) {
         self.shared.with(|cluster, plan, at| {
             for request in plan.late.drain(..) {

@@ -1,5 +1,5 @@
 //! A group and the generations that it goes through, in the classic protocol: members join, one of them is made the
-//! leader and shares out, the group is stable until somebody comes or goes.
+//! leader and shares out, and the group is stable until a member comes or goes.
 //!
 //! Requests that are answered later get a [`Ticket`]; the answer lies under it once it is known. [`super::joining`]
 //! and [`super::holding`] hold what a member may ask for.
@@ -63,7 +63,7 @@ pub(super) struct Group {
     pub(super) leader: Option<String>,
     pub(super) members: BTreeMap<String, Member>,
     pub(super) statics: BTreeMap<String, String>,
-    /// Member ids that were handed out, and until when somebody must come with them (KIP-394).
+    /// Member ids that were handed out, and until when a member must join with them (KIP-394).
     pub(super) promised: BTreeMap<String, Instant>,
     pub(super) offsets: BTreeMap<TopicPartition, Committed>,
     /// When those who have not joined, or not asked for their share, are taken for gone.

@@ -55,7 +55,7 @@ impl MemoryClient {
 
 impl Group for MemoryClient {
     fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError> {
-        // Whoever has waited in vain asks anew: another request of the same member may have taken the place of this one.
+        // A caller that has waited in vain asks anew: another request of the same member may have taken this one's place.
         if let Some((asked, ticket, until)) = self.joining.take()
             && self.resumes(until)
             && asked == *request

@@ -111,7 +111,7 @@ impl Group {
     }
 
     /// Whether a commit is let through. Member, instance and generation are compared, and nothing else: who owns the
-    /// partition is not asked. Between a leader's election and its assignment nobody commits; while members gather
+    /// partition is not asked. Between a leader's election and its assignment no member commits; while members gather
     /// for the next generation, those of the present one still do.
     ///
     /// # Errors

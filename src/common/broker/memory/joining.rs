@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::group::{Group, Later, Member, Phase, Ticket};
 use crate::common::broker::{ErrorCode, JoinRequest, Joined, Share};
 
-/// `group.min.session.timeout.ms` and `group.max.session.timeout.ms` of a broker that nobody has configured.
+/// `group.min.session.timeout.ms` and `group.max.session.timeout.ms` of a broker with the default settings.
 const SESSIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_secs(1800);
 
 /// What comes of asking to join.

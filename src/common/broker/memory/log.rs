@@ -12,7 +12,7 @@ const BATCH_HEADER: usize = 61;
 /// A partition as its leader keeps it.
 #[derive(Debug)]
 pub(super) struct PartitionLog {
-    /// Who leads it; `None` while there is nobody.
+    /// Which broker leads it; `None` while none does.
     pub(super) leader: Option<NodeId>,
     start: i64,
     end: i64,
@@ -30,7 +30,7 @@ struct Batch {
 #[derive(Debug)]
 enum Content {
     Records(Vec<FetchedRecord>),
-    /// Whole, and nobody can make sense of it.
+    /// It is whole, and its content makes no sense.
     Spoiled(String),
     /// The end of a transaction: takes an offset and holds nothing to read.
     Marker,

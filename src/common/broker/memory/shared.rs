@@ -138,7 +138,7 @@ impl Shared {
         })
     }
 
-    /// Waits until `ready` has an answer; `None` when the deadline came first, the broker went away, or nobody
+    /// Waits until `ready` has an answer; `None` when the deadline came first, the broker went away, or no caller
     /// waits here.
     pub(super) fn wait_for<T>(
         &self,

@@ -1,5 +1,5 @@
-//! Messages that waited with their content dropped and are due: dispatch reads them again by itself. It is one fetch before
-//! a claim, of what is due already; the fetchers go on with what nobody has read yet.
+//! Messages that waited with their content dropped and are due: the claiming thread reads them again. It is one fetch before
+//! a claim, of what is due already; the fetchers go on with what has not been read yet.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

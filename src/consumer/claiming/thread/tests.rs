@@ -21,7 +21,7 @@ use crate::consumer::metrics::ConsumerMetrics;
 /// Generous: nothing here takes a second on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A dispatch thread that the test steps by hand, and the other ends of its channels.
+/// A claiming thread that the test steps by hand, and the other ends of its channels.
 struct Bench {
     dispatching: Claiming,
     broker: Arc<MemoryBroker>,
@@ -165,7 +165,7 @@ fn a_worker_gets_no_attempt_that_the_reporter_has_not_heard_of() {
     bench.publish(7);
     let chunk = bench.take_chunk();
     bench.dispatching.read(chunk);
-    // The reporter has ended: from here on nobody says that an attempt is alive.
+    // The reporting thread has ended: from here on no thread says that an attempt is alive.
     bench.started = None;
     bench.dispatching.turn();
     assert_eq!(bench.faults().made(Asked::Commit), 2, "it was claimed");

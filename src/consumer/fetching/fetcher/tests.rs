@@ -38,7 +38,7 @@ fn what_was_not_handed_over_is_read_again() {
         after(Duration::from_millis(300)).recv().unwrap();
         drop(stop);
     });
-    // Nobody takes it before the fetcher has to make room for another one.
+    // The test does not take it before the fetcher has to make room for another one.
     assert_eq!(turn(&options, client.as_mut(), &SystemClock, &to, &stopped), Ok(false));
     drop(stops);
     assert_eq!(track.next.load(Ordering::Acquire), 0);

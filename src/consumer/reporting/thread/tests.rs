@@ -23,7 +23,7 @@ struct Bench {
     clock: Arc<ManualClock>,
     metrics: Metrics,
     health: Health,
-    /// Before the reporter: dropping that waits for the thread, which ends when nothing more can be told.
+    /// Stands before `reporter`: dropping that waits for the thread, which ends when nothing more can be told.
     channels: Option<Channels>,
     reporter: Reporter,
 }
@@ -165,7 +165,7 @@ fn whoever_drops_the_handle_gives_up_what_cannot_be_written() {
 
 #[test]
 fn what_comes_close_behind_a_round_trip_waits_for_company_and_goes_with_it() {
-    // Four are company enough for eight workers.
+    // Four that wait together go at once where there are eight workers.
     let bench = Bench::new(8);
     bench.tell(good(1));
     // The first round trip compares the clock with the broker's.

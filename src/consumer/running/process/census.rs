@@ -12,7 +12,7 @@ use rustix::process::{
 
 use super::mark::Mark;
 
-/// Sends a signal to a group. That nobody is left in it is no failure.
+/// Sends a signal to a group. An empty group is no failure.
 pub fn signal_group(group: Pid, signal: Signal) {
     match kill_process_group(group, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -20,7 +20,7 @@ pub fn signal_group(group: Pid, signal: Signal) {
     }
 }
 
-/// Whether anybody lives in a group whose leader has been reaped.
+/// Whether a process lives in a group whose leader has been reaped.
 ///
 /// One system call when the group is empty, as it nearly always is. A zombie answers to it, too: where process 1
 /// does not reap what falls to it, zombies are for ever, so the living are looked for among all processes.

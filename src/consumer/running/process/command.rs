@@ -75,7 +75,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     Ok(Running::new(attempt, since, child, group, (output, recorder), entry))
 }
 
-/// The program itself, where nobody could tell that there is no shell between it and us.
+/// The program itself, where the command cannot tell that there is no shell between it and us.
 fn without_shell(
     host: &Host,
     run: &Run,
@@ -151,7 +151,7 @@ fn diagnose(error: &io::Error, run: &Run, user: &User, shell: &OsStr) -> StartEr
         match fs::metadata(directory) {
             Err(error) => return at_cwd(&error),
             Ok(found) if !found.is_dir() => return at_cwd(&io::Error::from_raw_os_error(libc::ENOTDIR)),
-            // Nobody can say which of the two it was that may not be used.
+            // The system does not say which of the two may not be used.
             Ok(_) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let what = format!("cwd {directory} or shell {}", shell.display());
                 return StartError::refused(what, error);

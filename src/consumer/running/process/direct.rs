@@ -1,7 +1,7 @@
 //! Which commands need no shell between us and them: a program by its absolute path and words that the shell would
 //! hand on as they are. Whatever else a command is, the shell has it.
 //!
-//! The shell may be left out only where nobody could tell. What the rule looks at: the command's words, the shell that
+//! The shell may be left out only where the command cannot tell. The rule looks at the command's words, the shell that
 //! it asks for, and the environment, in which no name may mean something to a shell. What it cannot know is what the
 //! shell of this host adds of its own: [`super::probe`] has looked.
 

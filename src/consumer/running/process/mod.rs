@@ -1,9 +1,10 @@
-//! Processes: how an attempt's command is started, watched and ended.
+//! Processes: how a worker starts, watches and ends an attempt's command.
 //!
-//! [`start`] hands the command to the shell (or leaves that out where nobody could tell: [`direct`], [`probe`]), with an environment made for it ([`environment`]), in a process group of
-//! its own, and returns it [`Running`]; [`Running::wait`] watches it to its end and sees to it that nothing of it is
-//! left ([`running`]). Should the consumer itself be killed, the [`guard`] does that. The signals go to the group
-//! first and then to what has left it ([`census`], [`mark`]). The output is read without bound and kept with one ([`output`]).
+//! [`start`] hands the command to the shell (or leaves that out where the command cannot tell: [`direct`], [`probe`]),
+//! with an environment made for it ([`environment`]), in a process group of its own, and returns it [`Running`].
+//! [`Running::wait`] watches it to its end and makes sure that nothing of it is left ([`running`]). If the consumer itself
+//! is killed, the [`guard`] does that. The signals go to the group first and then to what has left it ([`census`],
+//! [`mark`]). The output is read without a bound and kept with one ([`output`]).
 //!
 //! Nothing here knows Kafka, claims or reports: what goes in is an attempt, what comes out is how it ended.
 //! `docs/decisions/2026-11-24-processes.md` says why it is done this way, and what it cost when measured.
@@ -37,7 +38,7 @@ use self::user::User;
 /// What every attempt on this host is started with.
 #[derive(Debug)]
 pub struct Host {
-    /// Whom the attempts run as that name nobody.
+    /// The user for attempts that name none.
     pub me: User,
     /// `LANG` of the attempts.
     pub lang: OsString,
@@ -71,7 +72,7 @@ impl Host {
     }
 }
 
-/// What we have from whoever started us and no command may have from us.
+/// What our own parent gave us and no command may have from us.
 fn forget_our_parent() {
     // Ignored, it throws exit codes away (wait(2), "NOTES").
     // SAFETY: the default of this signal is to do nothing, and no handler is installed.

@@ -1,5 +1,5 @@
 //! An attempt's command under way: one poll(2) waits for its exit, its output, a cancellation, the guard's death and
-//! the time-out. Afterwards nothing is left of it that anybody could find.
+//! the time-out. Afterwards no process of it is left that can be found.
 
 use std::io::PipeReader;
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,11 +36,11 @@ pub struct Running {
     since: Instant,
     child: Child,
     status: Option<ExitStatus>,
-    /// The process group. The shell leads it, so until that is reaped the number is nobody else's.
+    /// The process group. The shell leads it, so until that is reaped no other group has the number.
     group: Pid,
     /// Tells of the shell's end. `None` while no descriptor is left for it; then its end is looked for.
     pidfd: Option<OwnedFd>,
-    /// `None` once nobody can write to it any more.
+    /// `None` once no process can write to it any more.
     output: Option<PipeReader>,
     recorder: Option<Recorder>,
     piece: Vec<u8>,
@@ -68,10 +68,10 @@ enum Source {
 /// Bytes read at a time: what a pipe holds (pipe(7)).
 const PIECE: usize = 64 * 1024;
 
-/// How long output is waited for once the group is gone. Whoever writes later has left the group on purpose.
+/// How long output is waited for once the group is gone. A process that writes later has left the group on purpose.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
-/// How long after KILL it is said that somebody does not die.
+/// How long after KILL the log says that a process does not die.
 const KILLED: Duration = Duration::from_secs(5);
 
 /// How often a group without its leader is looked at, at first and at last: its end sends no signal.
@@ -133,7 +133,7 @@ impl Running {
         let deadline = timeout.and_then(|timeout| self.since.checked_add(timeout));
         loop {
             let seen = self.look(deadline, Some(cancel));
-            // Whoever has exited by itself was neither late nor cancelled.
+            // A command that has exited by itself was neither late nor cancelled.
             if seen.contains(&Source::Exit) {
                 return Cause::Exited;
             }
@@ -194,7 +194,7 @@ impl Running {
         self.pidfd.is_some() || self.status.is_some()
     }
 
-    /// Whether the shell has been reaped and nobody lives in its group.
+    /// Whether the shell has been reaped and no process lives in its group.
     fn is_gone(&mut self) -> bool {
         self.is_reaped() && !census::group_lives(self.group)
     }
@@ -244,7 +244,7 @@ impl Running {
             (Source::Exit, exit, PollFlags::IN),
             (Source::Output, self.output.as_ref().map(AsFd::as_fd), PollFlags::IN),
             (Source::Cancel, cancel.map(AsFd::as_fd), PollFlags::IN),
-            // A pipe's writing end that asks for nothing still hears when nobody reads it any more.
+            // A pipe's writing end that asks for nothing still hears when its reader is gone.
             (Source::Guard, self.entry.pipe(), PollFlags::empty()),
         ];
         let mut fds = Vec::with_capacity(sources.len());
@@ -257,7 +257,7 @@ impl Running {
         }
         let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
-        // Interrupted: nothing has happened, and whoever asked asks again.
+        // Interrupted: nothing has happened, and the caller asks again.
         if poll(&mut fds, wait.as_ref()).is_err() {
             return Vec::new();
         }
@@ -300,7 +300,7 @@ fn outcome(status: ExitStatus) -> Outcome {
     }
 }
 
-/// Whether the other end of a pipe that nobody writes to is closed.
+/// Whether the other end of a pipe is closed to which no process writes.
 pub fn is_closed(pipe: &PipeReader) -> bool {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)

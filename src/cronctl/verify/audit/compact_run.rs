@@ -1,4 +1,4 @@
-//! The usual story of a run – one attempt, one success – in a few bytes, and back when something is added to it.
+//! A run with one attempt and one success, kept in a few bytes, and unpacked when an event adds something to it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use crate::common::model::{Event, Outcome, Then};
 use crate::cronctl::runs::run_detail::{End, RunDetail, Try};
 use crate::cronctl::verify::tick_ledger::Fate;
 
-/// The story of a fate that is told anew.
+/// Takes the run detail out of a fate, so that an event can be added to it.
 pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
     match std::mem::take(fate) {
         Fate::Told(story) => story,
@@ -16,7 +16,7 @@ pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
     }
 }
 
-/// The usual story: one attempt, one end, a success. Who else wrote that they would run it plays no part.
+/// The end of a run that can be kept compactly: one attempt, one end, a success. Other claims of it play no part.
 pub(super) fn as_usual(story: &RunDetail) -> Option<End> {
     let (number, tried) = story.attempts.last_key_value()?;
     let [end] = &tried.ends[..] else { return None };
@@ -28,7 +28,7 @@ pub(super) fn as_usual(story: &RunDetail) -> Option<End> {
     usual.then(|| end.clone())
 }
 
-/// The usual story, as much of it as was kept.
+/// The run detail of a compact run, as much of it as was kept.
 pub(super) fn usual(consumer: String, ended_ms: i64) -> RunDetail {
     let ended_at = DateTime::from_timestamp_millis(ended_ms).unwrap_or_default();
     let (outcome, then) = (Outcome::Succeeded, Then::Done);
@@ -37,7 +37,7 @@ pub(super) fn usual(consumer: String, ended_ms: i64) -> RunDetail {
     RunDetail { attempts: BTreeMap::from([(1, tried)]), ended: None }
 }
 
-/// Whether an event is a copy of what the usual story was made of, or adds nothing to it.
+/// Whether an event is a copy of what the compact run was made of, or adds nothing to it.
 pub(super) fn is_told_already(event: &Event, consumer: &str, ended: i64) -> bool {
     match event {
         Event::Claimed { attempt, .. } => attempt.attempt == 1,

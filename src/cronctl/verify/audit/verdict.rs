@@ -141,7 +141,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Whether the leader decided by zone data that is not at hand: then nobody can say whether there is such a tick.
+    /// Whether the leader decided by zone data that is not at hand: then it is unknown whether there is such a tick.
     fn is_by_unknown_zones(&self, tick: TickNo) -> bool {
         let (job, at) = self.book.tick(tick);
         self.book.unknown_version(&job.name, at).is_some()
@@ -191,7 +191,7 @@ impl Audit<'_> {
         self.report.held_back.add(item);
     }
 
-    /// Since when an attempt of a tick could have been begun that nobody has begun; with its number.
+    /// Since when an attempt of a tick could have been begun that no consumer has begun; with its number.
     fn waits_since(&self, tick: TickNo, story: &RunDetail) -> Option<(u32, DateTime<Utc>)> {
         let retry = &self.book.tick(tick).0.retry;
         match story.stage() {

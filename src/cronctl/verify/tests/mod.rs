@@ -287,7 +287,7 @@ fn a_message_that_the_schedule_does_not_ask_for_is_too_many() {
         Arc::make_mut(&mut world.messages[0].1.run).id = RunId(Uuid::nil());
     };
     check(forged, [1, 1, 0, 0, 0, 0]);
-    // Outside of the period nobody asked.
+    // The period does not include this instant.
     check(|world| world.publish("often", at("12:05:01")), [0; 6]);
 }
 

@@ -49,7 +49,7 @@ fn what_was_deleted_before_a_consumer_claimed_it_is_a_fate_of_its_own() {
         }
         world.deleted.push(("b", 8));
     };
-    // Nobody says that it was unread.
+    // No event says that it was unread.
     let report = check(silent, [2, 0, 0, 0, 0, 0]);
     assert!(report.unaccounted.first[0].why.contains("retention has deleted messages of b"), "{report:?}");
     for (count, left) in [(1, 1), (2, 0), (8, 0)] {

@@ -5,14 +5,14 @@ use super::*;
 const TICK: &str = "12:01:40";
 
 /// The first attempt of a run failed and was passed on, two hours ago; then something happened. The findings: lost
-/// retries, and those that nobody has begun.
+/// retries, and those that no consumer has begun.
 fn found(then: impl Fn(&mut World)) -> [usize; 2] {
     let failed = |world: &mut World| {
         world.forget("often", at(TICK));
         world.publish("often", at(TICK));
         world.claim((RunId::of(&name("often"), at(TICK)), 1), "c1", at(TICK));
         world.finish("often", at(TICK), (1, "c1", Outcome::Failed { code: 1 }, Then::Retried));
-        // Not so long ago that anybody should have begun it.
+        // Not so long ago that a consumer should have begun it.
         world.begun_within = Duration::from_secs(24 * 60 * 60);
         then(world);
     };

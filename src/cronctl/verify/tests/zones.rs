@@ -9,7 +9,7 @@ fn followed(world: &mut World, tzdata: &str, from: &str) {
     world.events.push((at, Event::Revision { cluster, revision, tzdata, leader, from: at, at }));
 }
 
-/// The same jobs in a zone, all of their ticks published, but for one that is not and one that is named by nobody.
+/// The same jobs in a zone, all of their ticks published, but for one that is not and one that no schedule names.
 fn world_in(zone: &str) -> World {
     let mut world = World::new();
     let text = format!("CRON_TZ={zone}\n{FILE}");

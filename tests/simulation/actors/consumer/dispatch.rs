@@ -1,4 +1,4 @@
-//! The thread `dispatch`: drives the [`Claimer`](kafka_cron::consumer::claiming::machine::Claimer) as the program's does.
+//! The claiming thread drives the [`Claimer`](kafka_cron::consumer::claiming::machine::Claimer) as the program's does.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl Consumer {
         }
     }
 
-    /// Dispatch ends, and the membership with it. What runs goes on.
+    /// The claiming thread ends, and the membership with it. What runs goes on.
     fn stop_taking(&mut self, world: &mut World, now: Now) {
         self.dispatches = false;
         self.is_member = false;

@@ -54,7 +54,7 @@ struct Track {
     is_open: bool,
     /// From where it is said to be read first, where a bug reads from elsewhere.
     pretends: Option<i64>,
-    /// Some of what was read got lost on the way to dispatch.
+    /// Some of what was read got lost on the way to the claiming thread.
     lacks_some: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The threads `worker-N`, whose processes are spans of virtual time, and `reporter`.
+//! The threads `worker-N`, whose processes are spans of virtual time, and the reporting thread.
 
 use std::time::Duration;
 

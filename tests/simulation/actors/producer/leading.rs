@@ -1,4 +1,4 @@
-//! The threads `membership`, `lead` and `runs-tail`: whether we lead, from where, and what has become of attempts.
+//! The membership, leadership and run-tracker threads: whether we lead, from where, and what has become of attempts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use kafka_cron::producer::run_tracker::thread::{FollowRequest, RunNews};
 use super::{Producer, Thread};
 use crate::world::World;
 
-/// How often it is told from where whoever leads next must read.
+/// How often the run tracker tells from where the next leader must read.
 const SAY_WHERE: Duration = Duration::from_secs(10);
 
 impl Producer {

@@ -66,9 +66,9 @@ pub struct Producer {
     keep: Option<CursorCommit>,
     batches: VecDeque<Batch>,
     confirmed: VecDeque<Confirmed>,
-    /// What the tail tells.
+    /// What the run tracker tells.
     news: VecDeque<RunNews>,
-    /// Which of the job files this is, when the next one is noticed, and what waits to come in force.
+    /// Which of the job files this is, when the next one is noticed, and what waits to become active.
     file: usize,
     notices_at: Option<Instant>,
     coming: Reload,
@@ -81,7 +81,7 @@ pub struct Producer {
 
     tail: RunTracker,
     tails_client: Box<dyn Client>,
-    /// When it is told again from where whoever leads next must read.
+    /// When the run tracker tells again from where the next leader must read.
     say_where_at: Instant,
 
     leaves_by: Option<Instant>,

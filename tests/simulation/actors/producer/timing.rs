@@ -1,4 +1,4 @@
-//! The threads `timer` and `publish-CLUSTER`: what is due, and how it comes on record. The state machines are the shipped
+//! The scheduler and publisher threads: what is due, and how it comes on record. The state machines are the shipped
 //! ones.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::bugs::Bug;
 use crate::jobs;
 use crate::world::{SESSION, World, cluster};
 
-/// The longest wait of the timer.
+/// The longest wait of the scheduler.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Producer {
@@ -131,7 +131,7 @@ impl Producer {
         self.is_over = true;
     }
 
-    /// Notices that there is another job file, and brings it in force when the unfinished runs of its jobs are known.
+    /// Notices that there is another job file, and makes it active when the unfinished runs of its jobs are known.
     fn look_at_file(&mut self, world: &mut World, now: Now) {
         if self.file != world.file && self.notices_at.is_none() {
             self.notices_at = Some(now.mono + world.random.span(100, 2_000));

@@ -48,7 +48,7 @@ impl Timed {
         self.ask(id, None, "", secs)
     }
 
-    /// Makes the leader share out nothing to anybody.
+    /// Makes the leader share out nothing to any member.
     fn share_out(&mut self, secs: u64) {
         let leader = self.holder(&self.group.leader.clone().unwrap());
         let now = self.at(secs);

@@ -63,7 +63,7 @@ impl Consumer {
         new
     }
 
-    /// Steps the membership, in which nobody else is, until it has a share.
+    /// Steps the membership, which has no other member, until it has a share.
     pub(super) fn next_generation(&mut self, world: &World) {
         for _ in 0..3 {
             let (change, _) = self.member.step(self.members_client.as_mut(), world.clock.monotonic());

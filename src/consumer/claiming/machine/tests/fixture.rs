@@ -184,14 +184,14 @@ impl World {
         holes::decode(&committed.metadata, committed.offset).unwrap().map(|holes| holes.topic_id)
     }
 
-    /// Commits in somebody's name, for a topic of an id.
+    /// Commits in a member's name, for a topic of an id.
     pub(super) fn commit_of(&mut self, holder: &Holder, partition: i32, offset: i64, topic_id: Uuid) {
         let metadata = holes::encode(topic_id, offset, &BTreeSet::new()).unwrap();
         let commit = Commit { of: of(partition), offset, metadata };
         assert_eq!(self.client.commit(holder, &[commit], self.soon()).unwrap(), [None]);
     }
 
-    /// Commits in somebody's name.
+    /// Commits in a member's name.
     pub(super) fn commit(&mut self, holder: &Holder, partition: i32, offset: i64) {
         let commit = Commit { of: of(partition), offset, metadata: String::new() };
         assert_eq!(self.client.commit(holder, &[commit], self.soon()).unwrap(), [None]);

@@ -1,4 +1,4 @@
-//! The claimer on a broker in memory: no threads, and a clock that the test turns.
+//! The claiming machine on a broker in memory: there are no threads, and the test turns the clock.
 
 mod claiming;
 mod consumer;

@@ -16,7 +16,7 @@ fn a_new_generation_reads_the_committed_offset_again() {
     world.publish(0, 1);
     world.publish(0, 2);
     consumer.run(&world, 0);
-    // Somebody else had the partition meanwhile, and claimed the first.
+    // Another consumer had the partition meanwhile, and claimed the first.
     world.commit(&consumer.holder.clone().unwrap(), 0, 1);
     consumer.next_generation_by_leaving(&world);
     consumer.run(&world, 9);

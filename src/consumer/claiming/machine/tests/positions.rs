@@ -204,7 +204,7 @@ fn a_copy_as_far_behind_as_the_window_is_known_across_owners() {
     world.publish(0, 1);
     first.run(&world, 9);
     assert_eq!(first.started, [1]);
-    // What lies between was handed out as well, by somebody else.
+    // Another consumer handed out what lies between as well.
     let filler: Vec<bytes::Bytes> = vec!["x".into(); 3_333];
     for _ in 0..3 {
         world.write(0, &filler);

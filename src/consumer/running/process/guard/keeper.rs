@@ -74,7 +74,7 @@ impl Guard {
         Ok(Entry { guard: self.clone(), serial, pipe })
     }
 
-    /// The process that guards at the moment, for whoever wants to look at it.
+    /// The process that guards at the moment.
     pub fn pid(&self) -> Option<u32> {
         self.lock().process.as_ref().map(|process| process.child.id())
     }
@@ -133,7 +133,7 @@ impl Entry {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// The guard that was watched has died: finds the next one, which somebody else may have started already.
+    /// The guard that was watched has died: finds the next one, which another worker may have started already.
     pub fn renew(&mut self) {
         let mut state = self.guard.lock();
         let current = |state: &State| state.process.as_ref().map(|process| process.pipe.clone());
@@ -167,7 +167,7 @@ impl Drop for Entry {
 impl Process {
     fn start(program: &Path) -> io::Result<Self> {
         let (stdin, pipe) = io::pipe()?;
-        // Somebody who does not read must not stop the workers.
+        // A guard that does not read must not stop the workers.
         ioctl_fionbio(&pipe, true)?;
         let mut child = Command::new(program)
             .arg(ARGUMENT)
@@ -203,7 +203,7 @@ impl Process {
         }
     }
 
-    /// Ends it before it can end anybody: it does not know any more what is true.
+    /// Ends the guard before it can kill a process: it does not know any more what is true.
     fn kill(mut self) {
         let _dead_already = self.child.kill();
         let _reaped = self.child.wait();

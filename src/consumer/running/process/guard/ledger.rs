@@ -16,7 +16,7 @@ pub enum Line {
     Starting(u64, Mark),
     /// It leads the process group of this number.
     Runs(u64, Pid),
-    /// It is over, and nothing is left of its group. The number may be used again by anybody.
+    /// It is over, and nothing is left of its group. Any other group may have the number now.
     Over(u64),
 }
 

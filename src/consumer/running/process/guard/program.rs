@@ -40,7 +40,7 @@ fn guard() -> io::Result<()> {
     out.write_all(READY)?;
     out.flush()?;
     let mut ledger = Ledger::default();
-    // An error ends it as the end of the file does: whoever cannot be heard any more has died.
+    // An error ends it as the end of the file does: a consumer that cannot be heard any more has died.
     let lines = io::stdin().lock().lines();
     lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).for_each(|line| ledger.enter(line));
 
