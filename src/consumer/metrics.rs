@@ -216,7 +216,7 @@ fn due(claimed: &Claimed) -> DateTime<Utc> {
     claimed.attempt.not_before.unwrap_or(claimed.attempt.run.scheduled_at)
 }
 
-/// When an attempt was due and its message there for everybody to take.
+/// When an attempt was due and its message could be read.
 fn available(claimed: &Claimed) -> DateTime<Utc> {
     let due = due(claimed);
     DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or(due).max(due)

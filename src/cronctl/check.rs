@@ -1,4 +1,4 @@
-//! `cronctl check`: what is wrong with a job file, or what is in it.
+//! `cronctl check` prints what is wrong with a job file, or what is in it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;

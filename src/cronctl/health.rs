@@ -1,4 +1,4 @@
-//! `cronctl health`: whether a program says that it is well, for images without curl.
+//! `cronctl health` asks a program whether it is healthy, for images without curl.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

@@ -1,4 +1,4 @@
-//! Instants of the command line: as such, or by how long ago they are.
+//! Instants of the command line, given as an instant or as how long ago it was.
 
 use std::str::FromStr;
 
@@ -15,7 +15,7 @@ pub enum Moment {
     Ago(std::time::Duration),
 }
 
-/// Why a word is neither.
+/// Why a text is neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("neither an instant (as in `2026-03-01T00:00:00Z`) nor a time ago (as in `90m`)")]
 pub struct MomentError;

@@ -1,4 +1,4 @@
-//! `cronctl next`: when a schedule is due.
+//! `cronctl next` prints when a schedule is due.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args as Arguments;

@@ -1,5 +1,5 @@
-//! Where answers go: standard output for what was asked, standard error for what is wrong. The one room of the program
-//! that knows the two. Any program may have written what stands in a topic or in a file: nothing of it reaches a
+//! Where answers go: standard output for what was asked, standard error for what is wrong. No other file of the program
+//! knows the two. Any program may have written what stands in a topic or in a file: nothing of it reaches a
 //! terminal that the terminal would obey.
 
 use std::fmt::Display;

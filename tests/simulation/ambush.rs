@@ -1,4 +1,4 @@
-//! Faults that are not left to chance: they strike where the order of two steps matters and chance comes by too seldom.
+//! Faults that are not left to chance: they strike where the order of two steps matters and chance rarely hits.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What goes wrong: the weather between clients and the broker, and what befalls processes, clocks and logs.
+//! The faults: lost and late requests between clients and the broker, and faults of processes, clocks and logs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

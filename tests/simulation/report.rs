@@ -1,5 +1,5 @@
-//! What the report says of runs: the last steps of one that failed (`KAFKA_CRON_TRACE` says how many), and which faults all of
-//! them met.
+//! The report prints the last steps of a run that failed (`KAFKA_CRON_TRACE` says how many), and which faults the runs met
+//! together.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The runs that are made in every test.
+//! The runs that every test makes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! What all actors share: a cluster in memory, a clock that is turned, one source of chance, and the oracle that sees
+//! What all actors share: a cluster in memory, a manual clock, one source of chance, and the oracle that sees
 //! everything.
 
 use std::sync::{Arc, Mutex, MutexGuard};

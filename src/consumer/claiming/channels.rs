@@ -31,7 +31,7 @@ pub struct Channels {
 
 /// Where the claiming thread shows its state.
 pub struct Observe {
-    /// What it counts.
+    /// The metrics that it counts.
     pub measures: ConsumerMetrics,
     /// Whether it is a member of its group.
     pub health: Health,

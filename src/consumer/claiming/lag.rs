@@ -11,7 +11,7 @@ use crate::consumer::fetching::fetcher::Track;
 /// How often the end of a partition is looked at that is not read.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long that rests after a failure: claims wait while a broker does not answer.
+/// How long this look-up rests after a failure: claims wait while a broker does not answer.
 const REST: Duration = Duration::from_secs(15);
 
 /// The ends by partition.
@@ -23,27 +23,27 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// None is known.
+    /// Creates one that knows no end.
     pub(super) fn new(now: Instant) -> Self {
         Self { known: BTreeMap::new(), look_at: now, looked: 0 }
     }
 
-    /// Others are ours from now on.
+    /// Takes the partitions that are ours from now on.
     pub(super) fn clear(&mut self) {
         self.known.clear();
     }
 
-    /// A fetch told one.
+    /// Takes an end that a fetch told.
     pub(super) fn told(&mut self, partition: i32, end: i64) {
         self.known.insert(partition, end);
     }
 
-    /// Those that are known.
+    /// The ends that are known.
     pub(super) fn iter(&self) -> impl Iterator<Item = (i32, i64)> {
         self.known.iter().map(|(partition, end)| (*partition, *end))
     }
 
-    /// Asks for one that no fetch tells: a partition that is full is not read.
+    /// Asks for an end that no fetch tells: a partition that is full is not read.
     pub(super) fn look<L: Log + ?Sized>(&mut self, client: &mut L, tracks: &[Arc<Track>], now: Instant) {
         if now < self.look_at {
             return;

@@ -21,7 +21,7 @@ pub struct Linger {
 }
 
 impl Linger {
-    /// One for which nothing has gone yet; `enough` that wait together go at once.
+    /// Creates one for which nothing has gone yet; `enough` that wait together go at once.
     pub fn new(enough: usize) -> Self {
         Self { enough, last: None }
     }

@@ -74,7 +74,7 @@ pub struct Claimer {
 }
 
 impl Claimer {
-    /// One that owns nothing yet.
+    /// Creates one that owns nothing yet.
     pub fn new(options: Options) -> Self {
         Self {
             options,

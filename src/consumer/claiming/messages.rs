@@ -16,7 +16,7 @@ pub struct Options {
     pub cluster: ClusterName,
     /// The topic that they are read from.
     pub topic: String,
-    /// The group.
+    /// The consumer group.
     pub group: String,
     /// Our name in events.
     pub consumer: String,
@@ -61,9 +61,9 @@ pub enum Effect {
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Which.
+    /// Which call it was.
     pub call: Call,
-    /// Why.
+    /// Why it failed.
     pub error: BrokerError,
 }
 

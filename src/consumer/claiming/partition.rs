@@ -1,6 +1,6 @@
 //! One partition between reading and claiming: what is held, what is ready, and what a commit has to say.
 //!
-//! Pure. It never learns that Kafka exists: records go in, claims come out, and the caller gets the offset and the holes
+//! It is pure and does not know Kafka: records go in, claims come out, and the caller gets the offset and the holes
 //! that make a claim. Of messages that wait for their instant it keeps, beyond a bound, only offset and instant
 //! ([`waiting`]): such a message must be read again when it is due.
 

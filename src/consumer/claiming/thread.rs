@@ -48,7 +48,7 @@ pub(super) struct Claiming {
     /// A plan that `poll` has not taken yet.
     plan: Option<Plan>,
     free: usize,
-    /// Of claims.
+    /// The linger of claims.
     pace: Linger,
     /// How long to wait after a failure; none after a success.
     rest: Duration,
@@ -69,7 +69,7 @@ const FIRST_REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
 impl Claiming {
-    /// One that has heard of nothing yet.
+    /// Creates a thread's state that has received nothing yet.
     pub(super) fn new(
         options: Options,
         client: Box<dyn Client>,
@@ -92,7 +92,7 @@ impl Claiming {
             tracks: Vec::new(),
             plan: None,
             free: 0,
-            // Half of the workers are at work while the others are claimed for.
+            // Half of the workers run attempts while the thread claims for the others.
             pace: Linger::new(channels.jobs.capacity().unwrap_or(0) / 2),
             channels,
             observe,
@@ -101,7 +101,7 @@ impl Claiming {
         }
     }
 
-    /// Until the other end of `stopped` is gone, or there is no going on.
+    /// Runs until the other end of `stopped` is gone, or the thread cannot go on.
     pub(super) fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             select! {
@@ -121,12 +121,12 @@ impl Claiming {
         }
     }
 
-    /// What follows whatever was heard.
+    /// The work that follows each message, whichever it was.
     fn turn(&mut self) {
         self.free += self.channels.idle.try_iter().count();
         // By the host's clock, so that the metric shows how wrong it is.
         self.observe.beat.touch(self.clock.host().now());
-        // Nothing more is claimed while what was met cannot be told.
+        // Nothing more is claimed while the reporting thread has no room for what was found.
         if self.tell() {
             self.step();
         }
@@ -136,7 +136,7 @@ impl Claiming {
         self.measure();
     }
 
-    /// `false` when there is no going on.
+    /// Returns `false` when the thread cannot go on.
     fn changed(&mut self, change: &Change) -> bool {
         if let Change::Assigned { holder, partitions, .. } = change {
             self.generation = holder.generation;
@@ -239,7 +239,7 @@ impl Claiming {
         }
     }
 
-    /// Tells what is to be told. `false` while there is no room for it.
+    /// Sends the reporting thread what waits for it. Returns `false` while there is no room for it.
     fn tell(&mut self) -> bool {
         while let Some(event) = self.notes.pop_front() {
             match self.channels.report.tell.try_send(Tell::Note(self.topic.clone(), event)) {
@@ -298,7 +298,7 @@ impl Claiming {
         }
     }
 
-    /// At least once a second, because the wall clock may jump; not at once after a failure.
+    /// The thread wakes at least once a second, because the wall clock may jump, and waits a moment after a failure.
     fn wait(&self) -> Duration {
         if !self.notes.is_empty() {
             return FIRST_REST;
@@ -314,7 +314,7 @@ impl Claiming {
         }
         let until_due = self.claimer.next_due().map(|at| at - self.clock.now());
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
-        // Due and no worker free: the worker's message wakes us.
+        // An attempt is due and no worker is free: the worker's message wakes us.
         let until_due = until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX);
         let company = self.pace.wait(self.free, self.clock.monotonic());
         let until_claim = Some(company).filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX);
@@ -328,7 +328,7 @@ impl Claiming {
             self.step();
         }
         while !self.tell() && self.clock.monotonic() < until {
-            // Whichever it is, there may be room by then.
+            // Whichever message it is, there may be room by then.
             let _rung = self.clock.alarm(FIRST_REST).recv();
         }
     }

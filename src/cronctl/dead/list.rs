@@ -1,4 +1,4 @@
-//! `cronctl dead list`: a line a letter.
+//! `cronctl dead list` prints a line for each letter.
 
 use clap::Args as Arguments;
 use serde::Serialize;

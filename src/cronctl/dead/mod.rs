@@ -1,4 +1,4 @@
-//! `cronctl dead`: what was given up, and how it is put back.
+//! `cronctl dead` lists dead letters and replays them.
 
 mod letters;
 mod list;

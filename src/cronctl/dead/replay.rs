@@ -1,4 +1,4 @@
-//! `cronctl dead replay`: puts letters back. The attempt is confirmed before the letter is marked, so that a crash in
+//! `cronctl dead replay` puts letters back. The attempt is confirmed before the letter is marked, so that a crash in
 //! between can only write the same attempt again, which consumers know as a copy.
 
 use std::sync::Arc;

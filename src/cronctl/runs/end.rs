@@ -1,4 +1,4 @@
-//! `cronctl end ID`: says that a run is over, so that no tick waits for it any more.
+//! `cronctl end ID` records that a run is over, so that no tick waits for it any more.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! `cronctl runs`: a line a run, and further lines while it is followed.
+//! `cronctl runs` prints a line for each run, and further lines while it follows the topics.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `cronctl run ID`: everything that the topics hold about one run, in order.
+//! `cronctl run ID` prints everything that the topics hold about one run, in order.
 
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;

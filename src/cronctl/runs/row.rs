@@ -1,4 +1,4 @@
-//! A line for a run, in words or as JSON.
+//! A line for a run, as text or as JSON.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub fn heading() -> String {
     line(["SCHEDULED", "LATE", "TRIES", "TOOK", "STATE", "JOB", "RUN", "WORKER"])
 }
 
-/// A run as a line of words.
+/// A run as a line of text.
 pub fn words(entry: &Entry) -> String {
     let row = row(entry);
     let scheduled = row.scheduled_at.map_or_else(unknown, shown);
@@ -73,7 +73,7 @@ pub fn words(entry: &Entry) -> String {
     ])
 }
 
-/// Ticks that will never be run, as a line of words; `None` for another event.
+/// Ticks that will never be run, as a line of text; `None` for another event.
 pub fn missed(event: &Event) -> Option<String> {
     let Event::Missed { job, from, to, count, reason, .. } = event else { return None };
     let state = format!("missed: {count} up to {} ({})", shown(*to), reason.word());

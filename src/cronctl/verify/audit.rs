@@ -1,5 +1,5 @@
 //! The audit: folds the clusters' topics and then `cron-runs` into the tick ledger ([`verdict`] says what is wrong with it
-//! then). Pure; the topics are streamed through it.
+//! then). It is pure: the caller streams the topics through it.
 
 mod compact_run;
 mod held;

@@ -1,4 +1,4 @@
-//! What `cronctl verify` found, as words and as JSON.
+//! What `cronctl verify` found, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -160,7 +160,7 @@ impl Report {
         screen.say_json(self)
     }
 
-    /// The same in words.
+    /// The same as text.
     ///
     /// # Errors
     /// The output cannot be written.

@@ -24,7 +24,7 @@ pub struct Term<'a> {
     pub of: &'a str,
 }
 
-/// How long zone data of one version ruled.
+/// How long zone data of one version was active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// Ticks after this instant are its own; none at the beginning.
@@ -36,7 +36,7 @@ pub struct Piece<'a> {
 }
 
 impl RevisionHistory {
-    /// Takes the next event. The later one rules from its instant on, whatever an earlier one said about that time.
+    /// Takes the next event. The later one counts from its instant on, whatever an earlier one said about that time.
     pub fn take(&mut self, revision: &str, tzdata: Option<&str>, from: DateTime<Utc>) {
         self.zones.retain(|(since, _)| *since < from);
         if self.zones.last().map(|(_, present)| present.as_deref()) != Some(tzdata) {

@@ -1,5 +1,5 @@
-//! Which zone data ruled when, as far as it is at hand: the leader names the version that it follows, and this host may have
-//! that version, in its own tzdata or in the program.
+//! Which zone data was active when, as far as it is at hand: the leader names the version that it follows, and this host may
+//! have that version, in its own tzdata or in the program.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

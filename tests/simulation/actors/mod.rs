@@ -1,5 +1,5 @@
-//! Who acts: each is stepped by the stage when it is due, and does a bounded piece of work. A process that has threads
-//! is one actor that picks one of them; what joins later (a producer's scheduler, an operator) is another.
+//! The actors: the stage steps each one when it is due, and the actor does a bounded piece of work. A process that has threads
+//! is one actor, which picks one of them in each step.
 
 mod consumer;
 mod producer;

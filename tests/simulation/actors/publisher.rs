@@ -1,4 +1,4 @@
-//! Publishes runs, as a producer would, and what a producer would not: copies, messages that make no sense, gaps.
+//! An actor that publishes runs as a producer does, and also what no producer writes: copies, senseless messages, gaps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

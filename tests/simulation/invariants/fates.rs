@@ -1,4 +1,4 @@
-//! Whether all that was published has its fate, and what is overdue.
+//! Checks that every published attempt has its fate, and finds what is overdue.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Jobs whose runs must not overlap: none is published while another one is not over, and none waits for one that is.
+//! Jobs whose runs must not overlap: no run is published while another is unfinished, and none waits for a finished one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

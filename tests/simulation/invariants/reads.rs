@@ -1,4 +1,4 @@
-//! From where the next leader reads `cron-runs`: of each attempt that is under way something is said from there on.
+//! From where the next leader reads `cron-runs`: every attempt under way has an event from there on.
 
 use std::collections::{BTreeMap, BTreeSet};
 

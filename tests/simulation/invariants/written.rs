@@ -1,4 +1,4 @@
-//! What is written and committed, as it comes: each record and each commit is judged by what stands there already.
+//! Checks records and commits as they come: it judges each one by what stands in the log already.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Claim, then start: which messages, what is written and committed for them, and what its answer decides.
+//! Claim, then start: which messages are claimed, what is written and committed for them, and what the answer decides.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

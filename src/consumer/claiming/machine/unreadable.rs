@@ -88,7 +88,7 @@ impl Claimer {
             if let Err(error) = self.write_letter(client, &letter, &place, now) {
                 log::warn!("a letter for {}/{}: {error}; trying again", place.topic, place.partition);
                 self.unread.bytes += letter.bytes();
-                // To the end: the next ones may be luckier.
+                // It goes to the end of the queue: the next ones may succeed.
                 self.unread.letters.push_back(letter);
                 self.unread.rests_until = Some(now.mono + REST);
                 acts.push(Effect::Failed(Failure { call: Call::Letter, error }));

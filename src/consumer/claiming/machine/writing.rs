@@ -1,5 +1,5 @@
-//! Writing claims to `cron-runs`: never again and again what cannot be written, and nothing is held up by what another
-//! partition refuses.
+//! Writing claims to `cron-runs`. A partition that refuses them is left alone for a while, and holds up no claim for another
+//! partition.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

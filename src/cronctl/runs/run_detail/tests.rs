@@ -1,4 +1,4 @@
-//! Stories, told by events.
+//! Tests of what a sequence of events says about a run.
 
 use super::*;
 use crate::common::model::{ClusterName, EndReason, JobName, Place};

@@ -1,5 +1,5 @@
-//! Runs that hold ticks of their job back and were due before the period. The topics are asked a second time what became of
-//! them, where they hold back for long.
+//! Runs that hold ticks of their job back and were due before the period. The command reads the topics again
+//! to see what became of those that hold ticks back for long.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! From what is known of each tick and run to what is wrong.
+//! The verdict: from what the ledger knows of each tick and run it concludes what is wrong.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Fates other than to be published and to succeed.
+//! Tests of all fates but that of a tick that was published and whose run succeeded.
 
 use super::*;
 

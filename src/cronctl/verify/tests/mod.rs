@@ -1,4 +1,4 @@
-//! What the verdict says about logs that are clean, and about each way in which they can be wrong.
+//! Tests of what the verdict says about clean logs, and about each way in which logs can be wrong.
 
 mod fates;
 mod retention;

@@ -1,4 +1,4 @@
-//! What retention has deleted, and what is known of it all the same.
+//! Tests of what the verdict still knows about messages that retention has deleted.
 
 use super::*;
 

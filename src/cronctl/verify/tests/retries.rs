@@ -1,4 +1,4 @@
-//! Next attempts that were passed on, and are to be found somewhere.
+//! Tests of next attempts that were passed on, and that the topics must still hold somewhere.
 
 use super::*;
 

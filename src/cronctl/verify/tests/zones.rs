@@ -1,4 +1,4 @@
-//! Zone data that the leader followed and that is not at hand.
+//! Tests with zone data that the leader followed and that is not at hand.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A consumer: its threads are pieces that are stepped in turn, and its state machines are the shipped ones. Between
+//! A consumer: the simulation steps its threads in turn, and its state machines are the shipped ones. Between
 //! them stand the queues that are channels in the program, filled and emptied as its threads do.
 
 mod dispatch;

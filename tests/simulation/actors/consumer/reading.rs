@@ -1,4 +1,4 @@
-//! The threads `membership` and `fetch-N`: what is ours, and what stands there.
+//! The threads `membership` and `fetch-N`: they learn which partitions are ours, and read them.
 
 use std::time::Duration;
 

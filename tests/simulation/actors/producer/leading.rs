@@ -1,4 +1,4 @@
-//! The membership, leadership and run-tracker threads: whether we lead, from where, and what has become of attempts.
+//! The membership, leadership and run-tracker threads: they know whether we lead, and what has become of attempts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A producer: its threads are pieces that are stepped in turn, and its state machines are the shipped ones.
+//! A producer: the simulation steps its threads in turn, and its state machines are the shipped ones.
 
 mod leading;
 mod timing;

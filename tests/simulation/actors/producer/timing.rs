@@ -1,4 +1,4 @@
-//! The scheduler and publisher threads: what is due, and how it comes on record. The state machines are the shipped
+//! The scheduler and publisher threads: they find what is due and publish it. The state machines are the shipped
 //! ones.
 
 use std::sync::Arc;
