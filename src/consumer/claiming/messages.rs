@@ -9,7 +9,7 @@ pub use crate::common::clock::Now;
 use crate::common::model::{Attempt, ClusterName, Event, Place};
 use crate::common::wire::DeadReason;
 
-/// What a [`Claimer`](super::machine::Claimer) is to do.
+/// What the claiming machine is to do.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The cluster whose attempts may be run.

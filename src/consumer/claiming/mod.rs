@@ -1,4 +1,5 @@
-//! Claiming: an attempt is claimed first and started only when the claim is confirmed, so that no two consumers start it.
+//! Claiming: the consumer claims an attempt first and starts it only when the claim is confirmed. Nothing runs on an unknown
+//! answer.
 //!
 //! The thread is named `dispatch`: [`dispatch`] has its handle, [`thread`] its loop, and [`channels`] what it listens to and
 //! talks to. It steps the state machine [`machine::Claimer`], which is the only one that commits; [`messages`] lists what the

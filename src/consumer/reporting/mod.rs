@@ -1,4 +1,4 @@
-//! Reporting: the consumer writes how attempts ended, what follows from that, and that the others are still alive.
+//! Reporting: the consumer writes how attempts ended and what follows from that, and signs of life for those under way.
 //!
 //! The thread is named `reporter`; [`thread`] has its handle and its loop. It steps the state machine [`machine::Reporting`],
 //! which writes again what could not be written and decides what may be written next. The rule of the room is [`reports`]: it
