@@ -25,7 +25,7 @@ pub const JOB_FILES: usize = 1;
 pub const PRODUCE_BATCH_BYTES: usize = 512 * 1024;
 
 /// What leadership tells the scheduler, waiting to be heard: a beginning and a start for each of many clusters.
-/// The scheduler never waits for leadership, so a full channel only delays a take-over.
+/// The scheduler never waits for leadership, so a full channel only delays a takeover.
 pub const LEAD_ACTS: usize = 64;
 
 /// How many records before the lowest unclaimed offset are read again to know duplicates (design: 10,000 offsets).

@@ -1,4 +1,4 @@
-//! Who we are in events and letters.
+//! The name of this program in events and letters.
 
 /// A name that says who and where, and is different after each start: the given one, or host and process.
 pub fn name(given: Option<&str>) -> String {

@@ -1,4 +1,4 @@
-//! The wire format turns the model into bytes and back, as `docs/PROTOCOL.md` says. Each is a JSON object with a field `v`.
+//! The wire format turns the model into bytes and back, as `docs/PROTOCOL.md` says: JSON objects with a field `v`.
 //!
 //! Unknown fields are ignored; an unknown `v` is an error of its own, because a newer program can read it.
 

@@ -1,5 +1,5 @@
 //! The clock that a consumer goes by: the host's, and where that is too far from the broker's, the broker's. One thread
-//! compares them and tells; all others read the time.
+//! compares them and sets the correction; all others read the time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

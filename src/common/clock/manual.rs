@@ -1,4 +1,4 @@
-//! The clock that a test turns: nothing rings but when it is told to.
+//! A clock that a test turns. An alarm rings only when the test turns the clock to it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

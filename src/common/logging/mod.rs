@@ -1,7 +1,7 @@
 //! The log: `simplelog` formats, a bounded channel carries, one thread writes to stderr.
 //!
 //! A thread that logs never waits. When no process reads stderr, the writing thread alone hangs in its write, the channel
-//! fills up to [`LOG_LINES`], and further lines are dropped, counted, and owned up to once it flows again.
+//! fills up to [`LOG_LINES`], and the log drops further lines, counts them, and reports the number once it flows again.
 
 mod front;
 mod writer;

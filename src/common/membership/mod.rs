@@ -1,6 +1,6 @@
-//! Group membership: who reads which partition, on a thread and a connection of its own.
+//! Group membership decides which member reads which partition. It has a thread and a connection of its own.
 //!
-//! The thread waits for the coordinator alone. What changes goes into a channel of one place, and a
+//! The thread `membership` waits for the coordinator alone. What changes goes into a channel of one place, and a
 //! newer assignment replaces one that the receiver has not taken yet.
 
 mod assignor;

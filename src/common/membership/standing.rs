@@ -1,4 +1,4 @@
-//! Since when our membership is proven: what a leader asks before it decides anything.
+//! Since when our membership is proven. A leader checks this before it decides anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

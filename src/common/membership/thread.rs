@@ -1,4 +1,4 @@
-//! The thread `membership`: steps a [`Member`] and passes on what changes.
+//! The thread `membership` steps a [`Member`] and passes on what changes.
 
 use std::io;
 use std::sync::Arc;

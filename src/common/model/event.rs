@@ -1,4 +1,4 @@
-//! What is said on `cron-runs`: what happened to each run and attempt, and to messages that never became one.
+//! The events of `cron-runs`: what happened to each run and attempt, and to messages that never became one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

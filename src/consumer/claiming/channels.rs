@@ -23,7 +23,7 @@ pub struct Channels {
     pub jobs: Sender<Box<Claimed>>,
     /// To the reporting thread. Full while something cannot be written.
     pub report: reporter::Channels,
-    /// The poll threads.
+    /// The thread `poll` and its fetchers.
     pub poll: Poll,
     /// Our membership. It ends with this thread, so that a job that is waited for keeps no partition from others.
     pub membership: Membership,
@@ -35,7 +35,7 @@ pub struct Observe {
     pub measures: ConsumerMetrics,
     /// Whether it is a member of its group.
     pub health: Health,
-    /// When it last came round.
+    /// When its loop last came round.
     pub beat: Beat,
 }
 

@@ -1,4 +1,4 @@
-//! Who is there: what `/proc` says about process groups and runs, and signals to both.
+//! Which processes live: what `/proc` says about process groups and runs, and signals to both.
 
 use std::fs;
 use std::io;

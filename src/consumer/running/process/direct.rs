@@ -1,5 +1,5 @@
 //! Which commands need no shell between us and them: a program by its absolute path and words that the shell would
-//! hand on as they are. Whatever else a command is, the shell has it.
+//! hand on as they are. The shell runs every other command.
 //!
 //! The shell may be left out only where the command cannot tell. The rule looks at the command's words, the shell that
 //! it asks for, and the environment, in which no name may mean something to a shell. What it cannot know is what the

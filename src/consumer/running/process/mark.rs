@@ -1,4 +1,4 @@
-//! By what the processes of an attempt are known wherever they are: three lines of the environment that they were
+//! The mark by which the consumer knows the processes of an attempt: three lines of the environment that they were
 //! started with and hand on to whatever they start.
 //!
 //! The run alone would not do: its id says job and instant (`docs/PROTOCOL.md`), so another fleet's job of the same

@@ -1,4 +1,4 @@
-//! The consumer's side: starts the guard, keeps it told, and replaces one that has died.
+//! The consumer's side of the guard: it starts the guard, tells it what runs, and replaces one that has died.
 
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! The guard's side: reads what is under way until the consumer is gone, then ends it.
+//! The guard's own side: it reads what is under way until the consumer is gone, and then ends it.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
