@@ -5,7 +5,7 @@ mod log_reader;
 mod lost_attempts;
 mod lost_check;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,13 @@ use super::duties::{Duties, Undone};
 use super::heartbeat::{BEATS_PER_LEASE, Ends};
 use super::history::{History, Search};
 use super::leases::Leases;
-use super::open_runs::{Followed, OpenRun, OpenRuns, Said};
+use super::messages::{Effect, RunNews};
+use super::open_runs::{Followed, OpenRuns, Said};
 use super::standbys as peers;
 use super::standbys::{Compared, Standbys};
 use crate::common::broker::{BrokerError, Client, Deadline};
 use crate::common::clock::Now;
-use crate::common::model::{ClusterName, Event, JobName, RunId, Then};
+use crate::common::model::{ClusterName, Event, Then};
 use crate::common::outgoing::Writer;
 
 /// How long all the calls of a step may take: less than the shortest session, so that a producer that has lost the lead
@@ -63,37 +64,6 @@ pub struct Options {
     pub revision: Arc<str>,
     /// The version of the zone data that its schedules follow.
     pub tzdata: Arc<str>,
-}
-
-/// The effects of a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// No attempt of the run is under way, and none will follow.
-    Over {
-        /// Its job; absent where that is not known, because its message is gone.
-        job: Option<JobName>,
-        /// The run.
-        run: RunId,
-    },
-    /// A run of a job whose runs may not overlap is open. Open runs from before the start are told when all of
-    /// `cron-runs` has been read; some may be told twice.
-    Unfinished(OpenRun),
-    /// All older open runs of these jobs have been told.
-    HistoryRead(Followed),
-    /// In our term of this number, the tracker has read all that had been written before the term began, and has told
-    /// the open runs before this effect. It says so once a term, and again when it follows other jobs.
-    ReadToEnd {
-        /// The term.
-        term: u64,
-        /// Runs of jobs whose runs may not overlap that are known to be over.
-        over: Arc<HashSet<RunId>>,
-    },
-    /// An attempt was declared lost: the next attempt or the dead letter, and the event, are confirmed.
-    Lost(ClusterName, Then),
-    /// A run of this cluster is over, because no consumer will run it; that is put on record.
-    Unclaimable(ClusterName),
-    /// A call failed, in this part of the work; it is made again.
-    Failed(Duties, BrokerError),
 }
 
 /// For what part of a lease a beat shows that some producer leads: half as long again as from one beat to the next. A
@@ -191,7 +161,7 @@ impl RunTracker {
     }
 
     /// Follows the runs of other jobs from now on: those of a job file that is about to become active. The tracker
-    /// reads all of `cron-runs` again, tells which runs are open, and then [`Effect::HistoryRead`].
+    /// reads all of `cron-runs` again, tells which runs are open, and then [`|told| Effect::Tell(RunNews::HistoryRead(told))`].
     pub fn follow(&mut self, overlapping: Followed) {
         self.runs.follow(overlapping);
         self.history = Some(History::until_now(&self.ends));
@@ -239,7 +209,7 @@ impl RunTracker {
         if leads != self.said_in && leads.is_some() && self.history.is_none() && self.ends.seen().is_some() {
             self.said_in = leads;
             let over = self.runs.over();
-            acts.extend(leads.map(|term| Effect::ReadToEnd { term, over }));
+            acts.extend(leads.map(|term| Effect::Tell(RunNews::ReadToEnd { term, over })));
         }
         acts
     }
@@ -302,8 +272,8 @@ impl RunTracker {
             None => {
                 (self.history, self.has_told) = (None, true);
                 self.runs.all_was_read(&self.leases.runs());
-                acts.extend(self.runs.open().into_iter().map(Effect::Unfinished));
-                acts.push(Effect::HistoryRead(Followed::clone(self.runs.followed())));
+                acts.extend(self.runs.open().into_iter().map(|told| Effect::Tell(RunNews::Unfinished(told))));
+                acts.push(Effect::Tell(RunNews::HistoryRead(Followed::clone(self.runs.followed()))));
             }
         }
         Ok(())
@@ -322,7 +292,7 @@ impl RunTracker {
         }
         let is_late = match self.runs.take(event, now.mono) {
             Said::Unfinished(run) => {
-                acts.extend(self.has_told.then_some(Effect::Unfinished(run)));
+                acts.extend(self.has_told.then_some(Effect::Tell(RunNews::Unfinished(run))));
                 was_over
             }
             Said::Over => false,
@@ -332,13 +302,13 @@ impl RunTracker {
         self.runs.deleted(event, now.mono);
         match event {
             Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
-                acts.push(Effect::Over { job: Some(job.clone()), run: attempt.run });
+                acts.push(Effect::Tell(RunNews::Over { job: Some(job.clone()), run: attempt.run }));
             }
             Event::Lost { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
-                acts.push(Effect::Over { job: job.clone(), run: attempt.run });
+                acts.push(Effect::Tell(RunNews::Over { job: job.clone(), run: attempt.run }));
             }
             Event::Ended { attempt, job, .. } if !is_late => {
-                acts.push(Effect::Over { job: Some(job.clone()), run: attempt.run });
+                acts.push(Effect::Tell(RunNews::Over { job: Some(job.clone()), run: attempt.run }));
             }
             _ => {}
         }

@@ -29,6 +29,7 @@ pub mod heartbeat;
 pub mod history;
 pub mod leases;
 mod machine;
+pub mod messages;
 pub mod metrics;
 pub mod open_runs;
 mod standby_differences;
@@ -39,4 +40,5 @@ pub mod thread;
 pub mod verdict;
 
 pub use duties::Duties;
-pub use machine::{Effect, OVER_REMEMBERED, Options, RunTracker};
+pub use machine::{OVER_REMEMBERED, Options, RunTracker};
+pub use messages::Effect;

@@ -1,6 +1,5 @@
 //! The thread `runs-tail`: it steps the run tracker, and tells the scheduler which runs are over.
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,15 +7,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::duties::Duties;
+use super::messages::{FollowRequest, RunNews};
 use super::metrics::RunTrackerMetrics;
-use super::open_runs::{Followed, OpenRun};
 use super::{Effect, Options, RunTracker};
 use crate::common::bounds::RUNS_TOLD;
 use crate::common::broker::Client;
 use crate::common::clock::{Clock, Now};
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::Beat;
-use crate::common::model::{ClusterName, JobName, RunId};
+use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 
 /// The pause between two steps. The fetch in a step waits for something to read, so this is for brokers that answer at
@@ -29,43 +28,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const MEASURE_WAITS: Duration = Duration::from_secs(5);
 /// How often the thread tells from where the next leader must read.
 const SAY_WHERE: Duration = Duration::from_secs(10);
-
-/// The news that the run tracker tells the scheduler.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunNews {
-    /// No attempt of the run is under way, and none will follow. Leader and standby tell this of the runs of all jobs.
-    Over {
-        /// Its job; absent where that is not known, because its message is gone.
-        job: Option<JobName>,
-        /// The run.
-        run: RunId,
-    },
-    /// A run of a job whose runs may not overlap is open. The thread may tell this twice.
-    Unfinished(OpenRun),
-    /// All open runs of these jobs have been told: only now is it known which jobs have none.
-    HistoryRead(Followed),
-    /// In our term of this number, the tracker has read all that had been written before the term began, and has told
-    /// the open runs: only now may overlaps be decided.
-    ReadToEnd {
-        /// The term.
-        term: u64,
-        /// Runs of jobs whose runs may not overlap that are known to be over.
-        over: Arc<HashSet<RunId>>,
-    },
-    /// The offsets of `cron-runs`, by partition, to be committed with the cursors: the next leader must read from
-    /// there. The thread tells them every ten seconds while this producer leads.
-    ReadFrom(BTreeMap<i32, i64>),
-}
-
-/// What the run tracker is asked and told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FollowRequest {
-    /// The jobs of a file that is about to become active whose runs may not overlap: which of their runs are open?
-    /// [`RunNews::HistoryRead`] answers.
-    Follow(Followed),
-    /// The job file of this revision is active, by zone data of this version.
-    InForce(Arc<str>, Arc<str>),
-}
 
 /// What the thread needs, and where it shows how it is.
 pub struct Context {
@@ -165,10 +127,7 @@ impl Tracking {
             let (mut news, mut failed) = (Vec::new(), Vec::new());
             for act in acts {
                 match act {
-                    Effect::Over { job, run } => news.push(RunNews::Over { job, run }),
-                    Effect::Unfinished(run) => news.push(RunNews::Unfinished(run)),
-                    Effect::HistoryRead(of) => news.push(RunNews::HistoryRead(of)),
-                    Effect::ReadToEnd { term, over } => news.push(RunNews::ReadToEnd { term, over }),
+                    Effect::Tell(told) => news.push(told),
                     Effect::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
                     Effect::Unclaimable(cluster) => self.around.measures.unclaimable(&cluster),
                     Effect::Failed(work, error) => {

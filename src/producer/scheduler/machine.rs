@@ -22,8 +22,8 @@ use crate::producer::metrics::ClusterMetrics;
 use crate::producer::plan::timetable::Tick;
 use crate::producer::plan::{ClusterPlan, Missed, PlanBatch};
 use crate::producer::publisher::{Batch, Confirmed};
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::open_runs::Followed;
-use crate::producer::run_tracker::thread::RunNews;
 
 /// One cluster as the scheduler sees it.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::producer::jobfile::JobFile;
 use crate::producer::leadership::{CursorCommit, Effect};
 use crate::producer::publisher::{Batch, Confirmed};
-use crate::producer::run_tracker::thread::{FollowRequest, RunNews};
+use crate::producer::run_tracker::messages::{FollowRequest, RunNews};
 
 /// What the scheduler's thread listens to and talks to.
 pub struct Channels {

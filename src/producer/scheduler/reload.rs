@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::machine::Scheduler;
 use crate::producer::active_jobs::ActiveJobs;
+use crate::producer::run_tracker::messages::FollowRequest;
 use crate::producer::run_tracker::open_runs::Followed;
-use crate::producer::run_tracker::thread::FollowRequest;
 
 /// The file that waits, and the requests to the run tracker that are still to be sent, of each kind the newest.
 #[derive(Debug)]

@@ -103,6 +103,7 @@ impl KafkaBroker {
 
 impl Broker for KafkaBroker {
     fn client(&self, name: &str) -> Box<dyn Client> {
+        self.cluster.quotas.shows(name);
         Box::new(KafkaClient { routes: Routes::new(Arc::clone(&self.cluster), name), turn: 0 })
     }
 }

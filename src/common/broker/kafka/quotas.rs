@@ -43,6 +43,13 @@ impl Quotas {
         });
     }
 
+    /// There is a client of this id: its time is shown from the start, so that it can be seen that no quota holds it back.
+    pub(super) fn shows(&self, client: &str) {
+        if let Some(throttled) = self.throttled.get() {
+            throttled.with_label_values(&[client]);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Address), Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

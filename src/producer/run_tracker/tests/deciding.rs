@@ -6,6 +6,7 @@ use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, followed, name, of
 use crate::common::model::{Event, Outcome, Then};
 use crate::common::topics;
 use crate::common::wire::DeadReason;
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::{Effect, RunTracker};
 
 #[test]
@@ -42,7 +43,7 @@ fn the_last_attempt_that_is_lost_becomes_a_letter() {
     let letter = world.letters().remove(0);
     assert_eq!((letter.reason, letter.outcome), (DeadReason::AttemptsExhausted, Some(Outcome::Lost)));
     assert_eq!((letter.attempt.unwrap().run.id, letter.consumer.as_str()), (name(1).run, "p"));
-    let over = Effect::Over { job: Some("j".parse().unwrap()), run: name(1).run };
+    let over = Effect::Tell(RunNews::Over { job: Some("j".parse().unwrap()), run: name(1).run });
     assert_eq!(leader.acts, [Effect::Lost("c".parse().unwrap(), Then::Dead), over]);
 }
 
@@ -72,7 +73,10 @@ fn signs_of_life_keep_an_attempt_and_its_end_ends_it() {
     world.finish(1, Then::Done);
     world.pass(3 * LEASE, &mut [&mut leader]);
     assert_eq!(world.fates(), (0, 0, 0));
-    assert_eq!(leader.acts, [Effect::Over { job: Some("j".parse().unwrap()), run: name(1).run }]);
+    assert_eq!(
+        leader.acts,
+        [Effect::Tell(RunNews::Over { job: Some("j".parse().unwrap()), run: name(1).run })]
+    );
     assert_eq!(leader.tail.watched(), 0);
 }
 
@@ -86,7 +90,7 @@ fn what_another_fleet_tells_of_a_run_of_the_same_id_ends_none_of_ours() {
     world.finish_in("theirs", 1, Then::Done);
     world.lose_in("theirs", 1, &place);
     world.pass(5, &mut [&mut leader]);
-    let over = |act: &Effect| matches!(act, Effect::Over { .. });
+    let over = |act: &Effect| matches!(act, Effect::Tell(RunNews::Over { .. }));
     assert!(!leader.acts.iter().any(over), "{:?}", leader.acts);
     assert_eq!(leader.tail.watched(), 1);
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
@@ -105,7 +109,8 @@ fn what_another_fleet_told_long_ago_ends_none_of_ours() {
     let mut standby = world.producer("p", false);
     standby.tail = RunTracker::new(options("p", &["j"]), world.mono());
     world.pass(5, &mut [&mut standby]);
-    let told: Vec<&Effect> = standby.acts.iter().filter(|act| matches!(act, Effect::Unfinished(_))).collect();
+    let told: Vec<&Effect> =
+        standby.acts.iter().filter(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_)))).collect();
     assert_eq!(told.len(), 1, "{:?}", standby.acts);
 }
 
@@ -200,13 +205,20 @@ fn a_claimed_attempt_whose_topic_was_made_anew_becomes_a_letter() {
     assert_eq!((world.fates(), leader.tail.watched()), ((0, 1, 1), 0));
     let letter = world.letters().remove(0);
     assert_eq!((letter.reason, letter.place), (DeadReason::Deleted, place));
-    assert!(leader.acts.contains(&Effect::Over { job: None, run: name(1).run }), "no tick waits for it");
+    assert!(
+        leader.acts.contains(&Effect::Tell(RunNews::Over { job: None, run: name(1).run })),
+        "no tick waits for it"
+    );
     // The tracker does not report it as open when a job file with other jobs becomes active, either.
     leader.acts.clear();
     leader.tail.follow(followed(&["j", "k"]));
     world.pass(5, &mut [&mut leader]);
-    assert!(leader.acts.contains(&Effect::HistoryRead(followed(&["j", "k"]))));
-    assert!(!leader.acts.iter().any(|act| matches!(act, Effect::Unfinished(_))), "{:?}", leader.acts);
+    assert!(leader.acts.contains(&Effect::Tell(RunNews::HistoryRead(followed(&["j", "k"])))));
+    assert!(
+        !leader.acts.iter().any(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_)))),
+        "{:?}",
+        leader.acts
+    );
 }
 
 #[test]

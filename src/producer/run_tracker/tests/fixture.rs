@@ -23,6 +23,7 @@ use crate::common::topics;
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
 use crate::common::wire::{DeadLetter, DeadRecord};
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::open_runs::Followed;
 use crate::producer::run_tracker::{Effect, Options, RunTracker};
 
@@ -122,8 +123,9 @@ impl World {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
         let acts = producer.tail.step(producer.client.as_mut(), now, producer.leads.then_some(producer.term));
         // Who asks for no runs is told that all was read, too; most tests are not about that.
-        let is_asked =
-            |act: &Effect| !matches!(act, Effect::ReadToEnd { .. }) || !producer.tail.runs.is_idle();
+        let is_asked = |act: &Effect| {
+            !matches!(act, Effect::Tell(RunNews::ReadToEnd { .. })) || !producer.tail.runs.is_idle()
+        };
         producer.acts.extend(acts.into_iter().filter(is_asked));
     }
 

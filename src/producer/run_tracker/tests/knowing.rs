@@ -6,6 +6,7 @@ use super::fixture;
 use super::fixture::{LEASE, Producer, World, name, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::model::{Place, RunId, Then};
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::{Effect, RunTracker};
 
 /// A producer that follows the runs of job `j`.
@@ -18,7 +19,7 @@ fn following(world: &World, leads: bool) -> Producer {
 /// The terms in which all was read, each with what was over.
 fn read_in(acts: &[Effect]) -> Vec<(u64, HashSet<RunId>)> {
     let read = |act: &Effect| match act {
-        Effect::ReadToEnd { term, over } => Some((*term, HashSet::clone(over))),
+        Effect::Tell(RunNews::ReadToEnd { term, over }) => Some((*term, HashSet::clone(over))),
         _ => None,
     };
     acts.iter().filter_map(read).collect()
@@ -26,7 +27,7 @@ fn read_in(acts: &[Effect]) -> Vec<(u64, HashSet<RunId>)> {
 
 fn over(acts: &[Effect]) -> Vec<u128> {
     let run = |act: &Effect| match act {
-        Effect::Over { run, .. } => Some(run.0.as_u128()),
+        Effect::Tell(RunNews::Over { run, .. }) => Some(run.0.as_u128()),
         _ => None,
     };
     acts.iter().filter_map(run).collect()
@@ -42,8 +43,8 @@ fn what_is_unfinished_is_told_before_it_is_said_that_all_was_read() {
     let mut leader = following(&world, true);
     world.pass(3, &mut [&mut leader]);
     let told = |wanted: fn(&Effect) -> bool| leader.acts.iter().position(wanted);
-    let unfinished = told(|act| matches!(act, Effect::Unfinished(_)));
-    let read = told(|act| matches!(act, Effect::ReadToEnd { .. }));
+    let unfinished = told(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_))));
+    let read = told(|act| matches!(act, Effect::Tell(RunNews::ReadToEnd { .. })));
     assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.acts);
     assert_eq!(read_in(&leader.acts), [(1, HashSet::from([name(2).run]))]);
 }
@@ -81,7 +82,8 @@ fn the_late_end_of_an_attempt_that_was_lost_releases_nobody_however_late_and_who
     let mut next = following(&world, false);
     world.pass(5, &mut [&mut leader, &mut next]);
     assert_eq!(over(&leader.acts), [0; 0]);
-    let is_told = |act: &Effect| matches!(act, Effect::Unfinished(run) if run.run == name(1).run);
+    let is_told =
+        |act: &Effect| matches!(act, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
     assert!(next.acts.iter().any(is_told), "{:?}", next.acts);
 }
 

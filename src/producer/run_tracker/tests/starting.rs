@@ -5,6 +5,7 @@ use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
 use crate::common::broker::partition_for;
 use crate::common::model::Then;
 use crate::common::topics;
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::{Effect, RunTracker};
 
 /// A consumer whose signs of life go to the other partition than the events of run 1.
@@ -279,15 +280,15 @@ fn whoever_leads_when_the_log_is_made_anew_says_again_that_all_was_read() {
     world.note(1, &place);
     world.pass(15, &mut [&mut leader]);
     let position = |wanted: fn(&Effect) -> bool| leader.acts.iter().position(wanted);
-    let unfinished = position(|act| matches!(act, Effect::Unfinished(_)));
-    let read = position(|act| matches!(act, Effect::ReadToEnd { .. }));
+    let unfinished = position(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_))));
+    let read = position(|act| matches!(act, Effect::Tell(RunNews::ReadToEnd { .. })));
     assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.acts);
 }
 
 /// The runs that are told to be unfinished.
 fn told(acts: &[Effect]) -> Vec<u128> {
     let run = |act: &Effect| match act {
-        Effect::Unfinished(unfinished) => Some(unfinished.run.0.as_u128()),
+        Effect::Tell(RunNews::Unfinished(unfinished)) => Some(unfinished.run.0.as_u128()),
         _ => None,
     };
     acts.iter().filter_map(run).collect()
@@ -313,7 +314,8 @@ fn runs_of_a_job_that_is_followed_later_are_known_from_what_was_read_before() {
     leader.acts.clear();
     leader.tail.follow(fixture::followed(&["j"]));
     world.pass(5, &mut [&mut leader]);
-    let (mut runs, read) = (told(&leader.acts), Effect::HistoryRead(fixture::followed(&["j"])));
+    let (mut runs, read) =
+        (told(&leader.acts), Effect::Tell(RunNews::HistoryRead(fixture::followed(&["j"]))));
     assert!(leader.acts.contains(&read));
     runs.sort_unstable();
     runs.dedup();
@@ -341,7 +343,7 @@ fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
     world.pass(5, &mut [&mut standby]);
     assert!(began(&standby).iter().all(|offset| *offset > 0));
     assert_eq!(told(&standby.acts), [2, 3]);
-    assert!(standby.acts.contains(&Effect::HistoryRead(fixture::followed(&["j"]))));
+    assert!(standby.acts.contains(&Effect::Tell(RunNews::HistoryRead(fixture::followed(&["j"])))));
     let place = world.publish(4, 0);
     world.note(4, &place);
     world.pass(5, &mut [&mut standby]);

@@ -12,8 +12,9 @@ use crate::common::broker::{Broker, ErrorCode};
 use crate::common::clock::ManualClock;
 use crate::common::http::Health;
 use crate::common::metrics::{Beats, Metrics};
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::metrics::RunTrackerMetrics;
-use crate::producer::run_tracker::thread::{Context, RunNews, RunTrackerThread};
+use crate::producer::run_tracker::thread::{Context, RunTrackerThread};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -6,6 +6,7 @@ use super::fixture;
 use super::fixture::{LEASE, Producer, World, name, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::model::{AttemptRef, EndReason, Event, Place, Then};
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::{Effect, RunTracker};
 
 /// The time after which a run is looked for that waits to be claimed, and what it takes to notice.
@@ -20,7 +21,7 @@ fn following(world: &World, name: &str, leads: bool) -> Producer {
 
 fn over(acts: &[Effect]) -> Vec<u128> {
     let run = |act: &Effect| match act {
-        Effect::Over { run, .. } => Some(run.0.as_u128()),
+        Effect::Tell(RunNews::Over { run, .. }) => Some(run.0.as_u128()),
         _ => None,
     };
     acts.iter().filter_map(run).collect()
@@ -28,7 +29,7 @@ fn over(acts: &[Effect]) -> Vec<u128> {
 
 fn unfinished(acts: &[Effect]) -> Vec<u128> {
     let run = |act: &Effect| match act {
-        Effect::Unfinished(run) => Some(run.run.0.as_u128()),
+        Effect::Tell(RunNews::Unfinished(run)) => Some(run.run.0.as_u128()),
         _ => None,
     };
     acts.iter().filter_map(run).collect()

@@ -15,8 +15,8 @@ use crate::producer::jobfile::JobFile;
 use crate::producer::leadership::{Published, Runs, Start};
 use crate::producer::metrics::ProducerMetrics;
 use crate::producer::publisher::Confirmed;
+use crate::producer::run_tracker::messages::{FollowRequest, RunNews};
 use crate::producer::run_tracker::open_runs::OpenRun;
-use crate::producer::run_tracker::thread::{FollowRequest, RunNews};
 use crate::producer::schedule::Schedule;
 
 const PATIENCE: Duration = Duration::from_secs(30);

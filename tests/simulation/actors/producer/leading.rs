@@ -6,7 +6,7 @@ use kafka_cron::common::clock;
 use kafka_cron::consumer::claiming::machine::Now;
 use kafka_cron::producer::leadership::Effect;
 use kafka_cron::producer::run_tracker as tail;
-use kafka_cron::producer::run_tracker::thread::{FollowRequest, RunNews};
+use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 
 use super::{Producer, Thread};
 use crate::world::World;
@@ -98,12 +98,11 @@ impl Producer {
                 }
                 tail::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
                 tail::Effect::Failed(..) => pause = Duration::from_millis(200),
-                tail::Effect::Over { job, run } => self.news.push_back(RunNews::Over { job, run }),
-                tail::Effect::Unfinished(run) => self.news.push_back(RunNews::Unfinished(run)),
-                tail::Effect::HistoryRead(of) => self.news.push_back(RunNews::HistoryRead(of)),
-                tail::Effect::ReadToEnd { term, over } => {
-                    world.weather().counts.add("read to the end in a term", 1);
-                    self.news.push_back(RunNews::ReadToEnd { term, over });
+                tail::Effect::Tell(told) => {
+                    if matches!(told, RunNews::ReadToEnd { .. }) {
+                        world.weather().counts.add("read to the end in a term", 1);
+                    }
+                    self.news.push_back(told);
                 }
             }
         }

@@ -18,7 +18,7 @@ use kafka_cron::producer::metrics::ProducerMetrics;
 use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};
 use kafka_cron::producer::run_tracker as tail;
 use kafka_cron::producer::run_tracker::RunTracker;
-use kafka_cron::producer::run_tracker::thread::RunNews;
+use kafka_cron::producer::run_tracker::messages::RunNews;
 use kafka_cron::producer::scheduler::machine::Scheduler;
 use kafka_cron::producer::scheduler::reload::Reload;
 

@@ -12,8 +12,8 @@ use kafka_cron::common::topics::first;
 use kafka_cron::consumer::claiming::machine::Now;
 use kafka_cron::producer::leadership::{Effect, LeaderLease, Start};
 use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
+use kafka_cron::producer::run_tracker::messages::RunNews;
 use kafka_cron::producer::run_tracker::open_runs::OpenRun;
-use kafka_cron::producer::run_tracker::thread::RunNews;
 
 use super::{Producer, Thread, file_of};
 use crate::bugs::Bug;

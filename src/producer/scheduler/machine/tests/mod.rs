@@ -15,8 +15,8 @@ use crate::producer::metrics::ProducerMetrics;
 use crate::producer::plan::Kind;
 use crate::producer::plan::timetable::Tick;
 use crate::producer::run_tracker::OVER_REMEMBERED;
+use crate::producer::run_tracker::messages::FollowRequest;
 use crate::producer::run_tracker::open_runs::OpenRun;
-use crate::producer::run_tracker::thread::FollowRequest;
 use crate::producer::schedule::Schedule;
 use crate::producer::scheduler::reload::Reload;
 

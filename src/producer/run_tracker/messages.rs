@@ -1,0 +1,59 @@
+//! What the run tracker is asked, what it tells the scheduler, and what follows from a step of it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::duties::Duties;
+use super::open_runs::{Followed, OpenRun};
+use crate::common::broker::BrokerError;
+use crate::common::model::{ClusterName, JobName, RunId, Then};
+
+/// The effects of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The scheduler is told.
+    Tell(RunNews),
+    /// An attempt was declared lost: the next attempt or the dead letter, and the event, are confirmed.
+    Lost(ClusterName, Then),
+    /// A run of this cluster is over, because no consumer will run it; that is put on record.
+    Unclaimable(ClusterName),
+    /// A call failed, in this part of the work; it is made again.
+    Failed(Duties, BrokerError),
+}
+
+/// The news that the run tracker tells the scheduler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunNews {
+    /// No attempt of the run is under way, and none will follow. Leader and standby tell this of the runs of all jobs.
+    Over {
+        /// Its job; absent where that is not known, because its message is gone.
+        job: Option<JobName>,
+        /// The run.
+        run: RunId,
+    },
+    /// A run of a job whose runs may not overlap is open. The thread may tell this twice.
+    Unfinished(OpenRun),
+    /// All open runs of these jobs have been told: only now is it known which jobs have none.
+    HistoryRead(Followed),
+    /// In our term of this number, the tracker has read all that had been written before the term began, and has told
+    /// the open runs: only now may overlaps be decided.
+    ReadToEnd {
+        /// The term.
+        term: u64,
+        /// Runs of jobs whose runs may not overlap that are known to be over.
+        over: Arc<HashSet<RunId>>,
+    },
+    /// The offsets of `cron-runs`, by partition, to be committed with the cursors: the next leader must read from
+    /// there. The thread tells them every ten seconds while this producer leads.
+    ReadFrom(BTreeMap<i32, i64>),
+}
+
+/// What the run tracker is asked and told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowRequest {
+    /// The jobs of a file that is about to become active whose runs may not overlap: which of their runs are open?
+    /// [`RunNews::HistoryRead`] answers.
+    Follow(Followed),
+    /// The job file of this revision is active, by zone data of this version.
+    InForce(Arc<str>, Arc<str>),
+}
