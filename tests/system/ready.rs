@@ -240,6 +240,8 @@ fn whatever_is_the_matter_with_cron_runs_is_told_with_its_cure() {
     let [producer, consumer] = both("at first", &world);
     let set = |setting: &str, value: Option<&str>| raw::set_topic(&brokers, runs, setting, value);
     let row = |what: &str, begin: &dyn Fn(), end: &dyn Fn(), reason: &str, says: &[&str]| {
+        // The consumer took its time to be ready again: a producer that failed meanwhile would have said so already.
+        await_ready(what, &producer);
         let logged = [&producer, &consumer].map(|program| program.log().len());
         begin();
         await_told_since(logged[0], what, &producer, reason, says);
