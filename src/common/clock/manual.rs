@@ -1,6 +1,8 @@
 //! A clock that a test turns. An alarm rings only when the test turns the clock to it.
 
+use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,7 +22,7 @@ pub struct ManualClock {
 struct State {
     wall: DateTime<Utc>,
     mono: Instant,
-    alarms: Vec<(Instant, Sender<Instant>)>,
+    alarms: Vec<(Instant, Sender<Instant>, ThreadId)>,
 }
 
 impl ManualClock {
@@ -37,10 +39,16 @@ impl ManualClock {
         let nobody_waits = |state: &mut State| state.alarms.is_empty();
         let waited = self.waited_for.wait_timeout_while(state, patience, nobody_waits);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let Some(next) = state.alarms.iter().map(|(at, _)| *at).min() else { return false };
+        let Some(next) = state.alarms.iter().map(|(at, ..)| *at).min() else { return false };
         let by = next.saturating_duration_since(state.mono);
         state.turn(by);
         true
+    }
+
+    /// How many threads wait for an alarm, or did when something else woke them. A test of several threads waits for all of
+    /// them before it turns the clock: otherwise time passes for a thread that only waits for a core.
+    pub fn threads_waiting(&self) -> usize {
+        self.state().alarms.iter().map(|(_, _, thread)| thread).collect::<HashSet<_>>().len()
     }
 
     /// Lets time pass for both clocks.
@@ -63,7 +71,7 @@ impl State {
         self.mono += by;
         self.wall += TimeDelta::from_std(by).unwrap_or_default();
         let mono = self.mono;
-        self.alarms.retain(|(at, alarm)| {
+        self.alarms.retain(|(at, alarm, _)| {
             let rings = *at <= mono;
             if rings && alarm.try_send(mono).is_err() {
                 log::trace!("whoever waited was woken by something else");
@@ -86,7 +94,7 @@ impl Clock for ManualClock {
         let (alarm, rings) = bounded(1);
         let mut state = self.state();
         let at = state.mono + after;
-        state.alarms.push((at, alarm));
+        state.alarms.push((at, alarm, thread::current().id()));
         if after.is_zero() {
             state.turn(after);
         } else {

@@ -73,8 +73,16 @@ impl Bench {
         panic!("in vain: {what}: {:?}", self.health.owed());
     }
 
-    /// Rings whatever is waited for, and has the broker's clock follow.
+    /// Rings whatever is waited for, once the threads of the lead and of the membership both wait, and has the broker's clock
+    /// follow. If time passed for one thread alone, the membership would end.
     fn ring(&self, patience: Duration) -> bool {
+        let start = Instant::now();
+        while self.clock.threads_waiting() < 2 {
+            if self.lead.is_over() || start.elapsed() >= patience {
+                return false;
+            }
+            std::thread::yield_now();
+        }
         let rings = self.clock.ring_next(patience);
         self.brokers.jump_to(self.clock.now() - self.ahead);
         rings
