@@ -1,4 +1,7 @@
-//! The thread's own part, on a broker in memory: what is told to whom, and in which order.
+//! The thread's own part, on a broker in memory: what is told to whom, and in which order. [`by_clock`] has what depends
+//! on how much time passes.
+
+mod by_clock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -24,91 +27,115 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A claiming thread that the test steps by hand, and the other ends of its channels.
 struct Bench {
     dispatching: Claiming,
+    ends: Ends,
+}
+
+/// The other ends of the thread's channels.
+struct Ends {
     broker: Arc<MemoryBroker>,
+    health: Health,
+    measures: ConsumerMetrics,
     jobs: Receiver<Box<Claimed>>,
     told: Receiver<Tell>,
     started: Option<Receiver<RunningAttempt>>,
-    _idle: Sender<()>,
+    idle: Sender<()>,
+}
+
+impl std::ops::Deref for Bench {
+    type Target = Ends;
+
+    fn deref(&self) -> &Ends {
+        &self.ends
+    }
+}
+
+/// What the thread is made of, and the first change of its membership.
+struct Parts {
+    options: Options,
+    client: Box<dyn Client>,
+    clock: Arc<CorrectedClock>,
+    channels: Channels,
+    observe: Observe,
+    change: Change,
+    ends: Ends,
+}
+
+/// The parts of a thread with partition 0 of topic `c`, on a broker whose clock the host has.
+fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
+    let broker = Arc::new(broker);
+    for name in ["c", "c-dead", "cron-runs"] {
+        let name = name.to_owned();
+        let spec = TopicSpec { name, partitions: 1, replication_factor: 1, settings: Vec::new() };
+        broker.client("test").create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
+    }
+    let metrics = Metrics::new();
+    let (measures, beats, health) =
+        (ConsumerMetrics::new(&metrics, "c"), Beats::new(&metrics), Health::new(&metrics));
+    let (group, topic) = ("c".to_owned(), "c".to_owned());
+    let member = membership::Options {
+        group: group.clone(),
+        topic: topic.clone(),
+        instance_id: None,
+        session_timeout: PATIENCE * 20,
+    };
+    let client = broker.client("membership");
+    let (membership, changes, _standing) = Membership::start(
+        member,
+        client,
+        Arc::clone(&clock),
+        health.duty("group"),
+        beats.thread("membership"),
+    )
+    .unwrap();
+    let options = PollOptions {
+        topic: topic.clone(),
+        cluster: "c".parse().unwrap(),
+        measures: measures.clone(),
+        beats: beats.clone(),
+        reading: health.duty("reading"),
+    };
+    let (poll, chunks) =
+        Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, Arc::clone(&clock)).unwrap();
+    let change = changes.recv_timeout(PATIENCE).unwrap();
+    let (idle, became_idle) = bounded(4);
+    let (give, jobs) = bounded(4);
+    let (tell, told) = bounded(1);
+    let (start, started) = bounded(4);
+    let report = reporter::Channels { tell, started: start };
+    let channels = Channels { changes, chunks, idle: became_idle, jobs: give, report, poll, membership };
+    let options = Options {
+        cluster: "c".parse().unwrap(),
+        topic,
+        group,
+        consumer: "me".to_owned(),
+        lease: PATIENCE * 2,
+        waiting_bytes: 1 << 20,
+    };
+    let beat = beats.thread("dispatch");
+    let observe = Observe { measures: measures.clone(), health: health.clone(), beat };
+    let clock = Arc::new(CorrectedClock::new(clock));
+    clock.cannot_know();
+    let client = broker.client("dispatch");
+    let ends = Ends { broker, health, measures, jobs, told, started: Some(started), idle };
+    Parts { options, client, clock, channels, observe, change, ends }
 }
 
 impl Bench {
     /// A member that has partition 0 of topic `c`, has one free worker, and reads.
     fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
-        for name in ["c", "c-dead", "cron-runs"] {
-            let name = name.to_owned();
-            let spec = TopicSpec { name, partitions: 1, replication_factor: 1, settings: Vec::new() };
-            broker.client("test").create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
-        }
-        let metrics = Metrics::new();
-        let (measures, beats, health) =
-            (ConsumerMetrics::new(&metrics, "c"), Beats::new(&metrics), Health::new(&metrics));
-        let (group, topic) = ("c".to_owned(), "c".to_owned());
-        let member = membership::Options {
-            group: group.clone(),
-            topic: topic.clone(),
-            instance_id: None,
-            session_timeout: PATIENCE,
-        };
-        let client = broker.client("membership");
-        let (membership, changes, _standing) = Membership::start(
-            member,
-            client,
-            Arc::clone(&clock),
-            health.duty("group"),
-            beats.thread("membership"),
-        )
-        .unwrap();
-        let options = PollOptions {
-            topic: topic.clone(),
-            cluster: "c".parse().unwrap(),
-            measures: measures.clone(),
-            beats: beats.clone(),
-            reading: health.duty("reading"),
-        };
-        let (poll, chunks) =
-            Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, Arc::clone(&clock)).unwrap();
-        let change = changes.recv_timeout(PATIENCE).unwrap();
-        let (idle, became_idle) = bounded(4);
-        let (give, jobs) = bounded(4);
-        let (tell, told) = bounded(1);
-        let (start, started) = bounded(4);
-        let report = reporter::Channels { tell, started: start };
-        let channels = Channels { changes, chunks, idle: became_idle, jobs: give, report, poll, membership };
-        let options = Options {
-            cluster: "c".parse().unwrap(),
-            topic,
-            group,
-            consumer: "me".to_owned(),
-            lease: PATIENCE * 2,
-            waiting_bytes: 1 << 20,
-        };
-        let observe = Observe { measures, health, beat: beats.thread("dispatch") };
-        let clock = Arc::new(CorrectedClock::new(clock));
-        clock.cannot_know();
-        let mut dispatching = Claiming::new(options, broker.client("dispatch"), clock, channels, observe);
+        let mut bench = Self::with(parts(Arc::clone(&clock), MemoryBroker::new(clock)));
+        bench.dispatching.free = 1;
+        bench.dispatching.turn();
+        bench
+    }
+
+    /// A member that has no free worker, and has not come round yet.
+    fn with(parts: Parts) -> Self {
+        let Parts { options, client, clock, channels, observe, change, ends } = parts;
+        let mut dispatching = Claiming::new(options, client, clock, channels, observe);
         assert!(dispatching.changed(&change));
-        dispatching.free = 1;
-        dispatching.turn();
-        Self { dispatching, broker, jobs, told, started: Some(started), _idle: idle }
-    }
-
-    fn faults(&self) -> Faults {
-        self.broker.faults()
-    }
-
-    fn publish(&self, run: u128) {
-        self.publish_for(run, None);
-    }
-
-    /// Publishes an attempt that must not start before an instant.
-    fn publish_for(&self, run: u128, not_before: Option<DateTime<Utc>>) {
-        let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
-        let record = Record { key: None, value: Some(attempt(run, not_before)), timestamp_ms: 0 };
-        let batch = ProduceBatch { to, records: vec![record] };
-        let by = SystemClock.monotonic() + PATIENCE;
-        self.broker.client("test").produce(&[batch], by).remove(0).unwrap();
+        Self { dispatching, ends }
     }
 
     /// Takes what was read until there is something in it.
@@ -127,6 +154,25 @@ impl Bench {
         let clock = &self.dispatching.clock;
         let at = Now { wall: clock.host().now(), mono: clock.monotonic() };
         clock.learn(Skew { ahead: TimeDelta::minutes(minutes), at });
+    }
+}
+
+impl Ends {
+    fn faults(&self) -> Faults {
+        self.broker.faults()
+    }
+
+    fn publish(&self, run: u128) {
+        self.publish_for(run, None);
+    }
+
+    /// Publishes an attempt that must not start before an instant.
+    fn publish_for(&self, run: u128, not_before: Option<DateTime<Utc>>) {
+        let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+        let record = Record { key: None, value: Some(attempt(run, not_before)), timestamp_ms: 0 };
+        let batch = ProduceBatch { to, records: vec![record] };
+        let by = SystemClock.monotonic() + PATIENCE;
+        self.broker.client("test").produce(&[batch], by).remove(0).unwrap();
     }
 
     fn job(&self) -> Option<u128> {
@@ -166,7 +212,7 @@ fn a_worker_gets_no_attempt_that_the_reporter_has_not_heard_of() {
     let chunk = bench.take_chunk();
     bench.dispatching.read(chunk);
     // The reporting thread has ended: from here on no thread says that an attempt is alive.
-    bench.started = None;
+    bench.ends.started = None;
     bench.dispatching.turn();
     assert_eq!(bench.faults().made(Asked::Commit), 2, "it was claimed");
     assert_eq!(bench.job(), None);
