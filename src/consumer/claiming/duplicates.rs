@@ -32,16 +32,6 @@ impl Duplicates {
         self.latest.insert(attempt, offset).is_some()
     }
 
-    /// How many records the window holds.
-    pub fn len(&self) -> usize {
-        self.in_order.len()
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.in_order.is_empty()
-    }
-
     fn forget_before(&mut self, first: i64) {
         while let Some((offset, attempt)) = self.in_order.front().copied() {
             if offset >= first {
@@ -69,7 +59,7 @@ mod tests {
             let attempt = AttemptRef { run: RunId(Uuid::from_u128(*run)), attempt: *attempt };
             assert_eq!(window.is_copy(*offset, attempt), *copy, "offset {offset}");
         }
-        assert!(window.len() <= usize::try_from(span).unwrap() + 1);
+        assert!(window.in_order.len() <= usize::try_from(span).unwrap() + 1);
     }
 
     #[test]

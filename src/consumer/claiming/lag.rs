@@ -11,6 +11,9 @@ use crate::consumer::fetching::fetcher::Track;
 /// How often the end of a partition is looked at that is not read.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a look-up may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long this look-up rests after a failure: claims wait while a broker does not answer.
 const REST: Duration = Duration::from_secs(15);
 
@@ -53,7 +56,7 @@ impl Ends {
             tracks.iter().filter(|track| !track.open.load(Ordering::Acquire)).collect();
         self.looked = self.looked.wrapping_add(1);
         let Some(track) = self.looked.checked_rem(shut.len()).map(|which| shut[which]) else { return };
-        match client.offset(&track.of, Position::End, now + LOOK / 2) {
+        match client.offset(&track.of, Position::End, now + PATIENCE) {
             Ok(end) => self.told(track.of.partition, end),
             Err(error) => {
                 log::debug!("where {}/{} ends: {error}", track.of.topic, track.of.partition);
@@ -68,14 +71,15 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicI64};
 
     use super::*;
-    use crate::common::broker::memory::MemoryBroker;
-    use crate::common::broker::{Broker, ProduceBatch, Record, TopicPartition};
+    use crate::common::broker::memory::{Call, Fate, MemoryBroker};
+    use crate::common::broker::{Broker, Client, ProduceBatch, Record, TopicPartition};
     use crate::common::clock::SystemClock;
     use crate::common::topics::TopicSpec;
 
     #[test]
     fn the_ends_of_partitions_that_are_not_read_are_asked_for_in_turn() {
-        let mut client = MemoryBroker::new(Arc::new(SystemClock)).client("test");
+        let broker = MemoryBroker::stepped(Arc::new(SystemClock));
+        let mut client = broker.client("test");
         let now = Instant::now();
         let by = now + Duration::from_secs(5);
         let (name, settings) = ("c".to_owned(), Vec::new());
@@ -97,5 +101,19 @@ mod tests {
         assert_eq!(ends.iter().count(), 1, "one a second");
         ends.look(client.as_mut(), &tracks, now + LOOK);
         assert_eq!(ends.iter().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+        // A broker that does not answer is left alone for longer.
+        broker.faults().next(Call::Offset, Fate::RequestLost);
+        let asked = |ends: &mut Ends, client: &mut dyn Client, at: Instant| {
+            let before = broker.faults().made(Call::Offset);
+            ends.look(client, &tracks, at);
+            broker.faults().made(Call::Offset) - before
+        };
+        let failed = now + LOOK * 2;
+        let rows = [(failed, 1), (failed + LOOK, 0), (failed + REST - LOOK, 0), (failed + REST, 1)];
+        for (at, expected) in rows {
+            assert_eq!(asked(&mut ends, client.as_mut(), at), expected, "{:?} later", at - failed);
+        }
+        ends.clear();
+        assert_eq!(ends.iter().count(), 0);
     }
 }

@@ -137,7 +137,7 @@ impl Claimer {
         let Some(held) = self.partitions.get_mut(&partition).filter(|_| current) else { return };
         if topic_id != held.topic_id() {
             log::warn!("partition {partition}: the topic was made anew: its id is {topic_id} now");
-            return self.lost_position(generation, partition);
+            return self.loses_position(partition);
         }
         if span.start > held.next_read() {
             log::warn!(
@@ -145,7 +145,7 @@ impl Claimer {
                 held.next_read(),
                 span.start
             );
-            return self.lost_position(generation, partition);
+            return self.loses_position(partition);
         }
         for (offset, read) in records {
             match read {
@@ -169,7 +169,14 @@ impl Claimer {
     /// topic. A claim that is under way is decided first, for what it claims is at hand and may be started.
     pub fn lost_position(&mut self, generation: i32, partition: i32) {
         let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
-        if current && self.partitions.contains_key(&partition) && !self.to_load.contains(&partition) {
+        if current && self.partitions.contains_key(&partition) {
+            self.loses_position(partition);
+        }
+    }
+
+    /// The position of a partition that we hold is to be looked up anew.
+    fn loses_position(&mut self, partition: i32) {
+        if !self.to_load.contains(&partition) {
             self.to_load.push(partition);
             *self.losses.entry(partition).or_default() += 1;
         }

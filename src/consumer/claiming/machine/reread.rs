@@ -51,8 +51,7 @@ impl Claimer {
             Err(error) => {
                 self.again.leaders.clear();
                 if loses_position(&error) {
-                    let generation = self.holder.as_ref().map_or(-1, |holder| holder.generation);
-                    return self.lost_position(generation, partition);
+                    return self.loses_position(partition);
                 }
                 log::warn!("{}/{partition}: reading what is due again: {error}", self.options.topic);
                 self.again.rests_until = Some(now.mono + REST);
@@ -101,8 +100,7 @@ impl Claimer {
         let LogSlice { topic_id, records, span } = slice;
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         if topic_id != held.topic_id() {
-            let generation = self.holder.as_ref().map_or(-1, |holder| holder.generation);
-            return self.lost_position(generation, partition);
+            return self.loses_position(partition);
         }
         for (offset, unreadable) in Partition::take_again(held, records, span) {
             self.unread.push(partition, offset, unreadable);

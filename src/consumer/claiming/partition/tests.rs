@@ -360,3 +360,34 @@ fn what_is_due_is_read_again_while_less_than_half_of_what_may_be_held_is_ready()
     check(READY_PER_PARTITION / 2, 0, None);
     check(1, HELD_BYTES_PER_PARTITION / 2, None);
 }
+
+#[test]
+fn what_is_due_when_it_is_read_need_not_be_read_again() {
+    let position = || Position { unread_from: 0, holes: BTreeSet::new(), finding: None };
+    for due in [59, 60] {
+        // Of what waits no content is kept.
+        let mut p = Partition::new(Uuid::nil(), position(), 0, 100, 0);
+        p.look(at(60));
+        p.take(0, message(1, Some(due)));
+        assert_eq!((p.due(at(60), 9), p.to_read_again()), (vec![0], None), "due at {due}");
+        // The clock is set back to the instant at which it is due, and not before it.
+        assert_eq!((p.due(at(due), 9), p.to_read_again()), (vec![0], None), "due at {due}");
+    }
+}
+
+#[test]
+fn what_has_become_due_leaves_its_room_to_what_still_waits() {
+    let mut p = narrow();
+    p.take(0, message(1, Some(50)));
+    p.take(1, message(2, Some(60)));
+    assert_eq!(p.due(at(50), 9), [0]);
+    // Ten of twenty bytes are left; this is too much for them.
+    p.take(2, message_of(3, Some(70), 15));
+    assert_eq!((p.due(at(70), 9), p.to_read_again()), (vec![0, 1], Some(2)));
+    let mut p = narrow();
+    p.take(0, message(1, Some(50)));
+    p.take(1, message(2, Some(60)));
+    assert_eq!(p.due(at(60), 9), [0, 1]);
+    p.take(2, message_of(3, Some(70), 20));
+    assert_eq!((p.due(at(70), 9), p.to_read_again()), (vec![0, 1, 2], None));
+}

@@ -5,4 +5,5 @@ mod consumer;
 pub(in crate::consumer::claiming) mod fixture;
 mod ownership;
 mod positions;
+mod rests;
 mod unreadable;
