@@ -73,6 +73,7 @@ impl Aim {
             Bug::DropsWhatIsTooLarge => {
                 Self { sizes: Sizes { retry: Some(900), dead: Some(900), ..Sizes::default() }, ..none }
             }
+            Bug::ReloadsAtOnce => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 3, 0], ..none },
             // They need no fault.
             Bug::KeepsAnOlderCursor | Bug::KeepsNoCursor | Bug::BlocksByNoRun | Bug::ReadsFromTheEnd => none,
         }

@@ -60,11 +60,13 @@ pub enum Bug {
     EndsNoRun,
     /// The next leader is to read `cron-runs` from its end, whatever is under way.
     ReadsFromTheEnd,
+    /// A job file becomes active at once, and no part of the producer asks which runs of its jobs are open.
+    ReloadsAtOnce,
 }
 
 /// All of them, what is said when one is found, and how many of 100 runs that are directed at it ([`crate::aim`]) say so:
 /// `KAFKA_CRON_SEEDS=100` measures that anew.
-pub const ALL: [(Bug, &str, u32); 19] = [
+pub const ALL: [(Bug, &str, u32); 20] = [
     (Bug::CommitBeforeClaimed, "without a claim", 100),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 100),
     (Bug::KeepsItsMemberId, "claims are undone", 72),
@@ -84,6 +86,7 @@ pub const ALL: [(Bug, &str, u32); 19] = [
     (Bug::DropsWhatIsTooLarge, "before it was passed on", 100),
     (Bug::EndsNoRun, "which was deleted unread", 50),
     (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
+    (Bug::ReloadsAtOnce, "is published beside", 26),
 ];
 
 impl Bug {
@@ -117,6 +120,7 @@ impl Bug {
                 | Self::ShortensTheDeadline
                 | Self::EndsNoRun
                 | Self::ReadsFromTheEnd
+                | Self::ReloadsAtOnce
         )
     }
 }

@@ -16,7 +16,10 @@ use crate::world::{BEGIN, cluster};
 /// Name, schedule (a run begins at eight), which of the past is caught up, retries, overlap.
 type Row = (&'static str, &'static str, CatchUpPolicy, u32, Overlap);
 
-/// In both files, and the same: a swap must not disturb them.
+/// The same, with the overlap in each file; none where the file does not have the job.
+type Changing = (&'static str, &'static str, CatchUpPolicy, u32, [Option<Overlap>; FILES]);
+
+/// In all files, and the same: a swap must not disturb them.
 const JOBS: [Row; 9] = [
     ("all", "*/6 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Allow),
     ("last", "*/10 0-3 8 * * *", CatchUpPolicy::Last, 2, Overlap::Allow),
@@ -29,17 +32,21 @@ const JOBS: [Row; 9] = [
     (REBOOTS[1], "@reboot", CatchUpPolicy::Last, 1, Overlap::Skip),
 ];
 
-/// In one of the files, or different in them.
-const OTHERS: [[Row; 2]; 2] = [
-    [
-        ("first", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Skip),
-        ("turns", "*/12 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Allow),
-    ],
-    [
-        ("second", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Queue),
-        ("turns", "*/12 0-3 8 * * *", CatchUpPolicy::Last, 0, Overlap::Skip),
-    ],
+/// How many files there are; they follow each other in turn.
+const FILES: usize = 4;
+
+/// Jobs whose `overlap` is not the same in every file. Between two files that follow each other, jobs gain `overlap`, lose it
+/// and change it, come and go.
+const CHANGING: [Changing; 5] = [
+    ("first", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, [SKIP, None, QUEUE, None]),
+    ("second", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, [None, QUEUE, None, ALLOW]),
+    ("turns", "*/12 0-3 8 * * *", CatchUpPolicy::Last, 0, [ALLOW, SKIP, ALLOW, QUEUE]),
+    ("gains", "*/5 0-3 8 * * *", CatchUpPolicy::All, 1, [ALLOW, QUEUE, SKIP, QUEUE]),
+    ("loses", "*/8 0-3 8 * * *", CatchUpPolicy::All, 1, [QUEUE, ALLOW, SKIP, ALLOW]),
 ];
+const ALLOW: Option<Overlap> = Some(Overlap::Allow);
+const SKIP: Option<Overlap> = Some(Overlap::Skip);
+const QUEUE: Option<Overlap> = Some(Overlap::Queue);
 
 /// The jobs that are run once a reboot; the second one's runs may not overlap.
 pub const REBOOTS: [&str; 2] = ["reboot", "agent"];
@@ -97,33 +104,44 @@ fn job((name, words, policy, retries, overlap): Row) -> Arc<Job> {
     })
 }
 
-/// The jobs that are in every file, and those that are in some.
-pub fn all() -> (Vec<Arc<Job>>, Vec<Arc<Job>>) {
-    let jobs = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
-    (jobs.0.to_vec(), jobs.1.concat())
+/// All jobs by their names, each as one of the files has it, and whether every file has it. A job's ticks are the same in
+/// all files that have it.
+pub fn all() -> Vec<(Arc<Job>, bool)> {
+    let changing = CHANGING.into_iter().map(|(name, words, policy, retries, overlaps)| {
+        let is_owed = overlaps.iter().all(Option::is_some);
+        (job((name, words, policy, retries, Overlap::Allow)), is_owed)
+    });
+    JOBS.into_iter().map(|row| (job(row), true)).chain(changing).collect()
 }
 
 /// The job file of a number, as a producer has it.
 pub fn file(number: usize, producer: &str) -> ActiveJobs {
-    let (both, others) = TABLE.get_or_init(|| (JOBS.map(job), OTHERS.map(|rows| rows.map(job))));
-    let jobs = both.iter().chain(&others[number % 2]).map(Arc::clone).collect();
+    let jobs = FILES_OF_JOBS.get_or_init(|| std::array::from_fn(jobs_of))[number % FILES].clone();
     ActiveJobs { jobs, revision: format!("{number}-{producer}").into(), tzdata: "2026f".into() }
+}
+
+fn jobs_of(number: usize) -> Vec<Arc<Job>> {
+    JOBS.into_iter().chain(changing(number)).map(job).collect()
+}
+
+/// The changing jobs as the file of a number has them.
+fn changing(number: usize) -> impl Iterator<Item = Row> {
+    CHANGING.into_iter().filter_map(move |(name, words, policy, retries, overlaps)| {
+        Some((name, words, policy, retries, overlaps[number % FILES]?))
+    })
 }
 
 /// Whether the runs of a job may not overlap by the file of a revision.
 pub fn is_exclusive(job: &JobName, revision: &str) -> bool {
     let number: usize = revision.split('-').next().and_then(|number| number.parse().ok()).unwrap();
-    let mut rows = JOBS.iter().chain(&OTHERS[number % 2]);
-    rows.any(|(name, _, _, _, overlap)| *name == job.as_str() && *overlap != Overlap::Allow)
+    let mut rows = JOBS.into_iter().chain(changing(number));
+    rows.any(|(name, _, _, _, overlap)| name == job.as_str() && overlap != Overlap::Allow)
 }
 
 /// Whether there is a file by which the runs of a job may not overlap.
 pub fn may_be_exclusive(job: &JobName) -> bool {
-    is_exclusive(job, "0") || is_exclusive(job, "1")
+    (0..FILES).any(|number| is_exclusive(job, &number.to_string()))
 }
 
 /// Schedules are parsed once for all runs.
-static TABLE: OnceLock<Table> = OnceLock::new();
-
-/// The jobs of both files, and those of each.
-type Table = ([Arc<Job>; 9], [[Arc<Job>; 2]; 2]);
+static FILES_OF_JOBS: OnceLock<[Vec<Arc<Job>>; FILES]> = OnceLock::new();

@@ -76,6 +76,11 @@ impl Current {
         self.closed.front().map_or(&self.open, |(segment, _)| segment).timetable.next()
     }
 
+    /// Whether a tick of a former file was not handed out.
+    pub(super) fn owes_former(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
     /// How many jobs the active file has.
     pub(super) fn job_count(&self) -> usize {
         self.open.timetable.job_count()

@@ -140,6 +140,11 @@ impl ClusterPlan {
         at
     }
 
+    /// Whether a tick was not handed out that a former file may owe: one of a closed segment or of the backlog.
+    pub fn owes_former(&self) -> bool {
+        !self.pasts.is_empty() || self.present.owes_former()
+    }
+
     /// How many jobs the cluster has in the active file.
     pub fn job_count(&self) -> usize {
         self.present.job_count()

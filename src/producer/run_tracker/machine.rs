@@ -92,6 +92,8 @@ pub struct RunTracker {
     pub(super) runs: OpenRuns,
     /// What is still to be read for `runs`; `None` when all was.
     pub(super) history: Option<History>,
+    /// The ends of `cron-runs` when following began: what was under way by then is known only when all below them was read.
+    pub(super) ends_at_begin: BTreeMap<i32, i64>,
     /// Whether all was read once, so that new open runs are told at once.
     has_told: bool,
     /// The term in which the tracker said that all was read.
@@ -131,6 +133,7 @@ impl RunTracker {
         let runs = OpenRuns::new(Followed::clone(&options.overlapping), look_after);
         Self {
             history: (!runs.is_idle()).then(History::default),
+            ends_at_begin: BTreeMap::new(),
             has_told: runs.is_idle(),
             said_in: None,
             missing: None,
@@ -161,7 +164,7 @@ impl RunTracker {
     }
 
     /// Follows the runs of other jobs from now on: those of a job file that is about to become active. The tracker
-    /// reads all of `cron-runs` again, tells which runs are open, and then [`|told| Effect::Tell(RunNews::HistoryRead(told))`].
+    /// reads all of `cron-runs` again, tells which runs are open, and then [`RunNews::HistoryRead`].
     pub fn follow(&mut self, overlapping: Followed) {
         self.runs.follow(overlapping);
         self.history = Some(History::until_now(&self.ends));
@@ -269,11 +272,14 @@ impl RunTracker {
                     self.runs.deleted(&event, now.mono);
                 }
             }
+            // A claim in the history counts only if its attempt is known to be under way.
+            None if !self.ends.has_read(&self.ends_at_begin) => {}
             None => {
                 (self.history, self.has_told) = (None, true);
                 self.runs.all_was_read(&self.leases.runs());
                 acts.extend(self.runs.open().into_iter().map(|told| Effect::Tell(RunNews::Unfinished(told))));
-                acts.push(Effect::Tell(RunNews::HistoryRead(Followed::clone(self.runs.followed()))));
+                let of = Followed::clone(self.runs.followed());
+                acts.push(Effect::Tell(RunNews::HistoryRead { of, over: self.runs.over() }));
             }
         }
         Ok(())

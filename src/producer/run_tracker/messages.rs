@@ -34,7 +34,12 @@ pub enum RunNews {
     /// A run of a job whose runs may not overlap is open. The thread may tell this twice.
     Unfinished(OpenRun),
     /// All open runs of these jobs have been told: only now is it known which jobs have none.
-    HistoryRead(Followed),
+    HistoryRead {
+        /// The jobs.
+        of: Followed,
+        /// Runs of theirs that are known to be over.
+        over: Arc<HashSet<RunId>>,
+    },
     /// In our term of this number, the tracker has read all that had been written before the term began, and has told
     /// the open runs: only now may overlaps be decided.
     ReadToEnd {

@@ -80,6 +80,11 @@ impl ClusterTerm {
         self.under_way > 0
     }
 
+    /// Whether ticks may be undecided that a former file owes.
+    pub fn owes_former(&self) -> bool {
+        !self.held_back.is_empty() || self.lane.owes_former()
+    }
+
     /// Adds an extra batch, unless it would be empty.
     pub fn aside(&mut self, file: &ActiveJobs, ticks: Vec<Tick>, events: Vec<Event>, holds: DateTime<Utc>) {
         if !ticks.is_empty() || !events.is_empty() {

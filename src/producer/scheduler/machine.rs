@@ -17,6 +17,7 @@ use crate::common::bounds::TICKS_PER_BATCH;
 use crate::common::model::{ClusterName, Event, JobName, RunId};
 use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::job;
+use crate::producer::job::Job;
 use crate::producer::leadership::{CursorCommit, Start};
 use crate::producer::metrics::ClusterMetrics;
 use crate::producer::plan::timetable::Tick;
@@ -39,13 +40,16 @@ struct Cluster {
 pub struct Scheduler {
     clusters: Vec<Cluster>,
     pub(super) file: ActiveJobs,
+    /// Jobs whose runs may not overlap by a former file, while a cluster may still owe ticks of such a file: those ticks are
+    /// decided by what the former file says.
+    former: BTreeMap<JobName, Arc<Job>>,
     /// Our name in events.
     name: String,
     /// Which runs block which jobs. A standby knows this, too.
     overlap: Overlap,
     /// The jobs whose open runs have all been told.
     followed: Followed,
-    /// Whether they include all jobs of the active file whose runs may not overlap.
+    /// Whether they include all jobs that are [owed](Self::owed).
     has_history: bool,
     /// The term in which all that had been written to `cron-runs` before it began was read; 0 for none.
     read_in: u64,
@@ -68,6 +72,7 @@ impl Scheduler {
         let timing = Self {
             clusters: clusters.into_iter().map(cluster).collect(),
             file,
+            former: BTreeMap::new(),
             name,
             overlap: Overlap::default(),
             followed: Followed::default(),
@@ -99,6 +104,7 @@ impl Scheduler {
     pub fn end(&mut self) {
         self.epoch = 0;
         self.kept = None;
+        self.forget_former();
         for cluster in &mut self.clusters {
             cluster.turn = None;
             cluster.measures.under_way.set(0);
@@ -131,13 +137,40 @@ impl Scheduler {
     /// Whether the open runs are known of all jobs of a file whose runs may not overlap. Until they are, the file must
     /// not become active: its ticks would be decided as if there were no open runs.
     pub fn knows_runs_of(&self, file: &ActiveJobs) -> bool {
-        Self::overlapping(file).iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
+        self.follows(&Self::overlapping(file))
+    }
+
+    fn follows(&self, jobs: &Followed) -> bool {
+        jobs.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
+    }
+
+    /// The jobs whose open runs must be known: those of the active file, and those of former files of which ticks are still
+    /// to be decided.
+    pub(super) fn owed(&self) -> Followed {
+        let former = self.former.values().map(|job| (job.name.clone(), job.cluster.clone()));
+        let active = Self::overlapping(&self.file);
+        Arc::new(former.chain(active.iter().map(|(job, cluster)| (job.clone(), cluster.clone()))).collect())
+    }
+
+    /// The jobs to follow while a file waits to become active: ticks of the active file may still be undecided then. Where a
+    /// job has moved to another cluster, the waiting file counts.
+    pub(super) fn owed_with(&self, file: &ActiveJobs) -> Followed {
+        let (owed, new) = (self.owed(), Self::overlapping(file));
+        let both = owed.iter().chain(new.iter());
+        Arc::new(both.map(|(job, cluster)| (job.clone(), cluster.clone())).collect())
     }
 
     /// Takes a new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: ActiveJobs, at: DateTime<Utc>) {
-        self.file = file;
-        self.has_history = self.knows_runs_of(&self.file);
+        let before = std::mem::replace(&mut self.file, file);
+        if self.clusters.iter().any(|cluster| cluster.turn.is_some()) {
+            let jobs = before.jobs.into_iter().filter(|job| job.overlap != job::Overlap::Allow);
+            self.former.extend(jobs.map(|job| (job.name.clone(), job)));
+        }
+        for job in self.file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow) {
+            self.former.remove(&job.name);
+        }
+        self.has_history = self.follows(&self.owed());
         let mut gone = self.overlap.forget(&self.file);
         for cluster in &mut self.clusters {
             let Some(turn) = &mut cluster.turn else { continue };
@@ -179,15 +212,27 @@ impl Scheduler {
                 }
                 self.over_and_released(job.as_ref(), *run);
             }
-            RunNews::HistoryRead(of) => {
+            RunNews::HistoryRead { of, over } => {
+                // The ends of runs of a job were of no interest before a file gave it an overlap.
+                if self.asks_what_is_over() {
+                    self.over.extend(over.iter());
+                }
                 self.followed = Followed::clone(of);
-                self.has_history = self.knows_runs_of(&self.file);
+                self.has_history = self.follows(&self.owed());
             }
             RunNews::ReadToEnd { term, over } => {
                 self.read_in = *term;
                 self.over.extend(over.iter());
             }
             RunNews::ReadFrom(reads) => self.reads.clone_from(reads),
+        }
+    }
+
+    /// No cluster owes a tick of a former file any more.
+    fn forget_former(&mut self) {
+        if !self.former.is_empty() {
+            self.former = BTreeMap::new();
+            self.has_history = self.follows(&self.owed());
         }
     }
 
@@ -231,6 +276,10 @@ impl Scheduler {
         }
         if !self.over.is_empty() && !self.asks_what_is_over() {
             self.over = HashSet::new();
+        }
+        let mut turns = self.clusters.iter().filter_map(|cluster| cluster.turn.as_ref());
+        if !turns.any(ClusterTerm::owes_former) {
+            self.forget_former();
         }
         batch
     }

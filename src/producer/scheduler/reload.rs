@@ -34,7 +34,7 @@ impl Reload {
             log::info!(
                 "revision {revision} of the job file waits until it is known which runs are not finished"
             );
-            self.asks.push_back(FollowRequest::Follow(Scheduler::overlapping(&file)));
+            self.asks.push_back(FollowRequest::Follow(timing.owed_with(&file)));
         }
         self.file = Some(file);
     }
@@ -42,7 +42,7 @@ impl Reload {
     /// Makes the file active if all open runs of its jobs are known, and returns its revision.
     pub fn bring_in_force(&mut self, timing: &mut Scheduler, at: DateTime<Utc>) -> Option<Arc<str>> {
         let file = self.file.take_if(|file| timing.knows_runs_of(file))?;
-        let (revision, owed) = (Arc::clone(&file.revision), Scheduler::overlapping(&file));
+        let revision = Arc::clone(&file.revision);
         log::info!(
             "revision {revision} of the job file is in force: {} jobs, tzdata {}",
             file.jobs.len(),
@@ -51,6 +51,7 @@ impl Reload {
         self.asks = VecDeque::from([FollowRequest::InForce(Arc::clone(&revision), Arc::clone(&file.tzdata))]);
         timing.swap(file, at);
         // Another file was waiting, and was replaced by this one after its jobs were followed already.
+        let owed = timing.owed();
         if !owed.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster)) {
             self.asks.push_back(FollowRequest::Follow(owed));
         }

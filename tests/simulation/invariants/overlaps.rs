@@ -44,8 +44,11 @@ pub struct Overlaps {
     skipped: BTreeSet<RunId>,
     /// Runs that have held back ticks and that no producer has published, and since when.
     unpublished: BTreeMap<RunId, Instant>,
-    /// When a producer has asked which runs of the jobs of a file are not finished, by the file's revision.
+    /// When a producer has asked which runs of the jobs of a file are not finished, or began the term in which it read to the
+    /// end, whichever is later, by the file's revision.
     asked: BTreeMap<String, Instant>,
+    /// When a producer began its last term, and the term's number.
+    began: BTreeMap<String, (u64, Instant)>,
     pub queued: u64,
     pub broken: Option<String>,
 }
@@ -58,6 +61,20 @@ impl Overlaps {
     /// A producer has another job file, and asks which runs of its jobs are not finished.
     pub fn asks(&mut self, revision: &str, now: Instant) {
         self.asked.insert(revision.to_owned(), now);
+    }
+
+    /// A producer begins a term.
+    pub fn begins(&mut self, producer: &str, term: u64, now: Instant) {
+        self.began.insert(producer.to_owned(), (term, now));
+    }
+
+    /// A producer has read all that had been written before its term began: it knows what was claimed by then, whichever file
+    /// it has.
+    pub fn read_to_end(&mut self, producer: &str, term: u64) {
+        let Some((_, began)) = self.began.get(producer).filter(|(number, _)| *number == term) else { return };
+        let is_its = |revision: &String| revision.split_once('-').is_some_and(|(_, by)| by == producer);
+        let of_producer = self.asked.iter_mut().filter(|(revision, _)| is_its(revision));
+        of_producer.for_each(|(_, asked)| *asked = (*asked).max(*began));
     }
 
     /// An attempt stands in a topic, written by a request that arrived late or in time.

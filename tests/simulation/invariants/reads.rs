@@ -35,11 +35,13 @@ impl Reads {
         }
     }
 
-    /// A partition is to be read from an offset; says what the next leader will not know.
-    pub fn committed(&mut self, partition: i32, offset: i64) -> Option<String> {
-        if self.committed.insert(partition, offset) == Some(offset) {
+    /// The partitions are to be read from these offsets, which were committed together; says what the next leader will not
+    /// know.
+    pub fn committed(&mut self, offsets: BTreeMap<i32, i64>) -> Option<String> {
+        if self.committed == offsets {
             return None;
         }
+        self.committed = offsets;
         let is_read =
             |(partition, sign): (&i32, &i64)| self.committed.get(partition).is_none_or(|from| sign >= from);
         let unknown = self.signs.iter().find(|(_, signs)| !signs.iter().any(is_read));

@@ -53,17 +53,10 @@ impl Ticks {
 
     fn new() -> Self {
         let mut ticks = Vec::new();
-        let (both, others) = jobs::all();
-        let owed = both.into_iter().map(|job| (job, true));
-        let mut named = BTreeSet::new();
-        for (job, is_owed) in owed.chain(others.into_iter().map(|job| (job, false))) {
+        for (job, is_owed) in jobs::all() {
             let mut at = jobs::begin() - TimeDelta::seconds(1);
             while let Some(next) = job.next(at).filter(|next| *next < jobs::end()) {
                 at = next;
-                // A job may have another schedule in another file.
-                if !named.insert((job.name.clone(), next)) {
-                    continue;
-                }
                 ticks.push(Tick {
                     job: job.name.clone(),
                     at: next,

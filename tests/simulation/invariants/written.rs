@@ -179,11 +179,9 @@ impl Oracle {
             self.ticks.cursor(cursor.offset, &cursor.metadata, self.late);
             self.cursor = Some(cursor);
         }
-        for (partition, committed) in (0..).zip(answers) {
-            let broken = committed.and_then(|committed| self.reads.committed(partition, committed.offset));
-            if let Some(broken) = broken {
-                self.breaks(|| broken);
-            }
+        let offsets = (0..).zip(answers).filter_map(|(partition, answer)| Some((partition, answer?.offset)));
+        if let Some(broken) = self.reads.committed(offsets.collect()) {
+            self.breaks(|| broken);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, followed, name, of, options};
+use super::fixture::{
+    LEASE, LEASE_AND_A_BIT, Producer, World, followed, has_read_history, name, of, options,
+};
 use crate::common::model::{Event, Outcome, Then};
 use crate::common::topics;
 use crate::common::wire::DeadReason;
@@ -213,7 +215,7 @@ fn a_claimed_attempt_whose_topic_was_made_anew_becomes_a_letter() {
     leader.acts.clear();
     leader.tail.follow(followed(&["j", "k"]));
     world.pass(5, &mut [&mut leader]);
-    assert!(leader.acts.contains(&Effect::Tell(RunNews::HistoryRead(followed(&["j", "k"])))));
+    assert!(has_read_history(&leader.acts, &["j", "k"]));
     assert!(
         !leader.acts.iter().any(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_)))),
         "{:?}",

@@ -58,6 +58,13 @@ pub(super) fn followed(jobs: &[&str]) -> Followed {
     Arc::new(jobs.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect())
 }
 
+/// Whether it was told that all open runs of these jobs are told.
+pub(super) fn has_read_history(acts: &[Effect], jobs: &[&str]) -> bool {
+    let is_of_these =
+        |act: &Effect| matches!(act, Effect::Tell(RunNews::HistoryRead { of, .. }) if *of == followed(jobs));
+    acts.iter().any(is_of_these)
+}
+
 pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
     let overlapping = followed(overlapping);
     let clusters = vec![ClusterName::new("c").unwrap()];

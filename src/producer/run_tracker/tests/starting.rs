@@ -1,7 +1,11 @@
 //! Where following begins, and what may be concluded from the part of `cron-runs` that was read.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::fixture;
-use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of};
+use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, has_read_history, name, of};
+use crate::common::broker::memory::{Call, Fate};
 use crate::common::broker::partition_for;
 use crate::common::model::Then;
 use crate::common::topics;
@@ -314,9 +318,10 @@ fn runs_of_a_job_that_is_followed_later_are_known_from_what_was_read_before() {
     leader.acts.clear();
     leader.tail.follow(fixture::followed(&["j"]));
     world.pass(5, &mut [&mut leader]);
-    let (mut runs, read) =
-        (told(&leader.acts), Effect::Tell(RunNews::HistoryRead(fixture::followed(&["j"]))));
-    assert!(leader.acts.contains(&read));
+    let mut runs = told(&leader.acts);
+    assert!(has_read_history(&leader.acts, &["j"]));
+    let is_over = |act: &Effect| matches!(act, Effect::Tell(RunNews::HistoryRead { over, .. }) if over.contains(&name(3).run));
+    assert!(leader.acts.iter().any(is_over), "{:?}", leader.acts);
     runs.sort_unstable();
     runs.dedup();
     assert_eq!(runs, [1, 2, 5], "one runs, one waits for its retry, one is claimed");
@@ -343,9 +348,32 @@ fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
     world.pass(5, &mut [&mut standby]);
     assert!(began(&standby).iter().all(|offset| *offset > 0));
     assert_eq!(told(&standby.acts), [2, 3]);
-    assert!(standby.acts.contains(&Effect::Tell(RunNews::HistoryRead(fixture::followed(&["j"])))));
+    assert!(has_read_history(&standby.acts, &["j"]));
     let place = world.publish(4, 0);
     world.note(4, &place);
     world.pass(5, &mut [&mut standby]);
     assert_eq!(told(&standby.acts), [2, 3, 4], "and what another leader publishes");
+}
+
+#[test]
+fn a_run_that_is_known_from_a_claim_before_following_began_is_open_whichever_is_read_first() {
+    let mut world = World::new();
+    let consumer = elsewhere();
+    let place = world.start(1, 2);
+    said(&mut world, &[0, 1]);
+    world.alive(1, &place, &consumer);
+    let mut standby = world.producer("p", false);
+    standby.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    // In each step the history is read first, and then what follows: that fails for a while.
+    let fetches = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&fetches);
+    world.faults().decide(Box::new(move |_, call| {
+        let is_failing = call == Call::Fetch && counted.fetch_add(1, Ordering::Relaxed) < 8;
+        (is_failing && counted.load(Ordering::Relaxed).is_multiple_of(2)).then_some(Fate::NotSent)
+    }));
+    world.pass(10, &mut [&mut standby]);
+    assert!(fetches.load(Ordering::Relaxed) > 8);
+    let is_told =
+        |act: &Effect| matches!(act, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
+    assert!(standby.acts.iter().any(is_told), "{:?}", standby.acts);
 }

@@ -45,10 +45,10 @@ impl Scheduler {
         if !self.clusters.get(number).is_some_and(is_owed) {
             return;
         }
-        let file = self.file.clone();
+        let (file, former) = (self.file.clone(), self.former.clone());
         let Some(mut deciding) = self.deciding(number, now) else { return };
         let overlapping = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        let all = deciding.turn.take_published(overlapping);
+        let all = deciding.turn.take_published(overlapping.chain(former.values()));
         for some in all.chunks(TICKS_PER_BATCH) {
             some.iter().for_each(|(tick, place)| deciding.found(tick, place.clone()));
             let (events, revision) = (std::mem::take(&mut deciding.events), Arc::clone(&file.revision));

@@ -356,7 +356,7 @@ fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_ar
     let run = crate::common::model::RunId::of(&job, at("2026-03-01T10:00:04Z"));
     let scheduled_at = Some(at("2026-03-01T10:00:04Z"));
     bench.news.send(RunNews::Unfinished(OpenRun { job, run, scheduled_at })).unwrap();
-    bench.news.send(RunNews::HistoryRead(followed)).unwrap();
+    bench.news.send(RunNews::HistoryRead { of: followed, over: Arc::default() }).unwrap();
     let revision = crate::producer::jobfile::revision(text.as_bytes());
     assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(FollowRequest::InForce(revision, "2026f".into())));
     // The round in which the file became active and, when the next has begun, all of what the old one owed.

@@ -9,6 +9,7 @@ use kafka_cron::producer::run_tracker as tail;
 use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 
 use super::{Producer, Thread};
+use crate::bugs::Bug;
 use crate::world::World;
 
 /// How often the run tracker tells from where the next leader must read.
@@ -59,8 +60,9 @@ impl Producer {
 
     fn say(&mut self, world: &mut World, act: Effect, now: Now) {
         match &act {
-            Effect::Begin { .. } => {
+            Effect::Begin { epoch, .. } => {
                 world.oracle.ticks.begins(&self.name);
+                world.oracle.overlaps.begins(&self.name, *epoch, now.mono);
                 world.weather().counts.add("term begun", 1);
             }
             Effect::ClockBehind(_) => world.weather().counts.add("cursor ahead", 1),
@@ -79,6 +81,7 @@ impl Producer {
         let leads = self.lease.held(now.mono);
         while let Some(ask) = self.coming.next_ask() {
             match ask {
+                FollowRequest::Follow(_) if self.bug == Some(Bug::ReloadsAtOnce) => {}
                 FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
                 FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
             }
@@ -99,7 +102,8 @@ impl Producer {
                 tail::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
                 tail::Effect::Failed(..) => pause = Duration::from_millis(200),
                 tail::Effect::Tell(told) => {
-                    if matches!(told, RunNews::ReadToEnd { .. }) {
+                    if let RunNews::ReadToEnd { term, .. } = &told {
+                        world.oracle.overlaps.read_to_end(&self.name, *term);
                         world.weather().counts.add("read to the end in a term", 1);
                     }
                     self.news.push_back(told);

@@ -14,6 +14,7 @@ use kafka_cron::producer::leadership::{Effect, LeaderLease, Start};
 use kafka_cron::producer::publisher::{Batch, Confirmed, Encoded, Progress};
 use kafka_cron::producer::run_tracker::messages::RunNews;
 use kafka_cron::producer::run_tracker::open_runs::OpenRun;
+use kafka_cron::producer::scheduler::machine::Scheduler;
 
 use super::{Producer, Thread, file_of};
 use crate::bugs::Bug;
@@ -140,6 +141,10 @@ impl Producer {
             self.file = world.file;
             let file = file_of(self.file, &self.name, self.bug);
             world.oracle.overlaps.asks(&file.revision, now.mono);
+            if self.bug == Some(Bug::ReloadsAtOnce) {
+                let of = Scheduler::overlapping(&file);
+                self.timing.told(&RunNews::HistoryRead { of, over: Arc::default() });
+            }
             self.coming.take(file, &self.timing);
         }
         if let Some(revision) = self.coming.bring_in_force(&mut self.timing, now.wall) {

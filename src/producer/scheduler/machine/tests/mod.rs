@@ -45,9 +45,14 @@ fn timing(clusters: &[&str], jobs: &[&Arc<Job>]) -> Scheduler {
     timing
 }
 
+/// The open runs of these jobs have been told, and none is known to be over.
+fn history_read(of: Followed) -> RunNews {
+    RunNews::HistoryRead { of, over: Arc::default() }
+}
+
 /// The open runs of the active jobs have been told, and all was read in the current term.
 fn read(timing: &mut Scheduler) {
-    timing.told(&RunNews::HistoryRead(Scheduler::overlapping(&timing.file)));
+    timing.told(&history_read(Scheduler::overlapping(&timing.file)));
     read_to_end(timing, &[]);
 }
 
@@ -192,24 +197,32 @@ fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_
         revision: Arc::from(name),
         tzdata: "2026f".into(),
     };
-    let mut timing = timing(&["c"], &[&one]);
+    let allows = job("one", "c", job::Overlap::Allow);
+    let mut timing = timing(&["c"], &[&allows]);
     start(&mut timing, 0);
     read(&mut timing);
+    // The run tracker follows the job since an earlier file.
+    timing.told(&history_read(Scheduler::overlapping(&file(&one, "earlier"))));
     let mut coming = Reload::new(&timing);
     coming.take(file(&two, "next"), &timing);
     assert_eq!(coming.bring_in_force(&mut timing, at(1)), None, "its runs are not known");
     let Some(FollowRequest::Follow(next)) = coming.next_ask() else { panic!("it asks for its jobs") };
     coming.take(file(&one, "back"), &timing);
     assert_eq!(coming.bring_in_force(&mut timing, at(2)).as_deref(), Some("back"));
-    timing.told(&RunNews::HistoryRead(next));
+    timing.told(&history_read(next));
     // There is no place for it at first.
     let first = coming.next_ask().unwrap();
     coming.put_back(first);
     let asks: Vec<FollowRequest> = std::iter::from_fn(|| coming.next_ask()).collect();
     let [FollowRequest::InForce(..), FollowRequest::Follow(again)] = &asks[..] else { panic!("{asks:?}") };
-    assert_eq!(published(&mut timing, 3), [""; 0], "held back until it is known");
-    timing.told(&RunNews::HistoryRead(Followed::clone(again)));
-    assert_eq!(published(&mut timing, 3), ["one"]);
+    assert_eq!(
+        published(&mut timing, 3),
+        ["one", "one"],
+        "the first two are of the file that allows overlaps"
+    );
+    assert_eq!(published(&mut timing, 4), [""; 0], "held back until it is known");
+    timing.told(&history_read(Followed::clone(again)));
+    assert_eq!(published(&mut timing, 4), ["one"]);
     assert_eq!(coming.bring_in_force(&mut timing, at(3)), None);
     assert!(!coming.has_asks());
 }

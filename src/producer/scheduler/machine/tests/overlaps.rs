@@ -75,7 +75,7 @@ fn the_cursor_does_not_go_back_to_what_was_published_before_where_a_file_gives_i
     assert!(before >= at(3), "{before}");
     let jobs = vec![job("one", "c", job::Overlap::Skip), Arc::clone(&other)];
     let file = ActiveJobs { jobs, revision: Arc::from("s"), tzdata: "2026f".into() };
-    timing.told(&RunNews::HistoryRead(Scheduler::overlapping(&file)));
+    timing.told(&history_read(Scheduler::overlapping(&file)));
     timing.swap(file, at(3));
     // What the topic holds of it is put on record, as what blocks it.
     let (_, batch) = timing.next_batch(at(4)).unwrap();
@@ -331,4 +331,59 @@ fn runs_that_are_over_are_remembered_only_while_it_is_asked_which_are() {
     assert!(timing.over.is_empty());
     over(&mut timing, &skips, 2);
     assert!(timing.over.is_empty());
+}
+
+/// A job file of these jobs.
+fn file(jobs: &[&Arc<Job>], revision: &str) -> ActiveJobs {
+    let jobs = jobs.iter().map(|job| Arc::clone(job)).collect();
+    ActiveJobs { jobs, revision: Arc::from(revision), tzdata: "2026f".into() }
+}
+
+#[test]
+fn ticks_of_a_former_file_are_decided_by_its_overlaps_although_the_next_file_allows_them() {
+    let (one, two) = (job("one", "c", job::Overlap::Skip), job("two", "c", job::Overlap::Skip));
+    let (allows, gains) = (job("one", "c", job::Overlap::Allow), job("three", "c", job::Overlap::Skip));
+    let mut timing = timing(&["c"], &[&one, &two]);
+    // The leader before us has published a run of each.
+    let mut runs = Runs::default();
+    runs.add(&one.name, at(1), (0, 0));
+    runs.sort();
+    let published_before = Published { runs, ..nothing(at(1)) };
+    let start = Start { cursor: at(0), reboot: None, published: published_before, is_gap: false };
+    timing.start(1, 0, start, at(2));
+    assert_eq!(published(&mut timing, 2), [""; 0], "held back until the open runs are known");
+    let mut coming = Reload::new(&timing);
+    coming.take(file(&[&allows, &gains], "next"), &timing);
+    let Some(FollowRequest::Follow(asked)) = coming.next_ask() else { panic!("it asks for its jobs") };
+    let names = |followed: &Followed| {
+        let mut names: Vec<String> = followed.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&asked), ["one", "three", "two"], "the ticks that are held back need theirs, too");
+    let run = RunId::of(&two.name, at(-3));
+    timing.told(&RunNews::Unfinished(OpenRun { job: two.name.clone(), run, scheduled_at: None }));
+    timing.told(&history_read(asked));
+    assert_eq!(coming.bring_in_force(&mut timing, at(2)).as_deref(), Some("next"));
+    assert_eq!(published(&mut timing, 2), [""; 0], "it is not known yet what was published before the term");
+    read_to_end(&mut timing, &[]);
+    assert_eq!(published(&mut timing, 2), [""; 0], "all are skipped");
+    assert_eq!(published(&mut timing, 3), ["one", "three"], "the next file allows it");
+}
+
+#[test]
+fn a_run_of_before_the_term_that_is_over_blocks_no_job_that_a_file_gives_an_overlap() {
+    let (allows, skips) = (job("one", "c", job::Overlap::Allow), job("one", "c", job::Overlap::Skip));
+    let mut timing = timing(&["c"], &[&allows]);
+    read(&mut timing);
+    let found = these(&allows, &[1], at(60));
+    timing.start(1, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
+    // Nobody follows the job when its run ends.
+    over(&mut timing, &allows, 1);
+    assert_eq!(published(&mut timing, 1), [""; 0]);
+    let next = file(&[&skips], "next");
+    let (of, run) = (Scheduler::overlapping(&next), RunId::of(&skips.name, at(1)));
+    timing.told(&RunNews::HistoryRead { of, over: Arc::new([run].into()) });
+    timing.swap(next, at(1));
+    assert_eq!(published(&mut timing, 2), ["one"]);
 }
