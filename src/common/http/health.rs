@@ -73,6 +73,12 @@ impl Health {
         self.duties.owed()
     }
 
+    /// What is missing, as the page says it: for tests of the threads that report it.
+    #[cfg(test)]
+    pub fn unready(&self) -> Vec<String> {
+        self.missing()
+    }
+
     /// Sets a fact: one word that names it, and whether it holds. Cheap enough for every turn of a loop.
     pub fn set(&self, name: &str, fact: Fact) {
         let mut state = self.state();

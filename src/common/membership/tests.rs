@@ -189,11 +189,15 @@ fn members_take_no_part_where_another_program_shares_out() {
     };
     shares_out(stranger.as_mut(), &request);
     let mut ours = Joining::new(&broker, "ours");
+    let mut left_at = Vec::new();
     for second in 0..30 {
+        let left = broker.faults().made(Call::Leave);
         let (change, _) = ours.member.step(ours.client.as_mut(), now + Duration::from_secs(second));
         assert_eq!(change, None, "it takes nothing that a stranger gives, and loses nothing by it");
+        left_at.extend((broker.faults().made(Call::Leave) > left).then_some(second));
         shares_out(stranger.as_mut(), &request);
     }
+    assert!(left_at.len() > 2 && left_at.windows(2).all(|two| two[1] - two[0] >= 5), "{left_at:?}");
     assert_eq!((ours.member.failing(), ours.member.proven()), (Some(&Failing::Strangers), None));
 }
 
@@ -330,9 +334,11 @@ fn a_member_that_the_coordinator_no_longer_knows_has_lost_its_share_and_asks_aga
         let (broker, now) = world(2);
         let mut joining = Joining::new(&broker, "m");
         joining.step(now);
-        broker.faults().next(Call::Heartbeat, Fate::NotSent);
-        let (change, rest) = joining.member.step(joining.client.as_mut(), now);
-        assert!(change.is_none() && !rest.is_zero(), "an answer that is missing says nothing");
+        for fate in [Fate::NotSent, Fate::Refused(ErrorCode::NotCoordinator)] {
+            broker.faults().next(Call::Heartbeat, fate);
+            let (change, rest) = joining.member.step(joining.client.as_mut(), now);
+            assert!(change.is_none() && !rest.is_zero(), "{fate:?} says nothing about its membership");
+        }
         broker.faults().next(Call::Heartbeat, Fate::Refused(code));
         let found = joining.member.step(joining.client.as_mut(), now);
         assert_eq!(found, (Some(Change::Lost), Duration::ZERO), "{code}");

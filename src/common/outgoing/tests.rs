@@ -143,3 +143,32 @@ fn items_are_put_into_as_few_values_as_they_fit_into() {
     check(&[1, 2, 3, 4, 5], 4, &[&[1, 2], &[3, 4, 5]]);
     check(&[1, 2, 3], 0, &[&[1], &[2], &[3]]);
 }
+
+#[test]
+fn the_first_batch_that_is_refused_for_its_time_comes_back_and_later_ones_are_written_without_it() {
+    let broker = MemoryBroker::new(Arc::new(SystemClock));
+    let (mut client, faults) = (broker.client("test"), broker.faults());
+    let (name, settings) = ("t".to_owned(), vec![("message.timestamp.type", "LogAppendTime".to_owned())]);
+    let by = SystemClock.monotonic() + Duration::from_secs(20);
+    client.create_topic(&TopicSpec { name, partitions: 1, replication_factor: 1, settings }, by).unwrap();
+    let mut write = |writer: &mut Writer| {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::new());
+        let records = vec![Outgoing { topic: Arc::from("t"), key, value }];
+        let unwritten = writer.write(client.as_mut(), records, 0, by);
+        unwritten.into_iter().map(|unwritten| unwritten.error.code()).collect::<Vec<_>>()
+    };
+    let mut writer = Writer::undated_where_refused();
+    let refused = Some(ErrorCode::InvalidTimestamp);
+    faults.next(Call::Produce, Fate::Refused(ErrorCode::InvalidTimestamp));
+    assert_eq!((write(&mut writer), writer.take_brokers_ms()), (vec![refused], None));
+    faults.next(Call::Produce, Fate::Refused(ErrorCode::InvalidTimestamp));
+    let before = SystemClock.now().timestamp_millis();
+    assert_eq!(write(&mut writer), []);
+    let told = writer.take_brokers_ms().expect("the topic carries the broker's time");
+    assert!((before..=SystemClock.now().timestamp_millis()).contains(&told), "{told}");
+    assert_eq!(writer.take_brokers_ms(), None, "once");
+    // A topic that refuses records without a time as well is not asked for ever.
+    faults.refuse(Call::Produce, "t", ErrorCode::InvalidTimestamp);
+    assert_eq!(write(&mut writer), [refused]);
+    assert_eq!(write(&mut Writer::default()), [refused], "others are told each time");
+}

@@ -125,6 +125,10 @@ mod tests {
     fn a_cursor_from_the_future_is_waited_for() {
         let soon = "2026-11-24T12:00:20Z";
         check(Some((soon, None)), true, (soon, None, false, 0));
+        let just = "2026-11-24T12:00:30.700Z";
+        check(Some((just, None)), true, (just, None, false, 0));
+        let beyond = "2026-11-24T12:00:30.701Z";
+        check(Some((beyond, None)), true, (beyond, None, false, 30_001));
         let late = "2026-11-24T13:00:00Z";
         check(Some((late, None)), true, (late, None, false, 3_599_300));
     }

@@ -81,11 +81,6 @@ impl Current {
         !self.closed.is_empty()
     }
 
-    /// How many jobs the active file has.
-    pub(super) fn job_count(&self) -> usize {
-        self.open.timetable.job_count()
-    }
-
     fn drop_finished(&mut self) {
         self.closed.retain(|(segment, until)| segment.owes(*until));
     }

@@ -144,9 +144,4 @@ impl ClusterPlan {
     pub fn owes_former(&self) -> bool {
         !self.pasts.is_empty() || self.present.owes_former()
     }
-
-    /// How many jobs the cluster has in the active file.
-    pub fn job_count(&self) -> usize {
-        self.present.job_count()
-    }
 }

@@ -379,6 +379,25 @@ fn a_clock_is_compared_at_the_start_and_regularly_although_nothing_is_written() 
 }
 
 #[test]
+fn writes_that_are_made_anyway_compare_the_clock_every_ten_seconds() {
+    let mut f = Fixture::started_off(TimeDelta::zero(), "LogAppendTime");
+    assert_eq!(f.ahead(1), [0]);
+    let mut compared_at = Vec::new();
+    for second in 1..50 {
+        // Too small a jump to be noticed by itself.
+        f.ahead = TimeDelta::milliseconds(second);
+        f.reporting.take(note());
+        if !f.ahead(1).is_empty() {
+            compared_at.push(second);
+        }
+    }
+    // A second in which a sign of life is due has no other write.
+    let apart = |two: &[i64]| (10..=12).contains(&(two[1] - two[0]));
+    assert!(compared_at.len() > 3 && compared_at[0] == 10, "{compared_at:?}");
+    assert!(compared_at.windows(2).all(apart), "{compared_at:?}");
+}
+
+#[test]
 fn a_clock_that_nobody_can_compare_is_said_to_be_unknown_and_asked_about_every_minute() {
     let mut f = Fixture::started_off(TimeDelta::zero(), "CreateTime");
     f.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));

@@ -272,6 +272,26 @@ fn a_clock_that_is_off_is_told_with_its_side() {
 }
 
 #[test]
+fn a_clock_that_cannot_be_compared_keeps_no_claim_waiting_and_is_owed_by_nobody() {
+    let metrics = Metrics::new();
+    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
+    let mut observed = Observed {
+        waiting: measures.channel(RESULTS, 1),
+        results: health.duty("results"),
+        clock: health.duty("clock"),
+        measures,
+        is_troubled: false,
+        corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
+        is_unknown: false,
+    };
+    let error = || BrokerError::NotSent("refused".to_owned());
+    observed.carry_out(Effect::NotCompared(error()));
+    assert_eq!((health.owed().len(), observed.corrected.is_settled()), (1, false));
+    observed.carry_out(Effect::ClockUnknown(error()));
+    assert_eq!((health.owed().len(), observed.corrected.is_settled()), (0, true));
+}
+
+#[test]
 fn a_record_that_a_topic_never_takes_is_counted_and_troubles_nobody() {
     let metrics = Metrics::new();
     let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));

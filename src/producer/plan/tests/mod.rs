@@ -81,7 +81,7 @@ fn before(seconds: i64) -> DateTime<Utc> {
 #[test]
 fn a_first_start_owes_nothing_of_the_past() {
     let mut lane = lane(&file("one", [last("a", "@every 10s")]), 100, 100);
-    assert_eq!((lane.next(), lane.job_count()), (Some(at(110)), 1));
+    assert_eq!(lane.next(), Some(at(110)));
     check(&mut lane, 109, 10, &[]);
     check_cursor(&mut lane, 109, at(109));
     check(&mut lane, 110, 10, &["Current one: a@110"]);
@@ -92,7 +92,6 @@ fn a_lane_is_of_one_cluster() {
     let other = "cluster-b".parse().expect("a name");
     let jobs = [last("a", "@every 10s"), Job { cluster: other, ..last("b", "@every 10s") }];
     let mut lane = lane(&file("one", jobs), 0, 0);
-    assert_eq!(lane.job_count(), 1);
     check(&mut lane, 10, 10, &["Current one: a@10"]);
 }
 

@@ -35,6 +35,7 @@ struct Bench {
     files: Sender<JobFile>,
     asks: Receiver<FollowRequest>,
     metrics: Metrics,
+    health: Health,
 }
 
 const SESSION: Duration = Duration::from_secs(3_600 * 24 * 365);
@@ -72,11 +73,12 @@ fn bench(now: &str, zone: &str, schedules: &[&str]) -> Bench {
     let beat = Beats::new(&metrics).thread("timer");
     let channels =
         Channels { batches: to_publishers, confirmed, lead: told, keeps: keep, files, told: news, asks };
+    let health = Health::new(&metrics);
     let around = Context {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         lease: LeaderLease::new(standing.clone(), SESSION),
         measures: SchedulerMetrics::new(&metrics, &clusters),
-        health: Health::new(&metrics),
+        health: health.clone(),
         beat: beat.clone(),
     };
     let timer =
@@ -99,6 +101,7 @@ fn bench(now: &str, zone: &str, schedules: &[&str]) -> Bench {
         files,
         asks: asked,
         metrics,
+        health,
     };
     bench.await_lead();
     bench
@@ -302,15 +305,20 @@ fn at_the_end_the_cursor_covers_what_is_confirmed_although_nobody_follows_the_ru
     }
     let Bench { timer, news, keeps, batches, confirming, .. } = bench;
     drop(news);
+    let mut under_way: Vec<Batch> = batches[0].try_iter().collect();
     // Dropping the handle waits for the thread, which waits for these confirmations.
     let ending = crate::common::thread::spawn("ending", move || drop(timer)).unwrap();
     let (mut last, mut kept) = (None, None);
-    while !ending.is_finished() {
+    loop {
+        let is_over = ending.is_finished();
         kept = keeps.recv_timeout(Duration::from_millis(1)).ok().or(kept);
-        for batch in batches[0].try_iter() {
+        for batch in under_way.drain(..).chain(batches[0].try_iter()) {
             last = batch.ticks.iter().map(|tick| tick.at).max().max(last);
             let Batch { epoch, kind, .. } = batch;
             confirming.send(Confirmed { epoch, kind, cluster: 0, refused: Vec::new() }).unwrap();
+        }
+        if is_over {
+            break;
         }
     }
     drop(ending);
@@ -379,4 +387,62 @@ fn the_fill_of_a_channel_that_nobody_empties_is_shown() {
     // The other cluster's publisher has only been told which job file it is.
     assert!(shows("cron_channel_items{channel=\"batches-c1\"} 1"));
     assert!(shows("cron_leads_total 1"));
+}
+
+#[test]
+fn a_scheduler_whose_publisher_is_gone_ends() {
+    let mut bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
+    assert!(!bench.timer.is_over());
+    bench.batches.clear();
+    let end = std::time::Instant::now() + PATIENCE;
+    while !bench.timer.is_over() {
+        assert!(std::time::Instant::now() < end, "it goes on without a publisher");
+        bench.clock.ring_next(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_suspended_leader_looks_every_tenth_of_a_second_whether_its_membership_is_proven() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["@daily"]);
+    bench.ticks_until("2026-03-01T10:00:05Z", 0);
+    bench.standing.set(None);
+    bench.settle();
+    let before = bench.clock.now();
+    for _ in 0..20 {
+        assert!(bench.clock.ring_next(PATIENCE));
+    }
+    let passed = bench.clock.now() - before;
+    // Alarms that the thread no longer waits for ring too; they lie within a second.
+    assert!(passed <= TimeDelta::seconds(3), "{passed}");
+}
+
+#[test]
+fn whether_it_leads_and_what_is_wrong_with_its_clock_or_cursors_is_shown() {
+    let bench = bench("2026-03-01T10:00:00Z", "UTC", &["@daily"]);
+    let shows = |line: &str| {
+        let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+        assert!(page.lines().any(|l| l == line), "{line}: {page}");
+    };
+    let tell = |act: Effect| {
+        bench.lead.send(Arc::new(act)).unwrap();
+        bench.await_lead();
+        bench.settle();
+    };
+    bench.settle();
+    shows("cron_leader 1");
+    let error = || crate::common::broker::BrokerError::NotSent("refused".to_owned());
+    let failed =
+        |call| Effect::Failed(crate::producer::leadership::Failure { call, topic: None, error: error() });
+    tell(failed(crate::producer::leadership::Call::Read));
+    let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+    assert!(!page.contains("reason=\"unreachable\""), "{page}");
+    tell(failed(crate::producer::leadership::Call::CursorCommit));
+    let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+    assert!(page.contains("reason=\"unreachable\"} 1"), "{page}");
+    tell(Effect::End);
+    shows("cron_leader 0");
+    tell(Effect::ClockOff(TimeDelta::seconds(3_600)));
+    assert_eq!(bench.health.unready(), ["clock: our clock is 3600 s ahead of the broker's"]);
+    tell(Effect::ClockOff(TimeDelta::seconds(-3_600)));
+    assert_eq!(bench.health.unready(), ["clock: our clock is 3600 s behind the broker's"]);
 }

@@ -131,3 +131,25 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     });
     assert_eq!(given, None);
 }
+
+#[test]
+fn the_minute_counts_from_the_first_of_failures_that_follow_each_other_in_one_term() {
+    let error = BrokerError::Refused(ErrorCode::NotCoordinator);
+    let acts = [Effect::Failed(Looking::LookUp.failed(error))];
+    let check = |failures_ms: &[u64], ends_at_ms: Option<u64>, expected: Option<u64>| {
+        let (start, mut patience) = (Instant::now(), Patience::default());
+        let mut ends_at_ms = ends_at_ms;
+        let given = failures_ms.iter().find(|ms| {
+            if ends_at_ms.take_if(|at| *at <= **ms).is_some() {
+                patience.ends();
+            }
+            patience.step(&acts, true, start + Duration::from_millis(**ms)).is_some()
+        });
+        assert_eq!(given.copied(), expected, "{failures_ms:?} {ends_at_ms:?}");
+    };
+    check(&[0, 29_999, 59_998, 59_999], None, None);
+    check(&[0, 29_999, 59_998, 60_000], None, Some(60_000));
+    check(&[0, 30_000, 59_999, 60_000], None, None);
+    check(&[0, 25_000, 50_000, 70_000], None, Some(70_000));
+    check(&[0, 25_000, 50_000, 70_000], Some(20_000), None);
+}

@@ -1,5 +1,6 @@
 //! Terms, overlaps and cursors, without a thread.
 
+mod limits;
 mod overlaps;
 mod reboots;
 

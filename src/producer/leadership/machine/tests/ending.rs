@@ -1,0 +1,55 @@
+//! How a term ends, and what is left of it.
+
+use super::*;
+
+fn keep(host: &mut Host, cursor: DateTime<Utc>) {
+    let keep = CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+    host.leadership.keep(keep);
+}
+
+#[test]
+fn a_leader_that_the_broker_refuses_ends_its_term() {
+    for code in [ErrorCode::IllegalGeneration, ErrorCode::UnknownMemberId, ErrorCode::FencedInstanceId] {
+        let mut host = Host::new(TimeDelta::zero());
+        assert!(leads(&host.step()));
+        host.step();
+        let at = host.clock.now();
+        keep(&mut host, at);
+        host.broker.faults().next(Call::Commit, Fate::Refused(code));
+        let acts = host.step();
+        assert_eq!((acts, host.leadership.leads()), (vec![Effect::End], false), "{code}");
+    }
+}
+
+#[test]
+fn a_cursor_that_an_ended_term_had_still_to_keep_is_not_kept_by_the_next() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    host.step();
+    let at = host.clock.now();
+    keep(&mut host, at);
+    host.step();
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
+    // So close behind the other that it waits.
+    keep(&mut host, at + TimeDelta::milliseconds(1));
+    host.step();
+    assert!(host.leadership.changed(&Change::Lost));
+    host.member.join_as_new();
+    let acts: Vec<Effect> = host.pass(5).into_iter().flat_map(|(_, acts)| acts).collect();
+    assert!(leads(&acts), "{acts:?}");
+    assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
+}
+
+#[test]
+fn a_comparison_of_clocks_that_fails_is_made_again_every_second() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    host.broker.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));
+    host.pass(10);
+    let before = host.broker.faults().made(Call::Produce);
+    for _ in 0..50 {
+        host.clock.turn(Duration::from_millis(100));
+        host.step();
+    }
+    assert_eq!(host.broker.faults().made(Call::Produce) - before, 5);
+}
