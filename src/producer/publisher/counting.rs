@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_is_too_large_is_counted_as_a_missed_tick() {
+        let (job, mut counting) = (Arc::new(sample("a", "*/2 * * * * *")), Counting::default());
+        let tick = crate::producer::plan::timetable::Tick { job, at: at(2) };
+        let fact = fact_of(&crate::producer::publisher::records::missed(&tick, at(3))).unwrap();
+        let counts = [(); 2].map(|()| counting.count(&fact));
+        assert_eq!(counts, [Count::Missed(1, MissedReason::TooLarge), Count::Nothing]);
+    }
+
+    #[test]
     fn a_tick_that_is_skipped_again_is_counted_once() {
         let mut counting = Counting::default();
         let run = |second: i64| Fact::Skipped(RunId::of(&"a".parse().unwrap(), at(second)));

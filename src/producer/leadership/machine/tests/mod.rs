@@ -1,5 +1,6 @@
 //! Clocks that are off, clusters that are absent, and reboots, against a broker in memory.
 
+mod commits;
 mod ending;
 mod giving_way;
 mod starting;

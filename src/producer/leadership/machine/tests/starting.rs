@@ -312,3 +312,30 @@ fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_te
     check(&[(true, true, 1), (false, true, 1), (true, true, 1)], true);
     check(&[(true, true, 1), (false, false, 1), (true, true, 1)], false);
 }
+
+#[test]
+fn a_message_is_the_run_that_its_key_names_whatever_its_value_says() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(leads(&host.step()));
+    let at = host.clock.now();
+    let run = |name: &str| {
+        let job = Job { cluster: "c".parse().unwrap(), ..job::sample(name, "* * * * * *") };
+        job.run(at, "r")
+    };
+    let (honest, one, two) = (run("honest"), run("one"), run("two"));
+    for (key, value) in [(&honest, &honest), (&one, &two)] {
+        let attempt =
+            Attempt { run: Arc::new(value.clone()), attempt: 1, attempts_left: 0, not_before: None };
+        let (key, value) = (Some(key.id.to_string().into()), Some(wire::encode(&attempt)));
+        let record = Record { key, value, timestamp_ms: at.timestamp_millis() };
+        let to = TopicPartition { topic: "c".to_owned(), partition: 0 };
+        host.client.produce(&[ProduceBatch { to, records: vec![record] }], soon(&host.clock));
+    }
+    let start = start_again(&mut host);
+    let runs = &start.published.runs;
+    let found = [&honest, &one, &two].map(|run| runs.find(&run.job, run.scheduled_at));
+    assert_eq!(found, [Some((0, 0)), Some((0, 1)), None]);
+    // Of the run of another key only the id is known.
+    let instants = [&honest, &one, &two].map(|run| runs.instants(&run.job).count());
+    assert_eq!(instants, [1, 0, 0]);
+}
