@@ -191,7 +191,7 @@ fn a_reload_has_something_to_ask_until_that_is_taken() {
     assert!(coming.has_asks());
     let Some(FollowRequest::Follow(followed)) = coming.next_ask() else { panic!("it asks for its jobs") };
     assert!(!coming.has_asks());
-    timing.told(&RunNews::HistoryRead(followed));
+    timing.told(&history_read(followed));
     assert!(coming.bring_in_force(&mut timing, at(1)).is_some());
     assert!(coming.has_asks());
 }
