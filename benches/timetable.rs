@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::model::{ClusterName, JobName, Limits, RetryPolicy};
 use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
+use kafka_cron::producer::leadership::Term;
 use kafka_cron::producer::plan::ClusterPlan;
 use kafka_cron::producer::plan::timetable::{Tick, Timetable};
 use kafka_cron::producer::schedule::Schedule;
@@ -49,14 +50,14 @@ fn main() {
 
     let file = ActiveJobs { jobs: jobs[..100_000].to_vec(), revision: "one".into(), tzdata: "2026f".into() };
     let (_, ticks, ms) = work_off(&file, before, before, midnight);
-    println!("lane, 100,000 jobs due in one second: {ticks} ticks in {ms:.0} ms, 2,000 at a time");
+    println!("plan, 100,000 jobs due in one second: {ticks} ticks in {ms:.0} ms, 2,000 at a time");
     for policy in [CatchUpPolicy::All, CatchUpPolicy::Last] {
         let start = midnight - TimeDelta::minutes(10_000);
         let file = minutely(policy);
         let (intervals, ticks, ms) = work_off(&file, start, midnight, midnight);
         let rate = 1e6 / ms * 1e3;
         println!(
-            "lane, a past of 1,000,000 ticks, catchup={policy:?}: {ms:.0} ms, {rate:.0} ticks a second \
+            "plan, a past of 1,000,000 ticks, catchup={policy:?}: {ms:.0} ms, {rate:.0} ticks a second \
              ({ticks} published, {intervals} missed intervals)"
         );
     }
@@ -84,15 +85,15 @@ fn work_off(
     start: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> (usize, usize, f64) {
-    let mut lane = ClusterPlan::new(file, &file.jobs[0].cluster, cursor, start);
+    let mut plan = ClusterPlan::new(Term::FIRST, file, &file.jobs[0].cluster, cursor, start);
     let (mut intervals, mut ticks) = (0, 0);
     let ((), ms) = timed(|| {
-        while lane.next().is_some_and(|next| next <= now) {
-            if let Some(portion) = lane.take(now, 2_000) {
-                intervals += portion.missed.len();
-                ticks += portion.ticks.len();
-                lane.confirmed(portion.kind);
-                black_box(lane.cursor(now));
+        while plan.next().is_some_and(|next| next <= now) {
+            if let Some(batch) = plan.take(now, 2_000) {
+                intervals += batch.missed.len();
+                ticks += batch.ticks.len();
+                plan.confirmed(batch.source);
+                black_box(plan.cursor(now));
             }
         }
     });

@@ -19,6 +19,7 @@ pub mod model;
 pub mod nearest;
 pub mod outgoing;
 pub mod passing;
+pub mod program;
 pub mod scan;
 pub mod signals;
 pub mod thread;

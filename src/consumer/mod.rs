@@ -13,5 +13,6 @@ mod channel_gauges;
 pub mod claiming;
 pub mod fetching;
 pub mod metrics;
+pub mod program;
 pub mod reporting;
 pub mod running;

@@ -16,6 +16,7 @@ use crate::common::metrics::{Beat, Metrics};
 use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 use crate::common::topics;
+use crate::producer::leadership::LeaderLease;
 
 /// How often the thread looks: as often as Prometheus commonly scrapes.
 const LOOK: Duration = Duration::from_secs(15);
@@ -45,7 +46,7 @@ pub struct Context {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whether this producer leads. Only the leader tells, so that the sum over producers is right.
-    pub leads: Box<dyn Fn() -> bool + Send>,
+    pub lease: LeaderLease,
     /// What it shows.
     pub measures: DeadLetterMetrics,
     /// This duty is owed while this producer leads: a number that stands still looks good, and hides that dead letters
@@ -85,7 +86,7 @@ impl Looking {
         loop {
             self.around.beat.touch(self.around.clock.now());
             let now = self.around.clock.monotonic();
-            if !(self.around.leads)() {
+            if self.around.lease.held(self.around.clock.monotonic()).is_none() {
                 self.around.measures.0.reset();
                 self.around.duty.done();
                 next = None;
@@ -134,8 +135,6 @@ fn stored(client: &mut dyn Client, topic: &str, by: Deadline) -> Result<i64, Bro
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use bytes::Bytes;
 
     use super::*;
@@ -146,6 +145,7 @@ mod tests {
     use crate::common::http::Health;
     use crate::common::metrics::Beats;
     use crate::common::topics::TopicSpec;
+    use crate::producer::leadership::Term;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -154,7 +154,7 @@ mod tests {
         clock: Arc<ManualClock>,
         broker: MemoryBroker,
         metrics: Metrics,
-        leads: Arc<AtomicBool>,
+        lease: LeaderLease,
         depth: DeadLetterGauge,
     }
 
@@ -166,18 +166,17 @@ mod tests {
             TopicSpec { name: "a-dead".to_owned(), partitions: 2, replication_factor: 1, settings: vec![] };
         broker.client("test").create_topic(&spec, by).unwrap();
         let metrics = Metrics::new();
-        let leads = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&leads);
+        let lease = LeaderLease::of_a_proven_member();
         let around = Context {
             client: broker.client("depth"),
             clock: Arc::<ManualClock>::clone(&clock),
-            leads: Box::new(move || asked.load(Ordering::Acquire)),
+            lease: lease.clone(),
             measures: DeadLetterMetrics::new(&metrics),
             duty: Health::new(&metrics).duty("dead letters"),
             beat: Beats::new(&metrics).thread("depth"),
         };
         let depth = DeadLetterGauge::start(vec!["a".parse().unwrap()], around).unwrap();
-        Bench { clock, broker, metrics, leads, depth }
+        Bench { clock, broker, metrics, lease, depth }
     }
 
     impl Bench {
@@ -212,11 +211,11 @@ mod tests {
         bench.write(0, 2);
         bench.write(1, 3);
         bench.check(2, None);
-        bench.leads.store(true, Ordering::Release);
+        bench.lease.grant(Term::FIRST, 0);
         bench.check(1, Some("5"));
         bench.write(0, 1);
         bench.check(LOOK.as_secs(), Some("6"));
-        bench.leads.store(false, Ordering::Release);
+        bench.lease.revoke();
         bench.check(1, None);
         drop(bench.depth);
     }
@@ -226,7 +225,7 @@ mod tests {
         for call in [Call::Topic, Call::Offset] {
             let bench = bench();
             bench.broker.faults().refuse(call, "a-dead", ErrorCode::TopicAuthorizationFailed);
-            bench.leads.store(true, Ordering::Release);
+            bench.lease.grant(Term::FIRST, 0);
             let before = bench.broker.faults().made(call);
             bench.check(60, None);
             let made = bench.broker.faults().made(call) - before;
@@ -238,7 +237,7 @@ mod tests {
     fn a_topic_that_does_not_answer_leaves_what_was_known() {
         let bench = bench();
         bench.write(0, 2);
-        bench.leads.store(true, Ordering::Release);
+        bench.lease.grant(Term::FIRST, 0);
         bench.check(1, Some("2"));
         bench.write(0, 1);
         bench.broker.faults().next(Call::Topic, Fate::NotSent);

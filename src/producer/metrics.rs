@@ -1,11 +1,12 @@
 //! What a producer measures. Threads hold clones and count where things happen; `docs/METRICS.md` lists the names.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use crate::common::bounds::ENCODED_BATCHES;
 use crate::common::metrics::{ChannelGauge, LATENESS_SECONDS, Metrics};
 use crate::common::model::ClusterName;
+use crate::producer::scheduler::levels::Levels;
 
 /// The metrics of one producer.
 #[derive(Debug, Clone)]
@@ -14,9 +15,6 @@ pub struct ProducerMetrics {
     failures: IntCounterVec,
     missed: IntCounterVec,
     skipped: IntCounterVec,
-    jobs: IntGaugeVec,
-    under_way: IntGaugeVec,
-    catch_up: IntGaugeVec,
     stages: HistogramVec,
     metrics: Metrics,
 }
@@ -45,17 +43,6 @@ impl ProducerMetrics {
                 "Ticks that were not run because the run before them was not finished.",
                 &["cluster"],
             ),
-            jobs: metrics.gauges("cron_jobs", "Jobs of the job file in force.", &["cluster"]),
-            under_way: metrics.gauges(
-                "cron_ticks_under_way",
-                "Ticks that are due and not yet confirmed, as far as they have been taken from the timetable.",
-                &["cluster"],
-            ),
-            catch_up: metrics.gauges(
-                "cron_catch_up_ticks",
-                "Ticks of the past that are still to be taken and published, as far as they have been counted; 0 at a standby.",
-                &["cluster"],
-            ),
             stages: metrics.histograms(
                 "cron_lateness_stage_seconds",
                 "The parts of the lateness: scheduled to published.",
@@ -71,9 +58,6 @@ impl ProducerMetrics {
         let cluster = cluster.as_str();
         ClusterMetrics {
             published: self.published.with_label_values(&[cluster]),
-            jobs: self.jobs.with_label_values(&[cluster]),
-            under_way: self.under_way.with_label_values(&[cluster]),
-            catch_up: self.catch_up.with_label_values(&[cluster]),
             lateness: self.stages.with_label_values(&[cluster, "published"]),
             failures: self.failures.clone(),
             missed: self.missed.clone(),
@@ -87,20 +71,37 @@ impl ProducerMetrics {
 /// The metrics of the scheduler.
 #[derive(Debug, Clone)]
 pub struct SchedulerMetrics {
-    /// 1 while we lead.
-    pub leader: IntGauge,
+    leader: IntGauge,
     /// Terms of ours that have begun.
     pub leads: IntCounter,
     commit_failures: IntCounterVec,
     skew: GaugeVec,
     cursors: GaugeVec,
     clusters: Vec<ClusterName>,
+    /// For each cluster: jobs, ticks in flight, backlog.
+    levels: Vec<[IntGauge; 3]>,
     metrics: Metrics,
 }
 
 impl SchedulerMetrics {
     /// Registers the metrics; `clusters` in the scheduler's order.
     pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
+        let levels = [
+            metrics.gauges("cron_jobs", "Jobs of the job file in force.", &["cluster"]),
+            metrics.gauges(
+                "cron_ticks_under_way",
+                "Ticks that are due and not yet confirmed, as far as they have been taken from the timetable.",
+                &["cluster"],
+            ),
+            metrics.gauges(
+                "cron_catch_up_ticks",
+                "Ticks of the past that are still to be taken and published, as far as they have been counted; 0 at a standby.",
+                &["cluster"],
+            ),
+        ];
+        let levels_of = |cluster: &ClusterName| {
+            levels.each_ref().map(|level| level.with_label_values(&[cluster.as_str()]))
+        };
         Self {
             leader: metrics.gauge("cron_leader", "1 while this producer leads, else 0."),
             leads: metrics.counter("cron_leads_total", "Terms in which this producer has led."),
@@ -120,7 +121,19 @@ impl SchedulerMetrics {
                 &["cluster"],
             ),
             clusters: clusters.to_vec(),
+            levels: clusters.iter().map(levels_of).collect(),
             metrics: metrics.clone(),
+        }
+    }
+
+    /// Whether we lead, and how each cluster is.
+    pub fn levels(&self, leads: bool, clusters: impl Iterator<Item = Levels>) {
+        self.leader.set(i64::from(leads));
+        let level = |of: u64| i64::try_from(of).unwrap_or(i64::MAX);
+        for ([jobs, in_flight, backlog], levels) in self.levels.iter().zip(clusters) {
+            jobs.set(level(levels.jobs as u64));
+            in_flight.set(level(levels.in_flight as u64));
+            backlog.set(level(levels.backlog));
         }
     }
 
@@ -158,12 +171,6 @@ impl SchedulerMetrics {
 /// The metrics of a producer for one cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterMetrics {
-    /// Jobs of the active file.
-    pub jobs: IntGauge,
-    /// Ticks that were taken from the timetable and are not yet confirmed.
-    pub under_way: IntGauge,
-    /// Ticks of the backlog that are still to be taken.
-    pub catch_up: IntGauge,
     /// Batches of which the records are made, waiting to be written.
     pub encoded: ChannelGauge,
     published: IntCounter,

@@ -26,6 +26,7 @@ pub mod jobfile;
 pub mod leadership;
 pub mod metrics;
 pub mod plan;
+pub mod program;
 pub mod publisher;
 pub mod run_tracker;
 pub mod schedule;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::producer::jobfile;
 
 use crate::checks::{assert_none_twice, await_leader, complete, leads, ticks, verify};
@@ -84,7 +84,7 @@ fn what_was_due_while_nobody_published_is_caught_up_as_each_job_asks() {
     // Longer than ticks may be late (a minute), so that what was due at first is the past.
     let end = Instant::now() + Duration::from_secs(70);
     wait_until("time passes", Duration::from_secs(100), || (Instant::now() >= end).then_some(()));
-    let back = Utc::now();
+    let back = SystemClock.now();
     let _producer = world.producer(&jobs, &[]);
     let ledger = world.await_ledger("all is caught up", |ledger| complete(ledger, "all", 1, 75));
     assert_none_twice(&ledger);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Term;
 use crate::common::membership::Standing;
 
 /// The right to write in one term, as long as our membership is proven. The scheduler grants it, and the publishers
 /// look at it before each write; they share it because a message would come too late.
 #[derive(Debug, Clone)]
 pub struct LeaderLease {
-    /// The current term; 0 for none.
-    epoch: Arc<AtomicU64>,
+    /// The number of the current term; 0 for none.
+    term: Arc<AtomicU64>,
     standing: Standing,
     /// How often the membership had been lost when the term began: one that is regained is no proof for an earlier term.
     losses: Arc<AtomicU64>,
@@ -23,31 +24,43 @@ impl LeaderLease {
     /// Creates a lease that no term has yet. It lapses two thirds of the session time-out after the last proof: a write
     /// that is begun by then has a third of the time-out to arrive.
     pub fn new(standing: Standing, session_timeout: Duration) -> Self {
-        Self { epoch: Arc::default(), standing, losses: Arc::default(), limit: session_timeout * 2 / 3 }
+        Self { term: Arc::default(), standing, losses: Arc::default(), limit: session_timeout * 2 / 3 }
     }
 
-    /// From now on the term of this number may write; with 0, no term may. It may write as long as the membership is
-    /// not lost more often than it was when the term began; to ask for that number now would be too late.
-    pub fn grant(&self, epoch: u64, losses: u64) {
+    /// Creates a lease for tests: the membership is proven for years.
+    #[cfg(test)]
+    pub fn of_a_proven_member() -> Self {
+        let standing = Standing::new(Instant::now());
+        standing.set(Some(Instant::now()));
+        Self::new(standing, Duration::from_secs(10 * 365 * 24 * 3_600))
+    }
+
+    /// From now on this term may write, as long as the membership is not lost more often than it was when the term
+    /// began; to ask for that number now would be too late.
+    pub fn grant(&self, term: Term, losses: u64) {
         self.losses.store(losses, Ordering::Release);
-        self.epoch.store(epoch, Ordering::Release);
+        self.term.store(term.number(), Ordering::Release);
+    }
+
+    /// From now on no term may write.
+    pub fn revoke(&self) {
+        self.term.store(0, Ordering::Release);
     }
 
     /// Whether the term is over for good. A term that is not over, and may not write, waits for the proof of our
     /// membership.
-    pub fn is_over(&self, epoch: u64) -> bool {
-        epoch == 0 || self.epoch.load(Ordering::Acquire) != epoch
+    pub fn is_over(&self, term: Term) -> bool {
+        self.term.load(Ordering::Acquire) != term.number()
     }
 
     /// The term of ours that may write, if there is one.
-    pub fn held(&self, now: Instant) -> Option<u64> {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        self.holds(epoch, now).then_some(epoch)
+    pub fn held(&self, now: Instant) -> Option<Term> {
+        Term::new(self.term.load(Ordering::Acquire)).filter(|term| self.holds(*term, now))
     }
 
     /// Whether the term may write.
-    pub fn holds(&self, epoch: u64, now: Instant) -> bool {
-        !self.is_over(epoch)
+    pub fn holds(&self, term: Term, now: Instant) -> bool {
+        !self.is_over(term)
             && self.standing.holds(now, self.limit)
             && self.standing.losses() == self.losses.load(Ordering::Acquire)
     }
@@ -58,16 +71,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mandate_lapses_two_thirds_of_a_session_after_the_proof() {
+    fn a_lease_lapses_two_thirds_of_a_session_after_the_proof() {
         let check = |session_s: u64, after_ms: u64, holds: bool| {
             let now = Instant::now();
             let standing = Standing::new(now);
             let lease = LeaderLease::new(standing.clone(), Duration::from_secs(session_s));
             standing.tell(Some(now));
-            lease.grant(1, standing.losses());
+            lease.grant(Term::FIRST, standing.losses());
             let later = now + Duration::from_millis(after_ms);
-            assert_eq!(lease.holds(1, later), holds, "session {session_s} s, after {after_ms} ms");
-            assert_eq!(lease.held(later), holds.then_some(1));
+            assert_eq!(lease.holds(Term::FIRST, later), holds, "session {session_s} s, after {after_ms} ms");
+            assert_eq!(lease.held(later), holds.then_some(Term::FIRST));
         };
         check(6, 3_999, true);
         check(6, 4_000, false);
@@ -82,13 +95,16 @@ mod tests {
         let standing = Standing::new(now);
         let lease = LeaderLease::new(standing.clone(), Duration::from_secs(6));
         standing.tell(Some(now));
-        lease.grant(1, standing.losses());
-        assert!(lease.holds(1, now));
+        lease.grant(Term::FIRST, standing.losses());
+        assert!(lease.holds(Term::FIRST, now));
         standing.tell(None);
         standing.tell(Some(now));
-        assert!(!lease.holds(1, now) && !lease.is_over(1), "nobody has said yet that the term is over");
-        lease.grant(2, standing.losses());
-        assert!(lease.holds(2, now));
+        assert!(
+            !lease.holds(Term::FIRST, now) && !lease.is_over(Term::FIRST),
+            "nobody has said yet that the term is over"
+        );
+        lease.grant(Term::FIRST.next(), standing.losses());
+        assert!(lease.holds(Term::FIRST.next(), now));
     }
 
     #[test]
@@ -100,7 +116,7 @@ mod tests {
         let losses = standing.losses();
         standing.tell(None);
         standing.tell(Some(now));
-        lease.grant(1, losses);
+        lease.grant(Term::FIRST, losses);
         assert_eq!(lease.held(now), None);
     }
 }

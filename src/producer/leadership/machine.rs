@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::Term;
 use super::clock_skew::{self, Compared};
 use super::cursor::Judged;
 use super::giving_way::Patience;
@@ -52,8 +53,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(REST.as_secs() / 2);
 pub struct Leadership {
     options: Options,
     holder: Option<Holder>,
-    /// Counts our terms: what belongs to an earlier one is of no interest.
-    epoch: u64,
+    /// The term of the latest assignment, and the one of the next.
+    term: Term,
+    next_term: Term,
     /// Whether a group without other members would be a reboot of all of it: only at our first assignment.
     first: bool,
     alone: bool,
@@ -106,7 +108,8 @@ impl Leadership {
         Self {
             options,
             holder: None,
-            epoch: 0,
+            term: Term::FIRST,
+            next_term: Term::FIRST,
             first: true,
             alone: false,
             stage: Stage::Standby,
@@ -169,7 +172,8 @@ impl Leadership {
         }
         let ended = self.leads();
         self.alone = ((first || owes) && *alone) || (owes && follows);
-        self.epoch += 1;
+        self.term = self.next_term;
+        self.next_term = self.term.next();
         self.stage = Stage::TakingOver;
         (self.skew, self.compare_at) = (None, None);
         self.after_tries = Backoff::default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Published;
+use super::{Published, Term};
 use crate::common::broker::BrokerError;
 use crate::common::clock::Skew;
 use crate::common::membership::Standing;
@@ -26,7 +26,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CursorCommit {
     /// The term.
-    pub epoch: u64,
+    pub term: Term,
     /// The cursors, in the order of the clusters; none of a cluster that has not begun.
     pub cursors: Vec<Option<DateTime<Utc>>>,
     /// The offsets, by partition, from which the next leader must read `cron-runs`.
@@ -52,17 +52,17 @@ pub const REST: Duration = Duration::from_secs(30);
 /// The effects of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// We lead, in our term of this number.
+    /// We lead.
     Begin {
         /// The term.
-        epoch: u64,
+        term: Term,
         /// How often our membership had been lost before the broker confirmed that we lead.
         losses: u64,
     },
     /// This producer owns a cluster's ticks from here on.
     Start {
         /// The term.
-        epoch: u64,
+        term: Term,
         /// The cluster's number.
         cluster: usize,
         /// Where it begins.

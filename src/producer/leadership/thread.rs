@@ -23,8 +23,8 @@ pub struct Channels {
     /// How far the scheduler is. The channel has one place: a scheduler that finds it full keeps its newest cursors and
     /// tries again.
     pub keeps: Receiver<CursorCommit>,
-    /// To the scheduler, and to the other threads that want to know who leads.
-    pub told: Vec<Sender<Arc<Effect>>>,
+    /// To the scheduler.
+    pub told: Sender<Effect>,
 }
 
 /// What the thread owes, and how it says that it cannot do it.
@@ -136,13 +136,13 @@ fn run(
             );
             channels.membership.stay_away(*away);
         }
-        if !acts.into_iter().all(|act| tell(channels, act)) {
+        if !acts.into_iter().all(|act| channels.told.send(act).is_ok()) {
             return;
         }
         select! {
             recv(channels.changes) -> change => {
                 let Ok(change) = change else { return };
-                if leadership.changed(&change) && !tell(channels, Effect::End) {
+                if leadership.changed(&change) && channels.told.send(Effect::End).is_err() {
                     return;
                 }
             }
@@ -154,10 +154,4 @@ fn run(
             recv(clock.alarm(wait)) -> _ => {}
         }
     }
-}
-
-/// Returns `false` when no receiver listens any more.
-fn tell(channels: &Channels, act: Effect) -> bool {
-    let act = Arc::new(act);
-    channels.told.iter().all(|to| to.send(Arc::clone(&act)).is_ok())
 }

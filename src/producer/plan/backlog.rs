@@ -6,14 +6,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::backlog_count::{BacklogCount, Judged};
+use super::batch::{Batch, Missed, Source};
 use super::catchup;
 use super::catchup::LateTick;
 use super::missed_tally::MissedTally;
-use super::portion::{Kind, Missed, PlanBatch};
 use super::segment::Segment;
 use super::timetable::{Due, Tick};
 use crate::common::model::{JobName, MissedReason};
 use crate::producer::job::Job;
+use crate::producer::leadership::Term;
 
 /// How many instants of groups one call looks at: some ten milliseconds' worth, so that current ticks do not wait long
 /// for a backlog of which nothing is published.
@@ -55,16 +56,16 @@ impl Backlog {
     }
 
     /// The next slice, at most `limit` ticks and intervals. `None` where it only counted, or has nothing left.
-    pub(super) fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
-        let mut portion = PlanBatch::new(Kind::Backlog, &self.segment.revision);
+    pub(super) fn take(&mut self, term: Term, now: DateTime<Utc>, limit: usize) -> Option<Batch> {
+        let mut batch = Batch::new(term, Source::Backlog, &self.segment.revision);
         for _ in 0..STEPS {
-            let room = limit - portion.len();
-            if room == 0 || !self.step(now, room, &mut portion) {
+            let room = limit - batch.len();
+            if room == 0 || !self.step(now, room, &mut batch) {
                 break;
             }
         }
-        self.ahead.published(portion.ticks.len());
-        (!portion.is_empty()).then_some(portion)
+        self.ahead.published(batch.ticks.len());
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// How many ticks are still to be handed out to be published, as far as they have been counted. Counts on by at most
@@ -82,11 +83,11 @@ impl Backlog {
     }
 
     /// Looks at one instant of one group, or tells of missed ticks. `false` when there is nothing left.
-    fn step(&mut self, now: DateTime<Utc>, room: usize, portion: &mut PlanBatch) -> bool {
+    fn step(&mut self, now: DateTime<Utc>, room: usize, batch: &mut Batch) -> bool {
         let timetable = &mut self.segment.timetable;
         let due = timetable.due(self.until).filter(|_| !self.telling);
         let (Some(due), Some(job)) = (due, due.and_then(|due| due.jobs.first())) else {
-            portion.missed.extend(self.missed.take(timetable, room));
+            batch.missed.extend(self.missed.take(timetable, room));
             self.telling = self.missed.len() > 0;
             return self.oldest().is_some();
         };
@@ -100,7 +101,7 @@ impl Backlog {
             return true;
         }
         let taken = due.jobs.len().min(room);
-        publish(due, taken, |job| catchup::comes_later(job, tick, &self.due_again), portion);
+        publish(due, taken, |job| catchup::comes_later(job, tick, &self.due_again), batch);
         timetable.pass(taken);
         self.published += taken;
         if self.published >= self.missed.len().max(TICKS_A_SLICE) {
@@ -112,14 +113,14 @@ impl Backlog {
 }
 
 /// The first `count` of the ticks that are due, but for those whose jobs ask for one that comes later.
-fn publish(due: Due<'_>, count: usize, comes_later: impl Fn(&Job) -> bool, portion: &mut PlanBatch) {
+fn publish(due: Due<'_>, count: usize, comes_later: impl Fn(&Job) -> bool, batch: &mut Batch) {
     for job in &due.jobs[..count] {
         let job = Arc::clone(job);
         if comes_later(&job) {
             let reason = MissedReason::NotCaughtUp;
-            portion.missed.push(Missed { job, from: due.at, to: due.at, count: 1, reason });
+            batch.missed.push(Missed { job, from: due.at, to: due.at, count: 1, reason });
         } else {
-            portion.ticks.push(Tick { job, at: due.at });
+            batch.ticks.push(Tick { job, at: due.at });
         }
     }
 }

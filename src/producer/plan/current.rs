@@ -6,10 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::backlog::Backlog;
-use super::portion::{Kind, PlanBatch};
+use super::batch::{Batch, Source};
 use super::segment::Segment;
 use crate::common::model::JobName;
 use crate::producer::job::Job;
+use crate::producer::leadership::Term;
 
 /// Segments in the order of time, without gaps.
 #[derive(Debug)]
@@ -29,17 +30,17 @@ impl Current {
     }
 
     /// Takes what is due at `now`, in the order of instants, of one file at a time.
-    pub(super) fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
+    pub(super) fn take(&mut self, term: Term, now: DateTime<Utc>, limit: usize) -> Option<Batch> {
         let (segment, until) = match self.closed.front_mut() {
             Some((segment, until)) => (segment, now.min(*until)),
             None => (&mut self.open, now),
         };
         let ticks = segment.timetable.take(until, limit);
-        let mut portion = PlanBatch::new(Kind::Current, &segment.revision);
+        let mut batch = Batch::new(term, Source::Current, &segment.revision);
         self.handed_out = ticks.last().map_or(self.handed_out, |tick| tick.at.max(self.handed_out));
-        portion.ticks = ticks;
+        batch.ticks = ticks;
         self.drop_finished();
-        (!portion.is_empty()).then_some(portion)
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Ticks after `at` belong to another file, or after what was handed out if that is later.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
-use super::portion::Missed;
+use super::batch::Missed;
 use super::timetable::{Due, Timetable};
 use crate::common::model::MissedReason;
 

@@ -1,4 +1,4 @@
-//! The plan of one cluster: which ticks are due, which late ticks are still owed, which batches are in flight, and the
+//! The plan of one cluster in one term: which ticks are due, which late ticks are still owed, which batches are in flight, and the
 //! cursor, up to which the fate of every tick is on record.
 //!
 //! The plan has no thread. The scheduler asks it for batches and passes `now` in; the plan never learns that Kafka
@@ -15,13 +15,13 @@
 
 mod backlog;
 mod backlog_count;
+mod batch;
 pub mod catchup;
 mod current;
 mod in_flight;
 mod missed_tally;
 #[cfg(test)]
 mod model;
-mod portion;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -32,25 +32,27 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::backlog::Backlog;
+pub use self::batch::{Batch, Missed, Source};
 use self::catchup::LATE;
 use self::current::Current;
 use self::in_flight::InFlight;
-pub use self::portion::{Kind, Missed, PlanBatch};
 use super::active_jobs::ActiveJobs;
+use super::leadership::Term;
 use crate::common::model::ClusterName;
 
 /// How many instants of groups one call counts ahead. They take a few milliseconds, during which the current ticks
 /// wait.
 const COUNT_AHEAD: usize = 5_000;
 
-/// The plan of one cluster.
+/// The plan of one cluster in one term.
 #[derive(Debug)]
 pub struct ClusterPlan {
+    term: Term,
     cluster: ClusterName,
-    present: Current,
+    current: Current,
     /// The backlogs, the oldest first. Each still owes something.
-    pasts: VecDeque<Backlog>,
-    under_way: InFlight,
+    backlogs: VecDeque<Backlog>,
+    in_flight: InFlight,
     /// The latest cursor that a caller was told; the cursor never goes back.
     cursor: DateTime<Utc>,
     /// When current ticks last moved to the backlog.
@@ -60,66 +62,78 @@ pub struct ClusterPlan {
 impl ClusterPlan {
     /// Creates the plan that owes every tick after `cursor`. Ticks that are later than [`LATE`] go to the backlog,
     /// where the jobs' catch-up judges them; the others are current.
-    pub fn new(file: &ActiveJobs, cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+    pub fn new(
+        term: Term,
+        file: &ActiveJobs,
+        cluster: &ClusterName,
+        cursor: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let mut plan = Self {
+            term,
             cluster: cluster.clone(),
-            present: Current::new(&file.of(cluster), &file.revision, cursor),
-            pasts: VecDeque::new(),
-            under_way: InFlight::default(),
+            current: Current::new(&file.of(cluster), &file.revision, cursor),
+            backlogs: VecDeque::new(),
+            in_flight: InFlight::default(),
             cursor,
             last_cut: None,
         };
-        plan.pasts.extend(plan.present.cut((now - LATE).max(cursor), now));
+        plan.backlogs.extend(plan.current.cut((now - LATE).max(cursor), now));
         plan
+    }
+
+    /// The term for which the plan was made.
+    pub fn term(&self) -> Term {
+        self.term
     }
 
     /// Takes the next batch: current ticks first, then a slice of the backlog, at most `limit` ticks and missed
     /// intervals together. Returns `None` when there is nothing to hand out at this moment. [`next`](Self::next) says
     /// when to ask again; that may be at once, while a long backlog is still being counted.
-    pub fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<PlanBatch> {
-        if self.present.next().is_some_and(|at| at < now - LATE) {
+    pub fn take(&mut self, now: DateTime<Utc>, limit: usize) -> Option<Batch> {
+        if self.current.next().is_some_and(|at| at < now - LATE) {
             // A producer that falls behind again so soon will not catch up: all that is due moves to the backlog.
             let again = self.last_cut.is_some_and(|last| now < last + LATE);
             self.cut(if again { now } else { now - LATE }, now);
         }
-        let portion = match self.present.take(now, limit) {
-            None => self.pasts.front_mut()?.take(now, limit),
-            present => present,
+        let batch = match self.current.take(self.term, now, limit) {
+            None => self.backlogs.front_mut()?.take(self.term, now, limit),
+            current => current,
         };
-        while self.pasts.front().is_some_and(|past| past.oldest().is_none()) {
-            self.pasts.pop_front();
+        while self.backlogs.front().is_some_and(|backlog| backlog.oldest().is_none()) {
+            self.backlogs.pop_front();
         }
-        self.under_way.add(portion.as_ref()?);
-        portion
+        self.in_flight.add(batch.as_ref()?);
+        batch
     }
 
     /// Moves the current ticks up to an instant to the backlog.
     fn cut(&mut self, until: DateTime<Utc>, now: DateTime<Utc>) {
         self.last_cut = Some(now);
-        self.pasts.extend(self.present.cut(until, now));
+        self.backlogs.extend(self.current.cut(until, now));
     }
 
     /// How many ticks of the backlog are still to be handed out for publishing, as far as they have been counted. Each
     /// call counts on for a moment.
     pub fn left_to_catch_up(&mut self, now: DateTime<Utc>) -> u64 {
-        self.pasts.iter_mut().map(|past| past.left_to_publish(now, COUNT_AHEAD)).sum()
+        self.backlogs.iter_mut().map(|backlog| backlog.left_to_publish(now, COUNT_AHEAD)).sum()
     }
 
-    /// The fate of every tick in the oldest batch in flight of that kind is on record.
-    pub fn confirmed(&mut self, kind: Kind) {
-        self.under_way.confirmed(kind);
+    /// The fate of every tick in the oldest batch in flight of that source is on record.
+    pub fn confirmed(&mut self, source: Source) {
+        self.in_flight.confirmed(source);
     }
 
-    /// The batch of that kind that was handed out last is on record already; others may still be in flight.
-    pub fn nothing_left(&mut self, kind: Kind) {
-        self.under_way.nothing_left(kind);
+    /// The batch of that source that was handed out last is on record already; others may still be in flight.
+    pub fn nothing_left(&mut self, source: Source) {
+        self.in_flight.nothing_left(source);
     }
 
     /// The cursor: every tick due up to it has its fate on record. It moves with confirmations, and with time when
     /// nothing is due. It never goes back, and is never ahead of the latest `now` that a caller passed in (or of where
     /// it began).
     pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let open = self.under_way.oldest().into_iter().chain(self.next()).min();
+        let open = self.in_flight.oldest().into_iter().chain(self.next()).min();
         let before = open.and_then(|at| at.checked_sub_signed(TimeDelta::milliseconds(1)));
         self.cursor = before.map_or(now, |before| before.min(now)).max(self.cursor);
         self.cursor
@@ -127,8 +141,8 @@ impl ClusterPlan {
 
     /// The instant of the oldest tick that was not handed out. Where it is at or before now, the caller asks at once.
     pub fn next(&self) -> Option<DateTime<Utc>> {
-        let past = self.pasts.iter().filter_map(Backlog::oldest).min();
-        past.into_iter().chain(self.present.next()).min()
+        let backlog = self.backlogs.iter().filter_map(Backlog::oldest).min();
+        backlog.into_iter().chain(self.current.next()).min()
     }
 
     /// Takes a new job file. Ticks due up to `at` belong to the old file however late they are published, later ones to
@@ -136,12 +150,12 @@ impl ClusterPlan {
     /// Returns the instant, no earlier than the cursor.
     pub fn swap(&mut self, file: &ActiveJobs, at: DateTime<Utc>) -> DateTime<Utc> {
         let at = at.max(self.cursor);
-        self.present.swap(&file.of(&self.cluster), &file.revision, at);
+        self.current.swap(&file.of(&self.cluster), &file.revision, at);
         at
     }
 
     /// Whether a tick was not handed out that a former file may owe: one of a closed segment or of the backlog.
     pub fn owes_former(&self) -> bool {
-        !self.pasts.is_empty() || self.present.owes_former()
+        !self.backlogs.is_empty() || self.current.owes_former()
     }
 }

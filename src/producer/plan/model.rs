@@ -8,10 +8,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::catchup::LATE;
-use super::{ClusterPlan, Kind, Missed, PlanBatch};
+use super::{Batch, ClusterPlan, Missed, Source};
 use crate::common::model::{JobName, Limits, MissedReason};
 use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::job::{CatchUp, CatchUpPolicy, Job, sample};
+use crate::producer::leadership::Term;
 use crate::producer::schedule::random::Random;
 use crate::producer::window::Window;
 
@@ -41,7 +42,7 @@ type Key = (DateTime<Utc>, JobName);
 
 struct Model {
     ticks: BTreeMap<Key, Owed>,
-    /// Batches in flight, by kind.
+    /// Batches in flight, by source.
     under_way: [Vec<Vec<Key>>; 2],
     /// Ticks after it are those of the latest file.
     boundary: DateTime<Utc>,
@@ -109,9 +110,9 @@ impl Model {
         self.owe(file);
     }
 
-    /// The keys of what waits of one kind, up to `now`, of the oldest file that has any.
-    fn waiting(&self, kind: Kind, now: DateTime<Utc>) -> Vec<&Key> {
-        let of_kind = |owed: &Owed| owed.past.is_some() == (kind == Kind::Backlog);
+    /// The keys of what waits of one source, up to `now`, of the oldest file that has any.
+    fn waiting(&self, source: Source, now: DateTime<Utc>) -> Vec<&Key> {
+        let of_kind = |owed: &Owed| owed.past.is_some() == (source == Source::Backlog);
         let waiting: Vec<_> = self
             .ticks
             .range(..=(now, last_name()))
@@ -127,7 +128,7 @@ impl Model {
         for earliest in self.earliest_now.values_mut() {
             *earliest = now.min(*earliest);
         }
-        let oldest = self.waiting(Kind::Current, at(END)).first().map(|(at, _)| *at);
+        let oldest = self.waiting(Source::Current, at(END)).first().map(|(at, _)| *at);
         if oldest.is_some_and(|at| at < now - LATE) {
             let again = now < self.last_cut + LATE;
             self.cut(if again { now } else { now - LATE }, now);
@@ -135,38 +136,42 @@ impl Model {
     }
 
     /// Judges an answer of the plan, and takes it over.
-    fn took(&mut self, now: DateTime<Utc>, limit: usize, portion: Option<&PlanBatch>) {
-        let present: Vec<Key> = self.waiting(Kind::Current, now).into_iter().cloned().collect();
-        let Some(portion) = portion else {
-            assert_eq!((present, self.waiting(Kind::Backlog, at(END))), (vec![], vec![]), "nothing at {now}");
+    fn took(&mut self, now: DateTime<Utc>, limit: usize, batch: Option<&Batch>) {
+        let present: Vec<Key> = self.waiting(Source::Current, now).into_iter().cloned().collect();
+        let Some(batch) = batch else {
+            assert_eq!(
+                (present, self.waiting(Source::Backlog, at(END))),
+                (vec![], vec![]),
+                "nothing at {now}"
+            );
             return;
         };
-        assert!(!portion.is_empty() && portion.len() <= limit);
+        assert!(!batch.is_empty() && batch.len() <= limit);
         if !present.is_empty() {
-            assert_eq!(portion.kind, Kind::Current, "the present first, at {now}");
-            assert_eq!(portion.len(), limit.min(present.len()));
-            let instants: Vec<_> = portion.ticks.iter().map(|tick| tick.at).collect();
+            assert_eq!(batch.source, Source::Current, "the present first, at {now}");
+            assert_eq!(batch.len(), limit.min(present.len()));
+            let instants: Vec<_> = batch.ticks.iter().map(|tick| tick.at).collect();
             assert!(instants.iter().eq(present[..instants.len()].iter().map(|(at, _)| at)), "in order");
         }
-        let published = portion.ticks.iter().map(|tick| (tick.at, tick.job.name.clone()));
+        let published = batch.ticks.iter().map(|tick| (tick.at, tick.job.name.clone()));
         let mut keys: Vec<Key> = published.collect();
-        for (key, tick) in keys.iter().zip(&portion.ticks) {
+        for (key, tick) in keys.iter().zip(&batch.ticks) {
             assert_eq!(self.ticks[key].job, tick.job);
             if let Some(expected) = self.reason(key, None) {
                 panic!("{key:?} published: {expected:?}");
             }
         }
-        for missed in &portion.missed {
-            assert_eq!(portion.kind, Kind::Backlog);
-            keys.extend(self.missed(missed, &portion.revision));
+        for missed in &batch.missed {
+            assert_eq!(batch.source, Source::Backlog);
+            keys.extend(self.missed(missed, &batch.revision));
         }
         for key in &keys {
             let owed = self.ticks.get_mut(key).expect("a tick that is owed");
-            assert_eq!((owed.state, &owed.revision), (State::Waiting, &portion.revision), "{key:?}");
-            assert_eq!(owed.past.is_some(), portion.kind == Kind::Backlog, "{key:?}");
+            assert_eq!((owed.state, &owed.revision), (State::Waiting, &batch.revision), "{key:?}");
+            assert_eq!(owed.past.is_some(), batch.source == Source::Backlog, "{key:?}");
             owed.state = State::InFlight;
         }
-        self.under_way[portion.kind as usize].push(keys);
+        self.under_way[batch.source as usize].push(keys);
     }
 
     /// The ticks of an interval.
@@ -219,9 +224,9 @@ impl Model {
         }
     }
 
-    fn confirmed(&mut self, kind: Kind) {
-        if !self.under_way[kind as usize].is_empty() {
-            for key in self.under_way[kind as usize].remove(0) {
+    fn confirmed(&mut self, source: Source) {
+        if !self.under_way[source as usize].is_empty() {
+            for key in self.under_way[source as usize].remove(0) {
                 self.ticks.get_mut(&key).expect("a tick").state = State::OnRecord;
             }
         }
@@ -273,13 +278,13 @@ fn check(seed: u64) -> usize {
     let file = random_file(&mut random, 0);
     let mut now = 1_000 + i64::from(random.below(300));
     let cursor = 1_000;
-    let mut lane = ClusterPlan::new(&file, &sample("a", "@hourly").cluster, at(cursor), at(now));
+    let mut plan = ClusterPlan::new(Term::FIRST, &file, &sample("a", "@hourly").cluster, at(cursor), at(now));
     let mut model = Model::new(&file, at(cursor), at(now));
-    let take = |lane: &mut ClusterPlan, model: &mut Model, now: i64, limit: usize| {
+    let take = |plan: &mut ClusterPlan, model: &mut Model, now: i64, limit: usize| {
         model.tick_clock(at(now));
-        let portion = lane.take(at(now), limit);
-        model.took(at(now), limit, portion.as_ref());
-        portion.map(|portion| portion.kind)
+        let batch = plan.take(at(now), limit);
+        model.took(at(now), limit, batch.as_ref());
+        batch.map(|batch| batch.source)
     };
     for step in 0..STEPS {
         now += match random.below(10) {
@@ -292,33 +297,33 @@ fn check(seed: u64) -> usize {
             0 => {
                 let file = random_file(&mut random, step as usize + 1);
                 let from = at(now + 10 - i64::from(random.below(40)));
-                lane.swap(&file, from);
+                plan.swap(&file, from);
                 model.swap(&file, from);
             }
             1..=4 => {
                 let limit = 1 + random.below(30) as usize;
-                take(&mut lane, &mut model, now, limit);
+                take(&mut plan, &mut model, now, limit);
             }
             _ => {
-                let kind = *random.pick(&[Kind::Current, Kind::Backlog]);
-                lane.confirmed(kind);
-                model.confirmed(kind);
+                let source = *random.pick(&[Source::Current, Source::Backlog]);
+                plan.confirmed(source);
+                model.confirmed(source);
             }
         }
-        assert_eq!(lane.cursor(at(now)), model.cursor(at(now)), "step {step}, at {now}");
+        assert_eq!(plan.cursor(at(now)), model.cursor(at(now)), "step {step}, at {now}");
     }
     let now = END - 500;
-    while let Some(kind) = take(&mut lane, &mut model, now, 50) {
-        model.confirmed(kind);
-        lane.confirmed(kind);
+    while let Some(source) = take(&mut plan, &mut model, now, 50) {
+        model.confirmed(source);
+        plan.confirmed(source);
     }
-    for kind in [Kind::Current, Kind::Backlog] {
-        while !model.under_way[kind as usize].is_empty() {
-            model.confirmed(kind);
-            lane.confirmed(kind);
+    for source in [Source::Current, Source::Backlog] {
+        while !model.under_way[source as usize].is_empty() {
+            model.confirmed(source);
+            plan.confirmed(source);
         }
     }
-    assert_eq!(lane.cursor(at(now)), at(now));
+    assert_eq!(plan.cursor(at(now)), at(now));
     let due = model.ticks.range(..=(at(now), last_name()));
     due.map(|(key, owed)| assert_eq!(owed.state, State::OnRecord, "{key:?}")).count()
 }

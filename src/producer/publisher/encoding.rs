@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
 
-use super::Batch;
 use super::counting::{Fact, Facts};
 use super::records::{message, of_event};
 use crate::common::bounds::ENCODED_BATCHES;
@@ -16,6 +15,7 @@ use crate::common::model::ClusterName;
 use crate::common::outgoing::Outgoing;
 use crate::common::thread::{Joined, spawn};
 use crate::common::topics;
+use crate::producer::plan::Batch;
 
 /// A batch and the records that it becomes.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::counting::{Count, Counting, Fact, fact_of};
 use super::records::{at, missed, published};
-use super::{Batch, Confirmed, Encoded};
+use super::{Confirmed, Encoded};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Now;
 use crate::common::model::{ClusterName, JobName, RunId};
@@ -104,9 +104,9 @@ impl Publishing {
     /// Makes the next step, of one write.
     pub fn step(&mut self, client: &mut dyn Client, lease: &LeaderLease, now: Now) -> Progress {
         let Some(mut going) = self.going.take() else { return Progress::Idle };
-        let epoch = going.left.batch.epoch;
-        if !lease.holds(epoch, now.mono) {
-            if lease.is_over(epoch) {
+        let term = going.left.batch.term;
+        if !lease.holds(term, now.mono) {
+            if lease.is_over(term) {
                 let (cluster, left) = (&self.cluster, going.left.records.len());
                 log::info!("{cluster}: {left} records are left to whoever leads now");
                 return Progress::Abandoned;
@@ -116,9 +116,8 @@ impl Publishing {
         }
         let failed = self.write(client, &mut going, now);
         if going.left.records.is_empty() {
-            let Going { left: Encoded { batch: Batch { kind, ticks, .. }, .. }, refused } = going;
-            self.measures.under_way.sub(i64::try_from(ticks.len()).unwrap_or(0));
-            return Progress::Done(Confirmed { epoch, kind, cluster: self.number, refused });
+            let confirmed = Confirmed::of(self.number, &going.left.batch);
+            return Progress::Done(Confirmed { refused: going.refused, ..confirmed });
         }
         self.going = Some(going);
         failed.map_or(Progress::GoesOn, |(topic, error)| Progress::Failed { topic, error })

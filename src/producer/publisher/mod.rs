@@ -5,7 +5,7 @@
 //! tells the scheduler which batches are confirmed; the simulation steps the same machine. `encode-CLUSTER`
 //! ([`encoding`]) makes the records of the next batch meanwhile.
 //!
-//! A publisher writes only while the leader lease of the batch's term is valid, and confirms batches of one kind in the
+//! A publisher writes only while the leader lease of the batch's term is valid, and confirms batches of one source in the
 //! order in which it got them. Each cluster has its own connection, so a topic that cannot be written delays no other
 //! cluster.
 
@@ -17,41 +17,32 @@ mod records;
 mod tests;
 mod thread;
 
-use std::sync::Arc;
-
 pub use self::encoding::Encoded;
 pub use self::machine::{Progress, Publishing};
 pub use self::thread::{Context, Options, Publisher};
-use super::plan::timetable::Tick;
-use super::plan::{Kind, Missed};
-use crate::common::model::{Event, JobName, RunId};
+use super::leadership::Term;
+use super::plan::{Batch, Source};
+use crate::common::model::{JobName, RunId};
 
-/// Ticks of one cluster, all due, and events about those that are not run.
-#[derive(Debug)]
-pub struct Batch {
-    /// The term in which it may be written.
-    pub epoch: u64,
-    /// The kind of the plan's batch; `None` for an extra batch.
-    pub kind: Option<Kind>,
-    /// The ticks, in the order of their instants.
-    pub ticks: Vec<Tick>,
-    /// For `cron-runs`.
-    pub events: Vec<Event>,
-    /// Those of the events that tell of ticks in a row, with their jobs.
-    pub missed: Vec<Missed>,
-    /// Which job file they are of.
-    pub revision: Arc<str>,
-}
-
-/// Every tick of a cluster's oldest batch of a kind has its fate on record.
+/// Every tick of a cluster's oldest batch of a source has its fate on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {
     /// The batch's term.
-    pub epoch: u64,
-    /// The kind of the plan's batch; `None` for an extra batch.
-    pub kind: Option<Kind>,
+    pub term: Term,
+    /// Where the batch came from.
+    pub source: Source,
+    /// How many ticks it had to publish.
+    pub ticks: usize,
     /// Runs of it that could not be published and never will be: their ticks are missed.
     pub refused: Vec<(JobName, RunId)>,
     /// The cluster's number in the scheduler's list.
     pub cluster: usize,
+}
+
+impl Confirmed {
+    /// Of a batch of the cluster of this number, of which nothing was refused.
+    pub fn of(cluster: usize, batch: &Batch) -> Self {
+        let Batch { term, source, ticks, .. } = batch;
+        Self { term: *term, source: *source, ticks: ticks.len(), refused: Vec::new(), cluster }
+    }
 }

@@ -14,13 +14,14 @@ use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::model::{ClusterName, MissedReason, Place};
+use crate::common::model::{ClusterName, Event, MissedReason, Place};
 use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 use crate::producer::job::{Job, Overlap, sample};
 use crate::producer::leadership::LeaderLease;
 use crate::producer::metrics::ProducerMetrics;
-use crate::producer::plan::Missed;
+use crate::producer::plan::timetable::Tick;
+use crate::producer::plan::{Batch, Missed};
 use crate::producer::topics::Missing;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,15 +47,15 @@ fn bench() -> Bench {
     }
     let standing = Standing::new(clock.monotonic());
     let lease = LeaderLease::new(standing.clone(), Duration::from_secs(3_600));
-    lease.grant(2, standing.losses());
+    lease.grant(Term::new(2).unwrap(), standing.losses());
     Bench { clock, broker, client, standing, lease, metrics: Metrics::new(), cluster }
 }
 
-fn batch(epoch: u64, jobs: Vec<Job>) -> Batch {
+fn batch(term: u64, jobs: Vec<Job>) -> Batch {
     let tick = |job| Tick { job: Arc::new(job), at: DateTime::UNIX_EPOCH };
     Batch {
-        epoch,
-        kind: Some(Kind::Current),
+        term: Term::new(term).unwrap(),
+        source: Source::Current,
         ticks: jobs.into_iter().map(tick).collect(),
         events: Vec::new(),
         missed: Vec::new(),
@@ -120,7 +121,7 @@ fn a_batch_waits_for_the_proof_of_our_membership_and_is_left_only_when_its_term_
     bench.standing.set(Some(bench.clock.monotonic()));
     assert!(bench.clock.ring_next(PATIENCE));
     let confirmed = confirmed.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(confirmed.epoch, 2);
+    assert_eq!(confirmed.term.number(), 2);
 }
 
 #[test]
@@ -163,14 +164,14 @@ fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_
     let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
     let job = Arc::new(sample("a", "* * * * * *"));
     let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
-    let told = |epoch: u64, last: u64| {
+    let told = |term: u64, last: u64| {
         let (from, to, reason) = (at(1), at(i64::try_from(last).unwrap()), MissedReason::NotCaughtUp);
         let (name, cluster) = (job.name.clone(), job.cluster.clone());
         let missed = Missed { job: Arc::clone(&job), from, to, count: last, reason };
         let event = Event::Missed { job: name, cluster, from, to, count: last, reason, at: to };
         let (name, cluster, blocked_by) = (job.name.clone(), job.cluster.clone(), RunId::of(&job.name, from));
         let skipped = Event::Skipped { job: name, cluster, scheduled_at: at(0), blocked_by, at: to };
-        let batch = batch(epoch, Vec::new());
+        let batch = batch(term, Vec::new());
         Encoded::new(
             &Arc::from("cluster-a"),
             Batch { events: vec![event, skipped], missed: vec![missed], ..batch },
@@ -190,15 +191,15 @@ fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_
     assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Failed { .. }));
     assert_eq!(counted(&bench), (0, 0), "nothing is on record");
     // The term ends, and another one begins where the cursor was.
-    bench.lease.grant(3, bench.standing.losses());
+    bench.lease.grant(Term::new(3).unwrap(), bench.standing.losses());
     bench.broker.faults().allow(Call::Produce, topics::RUNS);
     assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Abandoned));
     assert_eq!((counted(&bench), bench.missed().len()), ((0, 0), 0));
-    for (epoch, last, expected) in [(3, 120, 120), (4, 120, 120), (5, 150, 150)] {
-        bench.lease.grant(epoch, bench.standing.losses());
-        publishing.take(told(epoch, last));
+    for (term, last, expected) in [(3, 120, 120), (4, 120, 120), (5, 150, 150)] {
+        bench.lease.grant(Term::new(term).unwrap(), bench.standing.losses());
+        publishing.take(told(term, last));
         assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Done(_)));
-        assert_eq!(counted(&bench), (expected, 1), "term {epoch}");
+        assert_eq!(counted(&bench), (expected, 1), "term {term}");
     }
     assert_eq!(bench.missed().len(), 3, "each term records what it decides");
 }

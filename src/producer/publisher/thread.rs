@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::machine::{Progress, Publishing};
-use super::{Batch, Confirmed, Encoded, encoding};
+use super::{Confirmed, Encoded, encoding};
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client};
 use crate::common::clock::{Clock, Now};
@@ -19,6 +19,7 @@ use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 use crate::producer::leadership::LeaderLease;
 use crate::producer::metrics::ClusterMetrics;
+use crate::producer::plan::Batch;
 use crate::producer::topics::Missing;
 
 /// What a publisher is to do.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::common::broker::NodeId;
+use crate::producer::leadership::Term;
 
 /// How often a beat is written, as a part of the shortest lease.
 pub const BEATS_PER_LEASE: u32 = 6;
@@ -45,7 +46,7 @@ struct Beat {
 pub struct Ends {
     partitions: BTreeMap<i32, End>,
     /// The term in which this producer leads.
-    leads: Option<u64>,
+    leads: Option<Term>,
     from: Instant,
     delay: Duration,
 }
@@ -75,7 +76,7 @@ impl Ends {
 
     /// This producer leads in a term, or does not. What an earlier term has seen proves nothing for another one:
     /// another producer may have led in between.
-    pub fn lead(&mut self, leads: Option<u64>, now: Instant) {
+    pub fn lead(&mut self, leads: Option<Term>, now: Instant) {
         if leads == self.leads {
             return;
         }
@@ -222,14 +223,14 @@ mod tests {
         let at = |secs: u64| zero + Duration::from_secs(secs);
         let mut ends = Ends::new(zero);
         (0..2).for_each(|partition| ends.follow(partition, 0, zero));
-        ends.lead(Some(1), zero);
+        ends.lead(Term::new(1), zero);
         for (secs, step) in steps {
             match *step {
                 Sent(partition, offset) => ends.beat(partition, Some(offset), at(*secs)),
                 Failed(partition) => ends.beat(partition, None, at(*secs)),
                 Read(partition, next) => ends.read_to(partition, next, at(*secs)),
                 // Another term, between which nothing was asked.
-                Resigned => ends.lead(Some(2), at(*secs)),
+                Resigned => ends.lead(Term::new(2), at(*secs)),
             }
             ends.check(at(*secs), EVERY);
         }
@@ -268,7 +269,7 @@ mod tests {
         let mut ends = Ends::new(zero);
         ends.follow(0, 0, zero);
         assert_eq!(ends.due(zero, EVERY), []);
-        ends.lead(Some(1), zero);
+        ends.lead(Term::new(1), zero);
         assert_eq!(ends.due(zero, EVERY), [(0, 1)]);
         ends.beat(0, Some(3), zero);
         assert_eq!((ends.due(at(9), EVERY), ends.due(at(10), EVERY)), (vec![], vec![(0, 2)]));
@@ -282,7 +283,7 @@ mod tests {
         let at = |secs: u64| zero + Duration::from_secs(secs);
         let mut ends = Ends::new(zero);
         ends.follow(0, 3, zero);
-        ends.lead(Some(1), zero);
+        ends.lead(Term::new(1), zero);
         ends.beat(0, Some(5), zero);
         ends.skip_to(0, 9, at(2));
         let end = &ends.partitions()[&0];
@@ -298,7 +299,7 @@ mod tests {
         let at = |secs: u64| zero + Duration::from_secs(secs);
         let mut ends = Ends::new(zero);
         ends.follow(0, 0, zero);
-        ends.lead(Some(1), zero);
+        ends.lead(Term::new(1), zero);
         assert_eq!((ends.awaits(), ends.delay(at(1))), (false, Duration::ZERO));
         ends.beat(0, Some(3), at(1));
         assert_eq!((ends.awaits(), ends.delay(at(5))), (true, Duration::from_secs(4)));

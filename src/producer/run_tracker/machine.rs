@@ -27,6 +27,7 @@ use crate::common::broker::{BrokerError, Client, Deadline};
 use crate::common::clock::Now;
 use crate::common::model::{ClusterName, Event, Then};
 use crate::common::outgoing::Writer;
+use crate::producer::leadership::Term;
 
 /// How long all the calls of a step may take: less than the shortest session, so that a producer that has lost the lead
 /// since the step began stops deciding.
@@ -97,7 +98,7 @@ pub struct RunTracker {
     /// Whether all was read once, so that new open runs are told at once.
     has_told: bool,
     /// The term in which the tracker said that all was read.
-    pub(super) said_in: Option<u64>,
+    pub(super) said_in: Option<Term>,
     /// Runs whose messages may have been deleted unread.
     pub(super) missing: Option<DeletedMessages>,
     pub(super) peers: Standbys,
@@ -179,7 +180,7 @@ impl RunTracker {
 
     /// Makes the next step. `now` is read anew for each step, after the last one has returned. `leads` is the term in which
     /// this producer leads.
-    pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: Option<u64>) -> Vec<Effect> {
+    pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: Option<Term>) -> Vec<Effect> {
         let mut acts = Vec::new();
         self.ends.lead(leads, now.mono);
         if leads.is_none() {

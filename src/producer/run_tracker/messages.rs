@@ -7,6 +7,7 @@ use super::duties::Duties;
 use super::open_runs::{Followed, OpenRun};
 use crate::common::broker::BrokerError;
 use crate::common::model::{ClusterName, JobName, RunId, Then};
+use crate::producer::leadership::Term;
 
 /// The effects of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +41,11 @@ pub enum RunNews {
         /// Runs of theirs that are known to be over.
         over: Arc<HashSet<RunId>>,
     },
-    /// In our term of this number, the tracker has read all that had been written before the term began, and has told
+    /// In this term of ours, the tracker has read all that had been written before the term began, and has told
     /// the open runs: only now may overlaps be decided.
     ReadToEnd {
         /// The term.
-        term: u64,
+        term: Term,
         /// Runs of jobs whose runs may not overlap that are known to be over.
         over: Arc<HashSet<RunId>>,
     },

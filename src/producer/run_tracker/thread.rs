@@ -17,6 +17,7 @@ use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::Beat;
 use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
+use crate::producer::leadership::LeaderLease;
 
 /// The pause between two steps. The fetch in a step waits for something to read, so this is for brokers that answer at
 /// once.
@@ -35,9 +36,9 @@ pub struct Context {
     pub client: Box<dyn Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Returns the term in which this producer leads. The thread asks before each step, which may take two seconds: the
-    /// answer that this producer leads no more must come that long before another producer may lead.
-    pub leads: Box<dyn Fn() -> Option<u64> + Send>,
+    /// The leader lease. The thread asks it before each step, which may take two seconds: the answer that this producer
+    /// leads no more must come that long before another producer may lead.
+    pub lease: LeaderLease,
     /// What it counts.
     pub measures: RunTrackerMetrics,
     /// Where it says what it cannot do.
@@ -120,8 +121,8 @@ impl Tracking {
                     FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
                 }
             }
-            let leads = (self.around.leads)();
             let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
+            let leads = self.around.lease.held(now.mono);
             let acts = self.tail.step(self.around.client.as_mut(), now, leads);
             let mut pause = if self.tail.is_behind() { Duration::ZERO } else { PAUSE };
             let (mut news, mut failed) = (Vec::new(), Vec::new());

@@ -10,25 +10,25 @@ pub(super) struct ChannelGauges {
     /// In the order of the clusters.
     batches: Vec<ChannelGauge>,
     confirmed: ChannelGauge,
-    lead: ChannelGauge,
-    keeps: ChannelGauge,
+    leadership: ChannelGauge,
+    cursors: ChannelGauge,
     files: ChannelGauge,
-    told: ChannelGauge,
+    runs: ChannelGauge,
     asks: ChannelGauge,
 }
 
 impl ChannelGauges {
-    pub(super) fn new(measures: &SchedulerMetrics, channels: &Channels) -> Self {
+    pub(super) fn new(metrics: &SchedulerMetrics, channels: &Channels) -> Self {
         let channel =
-            |name: &str, capacity: Option<usize>| measures.channel(name, capacity.unwrap_or(usize::MAX));
-        let batches = measures.clusters().iter().zip(&channels.batches);
+            |name: &str, capacity: Option<usize>| metrics.channel(name, capacity.unwrap_or(usize::MAX));
+        let batches = metrics.clusters().iter().zip(&channels.batches);
         Self {
             batches: batches.map(|(of, to)| channel(&format!("batches-{of}"), to.capacity())).collect(),
             confirmed: channel("confirmed", channels.confirmed.capacity()),
-            lead: channel("lead", channels.lead.capacity()),
-            keeps: channel("cursors", channels.keeps.capacity()),
+            leadership: channel("lead", channels.leadership.capacity()),
+            cursors: channel("cursors", channels.cursors.capacity()),
             files: channel("job-files", channels.files.capacity()),
-            told: channel("runs-told", channels.told.capacity()),
+            runs: channel("runs-told", channels.runs.capacity()),
             asks: channel("runs-asked", channels.asks.capacity()),
         }
     }
@@ -37,10 +37,10 @@ impl ChannelGauges {
     pub(super) fn look(&self, channels: &Channels) {
         self.batches.iter().zip(&channels.batches).for_each(|(fill, to)| fill.is(to.len()));
         self.confirmed.is(channels.confirmed.len());
-        self.lead.is(channels.lead.len());
-        self.keeps.is(channels.keeps.len());
+        self.leadership.is(channels.leadership.len());
+        self.cursors.is(channels.cursors.len());
         self.files.is(channels.files.len());
-        self.told.is(channels.told.len());
+        self.runs.is(channels.runs.len());
         self.asks.is(channels.asks.len());
     }
 }

@@ -16,12 +16,15 @@ use crate::producer::job::{Job, Overlap};
 use crate::producer::leadership::{Published, Runs};
 use crate::producer::plan::catchup::LATE;
 use crate::producer::plan::timetable::Tick;
-use crate::producer::plan::{ClusterPlan, Kind, Missed};
+use crate::producer::plan::{Batch, ClusterPlan, Missed, Source};
+
+/// A tick that waits: its instant, and its job.
+type Waiting = (DateTime<Utc>, JobName);
 
 /// A cluster in one term of this leader.
 #[derive(Debug)]
 pub(super) struct ClusterTerm {
-    pub lane: ClusterPlan,
+    pub plan: ClusterPlan,
     /// Which of the owed ticks were published already, up to an instant that may lie ahead of our clock.
     published: Published,
     /// Whether the cursor has yet to pass some of those.
@@ -32,32 +35,27 @@ pub(super) struct ClusterTerm {
     taken: HashSet<JobName>,
     /// Ticks that cannot be decided yet.
     held_back: VecDeque<Queued>,
-    /// Extra batches that are still to be handed over; the next field holds those that are in flight.
-    extra: VecDeque<ExtraBatch>,
-    extra_in_flight: VecDeque<ExtraBatch>,
+    /// Extra batches that are still to be handed over. The cursor does not pass the instant of a batch until that batch
+    /// is confirmed.
+    extra: VecDeque<(DateTime<Utc>, Batch)>,
+    /// Those that were handed over: their instants, and what waits for their confirmation.
+    extra_in_flight: VecDeque<(DateTime<Utc>, Vec<Waiting>)>,
     /// Ticks that are held back, or wait for the run before them, or were released and are not confirmed.
-    waiting: BTreeSet<(DateTime<Utc>, JobName)>,
+    waiting: BTreeSet<Waiting>,
     /// How many batches are in flight: handed over and not confirmed.
-    under_way: usize,
-}
-
-#[derive(Debug)]
-struct ExtraBatch {
-    ticks: Vec<Tick>,
-    events: Vec<Event>,
-    revision: Arc<str>,
-    /// The cursor does not pass this until it is confirmed.
-    holds: DateTime<Utc>,
+    batches_in_flight: usize,
+    /// How many ticks they have.
+    ticks_in_flight: usize,
 }
 
 impl ClusterTerm {
     /// Creates the term of a cluster that begins at `now` and finds something published in its topic. A run that was
     /// published and has been deleted from the topic is not due later than those that are still there, nor later than a
     /// leader may have thought that it is by then.
-    pub fn new(lane: ClusterPlan, published: Published, now: DateTime<Utc>) -> Self {
+    pub fn new(plan: ClusterPlan, published: Published, now: DateTime<Utc>) -> Self {
         let until = published.until.max(now + LATE);
         Self {
-            lane,
+            plan,
             published: Published { until, ..published },
             remembers: true,
             has_taken: false,
@@ -66,29 +64,42 @@ impl ClusterTerm {
             extra: VecDeque::new(),
             extra_in_flight: VecDeque::new(),
             waiting: BTreeSet::new(),
-            under_way: 0,
+            batches_in_flight: 0,
+            ticks_in_flight: 0,
         }
     }
 
     /// Whether another batch may be handed over.
     pub fn has_room(&self) -> bool {
-        self.under_way < TICK_BATCHES && self.held_back.len() < TICKS_HELD_BACK
+        self.batches_in_flight < TICK_BATCHES && self.held_back.len() < TICKS_HELD_BACK
     }
 
     /// Whether something is handed over and not confirmed.
     pub fn is_busy(&self) -> bool {
-        self.under_way > 0
+        self.batches_in_flight > 0
+    }
+
+    /// How many ticks are in flight.
+    pub fn ticks_in_flight(&self) -> usize {
+        self.ticks_in_flight
     }
 
     /// Whether ticks may be undecided that a former file owes.
     pub fn owes_former(&self) -> bool {
-        !self.held_back.is_empty() || self.lane.owes_former()
+        !self.held_back.is_empty() || self.plan.owes_former()
     }
 
-    /// Adds an extra batch, unless it would be empty.
-    pub fn aside(&mut self, file: &ActiveJobs, ticks: Vec<Tick>, events: Vec<Event>, holds: DateTime<Utc>) {
+    /// Adds an extra batch, unless it would be empty. The cursor does not pass `holds` until it is confirmed.
+    pub fn add_extra(
+        &mut self,
+        revision: &Arc<str>,
+        ticks: Vec<Tick>,
+        events: Vec<Event>,
+        holds: DateTime<Utc>,
+    ) {
         if !ticks.is_empty() || !events.is_empty() {
-            self.extra.push_back(ExtraBatch { ticks, events, revision: Arc::clone(&file.revision), holds });
+            let batch = Batch { ticks, events, ..Batch::new(self.plan.term(), Source::Extra, revision) };
+            self.extra.push_back((holds, batch));
         }
     }
 
@@ -98,34 +109,34 @@ impl ClusterTerm {
         let jobs = file.of(cluster).into_iter().filter(|job| job.schedule.is_reboot());
         let ticks = jobs.map(|job| Tick { job, at }).filter(|tick| self.published(tick).is_none());
         let (free, others): (Vec<_>, Vec<_>) = ticks.partition(|tick| tick.job.overlap == Overlap::Allow);
-        self.aside(file, free, Vec::new(), at);
+        self.add_extra(&file.revision, free, Vec::new(), at);
         others.into_iter().for_each(|tick| self.hold_back(tick, &file.revision));
     }
 
     /// Takes the next extra batch; extra batches go before those of the plan. The batch counts as handed over.
-    pub fn next_aside(&mut self) -> Option<(Vec<Tick>, Vec<Event>, Arc<str>)> {
-        let aside = self.extra.pop_front()?;
-        let parts = (aside.ticks.clone(), aside.events.clone(), Arc::clone(&aside.revision));
-        self.extra_in_flight.push_back(aside);
-        self.hand_over();
-        Some(parts)
+    pub fn next_extra(&mut self) -> Option<Batch> {
+        let (holds, batch) = self.extra.pop_front()?;
+        let ticks = batch.ticks.iter().map(|tick| (tick.at, tick.job.name.clone())).collect();
+        self.extra_in_flight.push_back((holds, ticks));
+        self.hand_over(&batch);
+        Some(batch)
     }
 
     /// Notes that a batch is handed over.
-    pub fn hand_over(&mut self) {
-        self.under_way += 1;
+    pub fn hand_over(&mut self, batch: &Batch) {
+        self.batches_in_flight += 1;
+        self.ticks_in_flight += batch.ticks.len();
     }
 
-    /// The fate of every tick in the oldest batch of a kind is on record; `None` means the oldest extra batch.
-    pub fn confirmed(&mut self, kind: Option<Kind>) {
-        self.under_way = self.under_way.saturating_sub(1);
-        match kind {
-            Some(kind) => self.lane.confirmed(kind),
-            None => {
-                for tick in self.extra_in_flight.pop_front().into_iter().flat_map(|aside| aside.ticks) {
-                    self.waiting.remove(&(tick.at, tick.job.name.clone()));
-                }
-            }
+    /// Notes that the fate of every tick in the oldest batch of a source is on record; the batch had so many to publish.
+    pub fn confirmed(&mut self, source: Source, ticks: usize) {
+        self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
+        self.ticks_in_flight = self.ticks_in_flight.saturating_sub(ticks);
+        if source != Source::Extra {
+            return self.plan.confirmed(source);
+        }
+        for tick in self.extra_in_flight.pop_front().into_iter().flat_map(|(_, ticks)| ticks) {
+            self.waiting.remove(&tick);
         }
     }
 
@@ -145,11 +156,14 @@ impl ClusterTerm {
     }
 
     /// Adds as an extra batch what was decided about held-back ticks, of which the first is due at `from`.
-    pub fn decided(&mut self, ticks: Vec<Tick>, events: Vec<Event>, revision: Arc<str>, from: DateTime<Utc>) {
-        if !ticks.is_empty() || !events.is_empty() {
-            let holds = from - TimeDelta::milliseconds(1);
-            self.extra.push_back(ExtraBatch { ticks, events, revision, holds });
-        }
+    pub fn decided(
+        &mut self,
+        ticks: Vec<Tick>,
+        events: Vec<Event>,
+        revision: &Arc<str>,
+        from: DateTime<Utc>,
+    ) {
+        self.add_extra(revision, ticks, events, from - TimeDelta::milliseconds(1));
     }
 
     /// Notes that a tick waits for the run before it.
@@ -166,7 +180,7 @@ impl ClusterTerm {
     pub fn release(&mut self, queued: Queued) {
         let Queued { tick, revision } = queued;
         let holds = tick.at - TimeDelta::milliseconds(1);
-        self.extra.push_back(ExtraBatch { ticks: vec![tick], events: Vec::new(), revision, holds });
+        self.add_extra(&revision, vec![tick], Vec::new(), holds);
     }
 
     /// Takes the held-back ticks of jobs that the file no longer has.
@@ -247,7 +261,7 @@ impl ClusterTerm {
         if !self.remembers || !self.held_back.is_empty() || self.owes_published() {
             return;
         }
-        if self.lane.cursor(now) > self.published.until {
+        if self.plan.cursor(now) > self.published.until {
             self.remembers = false;
             (self.published.runs, self.taken) = (Runs::default(), HashSet::new());
         }
@@ -255,8 +269,9 @@ impl ClusterTerm {
 
     /// The plan's cursor, held back by extra batches and by ticks that wait.
     pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let extra = self.extra.iter().chain(&self.extra_in_flight).map(|aside| aside.holds);
+        let extra = self.extra.iter().map(|(holds, _)| *holds);
+        let extra = extra.chain(self.extra_in_flight.iter().map(|(holds, _)| *holds));
         let waiting = self.waiting.first().map(|(at, _)| *at - TimeDelta::milliseconds(1));
-        extra.chain(waiting).fold(self.lane.cursor(now), DateTime::min)
+        extra.chain(waiting).fold(self.plan.cursor(now), DateTime::min)
     }
 }

@@ -55,9 +55,6 @@ pub(super) fn missed(missed: &Missed, cluster: &ClusterName, now: DateTime<Utc>)
 
 /// One event for all that lies before a cursor that was lost, for no job in particular.
 pub(super) fn lost_cursor(cluster: &ClusterName, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Event {
-    log::error!(
-        "{cluster}: the cursor is gone although the topic has records; what was due before {cursor} is given up"
-    );
     Event::Missed {
         job: JobName::any(),
         cluster: cluster.clone(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kafka_cron::common::model::{Attempt, AttemptRef, Event, JobName, RunId, Then};
+use kafka_cron::producer::leadership::Term;
 
 use crate::jobs::{is_exclusive, may_be_exclusive};
 
@@ -48,7 +49,7 @@ pub struct Overlaps {
     /// end, whichever is later, by the file's revision.
     asked: BTreeMap<String, Instant>,
     /// When a producer began its last term, and the term's number.
-    began: BTreeMap<String, (u64, Instant)>,
+    began: BTreeMap<String, (Term, Instant)>,
     pub queued: u64,
     pub broken: Option<String>,
 }
@@ -64,13 +65,13 @@ impl Overlaps {
     }
 
     /// A producer begins a term.
-    pub fn begins(&mut self, producer: &str, term: u64, now: Instant) {
+    pub fn begins(&mut self, producer: &str, term: Term, now: Instant) {
         self.began.insert(producer.to_owned(), (term, now));
     }
 
     /// A producer has read all that had been written before its term began: it knows what was claimed by then, whichever file
     /// it has.
-    pub fn read_to_end(&mut self, producer: &str, term: u64) {
+    pub fn read_to_end(&mut self, producer: &str, term: Term) {
         let Some((_, began)) = self.began.get(producer).filter(|(number, _)| *number == term) else { return };
         let is_its = |revision: &String| revision.split_once('-').is_some_and(|(_, by)| by == producer);
         let of_producer = self.asked.iter_mut().filter(|(revision, _)| is_its(revision));

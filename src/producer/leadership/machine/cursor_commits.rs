@@ -14,7 +14,7 @@ use crate::common::topics;
 impl Leadership {
     /// The cursors that the scheduler wants committed; the newest counts.
     pub fn keep(&mut self, keep: CursorCommit) {
-        if keep.epoch == self.epoch && self.stage == Stage::Leading {
+        if keep.term == self.term && self.stage == Stage::Leading {
             self.keep = Some(keep);
         }
     }

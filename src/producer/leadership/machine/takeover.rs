@@ -58,7 +58,7 @@ impl Leadership {
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
-        acts.push(Effect::Begin { epoch: self.epoch, losses });
+        acts.push(Effect::Begin { term: self.term, losses });
         Ok(Duration::ZERO)
     }
 
@@ -196,7 +196,7 @@ impl Leadership {
         for (number, judged) in std::mem::take(&mut self.unread) {
             match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
                 Ok(published) => acts.push(Effect::Start {
-                    epoch: self.epoch,
+                    term: self.term,
                     cluster: number,
                     start: Start {
                         cursor: judged.cursor,

@@ -6,14 +6,14 @@ use super::*;
 fn a_present_that_falls_behind_becomes_past() {
     let late = LATE.num_seconds();
     let jobs = || file("one", [last("a", "@every 10s")]);
-    let mut in_time = lane(&jobs(), 0, 0);
+    let mut in_time = plan(&jobs(), 0, 0);
     check(
         &mut in_time,
         10 + late,
         3,
         &["Current one: a@10 a@20 a@30", "Current one: a@40 a@50 a@60", "Current one: a@70"],
     );
-    let mut too_late = lane(&jobs(), 0, 0);
+    let mut too_late = plan(&jobs(), 0, 0);
     check(
         &mut too_late,
         21 + late,
@@ -31,10 +31,10 @@ fn a_present_that_falls_behind_becomes_past() {
 fn a_present_that_falls_behind_again_at_once_becomes_past_and_what_is_not_late_is_published() {
     let late = LATE.num_seconds();
     let jobs = [job("none", "@every 10s", CatchUpPolicy::None), all("all", "@every 10s")];
-    let mut lane = lane(&file("one", jobs), 0, 0);
-    check_next(&mut lane, 11 + late, 2, "Current one: all@20 none@20");
+    let mut plan = plan(&file("one", jobs), 0, 0);
+    check_next(&mut plan, 11 + late, 2, "Current one: all@20 none@20");
     check(
-        &mut lane,
+        &mut plan,
         41 + late,
         99,
         &[
@@ -47,10 +47,10 @@ fn a_present_that_falls_behind_again_at_once_becomes_past_and_what_is_not_late_i
 
 #[test]
 fn jobs_that_were_handed_out_before_the_outage_do_not_count_into_it() {
-    let mut lane = lane(&file("one", ["a", "b", "c"].map(|name| last(name, "@every 60s"))), 0, 0);
-    assert_eq!(lane.take(at(60), 1).as_ref().map(shown), Some("Current one: a@60".to_owned()));
+    let mut plan = plan(&file("one", ["a", "b", "c"].map(|name| last(name, "@every 60s"))), 0, 0);
+    assert_eq!(plan.take(at(60), 1).as_ref().map(shown), Some("Current one: a@60".to_owned()));
     check(
-        &mut lane,
+        &mut plan,
         250,
         2,
         &[
@@ -62,28 +62,28 @@ fn jobs_that_were_handed_out_before_the_outage_do_not_count_into_it() {
             "Backlog one: | b@120-120*1 not_caught_up c@120-120*1 not_caught_up",
         ],
     );
-    check_cursor(&mut lane, 250, before(60));
-    lane.confirmed(Kind::Current);
-    lane.confirmed(Kind::Backlog);
-    check_cursor(&mut lane, 250, before(60));
-    lane.confirmed(Kind::Backlog);
-    check_cursor(&mut lane, 250, before(60));
-    lane.confirmed(Kind::Backlog);
-    check_cursor(&mut lane, 250, before(120));
-    lane.confirmed(Kind::Backlog);
-    check_cursor(&mut lane, 250, before(240));
-    lane.confirmed(Kind::Current);
-    lane.confirmed(Kind::Current);
-    check_cursor(&mut lane, 250, at(250));
+    check_cursor(&mut plan, 250, before(60));
+    plan.confirmed(Source::Current);
+    plan.confirmed(Source::Backlog);
+    check_cursor(&mut plan, 250, before(60));
+    plan.confirmed(Source::Backlog);
+    check_cursor(&mut plan, 250, before(60));
+    plan.confirmed(Source::Backlog);
+    check_cursor(&mut plan, 250, before(120));
+    plan.confirmed(Source::Backlog);
+    check_cursor(&mut plan, 250, before(240));
+    plan.confirmed(Source::Current);
+    plan.confirmed(Source::Current);
+    check_cursor(&mut plan, 250, at(250));
 }
 
 #[test]
 fn a_second_outage_waits_for_the_first_and_is_judged_alone() {
-    let mut lane = lane(&file("one", [all("all", "@every 40s"), last("last", "@every 40s")]), 0, 130);
-    check_next(&mut lane, 130, 1, "Backlog one: all@40");
-    check_next(&mut lane, 160, 2, "Current one: all@160 last@160");
+    let mut plan = plan(&file("one", [all("all", "@every 40s"), last("last", "@every 40s")]), 0, 130);
+    check_next(&mut plan, 130, 1, "Backlog one: all@40");
+    check_next(&mut plan, 160, 2, "Current one: all@160 last@160");
     check(
-        &mut lane,
+        &mut plan,
         350,
         9,
         &[
@@ -92,7 +92,7 @@ fn a_second_outage_waits_for_the_first_and_is_judged_alone() {
             "Backlog one: all@200 all@240 all@280 last@280 | last@200-240*2 not_caught_up",
         ],
     );
-    let [present, past] = [Kind::Current, Kind::Backlog];
+    let [present, past] = [Source::Current, Source::Backlog];
     let steps = [
         (past, before(40)),
         (past, before(160)),
@@ -100,9 +100,9 @@ fn a_second_outage_waits_for_the_first_and_is_judged_alone() {
         (past, before(320)),
         (present, at(350)),
     ];
-    check_cursor(&mut lane, 350, before(40));
-    for (kind, cursor) in steps {
-        lane.confirmed(kind);
-        check_cursor(&mut lane, 350, cursor);
+    check_cursor(&mut plan, 350, before(40));
+    for (source, cursor) in steps {
+        plan.confirmed(source);
+        check_cursor(&mut plan, 350, cursor);
     }
 }

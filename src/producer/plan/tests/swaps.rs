@@ -4,24 +4,24 @@ use super::*;
 
 #[test]
 fn ticks_due_before_a_swap_are_the_old_files_however_late() {
-    let mut lane = lane(&file("one", [last("a", "@every 10s"), last("gone", "@every 10s")]), 0, 0);
-    lane.swap(&file("two", [last("a", "@every 5s")]), at(20));
-    assert_eq!(lane.next(), Some(at(10)));
-    check(&mut lane, 30, 9, &["Current one: a@10 gone@10 a@20 gone@20", "Current two: a@25 a@30"]);
+    let mut plan = plan(&file("one", [last("a", "@every 10s"), last("gone", "@every 10s")]), 0, 0);
+    plan.swap(&file("two", [last("a", "@every 5s")]), at(20));
+    assert_eq!(plan.next(), Some(at(10)));
+    check(&mut plan, 30, 9, &["Current one: a@10 gone@10 a@20 gone@20", "Current two: a@25 a@30"]);
 }
 
 #[test]
 fn a_swap_may_lie_ahead() {
-    let mut lane = lane(&file("one", [last("a", "@every 10s")]), 0, 0);
-    lane.swap(&file("two", [last("b", "@every 10s")]), at(20));
-    check(&mut lane, 10, 9, &["Current one: a@10"]);
-    check_cursor(&mut lane, 11, before(10));
-    check(&mut lane, 20, 9, &["Current one: a@20"]);
-    check(&mut lane, 30, 9, &["Current two: b@30"]);
+    let mut plan = plan(&file("one", [last("a", "@every 10s")]), 0, 0);
+    plan.swap(&file("two", [last("b", "@every 10s")]), at(20));
+    check(&mut plan, 10, 9, &["Current one: a@10"]);
+    check_cursor(&mut plan, 11, before(10));
+    check(&mut plan, 20, 9, &["Current one: a@20"]);
+    check(&mut plan, 30, 9, &["Current two: b@30"]);
     // Even across an outage that ends before it.
-    lane.swap(&file("three", [last("c", "@every 10s")]), at(220));
+    plan.swap(&file("three", [last("c", "@every 10s")]), at(220));
     check(
-        &mut lane,
+        &mut plan,
         210,
         9,
         &[
@@ -29,36 +29,36 @@ fn a_swap_may_lie_ahead() {
             "Backlog two: b@150 | b@40-140*11 not_caught_up",
         ],
     );
-    check(&mut lane, 230, 9, &["Current two: b@220", "Current three: c@230"]);
+    check(&mut plan, 230, 9, &["Current two: b@220", "Current three: c@230"]);
 }
 
 #[test]
 fn several_swaps_in_a_row_leave_each_file_its_time() {
-    let mut lane = lane(&file("one", [last("a", "@every 10s")]), 0, 0);
+    let mut plan = plan(&file("one", [last("a", "@every 10s")]), 0, 0);
     for (revision, name, from) in [("two", "b", 10), ("three", "c", 12), ("four", "d", 15), ("five", "e", 30)]
     {
-        lane.swap(&file(revision, [last(name, "@every 10s")]), at(from));
+        plan.swap(&file(revision, [last(name, "@every 10s")]), at(from));
     }
-    assert_eq!(lane.present.closed.len(), 2, "a file that owes nothing is not kept");
-    check(&mut lane, 40, 9, &["Current one: a@10", "Current four: d@20 d@30", "Current five: e@40"]);
+    assert_eq!(plan.current.closed.len(), 2, "a file that owes nothing is not kept");
+    check(&mut plan, 40, 9, &["Current one: a@10", "Current four: d@20 d@30", "Current five: e@40"]);
 }
 
 #[test]
 fn a_swap_that_lies_before_what_was_handed_out_repeats_nothing() {
     let jobs = || [last("a", "@every 10s"), last("b", "@every 10s")];
-    let mut lane = lane(&file("one", jobs()), 0, 0);
-    check_next(&mut lane, 20, 3, "Current one: a@10 b@10 a@20");
-    lane.swap(&file("two", jobs()), at(5));
-    lane.swap(&file("three", jobs()), at(4));
-    check(&mut lane, 30, 9, &["Current one: b@20", "Current three: a@30 b@30"]);
+    let mut plan = plan(&file("one", jobs()), 0, 0);
+    check_next(&mut plan, 20, 3, "Current one: a@10 b@10 a@20");
+    plan.swap(&file("two", jobs()), at(5));
+    plan.swap(&file("three", jobs()), at(4));
+    check(&mut plan, 30, 9, &["Current one: b@20", "Current three: a@30 b@30"]);
 }
 
 #[test]
 fn the_past_keeps_its_file_when_another_comes_in_force() {
-    let mut lane = lane(&file("one", [all("a", "@every 10s"), last("gone", "@every 10s")]), 0, 25);
-    lane.swap(&file("two", [all("a", "@every 10s")]), at(3));
+    let mut plan = plan(&file("one", [all("a", "@every 10s"), last("gone", "@every 10s")]), 0, 25);
+    plan.swap(&file("two", [all("a", "@every 10s")]), at(3));
     check(
-        &mut lane,
+        &mut plan,
         30,
         9,
         &["Current two: a@30", "Backlog one: a@10 a@20 gone@20 | gone@10-10*1 not_caught_up"],
@@ -67,18 +67,18 @@ fn the_past_keeps_its_file_when_another_comes_in_force() {
 
 #[test]
 fn a_job_that_is_due_again_under_the_next_file_has_its_last_tick_there() {
-    let mut lane = lane(
+    let mut plan = plan(
         &file("one", [last("a", "@every 10s"), last("gone", "@every 10s"), all("all", "@every 20s")]),
         0,
         0,
     );
-    lane.swap(
+    plan.swap(
         &file("two", [last("a", "@every 10s"), all("all", "@every 20s"), last("rare", "@hourly")]),
         at(20),
     );
-    lane.swap(&file("three", [last("a", "@hourly"), all("all", "@hourly")]), at(40));
+    plan.swap(&file("three", [last("a", "@hourly"), all("all", "@hourly")]), at(40));
     check(
-        &mut lane,
+        &mut plan,
         100,
         9,
         &[

@@ -23,6 +23,7 @@ use crate::common::topics;
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
 use crate::common::wire::{DeadLetter, DeadRecord};
+use crate::producer::leadership::Term;
 use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::open_runs::Followed;
 use crate::producer::run_tracker::{Effect, Options, RunTracker};
@@ -42,7 +43,7 @@ pub(super) struct Producer {
     pub(super) tail: RunTracker,
     client: Box<dyn Client>,
     pub(super) leads: bool,
-    pub(super) term: u64,
+    pub(super) term: Term,
     pub(super) acts: Vec<Effect>,
 }
 
@@ -101,7 +102,7 @@ impl World {
     pub(super) fn producer(&self, name: &str, leads: bool) -> Producer {
         let options = options(name, &[]);
         let tail = RunTracker::new(options, self.clock.monotonic());
-        Producer { tail, client: self.broker.client(name), leads, term: 1, acts: Vec::new() }
+        Producer { tail, client: self.broker.client(name), leads, term: Term::FIRST, acts: Vec::new() }
     }
 
     pub(super) fn faults(&self) -> Faults {

@@ -19,7 +19,7 @@ fn following(world: &World, leads: bool) -> Producer {
 /// The terms in which all was read, each with what was over.
 fn read_in(acts: &[Effect]) -> Vec<(u64, HashSet<RunId>)> {
     let read = |act: &Effect| match act {
-        Effect::Tell(RunNews::ReadToEnd { term, over }) => Some((*term, HashSet::clone(over))),
+        Effect::Tell(RunNews::ReadToEnd { term, over }) => Some((term.number(), HashSet::clone(over))),
         _ => None,
     };
     acts.iter().filter_map(read).collect()
@@ -56,7 +56,7 @@ fn each_term_reads_to_the_end_anew() {
     world.pass(3, &mut [&mut leader]);
     assert_eq!(read_in(&leader.acts), [(1, HashSet::new())]);
     // Another producer has led in between, and the tracker was not told.
-    leader.term = 2;
+    leader.term = leader.term.next();
     leader.acts.clear();
     world.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));
     world.pass(5, &mut [&mut leader]);

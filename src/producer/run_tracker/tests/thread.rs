@@ -1,7 +1,7 @@
 //! The thread around the state machine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -12,6 +12,7 @@ use crate::common::broker::{Broker, ErrorCode};
 use crate::common::clock::ManualClock;
 use crate::common::http::Health;
 use crate::common::metrics::{Beats, Metrics};
+use crate::producer::leadership::{LeaderLease, Term};
 use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::metrics::RunTrackerMetrics;
 use crate::producer::run_tracker::thread::{Context, RunTrackerThread};
@@ -33,19 +34,18 @@ fn await_told(clock: &ManualClock, told: &Receiver<RunNews>, wanted: impl Fn(&Ru
 fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over() {
     let mut world = World::new();
     let metrics = Metrics::new();
-    let leads = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&leads);
+    let lease = LeaderLease::of_a_proven_member();
     let around = Context {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
-        leads: Box::new(move || asked.load(Ordering::Relaxed).then_some(1)),
+        lease: lease.clone(),
         measures: RunTrackerMetrics::new(&metrics),
         health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
     let place = world.start(1, 0);
     let (tail, _asks, told) = RunTrackerThread::start(options("p", &[]), around).unwrap();
-    leads.store(true, Ordering::Relaxed);
+    lease.grant(Term::FIRST, 0);
     let read_from = await_told(&world.clock, &told, |told| matches!(told, RunNews::ReadFrom(_)));
     let RunNews::ReadFrom(offsets) = read_from else { unreachable!() };
     assert!(offsets.values().any(|offset| *offset == 0), "the claim is under way: {offsets:?}");
@@ -65,10 +65,12 @@ fn calls_in_a_minute(call: Call) -> usize {
     let mut world = World::new();
     world.start(1, 0);
     let metrics = Metrics::new();
+    let lease = LeaderLease::of_a_proven_member();
+    lease.grant(Term::FIRST, 0);
     let around = Context {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
-        leads: Box::new(|| Some(1)),
+        lease,
         measures: RunTrackerMetrics::new(&metrics),
         health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
@@ -104,7 +106,7 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     let around = Context {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
-        leads: Box::new(|| None),
+        lease: LeaderLease::of_a_proven_member(),
         measures: RunTrackerMetrics::new(&metrics),
         health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),

@@ -5,15 +5,15 @@ use uuid::Uuid;
 
 use super::*;
 use crate::common::bounds::TICK_BATCHES;
-use crate::common::clock::ManualClock;
+use crate::common::clock::{ManualClock, Skew};
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
 use crate::common::model::{ClusterName, Event, JobName};
 use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::job::{Job, sample};
 use crate::producer::jobfile::JobFile;
-use crate::producer::leadership::{Published, Runs, Start};
-use crate::producer::metrics::ProducerMetrics;
+use crate::producer::leadership::{CursorCommit, Effect, LeaderLease, Published, Runs, Start, Term};
+use crate::producer::plan::Batch;
 use crate::producer::publisher::Confirmed;
 use crate::producer::run_tracker::messages::{FollowRequest, RunNews};
 use crate::producer::run_tracker::open_runs::OpenRun;
@@ -26,7 +26,7 @@ struct Bench {
     clock: Arc<ManualClock>,
     timer: SchedulerThread,
     beat: Beat,
-    lead: Sender<Arc<Effect>>,
+    lead: Sender<Effect>,
     keeps: Receiver<CursorCommit>,
     standing: Standing,
     confirming: Sender<Confirmed>,
@@ -56,38 +56,35 @@ fn cluster(number: usize) -> ClusterName {
 fn bench(now: &str, zone: &str, schedules: &[&str]) -> Bench {
     let clock = Arc::new(ManualClock::new(at(now)));
     let metrics = Metrics::new();
-    let measures = ProducerMetrics::new(&metrics);
     let clusters: Vec<ClusterName> = (0..schedules.len()).map(cluster).collect();
     let jobs = schedules.iter().enumerate().map(|(number, words)| job(number, words, zone)).collect();
     let file = ActiveJobs { jobs, revision: Arc::from("r"), tzdata: "2026f".into() };
-    let counted = clusters.iter().map(|name| (name.clone(), measures.of(name))).collect();
     let (confirming, confirmed) = bounded(TICK_BATCHES * schedules.len());
     let (to_publishers, batches) = clusters.iter().map(|_| bounded(TICK_BATCHES)).unzip();
-    let (lead, told) = bounded(8);
-    let (keep, keeps) = bounded(1);
+    let (lead, leadership) = bounded(8);
+    let (cursors, keeps) = bounded(1);
     let (files_from, files) = bounded(1);
     let (asks, asked) = bounded(2);
-    let (news_from, news) = bounded(1);
+    let (news, runs) = bounded(1);
     let standing = Standing::new(clock.monotonic());
     standing.set(Some(clock.monotonic()));
     let beat = Beats::new(&metrics).thread("timer");
-    let channels =
-        Channels { batches: to_publishers, confirmed, lead: told, keeps: keep, files, told: news, asks };
+    let channels = Channels { batches: to_publishers, confirmed, leadership, cursors, files, runs, asks };
+    let lease = LeaderLease::new(standing.clone(), SESSION);
     let health = Health::new(&metrics);
-    let around = Context {
+    let context = Context {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        lease: LeaderLease::new(standing.clone(), SESSION),
-        measures: SchedulerMetrics::new(&metrics, &clusters),
+        metrics: SchedulerMetrics::new(&metrics, &clusters),
         health: health.clone(),
         beat: beat.clone(),
     };
-    let timer =
-        SchedulerThread::start(Scheduler::new(counted, file, "me".to_owned()), channels, around).unwrap();
-    lead.send(Arc::new(Effect::Begin { epoch: 1, losses: 0 })).unwrap();
+    let scheduler = Scheduler::new(clusters, file, "me".to_owned(), lease);
+    let timer = SchedulerThread::start(scheduler, channels, context).unwrap();
+    lead.send(Effect::Begin { term: Term::FIRST, losses: 0 }).unwrap();
     for number in 0..schedules.len() {
-        lead.send(Arc::new(start(1, number, now))).unwrap();
+        lead.send(start(Term::FIRST, number, now)).unwrap();
     }
-    let (news, files) = (news_from, files_from);
+    let files = files_from;
     let bench = Bench {
         clock,
         timer,
@@ -107,14 +104,14 @@ fn bench(now: &str, zone: &str, schedules: &[&str]) -> Bench {
     bench
 }
 
-fn start(epoch: u64, cluster: usize, cursor: &str) -> Effect {
+fn start(term: Term, cluster: usize, cursor: &str) -> Effect {
     let start = Start {
         cursor: at(cursor),
         reboot: None,
         published: Published { topic_id: Uuid::nil(), runs: Runs::default(), until: at(cursor) },
         is_gap: false,
     };
-    Effect::Start { epoch, cluster, start }
+    Effect::Start { term, cluster, start }
 }
 
 impl Bench {
@@ -157,8 +154,7 @@ impl Bench {
         while self.keeps.try_recv().is_ok() {}
         while let Ok(batch) = self.batches[number].try_recv() {
             ticks.extend(batch.ticks.iter().map(|tick| tick.at.format("%dT%H:%M:%S").to_string()));
-            let Batch { epoch, kind, .. } = batch;
-            self.confirming.send(Confirmed { epoch, kind, cluster: number, refused: Vec::new() }).unwrap();
+            self.confirming.send(Confirmed::of(number, &batch)).unwrap();
         }
         ticks
     }
@@ -217,7 +213,7 @@ fn a_leader_whose_clock_has_jumped_goes_by_the_time_that_it_would_be_until_that_
     let bench = bench("2026-03-01T10:00:00Z", "UTC", &["* * * * * *"]);
     let compare = |ahead| {
         let at = Now { wall: bench.clock.now(), mono: bench.clock.monotonic() };
-        bench.lead.send(Arc::new(Effect::Clock(Skew { ahead, at }))).unwrap();
+        bench.lead.send(Effect::Clock(Skew { ahead, at })).unwrap();
         bench.await_lead();
     };
     compare(TimeDelta::zero());
@@ -279,17 +275,17 @@ fn the_cursor_says_what_is_on_record_and_a_later_term_begins_where_it_is_told() 
     while bench.keeps.try_recv().is_ok() {}
     bench.settle();
     let kept = bench.keeps.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(kept.epoch, 1);
+    assert_eq!(kept.term, Term::FIRST);
     let cursor = kept.cursors[0].unwrap();
     // The last confirmations may still be on their way.
     assert!(cursor >= at("2026-03-01T10:00:02Z") && cursor <= bench.clock.now(), "{cursor}");
-    bench.lead.send(Arc::new(Effect::End)).unwrap();
+    bench.lead.send(Effect::End).unwrap();
     bench.await_lead();
     bench.settle();
     bench.confirm(0);
     assert_eq!(bench.ticks_until("2026-03-01T10:00:20Z", 0).len(), 0);
-    bench.lead.send(Arc::new(Effect::Begin { epoch: 2, losses: bench.standing.losses() })).unwrap();
-    bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:10Z"))).unwrap();
+    bench.lead.send(Effect::Begin { term: Term::FIRST.next(), losses: bench.standing.losses() }).unwrap();
+    bench.lead.send(start(Term::FIRST.next(), 0, "2026-03-01T10:00:10Z")).unwrap();
     bench.await_lead();
     let ticks = bench.ticks_until("2026-03-01T10:00:25Z", 0);
     let expected: Vec<String> = (11..=20).map(|second| format!("01T10:00:{second}")).collect();
@@ -314,8 +310,7 @@ fn at_the_end_the_cursor_covers_what_is_confirmed_although_nobody_follows_the_ru
         kept = keeps.recv_timeout(Duration::from_millis(1)).ok().or(kept);
         for batch in under_way.drain(..).chain(batches[0].try_iter()) {
             last = batch.ticks.iter().map(|tick| tick.at).max().max(last);
-            let Batch { epoch, kind, .. } = batch;
-            confirming.send(Confirmed { epoch, kind, cluster: 0, refused: Vec::new() }).unwrap();
+            confirming.send(Confirmed::of(0, &batch)).unwrap();
         }
         if is_over {
             break;
@@ -332,16 +327,16 @@ fn batches_of_an_earlier_term_that_are_still_in_the_way_end_nothing() {
     while bench.batches[0].len() < TICK_BATCHES {
         assert!(bench.clock.ring_next(PATIENCE), "the timer waits for nothing");
     }
-    bench.lead.send(Arc::new(Effect::End)).unwrap();
-    bench.lead.send(Arc::new(Effect::Begin { epoch: 2, losses: bench.standing.losses() })).unwrap();
-    bench.lead.send(Arc::new(start(2, 0, "2026-03-01T10:00:00Z"))).unwrap();
+    bench.lead.send(Effect::End).unwrap();
+    bench.lead.send(Effect::Begin { term: Term::FIRST.next(), losses: bench.standing.losses() }).unwrap();
+    bench.lead.send(start(Term::FIRST.next(), 0, "2026-03-01T10:00:00Z")).unwrap();
     bench.await_lead();
     bench.settle();
     assert!(!bench.timer.is_over());
     // No more: as soon as there is room the new term's is handed over.
     let first = bench.batches[0].try_iter().take(TICK_BATCHES);
-    let epochs: Vec<u64> = first.map(|batch| batch.epoch).collect();
-    assert_eq!(epochs, [1; TICK_BATCHES]);
+    let terms: Vec<Term> = first.map(|batch| batch.term).collect();
+    assert_eq!(terms, [Term::FIRST; TICK_BATCHES]);
     let ticks = bench.ticks_until("2026-03-01T10:00:20Z", 0);
     assert_eq!(ticks[0], "01T10:00:01", "the new term goes on where it was told to begin");
 }
@@ -424,7 +419,7 @@ fn whether_it_leads_and_what_is_wrong_with_its_clock_or_cursors_is_shown() {
         assert!(page.lines().any(|l| l == line), "{line}: {page}");
     };
     let tell = |act: Effect| {
-        bench.lead.send(Arc::new(act)).unwrap();
+        bench.lead.send(act).unwrap();
         bench.await_lead();
         bench.settle();
     };

@@ -51,7 +51,7 @@ impl Producer {
             }
             return Duration::ZERO;
         }
-        if let Some(keep) = self.kept.take() {
+        if let Ok(keep) = self.ends.cursors.try_recv() {
             self.leadership.keep(keep);
             return Duration::ZERO;
         }
@@ -60,9 +60,9 @@ impl Producer {
 
     fn say(&mut self, world: &mut World, act: Effect, now: Now) {
         match &act {
-            Effect::Begin { epoch, .. } => {
+            Effect::Begin { term, .. } => {
                 world.oracle.ticks.begins(&self.name);
-                world.oracle.overlaps.begins(&self.name, *epoch, now.mono);
+                world.oracle.overlaps.begins(&self.name, *term, now.mono);
                 world.weather().counts.add("term begun", 1);
             }
             Effect::ClockBehind(_) => world.weather().counts.add("cursor ahead", 1),
@@ -73,13 +73,13 @@ impl Producer {
             Effect::Start { start, .. } => world.say(&self.name, || format!("lead: from {}", start.cursor)),
             act => world.say(&self.name, || format!("lead: {act:?}")),
         }
-        self.told.push_back(act);
+        self.ends.leadership.try_send(act).expect("the scheduler takes them at once");
         self.wake(Thread::Scheduler, now.mono);
     }
 
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
         let leads = self.lease.held(now.mono);
-        while let Some(ask) = self.coming.next_ask() {
+        while let Ok(ask) = self.ends.asks.try_recv() {
             match ask {
                 FollowRequest::Follow(_) if self.bug == Some(Bug::ReloadsAtOnce) => {}
                 FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
@@ -106,15 +106,16 @@ impl Producer {
                         world.oracle.overlaps.read_to_end(&self.name, *term);
                         world.weather().counts.add("read to the end in a term", 1);
                     }
-                    self.news.push_back(told);
+                    self.ends.runs.try_send(told).expect("the scheduler takes them at once");
                 }
             }
         }
         if leads.is_some() && self.say_where_at <= now.mono {
             self.say_where_at = now.mono + SAY_WHERE;
-            self.news.push_back(RunNews::ReadFrom(self.tail.must_be_read_from()));
+            let read_from = RunNews::ReadFrom(self.tail.must_be_read_from());
+            self.ends.runs.try_send(read_from).expect("the scheduler takes them at once");
         }
-        if !self.news.is_empty() {
+        if !self.channels.runs.is_empty() {
             self.wake(Thread::Scheduler, now.mono);
         }
         pause

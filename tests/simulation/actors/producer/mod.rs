@@ -1,26 +1,30 @@
 //! A producer: the simulation steps its threads in turn, and its state machines are the shipped ones.
 
 mod leading;
-mod timing;
+mod scheduling;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded, never};
+use kafka_cron::common::bounds::{LEAD_ACTS, RUNS_TOLD, TICK_BATCHES};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member, Standing};
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::consumer::claiming::machine::Now;
 use kafka_cron::producer::active_jobs::ActiveJobs;
-use kafka_cron::producer::leadership::{self, CursorCommit, Effect, LeaderLease, Leadership};
+use kafka_cron::producer::leadership::{self, CursorCommit, Effect, LeaderLease, Leadership, Term};
 use kafka_cron::producer::metrics::ProducerMetrics;
-use kafka_cron::producer::publisher::{Batch, Confirmed, Publishing};
+use kafka_cron::producer::plan::Batch;
+use kafka_cron::producer::publisher::{Confirmed, Publishing};
 use kafka_cron::producer::run_tracker as tail;
 use kafka_cron::producer::run_tracker::RunTracker;
-use kafka_cron::producer::run_tracker::messages::RunNews;
+use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
+use kafka_cron::producer::scheduler::clusters::Clusters;
 use kafka_cron::producer::scheduler::machine::Scheduler;
-use kafka_cron::producer::scheduler::reload::Reload;
+use kafka_cron::producer::scheduler::messages::Channels;
+use kafka_cron::producer::scheduler::outbox::Outbox;
 
 use super::Actor;
 use crate::bugs::{Bug, plant};
@@ -40,6 +44,35 @@ enum Thread {
 const THREADS: [Thread; 5] =
     [Thread::Membership, Thread::Lead, Thread::Scheduler, Thread::Publish, Thread::RunTracker];
 
+/// The other ends of the scheduler's channels.
+struct Ends {
+    batches: Receiver<Batch>,
+    confirmed: Sender<Confirmed>,
+    leadership: Sender<Effect>,
+    cursors: Receiver<CursorCommit>,
+    runs: Sender<RunNews>,
+    asks: Receiver<FollowRequest>,
+}
+
+/// The channels as the program has them.
+fn channels() -> (Channels, Ends) {
+    let (to_publisher, batches) = bounded(TICK_BATCHES);
+    let (confirming, confirmed) = bounded(TICK_BATCHES);
+    let ((leading, leadership), (telling, runs)) = (bounded(LEAD_ACTS), bounded(RUNS_TOLD));
+    let ((keeping, cursors), (asking, asks)) = (bounded(1), bounded(2));
+    let channels = Channels {
+        batches: vec![to_publisher],
+        confirmed,
+        leadership,
+        cursors: keeping,
+        files: never(),
+        runs,
+        asks: asking,
+    };
+    let ends = Ends { batches, confirmed: confirming, leadership: leading, cursors, runs: telling, asks };
+    (channels, ends)
+}
+
 /// A producer.
 pub struct Producer {
     name: String,
@@ -57,25 +90,19 @@ pub struct Producer {
 
     leadership: Leadership,
     leads_client: Box<dyn Client>,
-    told: VecDeque<Effect>,
-    /// The channel of one place.
-    kept: Option<CursorCommit>,
 
-    timing: Scheduler,
+    scheduler: Scheduler,
+    outbox: Outbox,
+    channels: Channels,
+    ends: Ends,
     lease: LeaderLease,
-    keep: Option<CursorCommit>,
-    batches: VecDeque<Batch>,
-    confirmed: VecDeque<Confirmed>,
-    /// What the run tracker tells.
-    news: VecDeque<RunNews>,
-    /// Which of the job files this is, when the next one is noticed, and what waits to become active.
+    /// Which of the job files this is, and when the next one is noticed.
     file: usize,
     notices_at: Option<Instant>,
-    coming: Reload,
 
     publishing: Publishing,
     /// The term of the batch that is being written.
-    writing: Option<u64>,
+    writing: Option<Term>,
     publishes: Box<dyn Client>,
     rest: Duration,
 
@@ -112,18 +139,20 @@ impl Producer {
             group: kafka_cron::common::topics::LEADER.to_owned(),
             clusters: vec![cluster()],
             lease: world.lease,
-            overlapping: Scheduler::overlapping(&file),
+            overlapping: Clusters::overlapping(&file),
             revision: Arc::clone(&file.revision),
             tzdata: Arc::clone(&file.tzdata),
         };
-        let publishing = Publishing::new(cluster(), 0, measures.clone());
-        let timing = Scheduler::new(vec![(cluster(), measures)], file, name.clone());
+        let publishing = Publishing::new(cluster(), 0, measures);
+        let lease = LeaderLease::new(standing.clone(), SESSION);
+        let scheduler = Scheduler::new(vec![cluster()], file, name.clone(), lease.clone());
+        let (channels, ends) = channels();
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
             soonest: now,
             member,
             members_client: world.client(&format!("{name}-membership")),
-            lease: LeaderLease::new(standing.clone(), SESSION),
+            lease,
             standing,
             change: None,
             untaken: None,
@@ -132,18 +161,14 @@ impl Producer {
                 world.patient_client(&format!("{name}-lead")),
                 bug.filter(|bug| bug.is_of_cursors()),
             ),
-            told: VecDeque::new(),
-            kept: None,
             writing: None,
             publishing,
-            coming: Reload::new(&timing),
-            timing,
-            news: VecDeque::new(),
+            scheduler,
+            outbox: Outbox::default(),
+            channels,
+            ends,
             file: world.file,
             notices_at: None,
-            keep: None,
-            batches: VecDeque::new(),
-            confirmed: VecDeque::new(),
             publishes: world.client(&format!("{name}-publish")),
             rest: Duration::ZERO,
             tail: RunTracker::new(options, now),

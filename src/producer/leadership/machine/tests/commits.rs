@@ -22,7 +22,7 @@ fn leading(clusters: &[&str], last_is_absent: bool) -> Host {
 /// The next step after the scheduler has told this cursor of all clusters.
 fn keep(host: &mut Host, cursor: DateTime<Utc>) -> Vec<Effect> {
     let cursors = host.leadership.options.clusters.iter().map(|_| Some(cursor)).collect();
-    host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
     host.step()
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn keep(host: &mut Host, cursor: DateTime<Utc>) {
-    let keep = CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+    let keep = CursorCommit { term: Term::FIRST, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
     host.leadership.keep(keep);
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::messages::Start;
-use super::{CursorCommit, Effect, Leadership, Options, REST, clock_skew as skew};
+use super::{CursorCommit, Effect, Leadership, Options, REST, Term, clock_skew as skew};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{
     Broker, Client, Committed, ErrorCode, Position, ProduceBatch, Record, TopicPartition,
@@ -258,7 +258,7 @@ fn a_leader_that_cannot_compare_its_clock_leads_on_and_keeps_its_cursors() {
     host.broker.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));
     host.pass(15);
     let at = host.clock.now();
-    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit { term: Term::FIRST, cursors: vec![Some(at)], reads: BTreeMap::new() });
     assert!(host.pass(5).iter().any(|(_, acts)| matches!(acts[..], [Effect::Failed(_), ..])));
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
     host.ahead = TimeDelta::hours(1);
@@ -284,7 +284,7 @@ fn a_commit_that_fails_is_not_made_again_with_every_newer_cursor() {
     for _ in 0..500 {
         host.clock.turn(Duration::from_millis(2));
         let cursors = vec![Some(host.clock.now())];
-        host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() });
+        host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
         host.step();
     }
     let commits = commits.load(std::sync::atomic::Ordering::Relaxed);
@@ -305,7 +305,7 @@ fn made_while_refused(call: Call, of: &str, code: ErrorCode, leads_first: bool) 
     for _ in 0..5_000 {
         host.clock.turn(Duration::from_millis(2));
         let cursors = vec![Some(host.clock.now())];
-        host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::from([(0, 7)]) });
+        host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::from([(0, 7)]) });
         let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
         if leads_first {
             let (acts, _) = host.leadership.step(host.client.as_mut(), now);
@@ -363,7 +363,7 @@ fn a_cursor_that_is_refused_for_one_topic_holds_up_no_other_cluster() {
     host.clock.turn(Duration::from_secs(1));
     let at = host.clock.now();
     host.leadership.keep(CursorCommit {
-        epoch: 1,
+        term: Term::FIRST,
         cursors: vec![Some(at), Some(at)],
         reads: BTreeMap::new(),
     });
@@ -391,7 +391,7 @@ fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
     assert!(leads(&host.step()));
     host.pass(2);
     let at = host.clock.now();
-    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(at)], reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit { term: Term::FIRST, cursors: vec![Some(at)], reads: BTreeMap::new() });
     host.broker.faults().next(Call::Commit, Fate::Refused(ErrorCode::CoordinatorNotAvailable));
     let acts: Vec<Effect> = host.pass(3).into_iter().flat_map(|(_, acts)| acts).collect();
     assert_eq!(

@@ -44,7 +44,7 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     assert_eq!(lanes(&acts), [1]);
     let began = host.clock.now();
     let at = host.clock.now() - TimeDelta::seconds(5);
-    let keep = |cursors| CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() };
+    let keep = |cursors| CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() };
     host.leadership.keep(keep(vec![None, Some(at)]));
     host.step();
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis(), "its cursor is kept");
@@ -89,7 +89,7 @@ fn that_a_cursor_was_lost_is_told_by_the_next_leader_where_this_one_could_not() 
     let second = start_again(&mut host);
     assert_eq!((second.is_gap, second.cursor), (true, first.cursor));
     let cursors = vec![Some(host.clock.now())];
-    host.leadership.keep(CursorCommit { epoch: 1, cursors, reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
     host.step();
     assert!(!start_again(&mut host).is_gap, "the cursor has moved: it is on record");
 }
@@ -110,7 +110,11 @@ fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
     assert_eq!(reboot(&mut host), Some(second));
     host.clock.turn(Duration::from_millis(100));
     let cursor = host.clock.now();
-    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit {
+        term: Term::FIRST,
+        cursors: vec![Some(cursor)],
+        reads: BTreeMap::new(),
+    });
     host.step();
     assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());
     host.member.leave(host.client.as_mut(), host.clock.monotonic());
@@ -128,7 +132,11 @@ fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
     let mut host = Host::new(TimeDelta::zero());
     assert!(leads(&host.step()));
     let cursor = host.clock.now() + TimeDelta::seconds(40);
-    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit {
+        term: Term::FIRST,
+        cursors: vec![Some(cursor)],
+        reads: BTreeMap::new(),
+    });
     host.step();
     host.member.leave(host.client.as_mut(), host.clock.monotonic());
     host.start_again();
@@ -195,8 +203,11 @@ fn what_an_earlier_term_wants_kept_moves_no_cursor() {
     let first = start_again(&mut host).cursor;
     let change = assigned(&host, 2);
     assert!(host.leadership.changed(&change));
-    let early =
-        CursorCommit { epoch: 2, cursors: vec![Some(first - TimeDelta::hours(1))], reads: BTreeMap::new() };
+    let early = CursorCommit {
+        term: Term::FIRST.next(),
+        cursors: vec![Some(first - TimeDelta::hours(1))],
+        reads: BTreeMap::new(),
+    };
     host.leadership.keep(early.clone());
     assert_eq!(host.leadership.keep, None, "nothing is kept before the term has begun");
     host.leadership.holder = Some(crate::common::broker::Holder {
@@ -206,8 +217,8 @@ fn what_an_earlier_term_wants_kept_moves_no_cursor() {
     for _ in 0..3 {
         host.step();
     }
-    assert_eq!(host.leadership.epoch, 2);
-    host.leadership.keep(CursorCommit { epoch: 1, ..early });
+    assert_eq!(host.leadership.term, Term::FIRST.next());
+    host.leadership.keep(CursorCommit { term: Term::FIRST, ..early });
     host.pass(3);
     assert_eq!(host.committed().unwrap().offset, first.timestamp_millis(), "it would go back");
 }
@@ -226,7 +237,11 @@ fn what_was_published_by_a_clock_that_was_a_little_behind_is_found() {
     // The producer that wrote it was so far behind the one that committed this cursor.
     let cursor = written + TimeDelta::seconds(59);
     host.clock.jump_to(cursor);
-    host.leadership.keep(CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() });
+    host.leadership.keep(CursorCommit {
+        term: Term::FIRST,
+        cursors: vec![Some(cursor)],
+        reads: BTreeMap::new(),
+    });
     host.step();
     let start = start_again(&mut host);
     assert_eq!(start.cursor, cursor);
@@ -264,7 +279,7 @@ fn a_cursor_outlives_the_topic_that_it_belongs_to() {
     let mut host = Host::new(TimeDelta::zero());
     assert!((0..3).any(|_| leads(&host.step())));
     let cursor = host.clock.now() - TimeDelta::seconds(30);
-    let keep = CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+    let keep = CursorCommit { term: Term::FIRST, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
     host.leadership.keep(keep);
     (0..2).for_each(|_| drop(host.step()));
     assert_eq!(host.committed().unwrap().offset, cursor.timestamp_millis());

@@ -19,7 +19,7 @@ struct Bench {
     /// How far our clock is ahead of the broker's.
     ahead: TimeDelta,
     health: Health,
-    told: Option<Receiver<Arc<Effect>>>,
+    told: Option<Receiver<Effect>>,
     keeps: Option<Sender<CursorCommit>>,
     lead: Lead,
 }
@@ -51,7 +51,7 @@ impl Bench {
         let (keep, keeps) = bounded(1);
         let options =
             Options { clusters: vec!["c".parse().unwrap()], window: Duration::from_secs(3600), standing };
-        let channels = Channels { changes, membership, keeps, told: vec![tell] };
+        let channels = Channels { changes, membership, keeps, told: tell };
         let (client, beat) = (broker.client("lead"), beats.thread("lead"));
         let lead = Lead::start(options, client, as_clock(), channels, &health, beat).unwrap();
         Self { broker, clock, brokers, ahead, health, told: Some(told), keeps: Some(keep), lead }
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn keep(&self, cursor: DateTime<Utc>) {
-        let keep = CursorCommit { epoch: 1, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+        let keep = CursorCommit { term: Term::FIRST, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
         self.keeps.as_ref().unwrap().send_timeout(keep, PATIENCE).unwrap();
     }
 

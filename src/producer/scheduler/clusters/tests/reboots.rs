@@ -8,10 +8,10 @@ fn reboots(name: &str, overlap: job::Overlap) -> Arc<Job> {
 }
 
 /// A term that begins with a reboot at second 1, with something published already.
-fn rebooted(job: &Arc<Job>, published: Published) -> Scheduler {
-    let mut timing = timing(&["c"], &[job]);
-    timing.start(1, 0, Start { cursor: at(0), reboot: Some(at(1)), published, is_gap: false }, at(1));
-    timing
+fn rebooted(job: &Arc<Job>, published: Published) -> Clusters {
+    let mut clusters = leading(&["c"], &[job]);
+    clusters.start(FIRST, 0, Start { cursor: at(0), reboot: Some(at(1)), published, is_gap: false }, at(1));
+    clusters
 }
 
 #[test]
@@ -25,25 +25,25 @@ fn a_tick_of_a_reboot_that_is_published_is_not_published_again() {
 fn overlaps_of_reboots_are_decided_like_others() {
     for (overlap, is_queued) in [(job::Overlap::Skip, false), (job::Overlap::Queue, true)] {
         let agent = reboots("agent", overlap);
-        let mut timing = rebooted(&agent, nothing(at(0)));
+        let mut clusters = rebooted(&agent, nothing(at(0)));
         let run = RunId::of(&agent.name, at(-500));
-        timing.told(&RunNews::Unfinished(OpenRun { job: agent.name.clone(), run, scheduled_at: None }));
-        assert_eq!(published(&mut timing, 2), [""; 0], "it is not known yet");
-        assert!(cursor(&mut timing, 2) < at(1));
-        read(&mut timing);
-        assert_eq!(published(&mut timing, 2), [""; 0]);
-        assert_eq!(cursor(&mut timing, 2) < at(1), is_queued);
-        over(&mut timing, &agent, -500);
-        assert_eq!(published(&mut timing, 2).len(), usize::from(is_queued));
+        clusters.told(&RunNews::Unfinished(OpenRun { job: agent.name.clone(), run, scheduled_at: None }));
+        assert_eq!(published(&mut clusters, 2), [""; 0], "it is not known yet");
+        assert!(cursor(&mut clusters, 2) < at(1));
+        read(&mut clusters);
+        assert_eq!(published(&mut clusters, 2), [""; 0]);
+        assert_eq!(cursor(&mut clusters, 2) < at(1), is_queued);
+        over(&mut clusters, &agent, -500);
+        assert_eq!(published(&mut clusters, 2).len(), usize::from(is_queued));
     }
     let agent = reboots("agent", job::Overlap::Skip);
-    let mut timing = rebooted(&agent, nothing(at(0)));
-    read(&mut timing);
-    assert_eq!(published(&mut timing, 2), ["agent"]);
+    let mut clusters = rebooted(&agent, nothing(at(0)));
+    read(&mut clusters);
+    assert_eq!(published(&mut clusters, 2), ["agent"]);
     // One that is in its topic, and perhaps on no record, is put there.
-    let mut timing = rebooted(&agent, these(&agent, &[1], at(1)));
-    read(&mut timing);
-    let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut timing, 2)).collect();
+    let mut clusters = rebooted(&agent, these(&agent, &[1], at(1)));
+    read(&mut clusters);
+    let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut clusters, 2)).collect();
     assert!(batches.iter().all(|batch| batch.ticks.is_empty()));
     let is_told =
         |event: &Event| matches!(event, Event::Published { scheduled_at, .. } if *scheduled_at == at(1));

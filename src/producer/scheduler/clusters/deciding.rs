@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Cluster, Scheduler};
+use super::{Cluster, Clusters};
 use crate::common::bounds::TICKS_PER_BATCH;
 use crate::common::model::{Event, JobName, Place, RunId};
 use crate::producer::job;
@@ -20,7 +20,7 @@ pub(super) struct Deciding<'a> {
     overlap: &'a mut Overlap,
     unfinished: &'a BTreeMap<RunId, JobName>,
     over: &'a HashSet<RunId>,
-    pub turn: &'a mut ClusterTerm,
+    pub term: &'a mut ClusterTerm,
     now: DateTime<Utc>,
     /// To be published.
     pub due: Vec<Tick>,
@@ -28,44 +28,44 @@ pub(super) struct Deciding<'a> {
     pub events: Vec<Event>,
 }
 
-impl Scheduler {
+impl Clusters {
     /// For a cluster whose ticks this producer owns.
     pub(super) fn deciding(&mut self, number: usize, now: DateTime<Utc>) -> Option<Deciding<'_>> {
         let Self { overlap, unfinished, over, clusters, .. } = self;
-        let Cluster { turn, .. } = clusters.get_mut(number)?;
-        let (turn, due, events) = (turn.as_mut()?, Vec::new(), Vec::new());
-        Some(Deciding { overlap, unfinished, over, turn, now, due, events })
+        let Cluster { term, .. } = clusters.get_mut(number)?;
+        let (term, due, events) = (term.as_mut()?, Vec::new(), Vec::new());
+        Some(Deciding { overlap, unfinished, over, term, now, due, events })
     }
 
     /// A run that stood in the topic when the term began, and is not over, blocks its job before anything is decided:
     /// current ticks go first, and the run may be of a tick in the backlog. The producer that published it may have
     /// died before that was on record.
     pub(super) fn take_published(&mut self, number: usize, now: DateTime<Utc>) {
-        let is_owed = |cluster: &Cluster| cluster.turn.as_ref().is_some_and(ClusterTerm::owes_published);
+        let is_owed = |cluster: &Cluster| cluster.term.as_ref().is_some_and(ClusterTerm::owes_published);
         if !self.clusters.get(number).is_some_and(is_owed) {
             return;
         }
         let (file, former) = (self.file.clone(), self.former.clone());
         let Some(mut deciding) = self.deciding(number, now) else { return };
         let overlapping = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        let all = deciding.turn.take_published(overlapping.chain(former.values()));
+        let all = deciding.term.take_published(overlapping.chain(former.values()));
         for some in all.chunks(TICKS_PER_BATCH) {
             some.iter().for_each(|(tick, place)| deciding.found(tick, place.clone()));
             let (events, revision) = (std::mem::take(&mut deciding.events), Arc::clone(&file.revision));
             // All of them are published. Where the cursor has passed the first, it does not go back for that to be said.
-            let from = some[0].0.at.max(deciding.turn.cursor(now) + TimeDelta::milliseconds(1));
-            deciding.turn.decided(Vec::new(), events, revision, from);
+            let from = some[0].0.at.max(deciding.term.cursor(now) + TimeDelta::milliseconds(1));
+            deciding.term.decided(Vec::new(), events, &revision, from);
         }
     }
 
     /// Decides the ticks that were held back until the open runs were known.
     pub(super) fn decide_held_back(&mut self, number: usize, now: DateTime<Utc>) {
         let Some(mut deciding) = self.deciding(number, now) else { return };
-        while let Some((ticks, revision)) = deciding.turn.take_held_back() {
+        while let Some((ticks, revision)) = deciding.term.take_held_back() {
             let from = ticks.iter().map(|tick| tick.at).min().unwrap_or(now);
             ticks.into_iter().for_each(|tick| deciding.decide(tick, &revision));
             let (due, events) = (std::mem::take(&mut deciding.due), std::mem::take(&mut deciding.events));
-            deciding.turn.decided(due, events, revision, from);
+            deciding.term.decided(due, events, &revision, from);
         }
     }
 }
@@ -73,18 +73,18 @@ impl Scheduler {
 impl Deciding<'_> {
     /// Decides a tick of a job file.
     pub fn decide(&mut self, tick: Tick, revision: &Arc<str>) {
-        if self.turn.published(&tick).is_some() || self.is_known(&tick) {
-            return self.turn.waits_no_more(&tick);
+        if self.term.published(&tick).is_some() || self.is_known(&tick) {
+            return self.term.waits_no_more(&tick);
         }
         match self.overlap.decide(&tick, revision) {
             Verdict::Publish => self.due.push(tick),
             Verdict::Queue { blocked_by } => {
-                self.turn.waits(&tick);
+                self.term.waits(&tick);
                 self.events.push(events::queued(&tick, blocked_by, self.now));
             }
             Verdict::Skip { blocked_by } => {
                 self.events.push(events::skipped(&tick, blocked_by, self.now));
-                self.turn.waits_no_more(&tick);
+                self.term.waits_no_more(&tick);
             }
         }
     }

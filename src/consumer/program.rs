@@ -1,0 +1,220 @@
+//! The consumer as one thing: its rooms, and the channels between them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::claiming::channels::{Channels, MEMBER, Observe};
+use super::claiming::dispatch::ClaimingThread;
+use super::claiming::machine as claiming;
+use super::fetching::poll::{Poll, PollOptions};
+use super::metrics::ConsumerMetrics;
+use super::reporting::thread as reporter;
+use super::reporting::thread::Reporter;
+use super::running::process::descriptors::Descriptors;
+use super::running::process::{self, guard};
+use super::running::worker::{self, Workers};
+use crate::common::bounds::HELD_BYTES_PER_PARTITION;
+use crate::common::clock::{Clock, CorrectedClock};
+use crate::common::exit::{Exit, Fault};
+use crate::common::http::{Fact, Health};
+use crate::common::membership::{self, Membership};
+use crate::common::model::ClusterName;
+use crate::common::program::Platform;
+use crate::common::{duration, topics};
+
+/// A thread that has not come round for so long does not come round any more: far beyond any call's time limit.
+const STALLED: Duration = Duration::from_secs(120);
+
+/// How long results may wait for a Kafka that is away when all jobs have ended.
+const LAST_RESULTS: Duration = Duration::from_secs(10);
+
+/// What a consumer is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name in events.
+    pub name: String,
+    /// The topic to take from, and the cluster that this is a topic of.
+    pub topic: String,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The consumer group.
+    pub group: String,
+    /// Static membership: a name that no other consumer of the group has.
+    pub instance_id: Option<String>,
+    /// How long this consumer may be silent before Kafka gives its partitions to others.
+    pub session_timeout: Duration,
+    /// How long this consumer may be silent before its attempts count as lost.
+    pub lease: Duration,
+    /// How many attempts run at a time.
+    pub workers: usize,
+    /// What to do with the commands' output.
+    pub output: process::Output,
+}
+
+/// What the options mean together; returns the cluster that the topic is of.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn check(topic: &str, lease: Duration, session_timeout: Duration) -> Result<ClusterName, Fault> {
+    let usage = |why: String| Fault::new(Exit::Usage, why);
+    if lease <= session_timeout {
+        return Err(usage(format!(
+            "--lease {} is not longer than --session-timeout {}: a consumer that Kafka still counts as alive would lose \
+             its attempts",
+            duration::format(lease),
+            duration::format(session_timeout)
+        )));
+    }
+    topics::cluster_of(topic).ok_or_else(|| {
+        usage(format!(
+            "--topic {topic}: attempts lie in the topics CLUSTER and CLUSTER-retry, and this is neither"
+        ))
+    })
+}
+
+/// A consumer that runs.
+pub struct Consumer {
+    claiming: ClaimingThread,
+    workers: Workers,
+    reporter: Reporter,
+    clock: Arc<dyn Clock>,
+}
+
+impl Consumer {
+    /// Says that the consumer is not a member of its group yet. To be called before the page is served.
+    pub fn is_not_ready_yet(health: &Health) {
+        health.set(MEMBER, Fact::NotReady("the group has not been joined yet".to_owned()));
+    }
+
+    /// Starts a consumer. Its descriptors are enough for its workers.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(config: Config, descriptors: Descriptors, platform: &Platform) -> Result<Self, Fault> {
+        let Platform { health, beats, .. } = platform;
+        let metrics = ConsumerMetrics::new(&platform.metrics, &config.topic);
+        // What decides when an attempt may start, and what is written about it, goes by this clock.
+        let corrected = Arc::new(CorrectedClock::new(platform.clock()));
+        let (idle, became_idle) = bounded(config.workers);
+        let (jobs, taken) = bounded(config.workers);
+
+        let options =
+            reporter::Options { consumer: config.name.clone(), lease: config.lease, workers: config.workers };
+        let (reporter, report) = Reporter::start(
+            options,
+            platform.client("reporter"),
+            Arc::clone(&corrected),
+            metrics.clone(),
+            health,
+            beats.thread("reporter"),
+        )
+        .map_err(Fault::system("the reporter's thread"))?;
+
+        let options = worker::Options {
+            workers: config.workers,
+            output: config.output.clone(),
+            guard: guard::THIS_PROGRAM.into(),
+            descriptors,
+        };
+        let workers = start_workers(options, &corrected, (taken, idle), &report, &metrics, health)?;
+
+        let options = membership::Options {
+            group: config.group.clone(),
+            topic: config.topic.clone(),
+            instance_id: config.instance_id.clone(),
+            session_timeout: config.session_timeout,
+        };
+        let (membership, changes, _standing) = Membership::start(
+            options,
+            platform.client("membership"),
+            platform.clock(),
+            health.duty("group"),
+            beats.thread("membership"),
+        )
+        .map_err(Fault::system("the membership's thread"))?;
+
+        let options = PollOptions {
+            topic: config.topic.clone(),
+            cluster: config.cluster.clone(),
+            measures: metrics.clone(),
+            beats: beats.clone(),
+            reading: health.duty("reading"),
+        };
+        let (poll, chunks) = Poll::start(options, Arc::clone(&platform.broker), platform.clock())
+            .map_err(Fault::system("the poll thread"))?;
+
+        let options = claiming::Options {
+            cluster: config.cluster,
+            topic: config.topic,
+            group: config.group,
+            consumer: config.name,
+            lease: config.lease,
+            waiting_bytes: HELD_BYTES_PER_PARTITION,
+        };
+        let channels = Channels { changes, chunks, idle: became_idle, jobs, report, poll, membership };
+        let observe = Observe { measures: metrics, health: health.clone(), beat: beats.thread("dispatch") };
+        let claiming =
+            ClaimingThread::start(options, platform.client("dispatch"), corrected, channels, observe)
+                .map_err(Fault::system("the dispatch thread"))?;
+
+        platform.watch(&["dispatch", "membership", "poll"], STALLED);
+        Ok(Self { claiming, workers, reporter, clock: platform.clock() })
+    }
+
+    /// Whether the claiming thread has ended by itself.
+    pub fn is_over(&self) -> bool {
+        self.claiming.is_over()
+    }
+
+    /// Ends the consumer. It takes nothing more and leaves the group at once. Running jobs are waited for, at most for
+    /// `drain`, and until a further signal comes; what still runs then gets TERM, and KILL after its grace. The last
+    /// results are waited for a little longer.
+    pub fn end(self, signals: &Receiver<u32>, drain: Option<Duration>) {
+        let Self { claiming, mut workers, reporter, clock } = self;
+        log::info!("nothing more is taken; running jobs are waited for");
+        drop(claiming);
+        reporter.take_all();
+        let until = drain.map(|drain| clock.monotonic() + drain);
+        if !wait_until(signals, clock.as_ref(), until, || workers.is_over()) {
+            log::warn!("running jobs are ended");
+            workers.cancel();
+        }
+        drop(workers);
+        let until = Some(clock.monotonic() + LAST_RESULTS);
+        wait_until(signals, clock.as_ref(), until, || reporter.is_over());
+    }
+}
+
+/// Whether something came true before a further signal and before an instant.
+fn wait_until(
+    signals: &Receiver<u32>,
+    clock: &dyn Clock,
+    until: Option<Instant>,
+    is_true: impl Fn() -> bool,
+) -> bool {
+    while !is_true() {
+        let late = until.is_some_and(|until| clock.monotonic() >= until);
+        if late || signals.recv_timeout(Duration::from_millis(20)).is_ok() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Starts the workers with copies of the channels that end with them: the reporter ends when no thread is left that can
+/// tell it something.
+fn start_workers(
+    options: worker::Options,
+    clock: &Arc<CorrectedClock>,
+    (jobs, idle): (Receiver<Box<claiming::Claimed>>, Sender<()>),
+    report: &reporter::Channels,
+    metrics: &ConsumerMetrics,
+    health: &Health,
+) -> Result<Workers, Fault> {
+    let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(clock);
+    let channels =
+        worker::Channels { jobs, idle, tell: report.tell.clone(), starting: health.duty("starting") };
+    Workers::start(options, &clock, &channels, metrics).map_err(Fault::system("the workers"))
+}

@@ -1,0 +1,386 @@
+//! All clusters of the scheduler: which have a plan in this term, which batches each hands over, which runs block which
+//! jobs, and how far each cluster is.
+
+mod deciding;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::cluster_term::ClusterTerm;
+use super::events;
+use super::levels::Levels;
+use super::overlap::Overlap;
+use crate::common::bounds::TICKS_PER_BATCH;
+use crate::common::model::{ClusterName, Event, JobName, RunId};
+use crate::producer::active_jobs::ActiveJobs;
+use crate::producer::job;
+use crate::producer::job::Job;
+use crate::producer::leadership::{CursorCommit, Start, Term};
+use crate::producer::plan::timetable::Tick;
+use crate::producer::plan::{Batch, ClusterPlan, Missed};
+use crate::producer::publisher::Confirmed;
+use crate::producer::run_tracker::messages::RunNews;
+use crate::producer::run_tracker::open_runs::Followed;
+
+/// One cluster as the scheduler sees it.
+#[derive(Debug)]
+struct Cluster {
+    name: ClusterName,
+    /// The cluster's term, from the moment that its start is known; none while another producer leads.
+    term: Option<ClusterTerm>,
+    /// How many jobs of the active file are this cluster's.
+    jobs: usize,
+    /// How many ticks of the backlog are still to be taken, as far as they have been counted.
+    backlog: u64,
+}
+
+/// The clusters of the scheduler.
+#[derive(Debug)]
+pub struct Clusters {
+    clusters: Vec<Cluster>,
+    pub(super) file: ActiveJobs,
+    /// Jobs whose runs may not overlap by a former file, while a cluster may still owe ticks of such a file: those ticks are
+    /// decided by what the former file says.
+    former: BTreeMap<JobName, Arc<Job>>,
+    /// Our name in events.
+    name: String,
+    /// Which runs block which jobs. A standby knows this, too.
+    overlap: Overlap,
+    /// The jobs whose open runs have all been told.
+    followed: Followed,
+    /// Whether they include all jobs that are [owed](Self::owed).
+    has_history: bool,
+    /// The latest term for which all that had been written to `cron-runs` before it began was read.
+    read_in: Option<Term>,
+    /// The runs that are known to be over, among those that a term finds in the topics.
+    over: HashSet<RunId>,
+    /// The open runs (published and not finished), as `cron-runs` tells them: each term begins with them.
+    unfinished: BTreeMap<RunId, JobName>,
+    /// The offsets, by partition, from which the next leader must read `cron-runs`.
+    reads: BTreeMap<i32, i64>,
+    /// The term; none while another producer leads.
+    term: Option<Term>,
+    kept: Option<CursorCommit>,
+}
+
+impl Clusters {
+    /// Creates the clusters of a producer of this name, which does not lead yet.
+    pub fn new(names: Vec<ClusterName>, file: ActiveJobs, name: String) -> Self {
+        let cluster = |name| Cluster { name, term: None, jobs: 0, backlog: 0 };
+        let has_history = Self::overlapping(&file).is_empty();
+        let mut clusters = Self {
+            clusters: names.into_iter().map(cluster).collect(),
+            file,
+            former: BTreeMap::new(),
+            name,
+            overlap: Overlap::default(),
+            followed: Followed::default(),
+            has_history,
+            read_in: None,
+            over: HashSet::new(),
+            unfinished: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            term: None,
+            kept: None,
+        };
+        clusters.count_jobs();
+        clusters
+    }
+
+    /// A term of this producer begins: the clusters' plans come one by one.
+    pub fn begin(&mut self, term: Term) {
+        self.end();
+        self.term = Some(term);
+        self.over = HashSet::new();
+        // A run that an earlier term of ours decided and did not publish blocks nothing.
+        self.overlap = Overlap::default();
+        for (run, job) in &self.unfinished {
+            self.overlap.published(job, *run);
+        }
+    }
+
+    /// The term of this producer is over. It no longer waits for what is in flight.
+    pub fn end(&mut self) {
+        (self.term, self.kept) = (None, None);
+        self.forget_former();
+        for cluster in &mut self.clusters {
+            (cluster.term, cluster.backlog) = (None, 0);
+        }
+    }
+
+    /// The term; none while another producer leads.
+    pub fn term(&self) -> Option<Term> {
+        self.term
+    }
+
+    /// What operators are shown of each cluster.
+    pub fn levels(&self) -> impl Iterator<Item = Levels> {
+        self.clusters.iter().map(|cluster| Levels {
+            jobs: cluster.jobs,
+            in_flight: cluster.term.as_ref().map_or(0, ClusterTerm::ticks_in_flight),
+            backlog: cluster.backlog,
+        })
+    }
+
+    /// This producer owns a cluster's ticks from here on.
+    pub fn start(&mut self, term: Term, number: usize, start: Start, now: DateTime<Utc>) {
+        let leader = self.name.clone();
+        let Some(cluster) = self.clusters.get_mut(number).filter(|_| self.term == Some(term)) else { return };
+        let plan = ClusterPlan::new(term, &self.file, &cluster.name, start.cursor, now);
+        let mut started = ClusterTerm::new(plan, start.published, now);
+        let facts = start.is_gap.then(|| events::lost_cursor(&cluster.name, start.cursor, now)).into_iter();
+        let facts =
+            facts.chain([events::revision(&cluster.name, &self.file, leader, start.cursor, now)]).collect();
+        started.add_extra(&self.file.revision, Vec::new(), facts, start.cursor);
+        if let Some(at) = start.reboot {
+            started.reboot(&self.file, &cluster.name, at);
+        }
+        cluster.term = Some(started);
+    }
+
+    /// Whether the open runs are known of all jobs of a file whose runs may not overlap. Until they are, the file must
+    /// not become active: its ticks would be decided as if there were no open runs.
+    pub fn knows_runs_of(&self, file: &ActiveJobs) -> bool {
+        self.follows(&Self::overlapping(file))
+    }
+
+    fn follows(&self, jobs: &Followed) -> bool {
+        jobs.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
+    }
+
+    /// The jobs whose open runs must be known: those of the active file, and those of former files of which ticks are still
+    /// to be decided.
+    pub(super) fn owed(&self) -> Followed {
+        let former = self.former.values().map(|job| (job.name.clone(), job.cluster.clone()));
+        let active = Self::overlapping(&self.file);
+        Arc::new(former.chain(active.iter().map(|(job, cluster)| (job.clone(), cluster.clone()))).collect())
+    }
+
+    /// The jobs to follow while a file waits to become active: ticks of the active file may still be undecided then. Where a
+    /// job has moved to another cluster, the waiting file counts.
+    pub(super) fn owed_with(&self, file: &ActiveJobs) -> Followed {
+        let (owed, new) = (self.owed(), Self::overlapping(file));
+        let both = owed.iter().chain(new.iter());
+        Arc::new(both.map(|(job, cluster)| (job.clone(), cluster.clone())).collect())
+    }
+
+    /// Takes a new job file: ticks up to `at` belong to the old one.
+    pub fn swap(&mut self, file: ActiveJobs, at: DateTime<Utc>) {
+        let before = std::mem::replace(&mut self.file, file);
+        if self.clusters.iter().any(|cluster| cluster.term.is_some()) {
+            let jobs = before.jobs.into_iter().filter(|job| job.overlap != job::Overlap::Allow);
+            self.former.extend(jobs.map(|job| (job.name.clone(), job)));
+        }
+        for job in self.file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow) {
+            self.former.remove(&job.name);
+        }
+        self.has_history = self.follows(&self.owed());
+        let mut gone = self.overlap.forget(&self.file);
+        for cluster in &mut self.clusters {
+            let Some(term) = &mut cluster.term else { continue };
+            // Where the clock was set back, `at` may lie before the cursor, and the event must not hold the cursor
+            // there.
+            let at = term.plan.swap(&self.file, at);
+            term.take_published_again();
+            let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
+            let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
+            removed.extend(term.take_removed(&self.file));
+            let oldest = removed.iter().map(|tick| tick.at - TimeDelta::milliseconds(1)).min();
+            let removed = removed.iter().map(|tick| term.give_up(tick, &cluster.name, at));
+            let mut facts: Vec<Event> = removed.collect();
+            let leader = self.name.clone();
+            facts.push(events::revision(&cluster.name, &self.file, leader, at, at));
+            term.add_extra(&self.file.revision, Vec::new(), facts, oldest.unwrap_or(at).min(at));
+        }
+        self.count_jobs();
+    }
+
+    /// The jobs whose runs may not overlap, with their clusters.
+    pub fn overlapping(file: &ActiveJobs) -> Followed {
+        let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
+        Arc::new(jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect())
+    }
+
+    /// Takes news from the run tracker.
+    pub fn told(&mut self, told: &RunNews) {
+        match told {
+            RunNews::Unfinished(run) => {
+                self.unfinished.insert(run.run, run.job.clone());
+                self.overlap.published(&run.job, run.run);
+            }
+            RunNews::Over { job, run } => {
+                self.unfinished.remove(run);
+                let is_followed = job.as_ref().is_none_or(|job| self.followed.contains_key(job));
+                if (is_followed || !self.has_history) && self.asks_what_is_over() {
+                    self.over.insert(*run);
+                }
+                self.over_and_released(job.as_ref(), *run);
+            }
+            RunNews::HistoryRead { of, over } => {
+                // The ends of runs of a job were of no interest before a file gave it an overlap.
+                if self.asks_what_is_over() {
+                    self.over.extend(over.iter());
+                }
+                self.followed = Followed::clone(of);
+                self.has_history = self.follows(&self.owed());
+            }
+            RunNews::ReadToEnd { term, over } => {
+                self.read_in = Some(*term);
+                self.over.extend(over.iter());
+            }
+            RunNews::ReadFrom(reads) => self.reads.clone_from(reads),
+        }
+    }
+
+    /// No cluster owes a tick of a former file any more.
+    fn forget_former(&mut self) {
+        if !self.former.is_empty() {
+            self.former = BTreeMap::new();
+            self.has_history = self.follows(&self.owed());
+        }
+    }
+
+    /// Whether a cluster finds runs of an earlier term, or has yet to look for them.
+    fn asks_what_is_over(&self) -> bool {
+        self.term.is_some()
+            && self.clusters.iter().any(|cluster| cluster.term.as_ref().is_none_or(ClusterTerm::remembers))
+    }
+
+    /// Notes that a run is over: the tick that waited for it is published now.
+    fn over_and_released(&mut self, job: Option<&JobName>, run: RunId) {
+        let names: Vec<JobName> = match job {
+            Some(job) => self.overlap.knows(job).then(|| job.clone()).into_iter().collect(),
+            None => self.overlap.jobs_of(run),
+        };
+        for name in names {
+            let Some(queued) = self.overlap.over(&name, run) else { continue };
+            let cluster = self.clusters.iter_mut().find(|cluster| cluster.name == queued.tick.job.cluster);
+            if let Some(term) = cluster.and_then(|cluster| cluster.term.as_mut()) {
+                term.release(queued);
+            }
+        }
+    }
+
+    fn count_jobs(&mut self) {
+        for cluster in &mut self.clusters {
+            cluster.jobs = self.file.jobs.iter().filter(|job| job.cluster == cluster.name).count();
+        }
+    }
+
+    /// The next batch that is due and has room, with its cluster's number.
+    pub fn next_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
+        let batch = self.first_batch(now);
+        for Cluster { term, backlog, .. } in &mut self.clusters {
+            *backlog = term.as_mut().map_or(0, |term| {
+                term.forget_published(now);
+                term.plan.left_to_catch_up(now)
+            });
+        }
+        if !self.over.is_empty() && !self.asks_what_is_over() {
+            self.over = HashSet::new();
+        }
+        let mut terms = self.clusters.iter().filter_map(|cluster| cluster.term.as_ref());
+        if !terms.any(ClusterTerm::owes_former) {
+            self.forget_former();
+        }
+        batch
+    }
+
+    fn first_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
+        (0..self.clusters.len()).find_map(|number| Some((number, self.batch_of(number, now)?)))
+    }
+
+    /// Whether the open runs are known. News that came in an earlier term, or was read before this one began, may lack
+    /// what the leader in between has published.
+    fn knows_unfinished(&self) -> bool {
+        self.has_history && self.read_in == self.term
+    }
+
+    /// The next batch of a cluster; `None` when nothing is due or there is no room.
+    fn batch_of(&mut self, number: usize, now: DateTime<Utc>) -> Option<Batch> {
+        let knows = self.knows_unfinished();
+        if knows {
+            self.take_published(number, now);
+            self.decide_held_back(number, now);
+        }
+        loop {
+            let cluster = &mut self.clusters[number];
+            let term = cluster.term.as_mut().filter(|term| term.has_room())?;
+            if let Some(batch) = term.next_extra() {
+                return Some(batch);
+            }
+            let owed = term.plan.take(now, TICKS_PER_BATCH)?;
+            let source = owed.source;
+            let batch = self.decide(number, owed, knows, now)?;
+            let term = self.clusters[number].term.as_mut()?;
+            if !batch.ticks.is_empty() || !batch.events.is_empty() {
+                term.hand_over(&batch);
+                return Some(batch);
+            }
+            // Nothing of it has to be written.
+            term.plan.nothing_left(source);
+        }
+    }
+
+    /// Decides what the plan owes: which ticks are published, and what is put on record about the others.
+    fn decide(&mut self, number: usize, owed: Batch, knows: bool, now: DateTime<Utc>) -> Option<Batch> {
+        let name = self.clusters[number].name.clone();
+        let mut deciding = self.deciding(number, now)?;
+        let missed = owed.missed.into_iter().filter_map(|missed| deciding.term.not_published(missed));
+        let missed: Vec<Missed> = missed.collect();
+        let mut events: Vec<Event> = missed.iter().map(|missed| events::missed(missed, &name, now)).collect();
+        for tick in owed.ticks {
+            if knows || tick.job.overlap == job::Overlap::Allow {
+                deciding.decide(tick, &owed.revision);
+            } else {
+                deciding.term.hold_back(tick, &owed.revision);
+            }
+        }
+        events.append(&mut deciding.events);
+        let ticks = std::mem::take(&mut deciding.due);
+        Some(Batch { ticks, missed, events, ..owed })
+    }
+
+    /// Notes that a batch has its fate on record.
+    pub fn confirmed(&mut self, confirmed: Confirmed) {
+        if Some(confirmed.term) != self.term {
+            return;
+        }
+        let cluster = self.clusters.get_mut(confirmed.cluster);
+        if let Some(term) = cluster.and_then(|cluster| cluster.term.as_mut()) {
+            term.confirmed(confirmed.source, confirmed.ticks);
+        }
+        for (job, run) in confirmed.refused {
+            self.over_and_released(Some(&job), run);
+        }
+    }
+
+    /// Whether a batch is in flight.
+    pub fn is_busy(&self) -> bool {
+        self.clusters.iter().filter_map(|cluster| cluster.term.as_ref()).any(ClusterTerm::is_busy)
+    }
+
+    /// The cursors of all clusters that have begun, if one has moved.
+    pub fn moved_cursors(&mut self, now: DateTime<Utc>) -> Option<CursorCommit> {
+        let term = self.term?;
+        let cursor = |cluster: &mut Cluster| cluster.term.as_mut().map(|term| term.cursor(now));
+        let cursors: Vec<_> = self.clusters.iter_mut().map(cursor).collect();
+        cursors.iter().flatten().next()?;
+        let keep = CursorCommit { term, cursors, reads: self.reads.clone() };
+        (self.kept.as_ref() != Some(&keep)).then(|| self.kept.insert(keep).clone())
+    }
+
+    /// How long until the next tick of a cluster that has room.
+    pub fn wait(&self, now: DateTime<Utc>, longest: Duration) -> Duration {
+        let with_room =
+            self.clusters.iter().filter_map(|cluster| cluster.term.as_ref()).filter(|term| term.has_room());
+        let next = with_room.filter_map(|term| term.plan.next()).min();
+        next.map_or(longest, |at| (at - now).to_std().unwrap_or_default()).min(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests;
