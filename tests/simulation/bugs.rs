@@ -86,7 +86,7 @@ pub const ALL: [(Bug, &str, u32); 20] = [
     (Bug::DropsWhatIsTooLarge, "before it was passed on", 100),
     (Bug::EndsNoRun, "which was deleted unread", 50),
     (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
-    (Bug::ReloadsAtOnce, "is published beside", 26),
+    (Bug::ReloadsAtOnce, "is published beside", 55),
 ];
 
 impl Bug {

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::deleted_messages::DeletedMessages;
-use self::log_reader::Arrived;
+use self::log_reader::{Arrived, offsets};
 use self::lost_check::LostCheck;
 use super::duties::{Duties, Undone};
 use super::heartbeat::{BEATS_PER_LEASE, Ends};
@@ -23,7 +23,7 @@ use super::messages::{Effect, RunNews};
 use super::open_runs::{Followed, OpenRuns, Said};
 use super::standbys as peers;
 use super::standbys::{Compared, Standbys};
-use crate::common::broker::{BrokerError, Client, Deadline};
+use crate::common::broker::{BrokerError, Client, Deadline, Position};
 use crate::common::clock::Now;
 use crate::common::model::{ClusterName, Event, Then};
 use crate::common::outgoing::Writer;
@@ -93,8 +93,9 @@ pub struct RunTracker {
     pub(super) runs: OpenRuns,
     /// What is still to be read for `runs`; `None` when all was.
     pub(super) history: Option<History>,
-    /// The ends of `cron-runs` when following began: what was under way by then is known only when all below them was read.
-    pub(super) ends_at_begin: BTreeMap<i32, i64>,
+    /// The ends of `cron-runs` when following began, or other jobs were asked for: what had been claimed by then is known only
+    /// when all below them was read. None until they are looked up.
+    pub(super) ends_when_asked: Option<BTreeMap<i32, i64>>,
     /// Whether all was read once, so that new open runs are told at once.
     has_told: bool,
     /// The term in which the tracker said that all was read.
@@ -134,7 +135,7 @@ impl RunTracker {
         let runs = OpenRuns::new(Followed::clone(&options.overlapping), look_after);
         Self {
             history: (!runs.is_idle()).then(History::default),
-            ends_at_begin: BTreeMap::new(),
+            ends_when_asked: None,
             has_told: runs.is_idle(),
             said_in: None,
             missing: None,
@@ -169,6 +170,7 @@ impl RunTracker {
     pub fn follow(&mut self, overlapping: Followed) {
         self.runs.follow(overlapping);
         self.history = Some(History::until_now(&self.ends));
+        self.ends_when_asked = None;
         self.said_in = None;
     }
 
@@ -265,6 +267,14 @@ impl RunTracker {
         let Some(past) = self.history.as_mut().filter(|_| !self.ends.partitions().is_empty()) else {
             return Ok(());
         };
+        let until = match &self.ends_when_asked {
+            Some(ends) => ends.clone(),
+            None => {
+                let partitions = self.ends.partitions().keys().copied();
+                let ends = offsets(client, partitions, Position::End, by)?;
+                self.ends_when_asked.insert(ends).clone()
+            }
+        };
         match past.read(client, &self.ends, &self.options.clusters, by)? {
             Some(events) => {
                 for event in events {
@@ -274,7 +284,7 @@ impl RunTracker {
                 }
             }
             // A claim in the history counts only if its attempt is known to be under way.
-            None if !self.ends.has_read(&self.ends_at_begin) => {}
+            None if !self.ends.has_read(&until) => {}
             None => {
                 (self.history, self.has_told) = (None, true);
                 self.runs.all_was_read(&self.leases.runs());

@@ -51,6 +51,8 @@ pub struct Clusters {
     overlap: Overlap,
     /// The jobs whose open runs have all been told.
     followed: Followed,
+    /// What the run tracker was last asked, while it has not answered. An answer to an earlier question does not count.
+    asked: Option<Followed>,
     /// Whether they include all jobs that are [owed](Self::owed).
     has_history: bool,
     /// The latest term for which all that had been written to `cron-runs` before it began was read.
@@ -78,6 +80,7 @@ impl Clusters {
             name,
             overlap: Overlap::default(),
             followed: Followed::default(),
+            asked: None,
             has_history,
             read_in: None,
             over: HashSet::new(),
@@ -144,7 +147,7 @@ impl Clusters {
     /// Whether the open runs are known of all jobs of a file whose runs may not overlap. Until they are, the file must
     /// not become active: its ticks would be decided as if there were no open runs.
     pub fn knows_runs_of(&self, file: &ActiveJobs) -> bool {
-        self.follows(&Self::overlapping(file))
+        self.asked.is_none() && self.follows(&Self::overlapping(file))
     }
 
     fn follows(&self, jobs: &Followed) -> bool {
@@ -159,12 +162,21 @@ impl Clusters {
         Arc::new(former.chain(active.iter().map(|(job, cluster)| (job.clone(), cluster.clone()))).collect())
     }
 
-    /// The jobs to follow while a file waits to become active: ticks of the active file may still be undecided then. Where a
-    /// job has moved to another cluster, the waiting file counts.
-    pub(super) fn owed_with(&self, file: &ActiveJobs) -> Followed {
+    /// What the run tracker is to be asked before a file becomes active, if anything: the jobs to follow from now on. Those of
+    /// the active file are among them, because ticks of it may still be undecided then; where a job has moved to another
+    /// cluster, the new file counts. Of a job that gains an overlap the tracker must read to the end once more, although it
+    /// may follow the job already.
+    pub(super) fn asks_for(&mut self, file: &ActiveJobs) -> Option<Followed> {
         let (owed, new) = (self.owed(), Self::overlapping(file));
+        let gains = new.iter().any(|(job, cluster)| owed.get(job) != Some(cluster));
+        self.asked = None;
+        if !gains && self.follows(&new) {
+            return None;
+        }
         let both = owed.iter().chain(new.iter());
-        Arc::new(both.map(|(job, cluster)| (job.clone(), cluster.clone())).collect())
+        let both = Arc::new(both.map(|(job, cluster)| (job.clone(), cluster.clone())).collect());
+        self.asked = Some(Followed::clone(&both));
+        Some(both)
     }
 
     /// Takes a new job file: ticks up to `at` belong to the old one.
@@ -219,7 +231,10 @@ impl Clusters {
                 }
                 self.over_and_released(job.as_ref(), *run);
             }
+            RunNews::HistoryRead { of, .. }
+                if self.asked.as_ref().is_some_and(|asked| !Arc::ptr_eq(asked, of)) => {}
             RunNews::HistoryRead { of, over } => {
+                self.asked = None;
                 // The ends of runs of a job were of no interest before a file gave it an overlap.
                 if self.asks_what_is_over() {
                     self.over.extend(over.iter());

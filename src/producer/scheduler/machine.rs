@@ -43,7 +43,7 @@ impl Scheduler {
         match event {
             Event::Leadership(told) => self.led(told, now, &mut effects),
             Event::Confirmed(confirmed) => self.clusters.confirmed(confirmed),
-            Event::JobFile(file) => self.reload.take(file, &self.clusters, &mut effects),
+            Event::JobFile(file) => self.reload.take(file, &mut self.clusters, &mut effects),
             Event::Runs(news) => news.iter().for_each(|told| self.clusters.told(told)),
             Event::Time => {}
             Event::Stop => self.is_stopping = true,

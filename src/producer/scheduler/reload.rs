@@ -26,10 +26,10 @@ impl Reload {
     }
 
     /// Takes a new job file. It replaces one that is still waiting.
-    pub fn take(&mut self, file: ActiveJobs, clusters: &Clusters, effects: &mut Vec<Effect>) {
-        if !clusters.knows_runs_of(&file) {
+    pub fn take(&mut self, file: ActiveJobs, clusters: &mut Clusters, effects: &mut Vec<Effect>) {
+        if let Some(jobs) = clusters.asks_for(&file) {
             effects.push(Effect::Report(Report::FileWaits(Arc::clone(&file.revision))));
-            effects.push(self.follow(clusters.owed_with(&file)));
+            effects.push(self.follow(jobs));
         }
         self.file = Some(file);
     }

@@ -30,7 +30,7 @@ fn of(partition: i32) -> TopicPartition {
 }
 
 /// Offsets of partitions of `cron-runs`.
-fn offsets(
+pub(super) fn offsets(
     client: &mut dyn Client,
     partitions: impl Iterator<Item = i32>,
     position: Position,
@@ -110,11 +110,10 @@ impl RunTracker {
     ) -> Result<(), BrokerError> {
         let all = || state.partitions.iter().map(|p| p.partition);
         let begins = offsets(client, all(), Position::Start, by)?;
-        let ends = offsets(client, all(), Position::End, by)?;
         if self.history.is_some() {
-            self.history = Some(History::until(ends.clone()));
+            self.history = Some(History::until(offsets(client, all(), Position::End, by)?));
         }
-        self.ends_at_begin = ends;
+        self.ends_when_asked = None;
         let (what, count) = (topics::RUNS, self.leases.len());
         log::error!(
             "{what} was cut or made anew: it is read from its start, and what became of {count} attempts under way is \
@@ -131,14 +130,14 @@ impl RunTracker {
     /// Where reading begins: where the last leader said that its successor must, or else with all there is. If no
     /// producer led meanwhile, it cannot be known how long ago an attempt was claimed whose consumer has died since.
     fn begin(
-        &mut self,
+        &self,
         client: &mut dyn Client,
         state: &TopicState,
         by: Deadline,
     ) -> Result<BTreeMap<i32, i64>, BrokerError> {
         let all: Vec<TopicPartition> = state.partitions.iter().map(|p| of(p.partition)).collect();
         let committed = client.committed(&self.options.group, &all, by)?;
-        let (mut begins, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        let mut begins = BTreeMap::new();
         for (from, committed) in all.iter().zip(committed) {
             let start = client.offset(from, Position::Start, by)?;
             let end = client.offset(from, Position::End, by)?;
@@ -146,9 +145,7 @@ impl RunTracker {
             let said = committed.map(|committed| committed.offset).filter(|offset| *offset <= end);
             let begin = said.map_or(start, |offset| offset.max(start));
             begins.insert(from.partition, begin);
-            ends.insert(from.partition, end);
         }
-        self.ends_at_begin = ends;
         Ok(begins)
     }
 

@@ -377,3 +377,26 @@ fn a_run_that_is_known_from_a_claim_before_following_began_is_open_whichever_is_
         |act: &Effect| matches!(act, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
     assert!(standby.acts.iter().any(is_told), "{:?}", standby.acts);
 }
+
+#[test]
+fn the_answer_about_other_jobs_covers_all_that_had_been_claimed_when_it_was_asked() {
+    let mut world = World::new();
+    let mut standby = world.producer("p", false);
+    world.pass(5, &mut [&mut standby]);
+    // Nothing is read for a while.
+    world.faults().decide(Box::new(|_, call| (call == Call::Fetch).then_some(Fate::NotSent)));
+    world.start(1, 2);
+    world.pass(5, &mut [&mut standby]);
+    standby.acts.clear();
+    standby.tail.follow(fixture::followed(&["j"]));
+    let mut fetches = 0;
+    world.faults().decide(Box::new(move |_, call| {
+        fetches += u32::from(call == Call::Fetch);
+        (call == Call::Fetch && fetches < 8 && fetches != 1).then_some(Fate::NotSent)
+    }));
+    world.pass(10, &mut [&mut standby]);
+    assert!(has_read_history(&standby.acts, &["j"]));
+    let read = standby.acts.iter().position(|act| matches!(act, Effect::Tell(RunNews::HistoryRead { .. })));
+    let open = standby.acts.iter().position(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_))));
+    assert!(open.is_some() && open < read, "{:?}", standby.acts);
+}

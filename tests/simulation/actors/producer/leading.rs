@@ -9,7 +9,6 @@ use kafka_cron::producer::run_tracker as tail;
 use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 
 use super::{Producer, Thread};
-use crate::bugs::Bug;
 use crate::world::World;
 
 /// How often the run tracker tells from where the next leader must read.
@@ -81,7 +80,6 @@ impl Producer {
         let leads = self.lease.held(now.mono);
         while let Ok(ask) = self.ends.asks.try_recv() {
             match ask {
-                FollowRequest::Follow(_) if self.bug == Some(Bug::ReloadsAtOnce) => {}
                 FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
                 FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
             }

@@ -12,9 +12,8 @@ use kafka_cron::common::topics::first;
 use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::leadership::{Effect, LeaderLease, Term};
 use kafka_cron::producer::publisher::{Confirmed, Encoded, Progress};
-use kafka_cron::producer::run_tracker::messages::RunNews;
+use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 use kafka_cron::producer::run_tracker::open_runs::OpenRun;
-use kafka_cron::producer::scheduler::clusters::Clusters;
 use kafka_cron::producer::scheduler::messages as scheduler;
 use kafka_cron::producer::scheduler::messages::{Channels, Event, Report};
 
@@ -106,6 +105,11 @@ impl Producer {
                 }
             }
         }
+        let is_answered = |effect: &scheduler::Effect| {
+            self.bug == Some(Bug::ReloadsAtOnce)
+                && matches!(effect, scheduler::Effect::Ask(FollowRequest::Follow(_)))
+        };
+        let (asks, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_answered);
         for report in self.outbox.take(effects) {
             if let Report::FileActive(revision, ..) = &report {
                 world.say(&self.name, || format!("timer: {revision} is active"));
@@ -120,6 +124,15 @@ impl Producer {
         ] {
             if has_news {
                 self.wake(thread, now.mono);
+            }
+        }
+        for ask in asks {
+            if let scheduler::Effect::Ask(FollowRequest::Follow(of)) = ask {
+                self.carry_out(
+                    world,
+                    Event::Runs(vec![RunNews::HistoryRead { of, over: Arc::default() }]),
+                    now,
+                );
             }
         }
     }
@@ -145,10 +158,6 @@ impl Producer {
         self.file = world.file;
         let file = file_of(self.file, &self.name, self.bug);
         world.oracle.overlaps.asks(&file.revision, now.mono);
-        if self.bug == Some(Bug::ReloadsAtOnce) {
-            let of = Clusters::overlapping(&file);
-            self.carry_out(world, Event::Runs(vec![RunNews::HistoryRead { of, over: Arc::default() }]), now);
-        }
         Some(file)
     }
 

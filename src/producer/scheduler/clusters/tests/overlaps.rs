@@ -352,7 +352,7 @@ fn ticks_of_a_former_file_are_decided_by_its_overlaps_although_the_next_file_all
     clusters.start(FIRST, 0, start, at(2));
     assert_eq!(published(&mut clusters, 2), [""; 0], "held back until the open runs are known");
     let next = file(&[&allows, &gains], "next");
-    let asked = clusters.owed_with(&next);
+    let asked = clusters.asks_for(&next).unwrap();
     let names = |followed: &Followed| {
         let mut names: Vec<String> = followed.keys().map(ToString::to_string).collect();
         names.sort();
@@ -389,4 +389,21 @@ fn a_run_of_before_the_term_that_is_over_blocks_no_job_that_a_file_gives_an_over
     clusters.told(&RunNews::HistoryRead { of, over: Arc::new([run].into()) });
     clusters.swap(next, at(1));
     assert_eq!(published(&mut clusters, 2), ["one"]);
+}
+
+#[test]
+fn a_job_that_gains_an_overlap_is_asked_for_once_more_and_only_the_answer_to_that_counts() {
+    let (allows, skips) = (job("one", "c", job::Overlap::Allow), job("one", "c", job::Overlap::Skip));
+    let mut clusters = leading(&["c"], &[&allows]);
+    let next = file(&[&skips], "next");
+    // The run tracker follows the job since an earlier file.
+    clusters.told(&history_read(Clusters::overlapping(&next)));
+    let (first, second) = (clusters.asks_for(&next).unwrap(), clusters.asks_for(&next).unwrap());
+    assert!(!clusters.knows_runs_of(&next));
+    clusters.told(&history_read(first));
+    assert!(!clusters.knows_runs_of(&next), "that was the answer to an earlier question");
+    clusters.told(&history_read(second));
+    assert!(clusters.knows_runs_of(&next));
+    clusters.swap(next, at(1));
+    assert_eq!(clusters.asks_for(&file(&[&skips], "another")), None, "it gains nothing");
 }
