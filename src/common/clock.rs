@@ -1,6 +1,7 @@
 //! The clock port: what the time is, and a bell that rings later. Its second end is the clock that a test turns.
 
 mod corrected;
+#[cfg(any(test, feature = "testing"))]
 mod manual;
 mod skew;
 
@@ -13,6 +14,7 @@ use crossbeam_channel::Receiver;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 pub use corrected::CorrectedClock;
+#[cfg(any(test, feature = "testing"))]
 pub use manual::ManualClock;
 pub use skew::Skew;
 

@@ -14,6 +14,7 @@ mod error;
 mod group;
 pub mod kafka;
 mod log;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod partitioner;
 
