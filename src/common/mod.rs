@@ -20,6 +20,7 @@ pub mod nearest;
 pub mod outgoing;
 pub mod passing;
 pub mod program;
+pub mod rests;
 pub mod scan;
 pub mod signals;
 pub mod thread;

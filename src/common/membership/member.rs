@@ -9,6 +9,7 @@ use crate::common::broker::{
     BrokerError, Client, ErrorCode, Holder, Join, JoinRequest, Joined, Owned, Share, Subscription,
     TopicPartition,
 };
+use crate::common::rests::Rests;
 
 /// What a member is to be.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ pub struct Member {
     /// When the last request was sent whose answer proved that we are a member.
     proven: Option<Instant>,
     /// Failures one after the other.
-    failures: u32,
+    rests: Rests,
     failing: Option<Failing>,
     /// How many partitions the group's leader shared out in this generation; none: the topic did not exist.
     shared_out: i32,
@@ -107,6 +108,10 @@ const LOOK_EVERY_WHILE_MISSING: Duration = Duration::from_millis(500);
 /// How often a member joins as a new one at most, and how long it stays away where strangers share out.
 const ANEW_EVERY: Duration = Duration::from_secs(1);
 const REST_FROM_STRANGERS: Duration = Duration::from_secs(5);
+
+/// How long a member waits after a call that failed: at first, and at most.
+const FIRST_REST: Duration = Duration::from_millis(200);
+const LONGEST_REST_AFTER_FAILURES: Duration = Duration::from_millis(1_600);
 
 /// How long a member that stays away does not come round at most: its thread is watched.
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -124,7 +129,7 @@ impl Member {
             leaving: None,
             away_until: None,
             proven: None,
-            failures: 0,
+            rests: Rests::new(FIRST_REST, LONGEST_REST_AFTER_FAILURES),
             failing: None,
             shared_out: 0,
             next_look: None,
@@ -245,7 +250,7 @@ impl Member {
         let by = now + self.options.session_timeout + Duration::from_secs(2);
         match self.ask_to_join(client, by).and_then(|joined| self.sync(client, joined, by)) {
             Ok(true) => {
-                self.failures = 0;
+                self.rests.succeeded();
                 self.failing = self.missing_topic();
                 // The coordinator's clock for us starts when it answers the join, which is later than this.
                 self.proven = Some(now);
@@ -255,7 +260,7 @@ impl Member {
                 (Some(change), self.beat_every())
             }
             Ok(false) => self.keep_from_strangers(client, now),
-            Err(error) => self.failed("joining group", &error),
+            Err(error) => self.failed("joining group", &error, now),
         }
     }
 
@@ -322,21 +327,24 @@ impl Member {
     fn beat(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
         match client.heartbeat(&self.holder(), now + Duration::from_secs(2)) {
             Ok(()) => {
-                self.failures = 0;
+                self.rests.succeeded();
                 self.failing = self.missing_topic();
                 self.proven = Some(now);
                 (None, self.beat_every())
             }
             Err(BrokerError::Refused(ErrorCode::RebalanceInProgress)) => self.join(client, now),
-            Err(error) => self.failed("sending a heartbeat to group", &error),
+            Err(error) => self.failed("sending a heartbeat to group", &error, now),
         }
     }
 
-    fn failed(&mut self, what: &'static str, error: &BrokerError) -> (Option<Change>, Duration) {
+    fn failed(
+        &mut self,
+        what: &'static str,
+        error: &BrokerError,
+        now: Instant,
+    ) -> (Option<Change>, Duration) {
         let group = &self.options.group;
-        let failures = self.failures;
-        self.failures = failures.saturating_add(1);
-        let rest = Duration::from_millis(100 << self.failures.min(4));
+        let (failures, rest) = (self.rests.failures(), self.rests.failed(now));
         let before = self.failing.replace(Failing::Call { attempt: what, error: error.clone() });
         // This is how a coordinator says that there is a new generation: at once, but not again and again.
         let is_new = |error: &BrokerError| matches!(error.code(), Some(code) if asks_to_join_anew(code));

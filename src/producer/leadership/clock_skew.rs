@@ -17,7 +17,7 @@ pub(super) const MOST: TimeDelta = crate::common::clock::CLOCK_TOLERANCE;
 /// What came of asking for the broker's time.
 pub(super) enum Compared {
     /// By so much our clock is ahead.
-    BacklogCount(TimeDelta),
+    Ahead(TimeDelta),
     /// `cron-runs` has been set to carry writers' times. We asked for the cluster's and got this, so we cannot know the
     /// skew.
     Unknown(BrokerError),
@@ -41,7 +41,7 @@ pub(super) fn measure(
     let append_time_ms = answer.transpose()?.and_then(|written| written.append_time_ms);
     let brokers_ms = append_time_ms.map_or_else(|| client.cluster_time(by), Ok);
     Ok(match brokers_ms {
-        Ok(ms) => Compared::BacklogCount(TimeDelta::milliseconds(timestamp_ms.saturating_sub(ms))),
+        Ok(ms) => Compared::Ahead(TimeDelta::milliseconds(timestamp_ms.saturating_sub(ms))),
         Err(error) => Compared::Unknown(error),
     })
 }

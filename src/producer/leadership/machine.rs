@@ -25,11 +25,12 @@ use super::Term;
 use super::clock_skew::{self, Compared};
 use super::cursor::Judged;
 use super::giving_way::Patience;
-use super::messages::{Call, CursorCommit, Effect, Failure, Options, REST};
+use super::messages::{Call, CursorCommit, Effect, Event, Failure, Options, REST};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
 use crate::common::clock::{Now, Skew};
 use crate::common::membership::Change;
 use crate::common::model::ClusterName;
+use crate::common::rests::Rests;
 use crate::common::{topics, unknown_time};
 
 /// How long one call may take.
@@ -69,9 +70,9 @@ pub struct Leadership {
     keep: Option<CursorCommit>,
     next_commit: Option<Instant>,
     /// When the next commit of cursors may be made after those that failed.
-    after_commits: Backoff,
+    after_commits: Rests,
     /// When the next try to take over may be made, or to compare clocks as a standby, after those that failed.
-    after_tries: Backoff,
+    after_tries: Rests,
     reboot: Option<DateTime<Utc>>,
     /// When the term began.
     began: DateTime<Utc>,
@@ -118,8 +119,8 @@ impl Leadership {
             unread: Vec::new(),
             keep: None,
             next_commit: None,
-            after_commits: Backoff::default(),
-            after_tries: Backoff::default(),
+            after_commits: Rests::new(AFTER_FAILURE, AFTER_FAILURES),
+            after_tries: Rests::new(AFTER_FAILURE, AFTER_FAILURES),
             reboot: None,
             began: DateTime::UNIX_EPOCH,
             gaps: BTreeMap::new(),
@@ -148,8 +149,18 @@ impl Leadership {
         }
     }
 
+    /// Takes what another thread tells.
+    pub fn handle(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Membership(change) if self.changed(&change) => return vec![Effect::End],
+            Event::Membership(_) => {}
+            Event::Cursors(cursors) => self.keep(cursors),
+        }
+        Vec::new()
+    }
+
     /// A change of the membership; says whether a term has ended by it.
-    pub fn changed(&mut self, change: &Change) -> bool {
+    fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
         (self.has_company, self.has_given_way) = (!alone, false);
         // The member that has the first partition leads. Where the topic has more partitions by mistake, the others do
@@ -176,7 +187,7 @@ impl Leadership {
         self.next_term = self.term.next();
         self.stage = Stage::TakingOver;
         (self.skew, self.compare_at) = (None, None);
-        self.after_tries = Backoff::default();
+        self.after_tries.succeeded();
         self.forget();
         ended
     }
@@ -202,7 +213,8 @@ impl Leadership {
         self.absent.clear();
         self.unread.clear();
         self.keep = None;
-        (self.next_commit, self.after_commits) = (None, Backoff::default());
+        self.next_commit = None;
+        self.after_commits.succeeded();
     }
 
     /// Makes the next step, of a few round trips at most, and says after how long to step again.
@@ -210,7 +222,7 @@ impl Leadership {
         let mut acts = Vec::new();
         // Whatever wakes the thread, it does not try again at once what failed a moment ago.
         if self.stage != Stage::Leading
-            && let Some(rest) = self.after_tries.rest(now.mono)
+            && let Some(rest) = self.after_tries.left(now.mono)
         {
             return (acts, rest);
         }
@@ -316,7 +328,7 @@ impl Leadership {
     ) -> Result<bool, BrokerError> {
         let name = self.holder.as_ref().map_or("", |holder| &holder.member_id);
         let is_unknown = match clock_skew::measure(client, name, now, now.mono + CALL)? {
-            Compared::BacklogCount(ahead) => {
+            Compared::Ahead(ahead) => {
                 self.skew = Some(Skew { ahead, at: now });
                 None
             }
@@ -335,28 +347,6 @@ impl Leadership {
         acts.extend(self.skew.map(act));
         self.look_again = is_off.then(|| now.mono + LOOK_AGAIN);
         Ok(is_off)
-    }
-}
-
-/// The rests after calls that failed one after the other.
-#[derive(Debug, Default)]
-struct Backoff {
-    failures: u32,
-    until: Option<Instant>,
-}
-
-impl Backoff {
-    /// Notes a failure, and says how long to wait.
-    fn failed(&mut self, now: Instant) -> Duration {
-        let rest = (AFTER_FAILURE * (1 << self.failures.min(10))).min(AFTER_FAILURES);
-        self.failures = self.failures.saturating_add(1);
-        self.until = Some(now + rest);
-        rest
-    }
-
-    /// What is left of the wait.
-    fn rest(&self, now: Instant) -> Option<Duration> {
-        self.until.filter(|until| now < *until).map(|until| until - now)
     }
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Published, Term};
 use crate::common::broker::BrokerError;
 use crate::common::clock::Skew;
-use crate::common::membership::Standing;
+use crate::common::membership::{Change, Standing};
 use crate::common::model::ClusterName;
 
 /// The options of leadership.
@@ -44,6 +44,15 @@ pub struct Start {
     pub published: Published,
     /// What was published before the cursor is unknown: the cursor was lost.
     pub is_gap: bool,
+}
+
+/// What leadership learns from other threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Who is a member, and who is assigned the partition.
+    Membership(Change),
+    /// How far the scheduler is.
+    Cursors(CursorCommit),
 }
 
 /// How long a producer whose clock is off stays out of the group before it tries again.
@@ -85,6 +94,17 @@ pub enum Effect {
     GiveWay(Duration),
     /// A call failed; it is made again.
     Failed(Failure),
+}
+
+impl Effect {
+    /// For how long this producer is to leave the group, so that another one leads.
+    pub fn stay_away(&self) -> Option<Duration> {
+        match self {
+            Self::ClockOff(_) => Some(REST),
+            Self::GiveWay(away) => Some(*away),
+            _ => None,
+        }
+    }
 }
 
 /// A call that failed.

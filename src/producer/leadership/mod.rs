@@ -22,7 +22,7 @@ mod thread;
 
 pub use self::lease::LeaderLease;
 pub use self::machine::Leadership;
-pub use self::messages::{Call, CursorCommit, Effect, Failure, Options, REST, Start};
+pub use self::messages::{Call, CursorCommit, Effect, Event, Failure, Options, Start};
 pub use self::published::{Published, Runs};
 pub use self::term::Term;
 pub use self::thread::{Channels, Lead};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::{Call, CursorCommit, Effect, Leadership, Options, REST};
+use super::{Call, CursorCommit, Effect, Event, Leadership, Options};
 use crate::common::broker::Client;
 use crate::common::clock::{Clock, Now};
 use crate::common::http::{Duty, Health, Trouble};
@@ -126,32 +126,34 @@ fn run(
         let now = Now { wall: clock.now(), mono: clock.monotonic() };
         let (acts, wait) = leadership.step(client, now);
         duties.report(leadership, &acts);
-        if acts.iter().any(|act| matches!(act, Effect::ClockOff(_))) {
-            channels.membership.stay_away(REST);
-        }
-        if let Some(Effect::GiveWay(away)) = acts.last() {
-            log::warn!(
-                "this producer could not take everything over, and another one is there: it leads, and we come back in {} s",
-                away.as_secs()
-            );
-            channels.membership.stay_away(*away);
+        for act in &acts {
+            if let Effect::GiveWay(away) = act {
+                log::warn!(
+                    "this producer could not take everything over, and another one is there: it leads, and we come back in {} s",
+                    away.as_secs()
+                );
+            }
+            if let Some(away) = act.stay_away() {
+                channels.membership.stay_away(away);
+            }
         }
         if !acts.into_iter().all(|act| channels.told.send(act).is_ok()) {
             return;
         }
-        select! {
-            recv(channels.changes) -> change => {
-                let Ok(change) = change else { return };
-                if leadership.changed(&change) && channels.told.send(Effect::End).is_err() {
-                    return;
-                }
-            }
-            recv(channels.keeps) -> keep => match keep {
-                Ok(keep) => leadership.keep(keep),
+        let event = select! {
+            recv(channels.changes) -> change => match change {
+                Ok(change) => Event::Membership(change),
+                Err(_) => return,
+            },
+            recv(channels.keeps) -> cursors => match cursors {
+                Ok(cursors) => Event::Cursors(cursors),
                 Err(_) => return leadership.finish(client, Now { wall: clock.now(), mono: clock.monotonic() }),
             },
             recv(stopped) -> _ => return,
-            recv(clock.alarm(wait)) -> _ => {}
+            recv(clock.alarm(wait)) -> _ => continue,
+        };
+        if !leadership.handle(event).into_iter().all(|effect| channels.told.send(effect).is_ok()) {
+            return;
         }
     }
 }

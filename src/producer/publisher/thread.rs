@@ -16,6 +16,7 @@ use crate::common::clock::{Clock, Now};
 use crate::common::http::{Duty, Fact, Health, Trouble};
 use crate::common::metrics::Beat;
 use crate::common::model::ClusterName;
+use crate::common::rests::Rests;
 use crate::common::thread::{Joined, spawn};
 use crate::producer::leadership::LeaderLease;
 use crate::producer::metrics::ClusterMetrics;
@@ -127,7 +128,7 @@ impl Thread {
 
     /// Steps until the batch is done, or abandoned. Returns `false` when the publisher ends while Kafka is away.
     fn publish(&mut self) -> bool {
-        let mut wait = FIRST_WAIT;
+        let mut rests = Rests::new(FIRST_WAIT, LONGEST_WAIT);
         // Owed from here on, so that a call that hangs is told as well.
         self.duty.owed();
         loop {
@@ -157,7 +158,7 @@ impl Thread {
                     "the duty `group` says why",
                 )),
             }
-            if !self.pause(&mut wait) {
+            if !self.pause(&mut rests) {
                 let (cluster, left) = (&self.cluster, self.publishing.left());
                 log::warn!("{cluster}: {left} ticks are due and could not be published before the end");
                 return false;
@@ -185,13 +186,12 @@ impl Thread {
     }
 
     /// Waits before the next try. Returns `false` when the publisher was told to give up.
-    fn pause(&self, wait: &mut Duration) -> bool {
+    fn pause(&self, rests: &mut Rests) -> bool {
         self.around.beat.touch(self.around.clock.now());
-        let goes_on = select! {
+        let rest = rests.failed(self.around.clock.monotonic());
+        select! {
             recv(self.given_up) -> _ => false,
-            recv(self.around.clock.alarm(*wait)) -> _ => true,
-        };
-        *wait = (*wait * 2).min(LONGEST_WAIT);
-        goes_on
+            recv(self.around.clock.alarm(rest)) -> _ => true,
+        }
     }
 }

@@ -19,7 +19,7 @@ use super::duties::{Duties, Undone};
 use super::heartbeat::{BEATS_PER_LEASE, Ends};
 use super::history::{History, Search};
 use super::leases::Leases;
-use super::messages::{Effect, RunNews};
+use super::messages::{Effect, FollowRequest, RunNews};
 use super::open_runs::{Followed, OpenRuns, Said};
 use super::standbys as peers;
 use super::standbys::{Compared, Standbys};
@@ -27,6 +27,7 @@ use crate::common::broker::{BrokerError, Client, Deadline, Position};
 use crate::common::clock::Now;
 use crate::common::model::{ClusterName, Event, Then};
 use crate::common::outgoing::Writer;
+use crate::common::rests::Rests;
 use crate::producer::leadership::Term;
 
 /// How long all the calls of a step may take: less than the shortest session, so that a producer that has lost the lead
@@ -67,6 +68,15 @@ pub struct Options {
     pub tzdata: Arc<str>,
 }
 
+/// The pause between two steps. The fetch in a step waits for something to read, so this is for brokers that answer at
+/// once.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The pause after a step in which a call failed, at first and at most.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+const LONGEST_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How often the leader's tracker tells from where the next leader must read.
+const SAY_WHERE: Duration = Duration::from_secs(10);
+
 /// For what part of a lease a beat shows that some producer leads: half as long again as from one beat to the next. A
 /// second fleet's leader on the same Kafka counts as well: beats do not say which group they are of.
 pub(super) const LED_FOR: u32 = 4;
@@ -98,6 +108,9 @@ pub struct RunTracker {
     pub(super) ends_when_asked: Option<BTreeMap<i32, i64>>,
     /// Whether all was read once, so that new open runs are told at once.
     has_told: bool,
+    /// When the tracker tells again from where the next leader must read.
+    say_where_at: Instant,
+    rests: Rests,
     /// The term in which the tracker said that all was read.
     pub(super) said_in: Option<Term>,
     /// Runs whose messages may have been deleted unread.
@@ -138,6 +151,8 @@ impl RunTracker {
             ends_when_asked: None,
             has_told: runs.is_idle(),
             said_in: None,
+            say_where_at: now + SAY_WHERE,
+            rests: Rests::new(AFTER_FAILURE, LONGEST_AFTER_FAILURE),
             missing: None,
             peers: Standbys::new(options.name.clone(), options.group.clone(), Compared::File),
             zones: Standbys::new(options.name.clone(), options.group.clone(), Compared::Zones),
@@ -167,7 +182,7 @@ impl RunTracker {
 
     /// Follows the runs of other jobs from now on: those of a job file that is about to become active. The tracker
     /// reads all of `cron-runs` again, tells which runs are open, and then [`RunNews::HistoryRead`].
-    pub fn follow(&mut self, overlapping: Followed) {
+    pub(super) fn follow(&mut self, overlapping: Followed) {
         self.runs.follow(overlapping);
         self.history = Some(History::until_now(&self.ends));
         self.ends_when_asked = None;
@@ -175,14 +190,40 @@ impl RunTracker {
     }
 
     /// Another job file is active, or the same one by other zone data.
-    pub fn active_jobs(&mut self, revision: Arc<str>, tzdata: Arc<str>) {
+    pub(super) fn active_jobs(&mut self, revision: Arc<str>, tzdata: Arc<str>) {
         self.options.revision = revision;
         self.options.tzdata = tzdata;
     }
 
-    /// Makes the next step. `now` is read anew for each step, after the last one has returned. `leads` is the term in which
-    /// this producer leads.
-    pub fn step(&mut self, client: &mut dyn Client, now: Now, leads: Option<Term>) -> Vec<Effect> {
+    /// Takes a request of the scheduler.
+    pub fn handle(&mut self, request: FollowRequest) {
+        match request {
+            FollowRequest::Follow(overlapping) => self.follow(overlapping),
+            FollowRequest::InForce(revision, tzdata) => self.active_jobs(revision, tzdata),
+        }
+    }
+
+    /// Makes the next step, and says after how long to step again. `now` is read anew for each step, after the last one
+    /// has returned. `leads` is the term in which this producer leads.
+    pub fn step(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        leads: Option<Term>,
+    ) -> (Vec<Effect>, Duration) {
+        let mut acts = self.advance(client, now, leads);
+        if leads.is_some() && self.say_where_at <= now.mono {
+            self.say_where_at = now.mono + SAY_WHERE;
+            acts.push(Effect::Tell(RunNews::ReadFrom(self.must_be_read_from())));
+        }
+        if acts.iter().any(|act| matches!(act, Effect::Failed(..))) {
+            return (acts, self.rests.failed(now.mono));
+        }
+        self.rests.succeeded();
+        (acts, if self.is_behind() { Duration::ZERO } else { PAUSE })
+    }
+
+    fn advance(&mut self, client: &mut dyn Client, now: Now, leads: Option<Term>) -> Vec<Effect> {
         let mut acts = Vec::new();
         self.ends.lead(leads, now.mono);
         if leads.is_none() {
@@ -355,7 +396,7 @@ impl RunTracker {
     }
 
     /// Whether there is more to read at once.
-    pub fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
@@ -378,7 +419,7 @@ impl RunTracker {
 
     /// The offsets of `cron-runs` from which the next leader must read, so that it knows all that is under way. They
     /// are to be committed for the group `cron-leader` together with the cursors.
-    pub fn must_be_read_from(&self) -> BTreeMap<i32, i64> {
+    pub(super) fn must_be_read_from(&self) -> BTreeMap<i32, i64> {
         let from = |(partition, next): (&i32, i64)| {
             (*partition, self.leases.oldest_sign(*partition).map_or(next, |sign| sign.min(next)))
         };

@@ -19,17 +19,8 @@ use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 use crate::producer::leadership::LeaderLease;
 
-/// The pause between two steps. The fetch in a step waits for something to read, so this is for brokers that answer at
-/// once.
-const PAUSE: Duration = Duration::from_millis(20);
-/// The pause after a step in which a call failed; it doubles with each failure that follows, up to the longest.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often the thread measures how long runs wait.
 const MEASURE_WAITS: Duration = Duration::from_secs(5);
-/// How often the thread tells from where the next leader must read.
-const SAY_WHERE: Duration = Duration::from_secs(10);
-
 /// What the thread needs, and where it shows how it is.
 pub struct Context {
     /// A connection of its own.
@@ -71,21 +62,9 @@ impl RunTrackerThread {
         let thread = spawn("runs-tail", move || {
             let now = around.clock.monotonic();
             let (clusters, tail) = (options.clusters.clone(), RunTracker::new(options, now));
-            let (say_where_at, measure_waits_at) = (now + SAY_WHERE, now);
             let duties = Duties::ALL.map(|work| (work, around.health.duty(work.name())));
-            let pause = PAUSE_AFTER_FAILURE;
-            let tailing = Tracking {
-                tail,
-                clusters,
-                around,
-                duties,
-                tell,
-                asked,
-                stopped,
-                say_where_at,
-                measure_waits_at,
-                pause,
-            };
+            let tailing =
+                Tracking { tail, clusters, around, duties, tell, asked, stopped, measure_waits_at: now };
             tailing.run();
         })?;
         Ok((Self { _stop: stop, thread }, ask, told))
@@ -105,26 +84,17 @@ struct Tracking {
     tell: Sender<RunNews>,
     asked: Receiver<FollowRequest>,
     stopped: Receiver<()>,
-    say_where_at: Instant,
     measure_waits_at: Instant,
-    /// How long to pause after the next step that fails.
-    pause: Duration,
 }
 
 impl Tracking {
     fn run(mut self) {
         loop {
             self.around.beat.touch(self.around.clock.now());
-            for ask in self.asked.try_iter() {
-                match ask {
-                    FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
-                    FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
-                }
-            }
+            self.asked.try_iter().for_each(|ask| self.tail.handle(ask));
             let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
             let leads = self.around.lease.held(now.mono);
-            let acts = self.tail.step(self.around.client.as_mut(), now, leads);
-            let mut pause = if self.tail.is_behind() { Duration::ZERO } else { PAUSE };
+            let (acts, pause) = self.tail.step(self.around.client.as_mut(), now, leads);
             let (mut news, mut failed) = (Vec::new(), Vec::new());
             for act in acts {
                 match act {
@@ -137,17 +107,7 @@ impl Tracking {
                     }
                 }
             }
-            if failed.is_empty() {
-                self.pause = PAUSE_AFTER_FAILURE;
-            } else {
-                pause = self.pause;
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            }
             self.report(failed);
-            if leads.is_some() && self.say_where_at <= now.mono {
-                self.say_where_at = now.mono + SAY_WHERE;
-                news.push(RunNews::ReadFrom(self.tail.must_be_read_from()));
-            }
             if self.measure_waits_at <= now.mono {
                 self.measure_waits_at = now.mono + MEASURE_WAITS;
                 self.around.measures.waits(&self.clusters, &self.tail.longest_waits(now.wall));

@@ -10,6 +10,7 @@ use super::differences;
 use super::differences::Difference;
 use crate::common::broker::{BrokerError, Client, ErrorCode, TopicState};
 use crate::common::model::ClusterName;
+use crate::common::rests::Rests;
 use crate::common::topics;
 use crate::common::topics::TopicSpec;
 
@@ -105,7 +106,7 @@ pub struct Upkeep {
     looked: Option<Instant>,
     next: Option<Instant>,
     compare_at: Option<Instant>,
-    failures: u32,
+    rests: Rests,
 }
 
 impl Upkeep {
@@ -119,7 +120,7 @@ impl Upkeep {
             looked: None,
             next: None,
             compare_at: None,
-            failures: 0,
+            rests: Rests::new(AFTER_FAILURE, LOOK),
         }
     }
 
@@ -130,7 +131,7 @@ impl Upkeep {
 
     /// A writer has found a topic missing: the next look is due at once, unless there was one just now, or looks fail.
     pub fn called(&mut self, now: Instant) {
-        if self.failures == 0 {
+        if self.rests.failures() == 0 {
             let soon = self.looked.map_or(now, |looked| (looked + AT_MOST).max(now));
             self.next = self.next.map(|next| next.min(soon));
         }
@@ -155,10 +156,12 @@ impl Upkeep {
             self.compare_at = None;
         }
         let is_call = matches!(looked.failure, Some(Failure::Call(..)));
-        self.failures = if is_call { self.failures.saturating_add(1) } else { 0 };
+        if !is_call {
+            self.rests.succeeded();
+        }
         let is_any_new = self.known.values().any(|known| known.id.is_none());
         let wait = match (is_call, is_any_new) {
-            (true, _) => AFTER_FAILURE * (1 << self.failures.min(10)) / 2,
+            (true, _) => self.rests.failed(now),
             (false, true) => AFTER_CREATION,
             (false, false) => LOOK,
         };

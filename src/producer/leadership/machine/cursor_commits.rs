@@ -5,15 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::super::cursor;
-use super::{
-    AFTER_FAILURE, Backoff, CALL, COMMIT_EVERY, Call, CursorCommit, Effect, Failure, Leadership, Now, Stage,
-};
+use super::{AFTER_FAILURE, CALL, COMMIT_EVERY, Call, CursorCommit, Effect, Failure, Leadership, Now, Stage};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartition};
 use crate::common::topics;
 
 impl Leadership {
     /// The cursors that the scheduler wants committed; the newest counts.
-    pub fn keep(&mut self, keep: CursorCommit) {
+    pub(super) fn keep(&mut self, keep: CursorCommit) {
         if keep.term == self.term && self.stage == Stage::Leading {
             self.keep = Some(keep);
         }
@@ -21,7 +19,8 @@ impl Leadership {
 
     /// Commits what is still to be kept, before we leave.
     pub fn finish(&mut self, client: &mut dyn Client, now: Now) {
-        (self.next_commit, self.after_commits) = (None, Backoff::default());
+        self.next_commit = None;
+        self.after_commits.succeeded();
         if self.keep.is_some()
             && let Err(error) = self.commit(client, now, &mut Vec::new())
         {
@@ -77,7 +76,7 @@ impl Leadership {
         let refused = refusals().find(|(commit, code)| !is_harmless(commit, *code));
         let Some((commit, code)) = refused else {
             self.next_commit = Some(now.mono + COMMIT_EVERY);
-            self.after_commits = Backoff::default();
+            self.after_commits.succeeded();
             acts.push(Effect::Kept(keep.cursors));
             return Ok(COMMIT_EVERY);
         };

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::super::{Published, Runs, Start};
-use super::{Backoff, CALL, COMMIT_EVERY, Call, Effect, Failure, LOOK_AGAIN, Leadership, Now, Stage};
+use super::{CALL, COMMIT_EVERY, Call, Effect, Failure, LOOK_AGAIN, Leadership, Now, Stage};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Position, TopicPartition};
 use crate::common::model::{Attempt, RunId};
 use crate::common::scan::Scan;
@@ -53,7 +53,7 @@ impl Leadership {
         if ours.is_empty() {
             return Ok(self.after_tries.failed(now.mono)); // no topic is there yet
         }
-        self.after_tries = Backoff::default();
+        self.after_tries.succeeded();
         self.stage = Stage::Leading;
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
@@ -190,7 +190,7 @@ impl Leadership {
         now: Now,
         acts: &mut Vec<Effect>,
     ) -> Duration {
-        if let Some(rest) = self.after_tries.rest(now.mono) {
+        if let Some(rest) = self.after_tries.left(now.mono) {
             return rest;
         }
         for (number, judged) in std::mem::take(&mut self.unread) {
@@ -215,7 +215,7 @@ impl Leadership {
         if !self.unread.is_empty() {
             return self.after_tries.failed(now.mono);
         }
-        self.after_tries = Backoff::default();
+        self.after_tries.succeeded();
         if self.absent.is_empty() { COMMIT_EVERY } else { TRY_AGAIN }
     }
 }

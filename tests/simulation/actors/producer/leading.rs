@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use kafka_cron::common::clock;
-use kafka_cron::consumer::claiming::machine::Now;
-use kafka_cron::producer::leadership::Effect;
+use kafka_cron::common::clock::Now;
+use kafka_cron::producer::leadership::{Effect, Event};
 use kafka_cron::producer::run_tracker as tail;
-use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
+use kafka_cron::producer::run_tracker::messages::RunNews;
 
 use super::{Producer, Thread};
 use crate::world::World;
-
-/// How often the run tracker tells from where the next leader must read.
-const SAY_WHERE: Duration = Duration::from_secs(10);
 
 impl Producer {
     pub(super) fn membership(&mut self, world: &mut World, now: Now) -> Duration {
@@ -37,21 +33,19 @@ impl Producer {
     }
 
     pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
-        let (acts, wait) = self.leadership.step(self.leads_client.as_mut(), now);
-        for act in acts {
-            if let Effect::GiveWay(away) = act {
+        let (effects, wait) = self.leadership.step(self.leads_client.as_mut(), now);
+        for effect in effects {
+            if let Some(away) = effect.stay_away() {
                 self.member.stay_away(away);
+                self.wake(Thread::Membership, now.mono);
             }
-            self.say(world, act, now);
+            self.say(world, effect, now);
         }
-        if let Some(change) = self.change.take() {
-            if self.leadership.changed(&change) {
-                self.say(world, Effect::End, now);
+        let cursors = || self.ends.cursors.try_recv().ok().map(Event::Cursors);
+        if let Some(event) = self.change.take().map(Event::Membership).or_else(cursors) {
+            for effect in self.leadership.handle(event) {
+                self.say(world, effect, now);
             }
-            return Duration::ZERO;
-        }
-        if let Ok(keep) = self.ends.cursors.try_recv() {
-            self.leadership.keep(keep);
             return Duration::ZERO;
         }
         wait
@@ -79,26 +73,17 @@ impl Producer {
     pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
         let leads = self.lease.held(now.mono);
         while let Ok(ask) = self.ends.asks.try_recv() {
-            match ask {
-                FollowRequest::Follow(overlapping) => self.tail.follow(overlapping),
-                FollowRequest::InForce(revision, tzdata) => self.tail.active_jobs(revision, tzdata),
-            }
+            self.tail.handle(ask);
         }
-        let at = clock::Now { wall: now.wall, mono: now.mono };
-        let mut pause = if self.tail.is_behind() {
-            Duration::from_millis(5)
-        } else {
-            // As long as the fetch in a step waits, and longer where the machine is busy.
-            world.random.span(100, 700)
-        };
-        for act in self.tail.step(self.tails_client.as_mut(), at, leads) {
+        let (effects, wait) = self.tail.step(self.tails_client.as_mut(), now, leads);
+        for act in effects {
             match act {
                 tail::Effect::Lost(_, then) => {
                     world.say(&self.name, || format!("tail: an attempt is lost, {then:?}"));
                     world.weather().counts.add("declared lost", 1);
                 }
                 tail::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
-                tail::Effect::Failed(..) => pause = Duration::from_millis(200),
+                tail::Effect::Failed(..) => {}
                 tail::Effect::Tell(told) => {
                     if let RunNews::ReadToEnd { term, .. } = &told {
                         world.oracle.overlaps.read_to_end(&self.name, *term);
@@ -108,14 +93,10 @@ impl Producer {
                 }
             }
         }
-        if leads.is_some() && self.say_where_at <= now.mono {
-            self.say_where_at = now.mono + SAY_WHERE;
-            let read_from = RunNews::ReadFrom(self.tail.must_be_read_from());
-            self.ends.runs.try_send(read_from).expect("the scheduler takes them at once");
-        }
         if !self.channels.runs.is_empty() {
             self.wake(Thread::Scheduler, now.mono);
         }
-        pause
+        // As long as the fetch in a step waits, and longer where the machine is busy.
+        if wait.is_zero() { Duration::from_millis(5) } else { wait.max(world.random.span(100, 700)) }
     }
 }

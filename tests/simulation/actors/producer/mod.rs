@@ -108,8 +108,6 @@ pub struct Producer {
 
     tail: RunTracker,
     tails_client: Box<dyn Client>,
-    /// When the run tracker tells again from where the next leader must read.
-    say_where_at: Instant,
 
     leaves_by: Option<Instant>,
     is_over: bool,
@@ -176,7 +174,6 @@ impl Producer {
                 world.patient_client(&format!("{name}-tail")),
                 bug.filter(|bug| bug.is_tails()),
             ),
-            say_where_at: now,
             leaves_by: None,
             is_over: false,
             bug,

@@ -10,7 +10,7 @@ use kafka_cron::common::membership::Standing;
 use kafka_cron::common::model::{JobName, RunId};
 use kafka_cron::common::topics::first;
 use kafka_cron::producer::active_jobs::ActiveJobs;
-use kafka_cron::producer::leadership::{Effect, LeaderLease, Term};
+use kafka_cron::producer::leadership::{self, Effect, LeaderLease, Term};
 use kafka_cron::producer::publisher::{Confirmed, Encoded, Progress};
 use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 use kafka_cron::producer::run_tracker::open_runs::OpenRun;
@@ -141,7 +141,7 @@ impl Producer {
     fn finish(&mut self, world: &mut World, now: Now) {
         world.say(&self.name, || "leaves".to_owned());
         for cursors in self.ends.cursors.try_iter().chain(self.outbox.last_cursors()) {
-            self.leadership.keep(cursors);
+            self.leadership.handle(leadership::Event::Cursors(cursors));
         }
         self.leadership.finish(self.leads_client.as_mut(), now);
         self.standing.set(None);
