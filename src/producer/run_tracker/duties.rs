@@ -61,3 +61,16 @@ impl Undone {
         self.looking_back || self.looking_for_runs || self.attempts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_undone_of_lost_attempts_leaves_them_undecided() {
+        assert!(!Undone { following: true, saying_file: true, ..Undone::default() }.is_undecided());
+        assert!(Undone { looking_back: true, ..Undone::default() }.is_undecided());
+        assert!(Undone { looking_for_runs: true, ..Undone::default() }.is_undecided());
+        assert!(Undone { attempts: true, ..Undone::default() }.is_undecided());
+    }
+}

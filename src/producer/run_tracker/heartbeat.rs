@@ -256,6 +256,7 @@ mod tests {
         check(&[&first[..], &[(10, Failed(1))]].concat(), Some((10, 0)));
         // Not read back in time: an outage of one partition.
         check(&[&first[..], &[(10, Sent(0, 7)), (11, Read(0, 8)), (21, Read(1, 6))]].concat(), Some((21, 0)));
+        check(&[&first[..], &[(10, Sent(0, 7)), (11, Read(0, 8)), (20, Read(1, 6))]].concat(), Some((0, 0)));
         // We were stopped ourselves, so we do not know what happened meanwhile.
         check(&[&first[..], &[(300, Read(0, 6))]].concat(), Some((300, 0)));
         // The leader before us has proved nothing to us.

@@ -185,13 +185,8 @@ impl Leases {
     }
 
     /// How many are under way.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.attempts.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.attempts.is_empty()
     }
 
     /// The shortest lease under way.
@@ -301,7 +296,7 @@ mod tests {
             let mut leases = Leases::of(&[ours.parse().unwrap()]);
             leases.take(&claimed("one", 0), (0, 0), now);
             leases.take(&alive(), (0, 1), now);
-            leases.len()
+            leases.count()
         };
         let theirs = topics::cluster_of(&place(0).topic).unwrap();
         assert_eq!((count(theirs.as_str()), count("another")), (1, 0));
@@ -364,5 +359,24 @@ mod tests {
         leases.put_off(&NAME, zero);
         assert!(!leases.were_asked_in_vain());
         assert_eq!(rest(&leases), 20, "twice a sixth of its lease, because it was looked at before");
+    }
+
+    #[test]
+    fn an_end_is_remembered_for_as_long_as_something_of_the_attempt_is_heard() {
+        let zero = Instant::now();
+        let at = |secs: u64| zero + Duration::from_secs(secs);
+        let mut leases = Leases::default();
+        leases.take(&finished(), (0, 0), zero);
+        let after = Duration::from_secs(100);
+        let mut check = |secs: u64, expected: bool| {
+            leases.forget_settled(at(secs), after);
+            assert_eq!(leases.has_settled(&NAME), expected, "{secs}");
+            if secs == 90 {
+                leases.take(&alive(), (0, 1), at(90));
+            }
+        };
+        check(90, true);
+        check(189, true);
+        check(190, false);
     }
 }

@@ -402,7 +402,7 @@ impl RunTracker {
 
     /// How many attempts are under way.
     pub fn watched(&self) -> usize {
-        self.leases.len()
+        self.leases.count()
     }
 
     /// How long runs have waited for their first attempt to be claimed, the longest of each cluster: of the jobs whose ticks

@@ -265,3 +265,51 @@ impl Part {
         Ok(left.filter_map(|record| run(record.key.as_deref()?)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_that_a_group_has_not_passed_begin_with_its_first_hole_or_at_its_offset() {
+        let (ours, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let text = |id: Uuid, holes: &[i64]| holes::encode(id, 9, &holes.iter().copied().collect()).unwrap();
+        let check = |metadata: String, expected: i64| {
+            let committed = Committed { offset: 9, metadata };
+            assert_eq!(first_left(&committed, ours), expected, "{committed:?}");
+        };
+        check(String::new(), 9);
+        check("what nobody can read".to_owned(), 9);
+        check(text(ours, &[]), 9);
+        check(text(ours, &[3, 5]), 3);
+        // Of a topic that was made anew nothing is passed.
+        check(text(other, &[]), 0);
+        check(text(other, &[3, 5]), 0);
+    }
+
+    #[test]
+    fn a_message_is_left_where_the_log_has_it_and_the_group_has_not_passed_it() {
+        let id = Uuid::from_u128(1);
+        let part = |partition, end, passed: Option<i64>| Part {
+            of: TopicPartition { topic: "c".to_owned(), partition },
+            leader: Some(1),
+            start: 2,
+            next: 2,
+            end,
+            committed: passed.map(|offset| Committed { offset, metadata: String::new() }),
+        };
+        let parts = [part(0, 5, None), part(1, 9, Some(7))];
+        let check = |partition: i32, offset: i64, expected: bool| {
+            let place = Place { topic: "c".to_owned(), topic_id: id, partition, offset };
+            assert_eq!(is_left(&place, id, &parts), expected, "{partition}/{offset}");
+        };
+        check(0, 1, false);
+        check(0, 2, true);
+        check(0, 4, true);
+        check(0, 5, false);
+        check(0, 6, false);
+        check(1, 6, false);
+        check(1, 7, true);
+        check(2, 4, false);
+    }
+}

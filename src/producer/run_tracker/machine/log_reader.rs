@@ -114,7 +114,7 @@ impl RunTracker {
             self.history = Some(History::until(offsets(client, all(), Position::End, by)?));
         }
         self.ends_when_asked = None;
-        let (what, count) = (topics::RUNS, self.leases.len());
+        let (what, count) = (topics::RUNS, self.leases.count());
         log::error!(
             "{what} was cut or made anew: it is read from its start, and what became of {count} attempts under way is \
              not known until their consumers tell"

@@ -243,3 +243,56 @@ fn a_job_that_is_followed_later_is_known_by_what_is_read_again() {
     runs.follow(jobs(&[]));
     assert_eq!(open(&runs), [2, 1]);
 }
+
+#[test]
+fn a_run_that_waits_is_looked_for_after_its_time_and_each_time_later() {
+    let (zero, none) = (Instant::now(), HashSet::new());
+    let at = |secs: u64| zero + Duration::from_secs(secs);
+    let mut runs = OpenRuns::new(jobs(&["j"]), Duration::from_secs(60));
+    runs.take(&claimed(1), zero);
+    // The same claim is read again, as it is when all is read anew.
+    runs.take(&claimed(1), at(30));
+    let mut looked = Vec::new();
+    for secs in 0..200 {
+        runs.doubt_long_waiting(&none, at(secs));
+        assert_eq!(runs.is_doubtful(), secs == 60 || secs == 180, "at {secs}");
+        looked.extend(runs.take_doubtful(at(secs)).map(|_| secs));
+    }
+    assert_eq!(looked, [60, 180]);
+}
+
+#[test]
+fn where_the_next_message_of_a_run_lies_is_known_in_the_topic_where_it_was_read_to_lie() {
+    let none = HashSet::new();
+    let mut runs = OpenRuns::new(jobs(&["j"]), Duration::from_secs(60));
+    let waits = |runs: &OpenRuns, topic: &str| {
+        runs.waiting_in(topic, &none).into_iter().map(|waiting| waiting.place).collect::<Vec<_>>()
+    };
+    runs.take(&published("j", 1), Instant::now());
+    assert_eq!((waits(&runs, "c"), waits(&runs, "c-retry")), (vec![Some(place(1))], vec![]));
+    runs.take(&lost_of(Some("j"), 1, Then::Retried), Instant::now());
+    assert_eq!((waits(&runs, "c"), waits(&runs, "c-retry")), (vec![], vec![None]));
+}
+
+#[test]
+fn a_topic_is_looked_at_again_once_all_that_is_under_way_is_known() {
+    let now = Instant::now();
+    let mut runs = OpenRuns::new(jobs(&["j"]), Duration::from_secs(60));
+    runs.doubt_later("c".to_owned());
+    assert_eq!((runs.is_doubtful(), runs.take_doubtful(now)), (false, None));
+    runs.doubt_again(now);
+    assert_eq!((runs.is_doubtful(), runs.take_doubtful(now)), (true, Some("c".to_owned())));
+    runs.doubt_again(now);
+    assert_eq!(runs.take_doubtful(now), None, "once");
+}
+
+#[test]
+fn that_a_run_is_over_is_remembered_for_its_time() {
+    let (zero, after) = (Instant::now(), Duration::from_secs(100));
+    let mut runs = OpenRuns::new(jobs(&["j"]), Duration::from_secs(60));
+    runs.take(&finished(1, 1, Then::Done), zero);
+    for (secs, expected) in [(99, 1), (100, 0)] {
+        runs.forget(zero + Duration::from_secs(secs), after);
+        assert_eq!(runs.over().len(), expected, "{secs}");
+    }
+}

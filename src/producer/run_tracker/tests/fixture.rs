@@ -291,6 +291,11 @@ impl World {
         place
     }
 
+    /// Where a partition of `cron-runs` ends.
+    pub(super) fn end_of_runs(&mut self, partition: i32) -> i64 {
+        self.client.offset(&of(topics::RUNS, partition), Position::End, self.soon()).unwrap()
+    }
+
     fn values(&mut self, of: TopicPartition) -> Vec<Bytes> {
         let offset = self.client.offset(&of, Position::Start, self.soon()).unwrap();
         let want = Want { from: of, offset, max_bytes: 1 << 20 };

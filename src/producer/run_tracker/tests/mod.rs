@@ -4,6 +4,7 @@ mod deciding;
 mod fixture;
 mod knowing;
 mod leading;
+mod searching;
 mod starting;
 mod thread;
 mod waiting;

@@ -121,3 +121,131 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     drop(tail);
     assert_eq!(told.len(), crate::common::bounds::RUNS_TOLD);
 }
+
+/// A thread that leads or not, what it is told, and where it shows its state.
+struct Bench {
+    world: World,
+    metrics: Metrics,
+    health: Health,
+    leads: Arc<AtomicBool>,
+    told: Receiver<RunNews>,
+    _asks: crossbeam_channel::Sender<crate::producer::run_tracker::messages::FollowRequest>,
+    _tail: RunTrackerThread,
+}
+
+impl Bench {
+    fn new(jobs: &[&str], leads: bool, prepare: impl FnOnce(&mut World)) -> Self {
+        let mut world = World::new();
+        prepare(&mut world);
+        let (metrics, leads) = (Metrics::new(), Arc::new(AtomicBool::new(leads)));
+        let (health, asked) = (Health::new(&metrics), Arc::clone(&leads));
+        let around = Context {
+            client: world.broker.client("p"),
+            clock: Arc::<ManualClock>::clone(&world.clock),
+            leads: Box::new(move || asked.load(Ordering::Relaxed).then_some(1)),
+            measures: RunTrackerMetrics::new(&metrics),
+            health: health.clone(),
+            beat: Beats::new(&metrics).thread("runs-tail"),
+        };
+        let (tail, asks, told) = RunTrackerThread::start(options("p", jobs), around).unwrap();
+        Self { world, metrics, health, leads, told, _asks: asks, _tail: tail }
+    }
+
+    /// Lets so much time pass, and returns what is told meanwhile.
+    fn pass(&self, secs: u64) -> Vec<RunNews> {
+        let begun = self.world.mono();
+        let mut told = Vec::new();
+        while self.world.mono() - begun < Duration::from_secs(secs) {
+            assert!(self.world.clock.ring_next(PATIENCE), "the thread does not come round");
+            told.extend(self.told.try_iter());
+        }
+        told
+    }
+
+    fn shows(&self, line: &str) -> bool {
+        String::from_utf8(self.metrics.page().unwrap()).unwrap().lines().any(|l| l == line)
+    }
+}
+
+#[test]
+fn a_leader_says_every_ten_seconds_from_where_the_next_one_must_read_and_a_standby_never() {
+    let bench = Bench::new(&[], false, |_| {});
+    let said = |told: Vec<RunNews>| told.iter().filter(|told| matches!(told, RunNews::ReadFrom(_))).count();
+    assert_eq!(said(bench.pass(25)), 0);
+    bench.leads.store(true, Ordering::Relaxed);
+    let said = said(bench.pass(60));
+    assert!((5..=7).contains(&said), "{said} times in a minute");
+    // Nor does it begin with that when it has just been started.
+    let bench = Bench::new(&[], true, |_| {});
+    let first = bench.pass(9);
+    assert!(!first.iter().any(|told| matches!(told, RunNews::ReadFrom(_))), "{first:?}");
+}
+
+#[test]
+fn how_long_a_run_has_waited_to_be_claimed_is_measured_every_five_seconds() {
+    let bench = Bench::new(&["j"], true, |world| {
+        let place = world.publish(1, 0);
+        world.note(1, &place);
+    });
+    let page = || String::from_utf8(bench.metrics.page().unwrap()).unwrap();
+    let shown = || {
+        let start = "cron_overlap_blocked_seconds{cluster=\"c\"} ";
+        page().lines().find_map(|line| line.strip_prefix(start)?.parse::<f64>().ok())
+    };
+    bench.pass(30);
+    let first = shown().unwrap_or_else(|| panic!("{}", page()));
+    assert!((24.0..=31.0).contains(&first), "{first}");
+    // Measured now and then, so that it stands still in between.
+    let mut values = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        bench.pass(1);
+        values.insert(shown().unwrap().to_bits());
+    }
+    assert!((3..=6).contains(&values.len()), "{values:?}");
+}
+
+#[test]
+fn each_duty_is_owed_under_its_name_with_what_was_attempted() {
+    let check = |leads: bool, call: Call, lines: &[&str]| {
+        let bench = Bench::new(&[], leads, |world| drop(world.start(1, 0)));
+        bench.pass(15);
+        let lasting = |owed: Vec<String>| {
+            owed.into_iter().filter(|line| !line.starts_with("leader")).collect::<Vec<_>>()
+        };
+        assert_eq!(lasting(bench.health.owed()), [""; 0], "of a leader: {leads}");
+        bench.world.faults().decide(Box::new(move |client, made| {
+            (client == "p" && made == call).then_some(Fate::Refused(ErrorCode::TopicAuthorizationFailed))
+        }));
+        bench.pass(160);
+        let owed = lasting(bench.health.owed());
+        assert_eq!(owed.len(), lines.len(), "{call:?}: {owed:?}");
+        for line in lines {
+            assert!(owed.iter().any(|owed| owed.starts_with(line)), "{call:?}: {line}: {owed:?}");
+        }
+        bench.world.faults().decide(Box::new(|_, _| None));
+        bench.pass(60);
+        assert_eq!(lasting(bench.health.owed()), [""; 0], "{call:?}: and then no more");
+    };
+    let following = "following: reading cron-runs: ";
+    check(false, Call::Fetch, &[following]);
+    check(true, Call::Fetch, &[following, "beats: beats that were written to cron-runs are not read back"]);
+    check(true, Call::Produce, &["beats: writing beats to cron-runs: "]);
+    check(false, Call::Produce, &["standing by: saying on cron-runs which job file this producer has: "]);
+    let lost = "lost attempts: finding out what became of attempts, and passing lost ones on: ";
+    check(true, Call::Committed, &[lost]);
+}
+
+#[test]
+fn a_standby_owes_that_some_producer_leads_and_says_what_to_do() {
+    let bench = Bench::new(&[], false, |_| {});
+    bench.pass(60);
+    let owed = bench.health.owed().concat();
+    assert!(
+        owed.starts_with("leader: no producer leads: none has written a beat to cron-runs for long"),
+        "{owed}"
+    );
+    assert!(bench.shows("cron_leases_watched 0"));
+    bench.leads.store(true, Ordering::Relaxed);
+    bench.pass(5);
+    assert_eq!(bench.health.owed(), [""; 0]);
+}

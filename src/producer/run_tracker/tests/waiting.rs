@@ -82,6 +82,11 @@ fn a_run_whose_topic_was_made_anew_is_over() {
 }
 
 #[test]
+fn a_run_whose_message_was_cut_off_is_over() {
+    check_unclaimable(|world, place| world.faults().cut(&of("c", 0), place.offset));
+}
+
+#[test]
 fn a_run_that_the_group_has_passed_without_a_claim_is_over() {
     check_unclaimable(|world, place| world.commit(place, place.offset + 1, &[]));
     check_unclaimable(|world, place| {
