@@ -388,7 +388,7 @@ impl Member {
     }
 
     /// Often enough that a rebalance is noticed within a second, and that several beats may fail.
-    fn beat_every(&self) -> Duration {
+    pub(super) fn beat_every(&self) -> Duration {
         let usual = (self.options.session_timeout / 6).min(Duration::from_secs(1));
         let waits_for_topic = self.shared_out == 0 && matches!(self.state, State::Joined { leads: true, .. });
         if waits_for_topic { usual.min(LOOK_EVERY_WHILE_MISSING) } else { usual }

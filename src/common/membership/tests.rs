@@ -486,3 +486,27 @@ fn the_thread_beats_as_often_as_its_member_asks_tells_what_fails_and_does_what_i
     assert!(matches!(next(), Change::Assigned { .. }), "and comes back");
     assert!(clock.monotonic() - left >= Duration::from_secs(20));
 }
+
+#[test]
+fn a_leader_looks_for_more_partitions_every_five_seconds() {
+    let (broker, now) = world(2);
+    let mut joining = Joining::new(&broker, "m");
+    joining.step(now);
+    let looked = |second: u64, joining: &mut Joining| {
+        let before = broker.faults().made(Call::Topic);
+        joining.step(now + Duration::from_secs(second));
+        broker.faults().made(Call::Topic) > before
+    };
+    let looked_at: Vec<u64> = (1..=16).filter(|second| looked(*second, &mut joining)).collect();
+    assert_eq!(looked_at, [1, 6, 11, 16]);
+}
+
+#[test]
+fn a_member_with_a_short_session_beats_six_times_in_it() {
+    let beats_every = |session_ms: u64| {
+        let (group, topic, instance_id) = ("g".to_owned(), "t".to_owned(), None);
+        let session_timeout = Duration::from_millis(session_ms);
+        Member::new(Options { group, topic, instance_id, session_timeout }).beat_every().as_millis()
+    };
+    assert_eq!([3_000, 6_000, 45_000].map(beats_every), [500, 1_000, 1_000]);
+}

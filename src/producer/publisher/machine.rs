@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::counting::{Count, Counting, Fact, fact_of};
-use super::records::{at, missed, published};
+use super::records::{at, lines, missed, published};
 use super::{Confirmed, Encoded};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Now;
@@ -203,22 +203,10 @@ impl Publishing {
         missed(tick, now.wall)
     }
 
-    /// Counts what is confirmed, and says it: each run where they are few, how many where they are many.
+    /// Counts what is confirmed, and says it.
     fn count(&self, mut confirmed: Vec<&Tick>, now: Now) {
-        const FEW: usize = 5;
-        let now = now.wall;
-        let late = |tick: &Tick| (now - tick.at).num_milliseconds();
         confirmed.sort_by_key(|tick| tick.at);
-        for tick in &confirmed {
-            self.measures.published(tick.at, now);
-            if confirmed.len() <= FEW {
-                let (topic, job) = (&self.topic, &tick.job.name);
-                log::info!("{topic}: published {job} due {}, {} ms late", at(tick), late(tick));
-            }
-        }
-        if let (Some(first), true) = (confirmed.first(), confirmed.len() > FEW) {
-            let (topic, number, late) = (&self.topic, confirmed.len(), late(first));
-            log::info!("{topic}: published {number} runs, the first due {}, {late} ms late", at(first));
-        }
+        confirmed.iter().for_each(|tick| self.measures.published(tick.at, now.wall));
+        lines(&confirmed, now.wall).iter().for_each(|line| log::info!("{}: {line}", self.topic));
     }
 }

@@ -373,3 +373,19 @@ fn a_publisher_is_over_when_nobody_has_batches_any_more_and_all_is_written() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn what_is_left_of_a_batch_is_known_until_it_is_written() {
+    let mut bench = bench();
+    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    assert_eq!(publishing.left(), 0);
+    let topic = topics::first(&bench.cluster).into();
+    let jobs = vec![sample("a", "@hourly"), sample("b", "@hourly"), sample("c", "@hourly")];
+    publishing.take(Encoded::new(&topic, batch(2, jobs)));
+    assert_eq!(publishing.left(), 3);
+    bench.standing.set(Some(bench.clock.monotonic()));
+    let now = bench.now();
+    publishing.step(bench.client.as_mut(), &bench.lease, now);
+    assert_eq!(publishing.left(), 0);
+}

@@ -329,3 +329,14 @@ fn copies_alone_are_counted_as_copies() {
     let of = TopicPartition { topic: TOPIC.to_owned(), partition: 0 };
     assert_eq!(world.end(&of), 5);
 }
+
+#[test]
+fn one_free_worker_gets_one_attempt_however_many_partitions_have_one() {
+    let mut world = World::new();
+    let mut consumer = settled(&world);
+    world.publish(0, 1);
+    world.publish(1, 2);
+    consumer.poll(&world);
+    consumer.step(&world, 1);
+    assert_eq!(world.claimed(), [(0, 0)]);
+}

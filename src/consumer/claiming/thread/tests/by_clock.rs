@@ -93,6 +93,13 @@ fn the_thread_sleeps_until_something_is_to_be_done_and_a_second_at_most() {
         still.turn();
     }
     assert_eq!(still.wait(), second, "nothing is there");
+    let generation = still.bench.dispatching.generation;
+    still.bench.dispatching.claimer.lost_position(generation, 0);
+    assert_eq!(still.wait(), Duration::ZERO, "it looks up where it goes on");
+    (0..3).for_each(|_| still.turn());
+    while still.bench.dispatching.plan.is_some() {
+        still.turn();
+    }
     still.reads(1, TimeDelta::milliseconds(300), 1);
     still.reads(2, TimeDelta::seconds(30), 1);
     still.bench.dispatching.claimer.step(still.bench.broker.client("x").as_mut(), now(&still), 0);

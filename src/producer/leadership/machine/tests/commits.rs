@@ -97,6 +97,7 @@ fn nothing_is_said_to_be_kept_of_a_commit_that_is_refused_as_a_whole() {
 #[test]
 fn a_cluster_without_a_topic_is_looked_for_twice_a_second_until_it_is_there() {
     let mut host = leading(&["c", "absent"], true);
+    assert_eq!(host.broker.faults().made(Call::Committed), 1, "not at once");
     let ask = |host: &mut Host| {
         let before = host.broker.faults().made(Call::Committed);
         let acts = host.step();
@@ -146,4 +147,16 @@ fn a_leader_that_has_everything_comes_round_once_a_second() {
         let (acts, wait) = host.leadership.step(host.client.as_mut(), now);
         assert_eq!((acts, wait), (vec![], Duration::from_secs(1)));
     }
+}
+
+#[test]
+fn the_last_cursor_is_kept_at_the_end_although_its_time_has_not_come() {
+    let mut host = leading(&["c"], false);
+    let at = host.clock.now();
+    assert!(kept(&keep(&mut host, at)));
+    let last = at + TimeDelta::milliseconds(1);
+    assert_eq!(keep(&mut host, last), []);
+    let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+    host.leadership.finish(host.client.as_mut(), now);
+    assert_eq!(host.committed().unwrap().offset, last.timestamp_millis());
 }

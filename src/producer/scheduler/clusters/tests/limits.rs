@@ -82,6 +82,33 @@ fn what_was_published_before_is_forgotten_once_the_cursor_has_passed_it() {
 }
 
 #[test]
+fn which_runs_are_over_is_remembered_while_ticks_are_held_back() {
+    let skips = job("skips", "c", job::Overlap::Skip);
+    let mut clusters = leading(&["c"], &[&skips]);
+    start(&mut clusters, 0);
+    for second in 1..=LATE.num_seconds() + 9 {
+        assert_eq!(self::published(&mut clusters, second), [""; 0]);
+    }
+    assert!(remembers(&clusters), "a held-back tick may be one whose run is over");
+}
+
+#[test]
+fn overlaps_of_a_former_file_are_known_until_its_last_tick_is_decided() {
+    let (skips, allows) = (job("one", "c", job::Overlap::Skip), job("one", "c", job::Overlap::Allow));
+    let mut clusters = leading(&["c"], &[&skips]);
+    start(&mut clusters, 0);
+    assert_eq!(self::published(&mut clusters, 1), [""; 0], "held back");
+    clusters.swap(file(&[&allows], "s"), at(1));
+    drop(clusters.next_batch(at(1)));
+    assert_eq!(clusters.former.len(), 1);
+    let owed = clusters.owed();
+    clusters.told(&history_read(owed));
+    read_to_end(&mut clusters, &[]);
+    while work(&mut clusters, 1).is_some() {}
+    assert!(clusters.former.is_empty());
+}
+
+#[test]
 fn what_was_published_before_is_remembered_while_ticks_are_held_back() {
     let skips = job("skips", "c", job::Overlap::Skip);
     let mut clusters = leading(&["c"], &[&skips]);
