@@ -91,22 +91,22 @@ fn a_job_that_is_due_again_under_the_next_file_has_its_last_tick_there() {
 #[test]
 fn a_former_file_owes_ticks_until_the_last_of_them_is_handed_out() {
     let jobs = || [last("a", "@every 10s")];
-    let mut lane = lane(&file("one", jobs()), 0, 0);
-    assert!(!lane.owes_former(), "what the active file owes is no former one's");
-    lane.swap(&file("two", jobs()), at(20));
-    assert!(lane.owes_former());
-    check(&mut lane, 10, 9, &["Current one: a@10"]);
-    assert!(lane.owes_former());
-    check(&mut lane, 20, 9, &["Current one: a@20"]);
-    assert!(!lane.owes_former());
+    let mut plan = plan(&file("one", jobs()), 0, 0);
+    assert!(!plan.owes_former(), "what the active file owes is no former one's");
+    plan.swap(&file("two", jobs()), at(20));
+    assert!(plan.owes_former());
+    check(&mut plan, 10, 9, &["Current one: a@10"]);
+    assert!(plan.owes_former());
+    check(&mut plan, 20, 9, &["Current one: a@20"]);
+    assert!(!plan.owes_former());
     // Whose ticks lie in the backlog is not told apart.
-    let mut lane = super::lane(&file("one", jobs()), 0, 25);
-    assert!(lane.owes_former());
+    let mut plan = super::plan(&file("one", jobs()), 0, 25);
+    assert!(plan.owes_former());
     check(
-        &mut lane,
+        &mut plan,
         85,
         9,
         &["Current one: a@30 a@40 a@50 a@60 a@70 a@80", "Backlog one: a@20 | a@10-10*1 not_caught_up"],
     );
-    assert!(!lane.owes_former());
+    assert!(!plan.owes_former());
 }

@@ -127,7 +127,7 @@ struct Bench {
     world: World,
     metrics: Metrics,
     health: Health,
-    leads: Arc<AtomicBool>,
+    lease: LeaderLease,
     told: Receiver<RunNews>,
     _asks: crossbeam_channel::Sender<crate::producer::run_tracker::messages::FollowRequest>,
     _tail: RunTrackerThread,
@@ -137,18 +137,21 @@ impl Bench {
     fn new(jobs: &[&str], leads: bool, prepare: impl FnOnce(&mut World)) -> Self {
         let mut world = World::new();
         prepare(&mut world);
-        let (metrics, leads) = (Metrics::new(), Arc::new(AtomicBool::new(leads)));
-        let (health, asked) = (Health::new(&metrics), Arc::clone(&leads));
+        let metrics = Metrics::new();
+        let (health, lease) = (Health::new(&metrics), LeaderLease::of_a_proven_member());
+        if leads {
+            lease.grant(Term::FIRST, 0);
+        }
         let around = Context {
             client: world.broker.client("p"),
             clock: Arc::<ManualClock>::clone(&world.clock),
-            leads: Box::new(move || asked.load(Ordering::Relaxed).then_some(1)),
+            lease: lease.clone(),
             measures: RunTrackerMetrics::new(&metrics),
             health: health.clone(),
             beat: Beats::new(&metrics).thread("runs-tail"),
         };
         let (tail, asks, told) = RunTrackerThread::start(options("p", jobs), around).unwrap();
-        Self { world, metrics, health, leads, told, _asks: asks, _tail: tail }
+        Self { world, metrics, health, lease, told, _asks: asks, _tail: tail }
     }
 
     /// Lets so much time pass, and returns what is told meanwhile.
@@ -172,7 +175,7 @@ fn a_leader_says_every_ten_seconds_from_where_the_next_one_must_read_and_a_stand
     let bench = Bench::new(&[], false, |_| {});
     let said = |told: Vec<RunNews>| told.iter().filter(|told| matches!(told, RunNews::ReadFrom(_))).count();
     assert_eq!(said(bench.pass(25)), 0);
-    bench.leads.store(true, Ordering::Relaxed);
+    bench.lease.grant(Term::FIRST, 0);
     let said = said(bench.pass(60));
     assert!((5..=7).contains(&said), "{said} times in a minute");
     // Nor does it begin with that when it has just been started.
@@ -245,7 +248,7 @@ fn a_standby_owes_that_some_producer_leads_and_says_what_to_do() {
         "{owed}"
     );
     assert!(bench.shows("cron_leases_watched 0"));
-    bench.leads.store(true, Ordering::Relaxed);
+    bench.lease.grant(Term::FIRST, 0);
     bench.pass(5);
     assert_eq!(bench.health.owed(), [""; 0]);
 }
