@@ -13,12 +13,14 @@ use crate::world::Sizes;
 pub struct Aim {
     pub rates: Rates,
     /// Of the kinds of [`crate::faults::Chaos`]: kill, restart, stall, leave, clock forward, clock back, no broker, late
-    /// requests arrive, retention, another job file, a topic made anew.
-    pub weights: [u64; 11],
+    /// requests arrive, retention, another job file, a topic made anew, a partition added.
+    pub weights: [u64; 12],
     pub ambush: Option<Of>,
     /// The clocks of all consumers are behind those of the producers by more than a lease.
     pub consumers_are_behind: bool,
     pub lease: Option<Duration>,
+    /// A consumer that is killed is started again at once, and meanwhile its topic gets another partition.
+    pub grows_at_kills: bool,
     /// How large records may be.
     pub sizes: Sizes,
 }
@@ -48,17 +50,17 @@ impl Aim {
             // A commit that was given up arrives while the group stands still.
             Bug::KeepsItsMemberId => Self {
                 rates: Rates { late: 200, ..Rates::default() },
-                weights: [0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0],
+                weights: [0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 0],
                 ..none
             },
             // Copies, and partitions that change hands between them.
             Bug::ForgetsDuplicates => Self {
                 rates: Rates { answer_lost: 200, ..Rates::default() },
-                weights: [6, 12, 0, 6, 0, 0, 0, 0, 0, 0, 0],
+                weights: [6, 12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0],
                 ..none
             },
             // Partitions change hands and come back to a process that was stopped.
-            Bug::KeepsItsOffsets => Self { weights: [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
+            Bug::KeepsItsOffsets => Self { weights: [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
             Bug::OffsetAfterTheLog => {
                 Self { ambush: Some(Of::Claims), lease: Some(Duration::from_secs(12)), ..none }
             }
@@ -66,14 +68,18 @@ impl Aim {
             Bug::WritesWithoutMandate => Self { ambush: Some(Of::Publisher), lease: short, ..none },
             Bug::DecidesBeforeTheEnd => Self { ambush: Some(Of::Leader), lease: short, ..none },
             // Ticks become late.
-            Bug::ShortensTheDeadline => Self { weights: [0, 4, 12, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
-            Bug::GoesByTopicNames => Self { weights: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], ..none },
+            Bug::ShortensTheDeadline => Self { weights: [0, 4, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
+            Bug::GoesByTopicNames => Self { weights: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], ..none },
             // Consumers are stopped, so that something is unread when its topic is deleted.
-            Bug::EndsNoRun => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4], lease: short, ..none },
+            Bug::EndsNoRun => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4, 0], lease: short, ..none },
             Bug::DropsWhatIsTooLarge => {
                 Self { sizes: Sizes { retry: Some(900), dead: Some(900), ..Sizes::default() }, ..none }
             }
-            Bug::ReloadsAtOnce => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 3, 0], ..none },
+            Bug::ReloadsAtOnce => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0], ..none },
+            // Groups' leaders are replaced while partitions are added.
+            Bug::LeavesNewPartitions => {
+                Self { weights: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], grows_at_kills: true, ..none }
+            }
             // They need no fault.
             Bug::KeepsAnOlderCursor | Bug::KeepsNoCursor | Bug::BlocksByNoRun | Bug::ReadsFromTheEnd => none,
         }

@@ -1,22 +1,5 @@
 //! Bugs that are planted around the shipped code: a simulation that does not find them finds nothing. Each is what a
-//! plausible consumer would do wrong, done on the code's behalf by a client that misleads it or by the driver.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use chrono::{DateTime, TimeDelta, Utc};
-
-use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
-    Holder, Join, JoinRequest, Log, NodeId, Position, ProduceBatch, Record, Share, TopicPartition,
-    TopicState, Want, Written,
-};
-use kafka_cron::common::model::Event;
-use kafka_cron::common::topics::TopicSpec;
-use kafka_cron::common::wire;
-use uuid::Uuid;
-
-use crate::world::{CLUSTER, RETRY};
+//! plausible program would do wrong, done on the code's behalf by a [client that misleads it](crate::misled) or by the driver.
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +45,13 @@ pub enum Bug {
     ReadsFromTheEnd,
     /// A job file becomes active at once, and no part of the producer asks which runs of its jobs are open.
     ReloadsAtOnce,
+    /// A static leader of a group that comes back, and must not share out, takes the partitions that it counts for shared out.
+    LeavesNewPartitions,
 }
 
 /// All of them, what is said when one is found, and how many of 100 runs that are directed at it ([`crate::aim`]) say so:
 /// `KAFKA_CRON_SEEDS=100` measures that anew.
-pub const ALL: [(Bug, &str, u32); 20] = [
+pub const ALL: [(Bug, &str, u32); 21] = [
     (Bug::CommitBeforeClaimed, "without a claim", 100),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 100),
     (Bug::KeepsItsMemberId, "claims are undone", 72),
@@ -87,6 +72,7 @@ pub const ALL: [(Bug, &str, u32); 20] = [
     (Bug::EndsNoRun, "which was deleted unread", 50),
     (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
     (Bug::ReloadsAtOnce, "is published beside", 55),
+    (Bug::LeavesNewPartitions, "is still unclaimed", 77),
 ];
 
 impl Bug {
@@ -122,271 +108,5 @@ impl Bug {
                 | Self::ReadsFromTheEnd
                 | Self::ReloadsAtOnce
         )
-    }
-}
-
-/// A client that misleads who uses it.
-pub struct Misled {
-    inner: Box<dyn Client>,
-    bug: Bug,
-    unwritten: Vec<ProduceBatch>,
-    remembered: BTreeMap<TopicPartition, Committed>,
-    /// Offsets of consumers were asked for last.
-    has_asked: bool,
-    stamps: Stamps,
-    cursors: Cursors,
-    /// The first id that was told of each topic.
-    ids: BTreeMap<String, Uuid>,
-}
-
-/// How many commits of cursors a process makes before one goes wrong.
-const CURSORS: usize = 5;
-
-/// The cursors that a process has committed in a generation, the oldest first.
-#[derive(Debug, Default)]
-struct Cursors {
-    generation: i32,
-    commits: Vec<Vec<Commit>>,
-}
-
-impl Cursors {
-    /// What is committed: after some that are as they should be, the oldest of these.
-    fn next(&mut self, holder: &Holder, commits: &[Commit]) -> Vec<Commit> {
-        if std::mem::replace(&mut self.generation, holder.generation) != holder.generation {
-            self.commits.clear();
-        }
-        if self.commits.len() == CURSORS {
-            return std::mem::take(&mut self.commits).swap_remove(0);
-        }
-        self.commits.push(commits.to_vec());
-        commits.to_vec()
-    }
-}
-
-/// The newest time stamp of any machine.
-#[derive(Debug, Default)]
-struct Stamps(Option<DateTime<Utc>>);
-
-impl Stamps {
-    /// Whether a sign of life is younger than the shortest lease by that; everything else is.
-    fn is_recent(&mut self, record: &FetchedRecord) -> bool {
-        let event = record.value.as_deref().and_then(|value| wire::decode_event(value).ok());
-        let Some(Event::Alive { at, .. } | Event::Beat { at, .. }) = &event else { return true };
-        self.0 = self.0.max(Some(*at));
-        let is_old = self.0.is_some_and(|newest| newest - *at > TimeDelta::seconds(7));
-        !(is_old && matches!(event, Some(Event::Alive { .. })))
-    }
-}
-
-/// The client as it is, or one that has the bug happen.
-pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
-    match bug {
-        Some(bug) => Box::new(Misled {
-            inner,
-            bug,
-            unwritten: Vec::new(),
-            remembered: BTreeMap::new(),
-            has_asked: false,
-            stamps: Stamps::default(),
-            cursors: Cursors::default(),
-            ids: BTreeMap::new(),
-        }),
-        None => inner,
-    }
-}
-
-const PRETENDED: Written = Written { base_offset: 0, append_time_ms: None };
-
-impl Log for Misled {
-    fn topic(&mut self, name: &str, by: Deadline) -> Result<Option<TopicState>, BrokerError> {
-        let mut state = self.inner.topic(name, by)?;
-        if let Some(state) = state.as_mut().filter(|_| self.bug == Bug::GoesByTopicNames) {
-            state.id = *self.ids.entry(name.to_owned()).or_insert(state.id);
-        }
-        Ok(state)
-    }
-
-    fn produce(&mut self, batches: &[ProduceBatch], by: Deadline) -> Vec<Result<Written, BrokerError>> {
-        let topic = batches[0].to.topic.as_str();
-        match self.bug {
-            Bug::CommitBeforeClaimed if topic == "cron-runs" => {
-                self.unwritten = batches.to_vec();
-                batches.iter().map(|_| Ok(PRETENDED)).collect()
-            }
-            Bug::FinishedBeforeRetry if topic == RETRY || topic == "c-dead" => {
-                let answers = self.inner.produce(batches, by);
-                answers.into_iter().map(|answer| Ok(answer.unwrap_or(PRETENDED))).collect()
-            }
-            Bug::DropsWhatIsTooLarge => {
-                let is_too_large = |error: &BrokerError| error.code() == Some(ErrorCode::MessageTooLarge);
-                let answers = self.inner.produce(batches, by);
-                let answer = |answer: Result<Written, BrokerError>| match answer {
-                    Err(error) if is_too_large(&error) => Ok(PRETENDED),
-                    answer => answer,
-                };
-                answers.into_iter().map(answer).collect()
-            }
-            Bug::EndsNoRun => {
-                let ends = |record: &Record| {
-                    let event = record.value.as_deref().map(wire::decode_event);
-                    matches!(event, Some(Ok(Event::Ended { .. })))
-                };
-                let write = |batch: &ProduceBatch| {
-                    let mut batch = batch.clone();
-                    batch.records.retain(|record| !ends(record));
-                    let is_empty = batch.records.is_empty();
-                    if is_empty { Ok(PRETENDED) } else { self.inner.produce(&[batch], by).remove(0) }
-                };
-                batches.iter().map(write).collect()
-            }
-            _ => self.inner.produce(batches, by),
-        }
-    }
-
-    fn fetch(
-        &mut self,
-        leader: NodeId,
-        wants: &[Want],
-        max_wait: Duration,
-        by: Deadline,
-    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
-        let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
-        if self.bug == Bug::GoesByTopicNames {
-            let is_other = |error: &BrokerError| error.code() == Some(ErrorCode::UnknownTopicId);
-            if answers.iter().any(|answer| answer.as_ref().is_err_and(is_other)) {
-                answers = self.inner.fetch(leader, wants, max_wait, by)?;
-            }
-            let fetched = wants
-                .iter()
-                .zip(&mut answers)
-                .filter_map(|(want, answer)| Some((want, answer.as_mut().ok()?)));
-            for (want, fetched) in fetched {
-                fetched.topic_id = *self.ids.entry(want.from.topic.clone()).or_insert(fetched.topic_id);
-            }
-        }
-        if self.bug == Bug::LeasesByTimeStamps {
-            let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
-            for fetched in of_runs.filter_map(|(_, answer)| answer.as_mut().ok()) {
-                fetched.records.retain(|record| self.stamps.is_recent(record));
-            }
-        }
-        Ok(answers)
-    }
-
-    fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
-        if self.bug == Bug::OffsetAfterTheLog && self.has_asked && at == Position::End {
-            return Ok(0);
-        }
-        self.inner.offset(of, at, by)
-    }
-}
-
-impl Group for Misled {
-    fn join(&mut self, request: &JoinRequest, by: Deadline) -> Result<Join, BrokerError> {
-        self.inner.join(request, by)
-    }
-
-    fn sync(
-        &mut self,
-        holder: &Holder,
-        protocol: &str,
-        shares: &[(String, Share)],
-        by: Deadline,
-    ) -> Result<Share, BrokerError> {
-        self.inner.sync(holder, protocol, shares, by)
-    }
-
-    fn heartbeat(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
-        self.inner.heartbeat(holder, by)
-    }
-
-    fn leave(&mut self, holder: &Holder, by: Deadline) -> Result<(), BrokerError> {
-        self.inner.leave(holder, by)
-    }
-
-    fn commit(
-        &mut self,
-        holder: &Holder,
-        commits: &[Commit],
-        by: Deadline,
-    ) -> Result<Vec<Option<ErrorCode>>, BrokerError> {
-        let of_cursors = commits.iter().any(|commit| commit.of.topic == CLUSTER);
-        if self.bug == Bug::KeepsAnOlderCursor && of_cursors {
-            let commits = self.cursors.next(holder, commits);
-            return self.inner.commit(holder, &commits, by);
-        }
-        if self.bug == Bug::KeepsNoCursor && of_cursors {
-            if self.cursors.commits.len() == CURSORS {
-                return Ok(vec![None; commits.len()]);
-            }
-            self.cursors.next(holder, commits);
-        }
-        if self.bug == Bug::ReadsFromTheEnd {
-            let mut commits = commits.to_vec();
-            for commit in commits.iter_mut().filter(|commit| commit.of.topic == "cron-runs") {
-                commit.offset = self.inner.offset(&commit.of, Position::End, by).unwrap_or(commit.offset);
-            }
-            return self.inner.commit(holder, &commits, by);
-        }
-        let answer = self.inner.commit(holder, commits, by);
-        match self.bug {
-            Bug::CommitBeforeClaimed => {
-                let unwritten = std::mem::take(&mut self.unwritten);
-                if !unwritten.is_empty() {
-                    drop(self.inner.produce(&unwritten, by));
-                }
-                answer
-            }
-            Bug::RunsOnUnknownAnswer if answer.is_err() => Ok(vec![None; commits.len()]),
-            Bug::KeepsItsOffsets => {
-                for (commit, code) in commits.iter().zip(answer.iter().flatten()) {
-                    if code.is_none() {
-                        let now = Committed { offset: commit.offset, metadata: commit.metadata.clone() };
-                        self.remembered.insert(commit.of.clone(), now);
-                    }
-                }
-                answer
-            }
-            _ => answer,
-        }
-    }
-
-    fn committed(
-        &mut self,
-        group: &str,
-        of: &[TopicPartition],
-        by: Deadline,
-    ) -> Result<Vec<Option<Committed>>, BrokerError> {
-        self.has_asked = group != "cron-leader";
-        let answer = self.inner.committed(group, of, by)?;
-        let remembered = of.iter().map(|of| self.remembered.get(of).cloned());
-        Ok(remembered.zip(answer).map(|(remembered, committed)| remembered.or(committed)).collect())
-    }
-}
-
-impl Admin for Misled {
-    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
-        self.inner.broker_count(by)
-    }
-
-    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError> {
-        self.inner.cluster_time(by)
-    }
-
-    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
-        self.inner.topic_names(by)
-    }
-
-    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
-        self.inner.create_topic(topic, by)
-    }
-
-    fn topic_settings(
-        &mut self,
-        topic: &str,
-        names: &[&str],
-        by: Deadline,
-    ) -> Result<Vec<(String, String)>, BrokerError> {
-        self.inner.topic_settings(topic, names, by)
     }
 }

@@ -131,10 +131,14 @@ fn changing(number: usize) -> impl Iterator<Item = Row> {
     })
 }
 
+/// The number of the file of a revision.
+pub fn file_number(revision: &str) -> usize {
+    revision.split('-').next().and_then(|number| number.parse().ok()).unwrap()
+}
+
 /// Whether the runs of a job may not overlap by the file of a revision.
 pub fn is_exclusive(job: &JobName, revision: &str) -> bool {
-    let number: usize = revision.split('-').next().and_then(|number| number.parse().ok()).unwrap();
-    let mut rows = JOBS.into_iter().chain(changing(number));
+    let mut rows = JOBS.into_iter().chain(changing(file_number(revision)));
     rows.any(|(name, _, _, _, overlap)| name == job.as_str() && overlap != Overlap::Allow)
 }
 

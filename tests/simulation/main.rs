@@ -20,6 +20,8 @@ mod invariants;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod misled;
+#[cfg(test)]
 mod patience;
 #[cfg(test)]
 mod report;

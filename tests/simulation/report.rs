@@ -62,3 +62,57 @@ impl fmt::Display for Counts {
         self.0.iter().try_for_each(|(kind, count)| writeln!(f, "{count:>10}  {kind}"))
     }
 }
+
+/// Every kind of fault. One that is never met over all seeds fails the test.
+pub const KINDS: [&str; 27] = [
+    "above a quota",
+    "answer lost",
+    "applied but refused",
+    "away",
+    "clock back",
+    "clock forward",
+    "commit arrived late",
+    "copy published",
+    "gap in the log",
+    "kill",
+    "kill between two writes",
+    "leave",
+    "letter too large",
+    "malformed published",
+    "not sent",
+    "partition added",
+    "produce arrived late",
+    "refused",
+    "request lost",
+    "restart",
+    "retry too large",
+    "retention above the offset",
+    "retention below the offset",
+    "slow commit",
+    "slow write",
+    "stall",
+    "what was read got lost",
+];
+
+/// What must have been met where there are ambushes.
+pub const KINDS_OF_AMBUSHES: [&str; 5] =
+    ["ambush of a claim", "ambush of a leader", "declared lost", "kill", "read to the end in a term"];
+
+/// What must have been met where producers take part.
+pub const KINDS_OF_ALL: [&str; 15] = [
+    "clock of a host jumps",
+    "cursor ahead",
+    "declared lost",
+    "job file swapped",
+    "kill",
+    "kill between two writes",
+    "leave",
+    "read to the end in a term",
+    "reboots published",
+    "stall",
+    "term begun",
+    "tick too large",
+    "ticks missed",
+    "ticks queued",
+    "ticks skipped",
+];

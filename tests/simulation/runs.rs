@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bugs::{self, Bug};
-use crate::faults::{KINDS, KINDS_OF_ALL, KINDS_OF_AMBUSHES};
-use crate::report::Counts;
+use crate::report::{Counts, KINDS, KINDS_OF_ALL, KINDS_OF_AMBUSHES};
 use crate::stage::{Cast, play};
 
 /// Seeds of an ordinary test.

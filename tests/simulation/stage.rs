@@ -91,6 +91,8 @@ struct Stage {
     ambush: Option<Ambush>,
     /// Whether ambushes of claims go on until the run tracker has asked about the next claim.
     misleads: bool,
+    /// Whether a consumer that is killed is started again at once, when its topic has another partition.
+    grows_at_kills: bool,
     /// How many in a thousand writes of a process are its last.
     crashes: u64,
     calm_until: Option<Instant>,
@@ -143,7 +145,7 @@ impl Stage {
         // Of its own, so that a seed's other faults do not depend on these.
         let sizes = Sizes::of_a_seed(Random(world.random.0 ^ 0x1a46_e5c0), all);
         world.limit(sizes);
-        let statics = world.random.chance(250);
+        let statics = world.random.chance(250) || bug == Some(Bug::LeavesNewPartitions);
         let mut places = Vec::new();
         for topic in [CLUSTER, RETRY] {
             for number in 0..2 + world.random.below(2) {
@@ -177,6 +179,7 @@ impl Stage {
             chaos,
             ambush,
             misleads: false,
+            grows_at_kills: false,
             crashes,
             calm_until: None,
             next_look,
@@ -189,6 +192,7 @@ impl Stage {
         self.chaos.weights = aim.weights;
         self.crashes = 0;
         self.misleads = aim.ambush == Some(Of::Claims);
+        self.grows_at_kills = aim.grows_at_kills;
         self.world.limit(aim.sizes);
         self.ambush = aim.ambush.map(|of| Ambush::of(of, &self.world));
         self.calm_from = self.calm_from.map(|_| self.world.began + aim.lasts());
@@ -358,6 +362,12 @@ impl Stage {
         };
         self.world.weather().counts.add(kind, 1);
         self.world.say("chaos", || format!("{order:?}"));
+        if let (Order::Kill(seat), true) = (order, self.grows_at_kills)
+            && let Some(topic) = self.places[seat].seat.as_ref().map(|seat| seat.topic)
+        {
+            self.world.grow(topic);
+            self.places[seat].start(&mut self.world, seat);
+        }
     }
 
     /// Nothing goes wrong any more: what was stopped goes on, what is late arrives, what is dead is started.

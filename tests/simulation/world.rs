@@ -21,8 +21,9 @@ use crate::report::Trace;
 pub const CLUSTER: &str = "c";
 /// The topic of later attempts.
 pub const RETRY: &str = "c-retry";
-/// Partitions of each topic but the dead letters'.
+/// Partitions of each topic but the dead letters', when a run begins, and how many a topic of attempts may grow to.
 pub const PARTITIONS: i32 = 2;
+const MOST_PARTITIONS: i32 = 4;
 /// The shortest that a broker allows.
 pub const SESSION: Duration = Duration::from_secs(6);
 /// When a run begins, in seconds since the epoch: 2027-01-15, eight o'clock.
@@ -205,6 +206,18 @@ impl World {
         self.oracle.made_anew(name, client, by);
         self.limit(self.sizes);
         self.say("operator", || format!("{name} is made anew"));
+    }
+
+    /// An operator adds a partition to a topic of attempts, where there may be more. Returns whether that was so.
+    pub fn grow(&mut self, topic: &'static str) -> bool {
+        let count = self.oracle.partitions(topic);
+        if self.is_absent(topic) || count >= MOST_PARTITIONS {
+            return false;
+        }
+        self.broker.faults().grow_topic(topic, usize::try_from(count + 1).unwrap());
+        self.oracle.grown(topic, count);
+        self.say("operator", || format!("{topic} has {} partitions", count + 1));
+        true
     }
 
     /// Whether a topic was deleted and is not made again yet.

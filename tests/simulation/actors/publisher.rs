@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Actor;
 use crate::jobs;
-use crate::world::{CLUSTER, PARTITIONS, World, cluster, partition};
+use crate::world::{CLUSTER, World, cluster, partition};
 
 /// Publishes so many messages, and has done then.
 pub struct Publisher {
@@ -65,7 +65,7 @@ impl Publisher {
         let not_before = later.then(|| now.wall + wait);
         let value =
             wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: retries, not_before });
-        (partition_for(id.to_string().as_bytes(), PARTITIONS), value)
+        (partition_for(id.to_string().as_bytes(), world.oracle.partitions(CLUSTER)), value)
     }
 }
 

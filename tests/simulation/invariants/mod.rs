@@ -88,6 +88,8 @@ pub struct Oracle {
     attempts: BTreeMap<LogId, Attempts>,
     /// The id of each topic of attempts that is there.
     present: BTreeMap<&'static str, Uuid>,
+    /// The topics that partitions were added to.
+    grown: BTreeSet<Uuid>,
     /// What is committed, as the broker has it.
     as_written: BTreeMap<TopicPartition, Committed>,
     started: BTreeMap<AttemptRef, (Place, String)>,
@@ -133,6 +135,7 @@ impl Oracle {
             next: others.into_iter().map(|of| (of, 0)).collect(),
             attempts: BTreeMap::new(),
             present: BTreeMap::new(),
+            grown: BTreeSet::new(),
             as_written: BTreeMap::new(),
             started: BTreeMap::new(),
             places: BTreeSet::new(),
@@ -199,6 +202,20 @@ impl Oracle {
     pub fn made_anew(&mut self, topic: &'static str, client: Box<dyn Client>, by: Instant) {
         self.client = client;
         self.is_there(topic, by);
+    }
+
+    /// A topic of attempts has a partition more, of this number.
+    pub fn grown(&mut self, topic: &'static str, number: i32) {
+        let topic_id = self.present[topic];
+        self.grown.insert(topic_id);
+        self.attempts.insert(LogId { topic_id, partition: number }, Attempts::default());
+        self.next.insert(partition(topic, number), 0);
+    }
+
+    /// How many partitions a topic of attempts has; none where it is not there.
+    pub fn partitions(&self, topic: &str) -> i32 {
+        let count = self.next.keys().filter(|of| of.topic == topic).count();
+        i32::try_from(count).unwrap()
     }
 
     fn present(&self, of: &TopicPartition) -> Option<LogId> {
@@ -345,7 +362,10 @@ impl Oracle {
         if let Some((first, by)) = self.started.insert(attempt, (place.clone(), consumer.to_owned())) {
             // A copy whose original retention has deleted cannot be known as one: the documented limit.
             let outlived = first.offset < self.attempts[&self::of(&first)].start && first != *place;
-            if !outlived {
+            // Where partitions are added, a copy may go to another one than its original: the documented limit.
+            let is_elsewhere = first.topic_id == place.topic_id && first.partition != place.partition;
+            let is_moved = is_elsewhere && self.grown.contains(&place.topic_id);
+            if !outlived && !is_moved {
                 self.breaks(|| {
                     format!(
                         "{attempt:?} was started by {by} at {first:?} and again by {consumer} at {place:?}"

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kafka_cron::common::model::{Attempt, AttemptRef, Event, JobName, RunId, Then};
 use kafka_cron::producer::leadership::Term;
 
-use crate::jobs::{is_exclusive, may_be_exclusive};
+use crate::jobs::{file_number, is_exclusive, may_be_exclusive};
 
 /// For how long ticks may be held back by a run that no leader has published: one that was decided, and whose leader died
 /// or is cut off.
@@ -31,6 +31,9 @@ struct Known {
     is_excused: bool,
     /// It was published by a file that allows overlaps: then only its consumer puts it on record, from its claim on.
     is_allowed: bool,
+    /// The number of that file, and whether it is on record that the run is published.
+    file: usize,
+    is_recorded: bool,
     claimed: Option<Instant>,
     /// Since when no message of it is left that a consumer would claim.
     deleted: Option<Instant>,
@@ -91,12 +94,17 @@ impl Overlaps {
             known.deleted = None;
             return;
         }
-        let is_exclusive = is_exclusive(job, &attempt.run.revision);
+        let excludes = is_exclusive(job, &attempt.run.revision);
         let asked = self.asked.get(&attempt.run.revision).copied();
+        let file = file_number(&attempt.run.revision);
         let blocks = |known: &Known| {
-            let is_known =
-                !known.is_allowed || known.claimed.zip(asked).is_some_and(|(claimed, asked)| claimed < asked);
-            is_exclusive && known.job == *job && known.over.is_none() && !known.is_excused && is_known
+            // The leader died before the run was on record, and a file without such a job was active since: that leader
+            // did not look for the run in the topic.
+            let is_lost_sight_of = !known.is_recorded
+                && (known.file + 1..file).any(|number| !is_exclusive(job, &number.to_string()));
+            let is_known = !(known.is_allowed || is_lost_sight_of)
+                || known.claimed.zip(asked).is_some_and(|(claimed, asked)| claimed < asked);
+            excludes && known.job == *job && known.over.is_none() && !known.is_excused && is_known
         };
         let blocking = self.runs.iter().find(|(_, known)| blocks(known)).map(|(run, _)| *run);
         if let Some(other) = blocking.filter(|_| !is_late) {
@@ -112,7 +120,9 @@ impl Overlaps {
             last,
             over,
             is_excused: is_late,
-            is_allowed: !is_exclusive,
+            is_allowed: !excludes,
+            file,
+            is_recorded: false,
             claimed: None,
             deleted: None,
         };
@@ -125,6 +135,12 @@ impl Overlaps {
             Event::Claimed { attempt, .. } => {
                 if let Some(known) = self.runs.get_mut(&attempt.run) {
                     known.claimed.get_or_insert(now);
+                }
+                return;
+            }
+            Event::Published { run, .. } => {
+                if let Some(known) = self.runs.get_mut(run) {
+                    known.is_recorded = true;
                 }
                 return;
             }

@@ -11,7 +11,7 @@ use kafka_cron::common::wire::{self, DeadReason, DeadRecord};
 
 use super::{Attempts, LogId, Message, Oracle, of};
 use crate::jobs;
-use crate::world::{CLUSTER, PARTITIONS, RETRY, partition};
+use crate::world::{CLUSTER, RETRY, partition};
 
 impl Oracle {
     pub(super) fn message(&mut self, (of, topic): (LogId, &str), offset: i64, value: &[u8], written_ms: i64) {
@@ -187,7 +187,7 @@ impl Oracle {
 
     pub(super) fn look_at_commits(&mut self, by: Instant) {
         for topic in [CLUSTER, RETRY] {
-            let of: Vec<TopicPartition> = (0..PARTITIONS).map(|p| partition(topic, p)).collect();
+            let of: Vec<TopicPartition> = (0..self.partitions(topic)).map(|p| partition(topic, p)).collect();
             let answers = self.client.committed(topic, &of, by).unwrap();
             for (of, committed) in of.into_iter().zip(answers) {
                 let Some(committed) = committed.filter(|now| self.as_written.get(&of) != Some(now)) else {

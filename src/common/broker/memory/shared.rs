@@ -127,7 +127,10 @@ impl Shared {
                 }
                 Some(Fate::AboveQuota(hold)) => {
                     plan.throttle(client, at.mono + hold);
-                    apply(cluster, at)
+                    match cluster.refusal(call, of) {
+                        Some(code) => refuse(code),
+                        None => apply(cluster, at),
+                    }
                 }
                 Some(Fate::Refused(code)) => refuse(code),
                 Some(Fate::AppliedButRefused(code)) => {

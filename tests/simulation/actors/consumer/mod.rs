@@ -18,7 +18,8 @@ use kafka_cron::consumer::reporting::machine as reporting;
 use kafka_cron::consumer::reporting::machine::{Reporting, Tell};
 
 use super::Actor;
-use crate::bugs::{Bug, plant};
+use crate::bugs::Bug;
+use crate::misled::plant;
 use crate::world::{SESSION, World, cluster};
 
 /// Where a consumer sits: what stays when it is started again.
@@ -132,7 +133,10 @@ impl Consumer {
             wakes: threads.map(|thread| (thread, now)).collect(),
             soonest: now,
             member,
-            members_client: world.client(&format!("{name}-membership")),
+            members_client: plant(
+                world.client(&format!("{name}-membership")),
+                seat.bug.filter(|bug| *bug == Bug::LeavesNewPartitions),
+            ),
             change: None,
             untaken: None,
             is_member: true,

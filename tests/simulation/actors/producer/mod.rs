@@ -27,8 +27,9 @@ use kafka_cron::producer::scheduler::messages::Channels;
 use kafka_cron::producer::scheduler::outbox::Outbox;
 
 use super::Actor;
-use crate::bugs::{Bug, plant};
+use crate::bugs::Bug;
 use crate::jobs;
+use crate::misled::plant;
 use crate::world::{SESSION, World, cluster};
 
 /// A thread of it.

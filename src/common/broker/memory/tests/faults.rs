@@ -96,6 +96,10 @@ fn a_client_above_its_quota_is_held_back_and_nothing_of_it_is_applied() {
     check(broker.client("other").as_mut(), false);
     clock.turn(Duration::from_secs(7));
     check(client.as_mut(), false);
+    // What is refused is refused above a quota as well.
+    broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
+    broker.faults().next(Call::ClusterTime, Fate::AboveQuota(Duration::from_secs(7)));
+    assert_eq!(client.cluster_time(by), Err(BrokerError::Refused(ErrorCode::Other(31))));
 }
 
 #[test]
