@@ -25,7 +25,7 @@ pub struct Scan {
 /// A partition at its leader.
 struct Led {
     of: TopicPartition,
-    leader: NodeId,
+    leader: Option<NodeId>,
 }
 
 /// The oldest record that a partition still has.
@@ -55,7 +55,7 @@ impl Scan {
     ) -> Result<bool, BrokerError> {
         let Some(partitions) = self.partitions(client)? else { return Ok(false) };
         for partition in partitions {
-            let led = self.led(&partition)?;
+            let led = self.led(&partition);
             let end = client.offset(&led.of, Position::End, soon())?;
             let start = client.offset(&led.of, Position::Start, soon())?;
             let next = self.next.entry(partition.partition).or_insert(start);
@@ -76,7 +76,7 @@ impl Scan {
     /// As [`Self::read`].
     pub fn skip_to(&mut self, client: &mut dyn Client, since_ms: i64) -> Result<(), BrokerError> {
         for partition in self.partitions(client)?.unwrap_or_default() {
-            let led = self.led(&partition)?;
+            let led = self.led(&partition);
             let at = client.offset(&led.of, Position::Since(since_ms), soon())?;
             self.next.insert(partition.partition, at);
         }
@@ -90,7 +90,7 @@ impl Scan {
     pub fn firsts(&self, client: &mut dyn Client) -> Result<Vec<First>, BrokerError> {
         let partitions = self.partitions(client)?.unwrap_or_default();
         let first = |partition| {
-            let led = self.led(&partition)?;
+            let led = self.led(&partition);
             let start = client.offset(&led.of, Position::Start, soon())?;
             let end = client.offset(&led.of, Position::End, soon())?;
             let found = if start < end { led.fetch(client, start, 1)? } else { None };
@@ -104,11 +104,9 @@ impl Scan {
         Ok(client.topic(&self.topic, soon())?.map(|state| state.partitions))
     }
 
-    fn led(&self, partition: &PartitionState) -> Result<Led, BrokerError> {
+    fn led(&self, partition: &PartitionState) -> Led {
         let PartitionState { partition, leader, .. } = *partition;
-        let leaderless = || BrokerError::NotSent(format!("{}/{partition} has no leader", self.topic));
-        let of = TopicPartition { topic: self.topic.clone(), partition };
-        Ok(Led { of, leader: leader.ok_or_else(leaderless)? })
+        Led { of: TopicPartition { topic: self.topic.clone(), partition }, leader }
     }
 }
 
@@ -120,16 +118,15 @@ impl Led {
         offset: i64,
         max_bytes: i32,
     ) -> Result<Option<(Vec<FetchedRecord>, i64)>, BrokerError> {
-        let want = Want { from: self.of.clone(), offset, max_bytes };
         let mut tries = 0;
         let fetched = loop {
-            match client.fetch(self.leader, std::slice::from_ref(&want), Duration::from_millis(100), soon()) {
+            let want = Want { from: self.of.clone(), offset, max_bytes };
+            match client.fetch_one(self.leader, want, Duration::from_millis(100), soon()) {
                 // The call has waited for a tenth of a second: a large topic takes as long as a quota makes it take.
                 Err(BrokerError::Throttled(_)) if tries < HELD_BACK => tries += 1,
                 answer => break answer?,
             }
         };
-        let fetched = fetched.into_iter().next().transpose()?;
         Ok(fetched.map(|fetched| (fetched.records, fetched.next_offset)))
     }
 }

@@ -161,6 +161,23 @@ pub trait Log: Send {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError>;
 
+    /// Reads from one partition, by one fetch; `None` when the broker says nothing about it.
+    ///
+    /// # Errors
+    /// As of [`Self::fetch`], the partition's own refusal, or that it has no leader.
+    fn fetch_one(
+        &mut self,
+        leader: Option<NodeId>,
+        want: Want,
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Option<Fetched>, BrokerError> {
+        let TopicPartition { topic, partition } = &want.from;
+        let leader =
+            leader.ok_or_else(|| BrokerError::NotSent(format!("{topic}/{partition} has no leader")))?;
+        self.fetch(leader, &[want], max_wait, by)?.into_iter().next().transpose()
+    }
+
     /// As [`Self::fetch`], but without what another program wrote in a transaction that it has not committed: nothing from
     /// an open one on, and not the records of one that was aborted.
     ///

@@ -196,16 +196,14 @@ impl OnRecord {
         let runs = client.topic(topics::RUNS, by)?;
         for state in runs.map(|runs| runs.partitions).unwrap_or_default() {
             let from = TopicPartition { topic: topics::RUNS.to_owned(), partition: state.partition };
-            let leaderless = || BrokerError::NotSent(format!("{} has no leader", from.topic));
-            let leader = state.leader.ok_or_else(leaderless)?;
             let (start, end) = ends(client, &from, by)?;
             let next = self.next.entry(state.partition).or_insert(0);
             self.lacks_some |= *next < start;
             *next = start.max(*next);
             while *next < end {
                 let want = Want { from: from.clone(), offset: *next, max_bytes: bounds::FETCH_BYTES };
-                let fetched = client.fetch(leader, &[want], Duration::from_millis(100), by)?;
-                let Some(fetched) = fetched.into_iter().next().transpose()? else { break };
+                let fetched = client.fetch_one(state.leader, want, Duration::from_millis(100), by)?;
+                let Some(fetched) = fetched else { break };
                 for value in fetched.records.iter().filter_map(|record| record.value.as_deref()) {
                     if let Ok(Event::Claimed { place, .. }) = wire::decode_event(value)
                         && (place.topic.as_str(), place.topic_id) == (topic, topic_id)

@@ -22,19 +22,19 @@ pub(super) fn reread(
         return gone();
     };
     let partition = state.partitions.iter().find(|partition| partition.partition == place.partition);
-    let leaderless = || BrokerError::NotSent(format!("{}/{} has no leader", place.topic, place.partition));
-    let leader = partition.and_then(|partition| partition.leader).ok_or_else(leaderless)?;
+    let leader = partition.and_then(|partition| partition.leader);
     let mut found: Vec<Original> = Vec::new();
     let mut next = place.offset;
     while next <= letter.last_offset {
         let want = Want { from: of.clone(), offset: next, max_bytes: FETCH_BYTES };
-        let fetched = client.fetch(leader, &[want], Duration::from_millis(100), soon())?;
-        let fetched = match fetched.into_iter().next() {
-            Some(Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange))) => {
+        let fetched = match client.fetch_one(leader, want, Duration::from_millis(100), soon()) {
+            Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                 return Ok(Err("its messages were deleted".to_owned()));
             }
-            Some(fetched) => fetched?,
-            None => return Ok(Err("the broker says nothing about its messages".to_owned())),
+            fetched => fetched?,
+        };
+        let Some(fetched) = fetched else {
+            return Ok(Err("the broker says nothing about its messages".to_owned()));
         };
         if let Some(batch) = fetched.undecodable.iter().find(|batch| batch.first_offset <= letter.last_offset)
         {

@@ -51,11 +51,8 @@ impl History {
             if next >= until {
                 continue;
             }
-            let leaderless = || BrokerError::NotSent(format!("{}/{partition} has no leader", from.topic));
-            let leader = end.leader.ok_or_else(leaderless)?;
             let want = Want { from, offset: next, max_bytes: FETCH_BYTES };
-            let fetched = client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next();
-            let fetched = match fetched.transpose() {
+            let fetched = match client.fetch_one(end.leader, want, Duration::ZERO, by) {
                 // Retention may have deleted more meanwhile.
                 Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                     self.next.remove(partition);

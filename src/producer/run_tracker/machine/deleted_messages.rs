@@ -241,11 +241,8 @@ impl Part {
         by: Deadline,
     ) -> Result<Vec<RunId>, BrokerError> {
         let TopicPartition { topic, partition } = &self.of;
-        let leaderless = || BrokerError::NotSent(format!("{topic}/{partition} has no leader"));
-        let leader = self.leader.ok_or_else(leaderless)?;
         let want = Want { from: self.of.clone(), offset: self.next, max_bytes: FETCH_BYTES };
-        let fetched = client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next();
-        let fetched = match fetched.transpose() {
+        let fetched = match client.fetch_one(self.leader, want, Duration::ZERO, by) {
             // Retention may have deleted more meanwhile.
             Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => {
                 self.next = client.offset(&self.of, Position::Start, by)?;

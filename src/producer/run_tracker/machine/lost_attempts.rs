@@ -185,11 +185,9 @@ fn message(client: &mut dyn Client, suspect: &Suspect, by: Deadline) -> Result<O
         return Ok(None);
     }
     let Place { topic, partition, offset, .. } = &suspect.place;
-    let leader =
-        suspect.leader.ok_or_else(|| BrokerError::NotSent(format!("{topic}/{partition} has no leader")))?;
     let from = TopicPartition { topic: topic.clone(), partition: *partition };
     let want = Want { from, offset: *offset, max_bytes: 1 };
-    let fetched = match client.fetch(leader, &[want], Duration::ZERO, by)?.into_iter().next().transpose() {
+    let fetched = match client.fetch_one(suspect.leader, want, Duration::ZERO, by) {
         Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => return Ok(None),
         fetched => fetched?,
     };
