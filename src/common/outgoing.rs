@@ -5,7 +5,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::bounds::PRODUCE_BATCH_BYTES;
 use super::broker::{BrokerError, Client, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for};
+use super::model::Event;
+use super::{topics, wire};
 
 /// A record for a topic; the partition follows from the key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +25,15 @@ pub struct Outgoing {
     pub key: Bytes,
     /// What it says.
     pub value: Bytes,
+}
+
+impl Outgoing {
+    /// The record of an event, for `cron-runs`.
+    pub fn event(event: &Event) -> Self {
+        static RUNS: OnceLock<Arc<str>> = OnceLock::new();
+        let topic = Arc::clone(RUNS.get_or_init(|| topics::RUNS.into()));
+        Self { topic, key: event.key().into(), value: wire::encode(event) }
+    }
 }
 
 /// A batch that is confirmed.

@@ -70,7 +70,7 @@ pub struct Ended<'a> {
 impl Ended<'_> {
     /// Its name.
     pub fn name(&self) -> AttemptRef {
-        AttemptRef { run: self.attempt.run.id, attempt: self.attempt.attempt }
+        self.attempt.name()
     }
 
     /// What must be done about it.

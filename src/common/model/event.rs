@@ -260,6 +260,30 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The key under which it stands in `cron-runs`, as each variant says. That of a beat also names the partition that
+    /// it is written to ([`beat_key`](crate::common::topics::beat_key)).
+    pub fn key(&self) -> String {
+        match self {
+            Self::Claimed { attempt, .. }
+            | Self::Finished { attempt, .. }
+            | Self::Lost { attempt, .. }
+            | Self::Ended { attempt, .. } => attempt.run.to_string(),
+            Self::Published { job, .. }
+            | Self::Queued { job, .. }
+            | Self::Skipped { job, .. }
+            | Self::Missed { job, .. } => job.to_string(),
+            Self::Unreadable { place, .. }
+            | Self::DeletedUnread { place, .. }
+            | Self::Truncated { place, .. } => place.topic.clone(),
+            Self::Alive { consumer, .. } => consumer.clone(),
+            Self::Standby { producer, .. } => producer.clone(),
+            Self::Beat { leader, .. } => format!("beat/{leader}"),
+            Self::Revision { .. } => "revision".to_owned(),
+        }
+    }
+}
+
 /// An attempt under way, with the place of its message, so that it can be found again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningAttempt {
@@ -342,5 +366,35 @@ impl Then {
             Self::Retried => "retried",
             Self::Dead => "dead",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn each_event_stands_under_the_key_that_the_protocol_names() {
+        let check = |sample: &str, field: &str| {
+            let path = format!("{}/tests/data/wire/v1/event-{sample}.json", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read(&path).unwrap();
+            let (event, fields): (Event, Value) =
+                (serde_json::from_slice(&text).unwrap(), serde_json::from_slice(&text).unwrap());
+            assert_eq!(Some(event.key().as_str()), fields.pointer(field).and_then(Value::as_str), "{sample}");
+        };
+        for sample in ["claimed", "finished-succeeded", "lost-dead", "ended-operator"] {
+            check(sample, "/run");
+        }
+        for sample in ["published", "queued", "skipped", "missed"] {
+            check(sample, "/job");
+        }
+        for sample in ["unreadable", "deleted-unread", "truncated"] {
+            check(sample, "/place/topic");
+        }
+        check("alive", "/consumer");
+        check("standby", "/producer");
+        check("revision", "/event");
     }
 }

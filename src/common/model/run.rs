@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterName, JobName, RunId};
+use super::{AttemptRef, ClusterName, JobName, RunId};
 
 /// What never changes over a run's life, however often it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,13 @@ pub struct Attempt {
     /// The attempt must not start before this instant; absent when it may start at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
+}
+
+impl Attempt {
+    /// Names the attempt.
+    pub fn name(&self) -> AttemptRef {
+        AttemptRef { run: self.run.id, attempt: self.attempt }
+    }
 }
 
 #[cfg(test)]

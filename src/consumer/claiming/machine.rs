@@ -30,7 +30,8 @@ use super::partition::{Partition, Taken};
 use crate::common::broker::{BrokerError, Client, Holder};
 use crate::common::membership::Change;
 use crate::common::model::{Event, Place};
-use crate::common::{bounds, holes, wire};
+use crate::common::outgoing::Outgoing;
+use crate::common::{bounds, holes};
 use crate::consumer::fetching::reading::{LogSlice, Read};
 
 /// How long a call may take where the lease is short.
@@ -270,8 +271,7 @@ impl Claimer {
     /// Writes what was odd about a position. It is on record before the next commit puts that right, for no reader would
     /// find it again.
     fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
-        let key = self.options.topic.clone().into();
-        self.claim_log.tell(client, (key, wire::encode(event)), now, CALL)
+        self.claim_log.tell(client, Outgoing::event(event), now, CALL)
     }
 
     fn place(&self, topic_id: uuid::Uuid, partition: i32, offset: i64) -> Place {

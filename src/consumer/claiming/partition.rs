@@ -19,7 +19,6 @@ use super::duplicates::Duplicates;
 use super::position::Position;
 use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
 use crate::common::holes;
-use crate::common::model::AttemptRef;
 use crate::consumer::fetching::reading::{Held, Read, Unreadable};
 
 /// What became of a record that was read.
@@ -104,7 +103,7 @@ impl Partition {
 
     /// Takes a record that could be read as an attempt of this cluster. Offsets grow from call to call.
     pub fn take(&mut self, offset: i64, message: Held) -> Taken {
-        let name = AttemptRef { run: message.attempt.run.id, attempt: message.attempt.attempt };
+        let name = message.attempt.name();
         let copy = self.duplicates.is_copy(offset, name);
         if !self.is_unclaimed(offset) {
             return Taken::Old;

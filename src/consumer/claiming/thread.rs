@@ -242,9 +242,9 @@ impl Claiming {
     /// Sends the reporting thread what waits for it. Returns `false` while there is no room for it.
     fn tell(&mut self) -> bool {
         while let Some(event) = self.notes.pop_front() {
-            match self.channels.report.tell.try_send(Tell::Note(self.topic.clone(), event)) {
+            match self.channels.report.tell.try_send(Tell::Note(event)) {
                 Ok(()) => {}
-                Err(TrySendError::Full(Tell::Note(_, event))) => {
+                Err(TrySendError::Full(Tell::Note(event))) => {
                     self.notes.push_front(event);
                     return false;
                 }

@@ -27,8 +27,8 @@ use crate::consumer::claiming::machine::{Claimed, Now};
 pub enum Tell {
     /// An attempt has ended.
     Ended(Box<Report>),
-    /// Something else to be written to `cron-runs`, under the key.
-    Note(String, Event),
+    /// Something else to be written to `cron-runs`.
+    Note(Event),
 }
 
 /// What the reporting thread is to do.
@@ -61,7 +61,7 @@ pub enum Effect {
 
 /// An attempt that was handed to a worker, for [`Reporting::started`].
 pub fn started(claimed: &Claimed) -> RunningAttempt {
-    let attempt = AttemptRef { run: claimed.attempt.run.id, attempt: claimed.attempt.attempt };
+    let attempt = claimed.attempt.name();
     RunningAttempt { attempt, place: claimed.place.clone() }
 }
 
@@ -152,10 +152,9 @@ impl Reporting {
                 let bytes = RESULT_BYTES + record.value.len() + report.output_tail.len();
                 Waiting { whose: Some(*report), record, is_last, was_tried: false, bytes }
             }
-            Tell::Note(key, event) => {
-                let value = wire::encode(&event);
-                let bytes = RESULT_BYTES + value.len();
-                let record = Outgoing { topic: topics::RUNS.into(), key: key.into(), value };
+            Tell::Note(event) => {
+                let record = Outgoing::event(&event);
+                let bytes = RESULT_BYTES + record.value.len();
                 Waiting { whose: None, record, is_last: true, was_tried: false, bytes }
             }
         };

@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::common::model::{AttemptRef, Event, Outcome, Then};
 use crate::common::outgoing::Outgoing;
 use crate::common::passing::{Ended, Fit};
-use crate::common::{topics, wire};
+use crate::common::topics;
 use crate::consumer::claiming::machine::Claimed;
 
 /// An attempt that has ended.
@@ -43,7 +43,7 @@ impl Report {
 
     /// Which attempt it is.
     pub fn name(&self) -> AttemptRef {
-        AttemptRef { run: self.claimed.attempt.run.id, attempt: self.claimed.attempt.attempt }
+        self.claimed.attempt.name()
     }
 
     /// What must be done about it.
@@ -96,7 +96,7 @@ impl Report {
             output_bytes: self.output_bytes,
             output_tail: if self.is_terse { String::new() } else { self.output_tail.clone() },
         };
-        Outgoing { topic: topics::RUNS.into(), key: run.id.to_string().into(), value: wire::encode(&event) }
+        Outgoing::event(&event)
     }
 }
 
@@ -108,6 +108,7 @@ fn second(at: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::common::model::Place;
+    use crate::common::wire;
     use uuid::Uuid;
 
     fn report(attempt: u32, left: u32, outcome: Outcome) -> Report {

@@ -82,8 +82,7 @@ fn end(args: &Args, client: &mut dyn Client, clock: &dyn Clock, screen: &mut Scr
         by: identity::name(None),
         at: clock.now(),
     };
-    let record =
-        Outgoing { topic: topics::RUNS.into(), key: run.to_string().into(), value: wire::encode(&event) };
+    let record = Outgoing::event(&event);
     let by = Instant::now() + CALL;
     let unwritten = Writer::default().write(client, vec![record], clock.now().timestamp_millis(), by);
     if let Some(unwritten) = unwritten.into_iter().next() {

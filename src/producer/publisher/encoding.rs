@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::counting::{Fact, Facts};
-use super::records::{message, of_event};
+use super::records::message;
 use crate::common::bounds::ENCODED_BATCHES;
 use crate::common::model::ClusterName;
 use crate::common::outgoing::Outgoing;
@@ -38,7 +38,7 @@ impl Encoded {
         let jobs = batch.missed.iter().map(|missed| (&missed.job.name, &missed.job)).collect();
         let mut facts = Facts::new();
         for event in &batch.events {
-            let Some(record) = of_event(event) else { continue };
+            let record = Outgoing::event(event);
             facts.extend(Fact::of(event, &jobs).map(|fact| (record.value.clone(), fact)));
             records.push(record);
         }

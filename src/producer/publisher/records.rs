@@ -8,22 +8,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::common::broker::TopicPartition;
 use crate::common::model::{Attempt, Event, MissedReason, Place, RunId};
 use crate::common::outgoing::{Outgoing, Written};
-use crate::common::{topics, wire};
+use crate::common::wire;
 use crate::producer::job::Overlap;
 use crate::producer::plan::timetable::Tick;
-
-/// The record of an event about ticks, or about the job file.
-pub(super) fn of_event(event: &Event) -> Option<Outgoing> {
-    let key = match event {
-        Event::Missed { job, .. }
-        | Event::Skipped { job, .. }
-        | Event::Queued { job, .. }
-        | Event::Published { job, .. } => job.as_str().to_owned(),
-        Event::Revision { .. } => "revision".to_owned(),
-        _ => return None,
-    };
-    Some(Outgoing { topic: topics::RUNS.into(), key: key.into(), value: wire::encode(event) })
-}
 
 /// The first attempt of a tick's run.
 pub(super) fn message(topic: &Arc<str>, tick: &Tick, revision: &str) -> Outgoing {
@@ -43,14 +30,14 @@ pub(super) fn published<'a>(
     let event = |(offset, record): (i64, &Outgoing)| {
         let tick = tick_of(&record.key).filter(|tick| tick.job.overlap != Overlap::Allow)?;
         let TopicPartition { topic, partition } = batch.to.clone();
-        of_event(&Event::Published {
+        Some(Outgoing::event(&Event::Published {
             run: RunId::of(&tick.job.name, tick.at),
             job: tick.job.name.clone(),
             cluster: tick.job.cluster.clone(),
             scheduled_at: tick.at,
             place: Place { topic, topic_id: batch.topic_id, partition, offset },
             at,
-        })
+        }))
     };
     (batch.base_offset..).zip(&batch.records).filter_map(event).collect()
 }
@@ -66,8 +53,7 @@ pub(super) fn missed(tick: &Tick, now: DateTime<Utc>) -> Outgoing {
         reason: MissedReason::TooLarge,
         at: now,
     };
-    let key = tick.job.name.as_str().to_owned().into();
-    Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) }
+    Outgoing::event(&event)
 }
 
 /// The instant of a tick, for people.

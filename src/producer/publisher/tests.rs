@@ -14,7 +14,7 @@ use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::model::{ClusterName, Event, MissedReason, Place};
+use crate::common::model::{ClusterName, Event, MissedReason};
 use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 use crate::producer::job::{Job, Overlap, sample};
@@ -306,41 +306,6 @@ fn where_a_run_lies_is_on_record_before_its_tick_is_confirmed_if_the_runs_of_its
     assert_eq!((told.len(), told), (2, lies));
     let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
     assert!(page.contains("cron_ticks_published_total{cluster=\"cluster-a\"} 3\n"), "{page}");
-}
-
-#[test]
-fn an_event_of_each_kind_that_a_leader_tells_is_written_and_no_other() {
-    let cluster = ClusterName::new("cluster-a").unwrap();
-    let (job, at): (JobName, _) = ("j".parse().unwrap(), DateTime::UNIX_EPOCH);
-    let run = RunId::of(&job, at);
-    let place = Place { topic: "cluster-a".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
-    let check = |event: Event, key: Option<&str>| {
-        let record = records::of_event(&event);
-        assert_eq!(record.as_ref().map(|record| &record.key[..]), key.map(str::as_bytes), "{event:?}");
-        let read = record.map(|record| wire::decode_event(&record.value).unwrap());
-        assert_eq!(read, key.map(|_| event));
-    };
-    let (job_of, cluster_of) = (|| job.clone(), || cluster.clone());
-    let published = Event::Published {
-        run,
-        job: job_of(),
-        cluster: cluster_of(),
-        scheduled_at: at,
-        place: place.clone(),
-        at,
-    };
-    check(published, Some("j"));
-    let reason = MissedReason::TooLarge;
-    check(
-        Event::Missed { job: job_of(), cluster: cluster_of(), from: at, to: at, count: 1, reason, at },
-        Some("j"),
-    );
-    let (revision, leader) = ("r".to_owned(), "me".to_owned());
-    check(
-        Event::Revision { cluster: cluster_of(), revision, tzdata: None, leader, from: at, at },
-        Some("revision"),
-    );
-    check(Event::DeletedUnread { place, next_offset: 1, at }, None);
 }
 
 #[test]

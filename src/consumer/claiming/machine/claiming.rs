@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::writing::Line;
 use super::{Call, Claimed, Claimer, Effect, Failure, LOAD_AGAIN, Now};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartition};
-use crate::common::model::{AttemptRef, Event, Place};
-use crate::common::{holes, wire};
+use crate::common::holes;
+use crate::common::model::{Event, Place};
+use crate::common::outgoing::Outgoing;
 use crate::consumer::claiming::answers::{Answer, to_partition};
 use crate::consumer::claiming::claims::{Decided, Pending, Verdict, in_time, start_by};
 use crate::consumer::fetching::reading::Held;
@@ -111,9 +111,8 @@ impl Claimer {
             let Some(held) = self.partitions.get(partition) else { continue };
             for (offset, message) in offsets.iter().filter_map(|o| Some((*o, held.ready(*o)?))) {
                 let place = self.place(held.topic_id(), *partition, offset);
-                let key = message.attempt.run.id.to_string().into();
-                let value = wire::encode(&self.claimed_event(message, place, now.wall));
-                lines.push(Line { of: (*partition, offset), key, value });
+                let record = Outgoing::event(&self.claimed_event(message, place, now.wall));
+                lines.push(((*partition, offset), record));
             }
         }
         if lines.is_empty() {
@@ -138,7 +137,7 @@ impl Claimer {
     fn claimed_event(&self, message: &Held, place: Place, at: DateTime<Utc>) -> Event {
         let run = &message.attempt.run;
         Event::Claimed {
-            attempt: AttemptRef { run: run.id, attempt: message.attempt.attempt },
+            attempt: message.attempt.name(),
             job: run.job.clone(),
             place,
             consumer: self.options.consumer.clone(),

@@ -15,15 +15,6 @@ use crate::common::topics;
 /// A message by partition and offset.
 pub(super) type Of = (i32, i64);
 
-/// One `claimed` that is to be written.
-#[derive(Debug)]
-pub(super) struct Line {
-    /// The message that it claims.
-    pub of: Of,
-    pub key: Bytes,
-    pub value: Bytes,
-}
-
 /// What became of the lines.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -57,21 +48,21 @@ impl ClaimLog {
     pub(super) fn tell(
         &mut self,
         client: &mut dyn Client,
-        (key, value): (Bytes, Bytes),
+        record: Outgoing,
         now: Now,
         patience: Duration,
     ) -> Result<(), BrokerError> {
-        let record = Outgoing { topic: Arc::clone(&self.topic), key, value };
         let by = now.mono + patience;
         let unwritten = self.writer.write(client, vec![record], now.wall.timestamp_millis(), by);
         unwritten.into_iter().try_for_each(|unwritten| Err(unwritten.error))
     }
 
-    /// Writes lines, each to the partition of its key. A partition that cannot be written holds up its own lines alone.
+    /// Writes `claimed` events, each with the message that it claims. A partition that cannot be written holds up its own
+    /// events alone.
     pub(super) fn write(
         &mut self,
         client: &mut dyn Client,
-        lines: Vec<Line>,
+        lines: Vec<(Of, Outgoing)>,
         Now { wall, mono: now }: Now,
         patience: Duration,
     ) -> Outcome {
@@ -80,7 +71,7 @@ impl ClaimLog {
         let count = match self.writer.partitions(client, &self.topic, by) {
             Ok(count) => count,
             Err(error) => {
-                let unwritten = lines.into_iter().map(|line| line.of).collect();
+                let unwritten = lines.into_iter().map(|(of, _)| of).collect();
                 return Outcome { unwritten, error: Some(error), ..outcome };
             }
         };
@@ -88,11 +79,10 @@ impl ClaimLog {
         let mut records = Vec::with_capacity(lines.len());
         // The value names the message that is claimed, so no two records are equal.
         let mut claims = HashMap::with_capacity(lines.len());
-        for Line { of, key, value } in lines {
-            if self.failed.get(&partition(&key)).is_some_and(|(_, until)| now < *until) {
+        for (of, record) in lines {
+            if self.failed.get(&partition(&record.key)).is_some_and(|(_, until)| now < *until) {
                 outcome.unwritten.push(of);
             } else {
-                let record = Outgoing { topic: Arc::clone(&self.topic), key, value };
                 claims.insert(record.clone(), of);
                 records.push(record);
             }

@@ -499,7 +499,7 @@ fn what_is_too_large_for_its_topic_is_passed_on_as_less_and_holds_up_nothing() {
 /// Something else that is told.
 pub(in super::super) fn note() -> Tell {
     let place = Place { topic: "a".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
-    Tell::Note("a".to_owned(), Event::DeletedUnread { place, next_offset: 5, at: at() })
+    Tell::Note(Event::DeletedUnread { place, next_offset: 5, at: at() })
 }
 
 #[test]

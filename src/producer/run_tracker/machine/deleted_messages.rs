@@ -21,7 +21,7 @@ use crate::common::broker::{
 use crate::common::clock::Now;
 use crate::common::model::{AttemptRef, EndReason, Event, Place, RunId};
 use crate::common::outgoing::Outgoing;
-use crate::common::{holes, topics, wire};
+use crate::common::{holes, topics};
 use crate::producer::run_tracker::open_runs::{OpenRun, Waiting};
 use crate::producer::run_tracker::verdict::{Present, Verdict, verdict};
 
@@ -151,8 +151,7 @@ impl RunTracker {
             let (reason, at) = (EndReason::Unclaimable, now.wall);
             let by = self.options.name.clone();
             let event = Event::Ended { attempt, job, cluster, scheduled_at, reason, detail, by, at };
-            let (key, value) = (run.to_string().into(), wire::encode(&event));
-            records.push(Outgoing { topic: topics::RUNS.into(), key, value });
+            records.push(Outgoing::event(&event));
         }
         let (unwritten, _) = self.write(client, records, now, by, acts);
         self.undone.looking_for_runs = !unwritten.is_empty();

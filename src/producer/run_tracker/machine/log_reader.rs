@@ -237,8 +237,7 @@ impl RunTracker {
             tzdata: Some(self.options.tzdata.to_string()),
             at: now.wall,
         };
-        let key = self.options.name.clone().into();
-        let record = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        let record = Outgoing::event(&event);
         self.undone.saying_file = false;
         for unwritten in self.writer.write(client, vec![record], now.wall.timestamp_millis(), by) {
             log::debug!("saying which job file we have: {}", unwritten.error);

@@ -124,8 +124,7 @@ impl RunTracker {
             then,
             at: now.wall,
         };
-        let key = name.run.to_string().into();
-        let event = Outgoing { topic: topics::RUNS.into(), key, value: wire::encode(&event) };
+        let event = Outgoing::event(&event);
         let what = run.map_or_else(|| format!("run {}", name.run), |run| run.job.to_string());
         let (number, to) = (name.attempt, &follows.topic);
         let line = format!(

@@ -109,7 +109,7 @@ impl Consumer {
                 Effect::Read(offsets) => self.read_from(&offsets, now),
                 Effect::Failed(_) => failed = true,
                 Effect::Letter(_) => {}
-                Effect::Note(event) => self.tell(Tell::Note(self.seat.topic.to_owned(), event), now),
+                Effect::Note(event) => self.tell(Tell::Note(event), now),
             }
         }
         let rest = (self.rest * 2).clamp(Duration::from_millis(20), Duration::from_millis(500));
