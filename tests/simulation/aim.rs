@@ -21,6 +21,8 @@ pub struct Aim {
     pub lease: Option<Duration>,
     /// A consumer that is killed is started again at once, and meanwhile its topic gets another partition.
     pub grows_at_kills: bool,
+    /// Copies are as far behind their originals as consumers look back.
+    pub has_far_copies: bool,
     /// How large records may be.
     pub sizes: Sizes,
 }
@@ -59,6 +61,9 @@ impl Aim {
                 weights: [6, 12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0],
                 ..none
             },
+            Bug::ForgetsFarCopies => {
+                Self { weights: [6, 12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0], has_far_copies: true, ..none }
+            }
             // Partitions change hands and come back to a process that was stopped.
             Bug::KeepsItsOffsets => Self { weights: [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
             Bug::OffsetAfterTheLog => {

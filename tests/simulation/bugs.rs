@@ -47,11 +47,13 @@ pub enum Bug {
     ReloadsAtOnce,
     /// A static leader of a group that comes back, and must not share out, takes the partitions that it counts for shared out.
     LeavesNewPartitions,
+    /// A partition that is taken over is read from a little before its first unclaimed offset only.
+    ForgetsFarCopies,
 }
 
 /// All of them, what is said when one is found, and how many of 100 runs that are directed at it ([`crate::aim`]) say so:
 /// `KAFKA_CRON_SEEDS=100` measures that anew.
-pub const ALL: [(Bug, &str, u32); 21] = [
+pub const ALL: [(Bug, &str, u32); 22] = [
     (Bug::CommitBeforeClaimed, "without a claim", 100),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 100),
     (Bug::KeepsItsMemberId, "claims are undone", 72),
@@ -73,6 +75,7 @@ pub const ALL: [(Bug, &str, u32); 21] = [
     (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
     (Bug::ReloadsAtOnce, "is published beside", 55),
     (Bug::LeavesNewPartitions, "is still unclaimed", 77),
+    (Bug::ForgetsFarCopies, "and again by", 22),
 ];
 
 impl Bug {

@@ -64,7 +64,7 @@ impl fmt::Display for Counts {
 }
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 27] = [
+pub const KINDS: [&str; 28] = [
     "above a quota",
     "answer lost",
     "applied but refused",
@@ -72,6 +72,7 @@ pub const KINDS: [&str; 27] = [
     "clock back",
     "clock forward",
     "commit arrived late",
+    "copy far behind",
     "copy published",
     "gap in the log",
     "kill",
@@ -99,13 +100,14 @@ pub const KINDS_OF_AMBUSHES: [&str; 5] =
     ["ambush of a claim", "ambush of a leader", "declared lost", "kill", "read to the end in a term"];
 
 /// What must have been met where producers take part.
-pub const KINDS_OF_ALL: [&str; 15] = [
+pub const KINDS_OF_ALL: [&str; 16] = [
     "clock of a host jumps",
     "cursor ahead",
     "declared lost",
     "job file swapped",
     "kill",
     "kill between two writes",
+    "late request far behind",
     "leave",
     "read to the end in a term",
     "reboots published",

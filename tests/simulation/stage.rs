@@ -16,9 +16,9 @@ use crate::jobs;
 use crate::report::Counts;
 use crate::world::{CLUSTER, RETRY, Random, Sizes, World};
 
-/// How long all may take to be accounted for when nothing goes wrong any more: several sessions, the longest attempt
-/// and the longest backoffs.
-const CALM: Duration = Duration::from_secs(240);
+/// How long all may take to be accounted for when nothing goes wrong any more: several sessions, and all that waits, one run
+/// after the other.
+const CALM: Duration = Duration::from_secs(360);
 /// How often it is looked whether all is accounted for.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -145,6 +145,7 @@ impl Stage {
         // Of its own, so that a seed's other faults do not depend on these.
         let sizes = Sizes::of_a_seed(Random(world.random.0 ^ 0x1a46_e5c0), all);
         world.limit(sizes);
+        world.arrives_far = Random(world.random.0 ^ 0x000f_a4a4).chance(250);
         let statics = world.random.chance(250) || bug == Some(Bug::LeavesNewPartitions);
         let mut places = Vec::new();
         for topic in [CLUSTER, RETRY] {
@@ -198,6 +199,7 @@ impl Stage {
         self.calm_from = self.calm_from.map(|_| self.world.began + aim.lasts());
         if let Some(publisher) = &mut self.publisher {
             publisher.left = Aim::MESSAGES;
+            publisher.far_copies = if aim.has_far_copies { 1_000 } else { 0 };
         }
         for place in &mut self.places {
             let is_behind = aim.consumers_are_behind && place.seat.is_some();

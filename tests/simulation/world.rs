@@ -1,10 +1,12 @@
 //! What all actors share: a cluster in memory, a manual clock, one source of chance, and the oracle that sees
 //! everything.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
+use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::broker::memory::{Call, MemoryBroker};
 use kafka_cron::common::broker::{Broker, Client, ErrorCode, TopicPartition};
 use kafka_cron::common::clock::{Clock, ManualClock};
@@ -24,6 +26,8 @@ pub const RETRY: &str = "c-retry";
 /// Partitions of each topic but the dead letters', when a run begins, and how many a topic of attempts may grow to.
 pub const PARTITIONS: i32 = 2;
 const MOST_PARTITIONS: i32 = 4;
+/// More than the records that a run writes to a partition.
+const MOST_RECORDS: i64 = 1_000;
 /// The shortest that a broker allows.
 pub const SESSION: Duration = Duration::from_secs(6);
 /// When a run begins, in seconds since the epoch: 2027-01-15, eight o'clock.
@@ -106,6 +110,11 @@ pub struct World {
     pub file: usize,
     /// How large records may be, where that is less than usual.
     pub sizes: Sizes,
+    /// Partitions in which late requests have arrived far behind what was written in time: once in each, so that no copy is
+    /// further from its original than consumers look back.
+    far: BTreeSet<TopicPartition>,
+    /// Whether late requests arrive so in this seed.
+    pub arrives_far: bool,
     /// A topic that was deleted and is not made again yet.
     absent: Option<&'static str>,
     // Shared with the broker, which asks it about each call.
@@ -141,6 +150,8 @@ impl World {
             lease: Duration::from_secs(12),
             file: 0,
             sizes: Sizes::default(),
+            far: BTreeSet::new(),
+            arrives_far: false,
             absent: None,
             weather,
         }
@@ -178,6 +189,19 @@ impl World {
 
     /// Late requests arrive.
     pub fn deliver_late(&mut self) {
+        // A topic that holds something, and has no cursor, is one whose cursor was lost.
+        let is_safe = !self.oracle.has_producers || self.oracle.has_cursor();
+        if self.arrives_far && is_safe && self.broker.faults().late() > 0 {
+            let count = DUPLICATE_WINDOW - MOST_RECORDS;
+            for topic in [CLUSTER, RETRY] {
+                for of in (0..self.oracle.partitions(topic)).map(|number| partition(topic, number)) {
+                    if self.far.insert(of.clone()) {
+                        self.broker.faults().abort_transaction(&of, count);
+                        self.weather().counts.add("late request far behind", 1);
+                    }
+                }
+            }
+        }
         self.broker.faults().deliver();
         self.oracle.late = true;
         self.weather().wrote = true;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::broker::{Client, ProduceBatch, Record, partition_for};
-use kafka_cron::common::model::{Attempt, JobName, Limits, RetryPolicy, Run, RunId};
+use kafka_cron::common::model::{Attempt, AttemptRef, JobName, Limits, RetryPolicy, Run, RunId};
 use kafka_cron::common::wire;
 use kafka_cron::consumer::claiming::machine::Now;
 use uuid::Uuid;
@@ -22,12 +23,21 @@ pub struct Publisher {
     pub left: u64,
     runs: u128,
     published: Vec<(i32, Bytes)>,
+    /// How many of a thousand copies are as far behind their originals as consumers look back.
+    pub far_copies: u64,
 }
 
 impl Publisher {
     pub fn new(world: &mut World) -> Self {
         let left = 4 + world.random.below(12);
-        Self { client: world.client("world"), next: world.began, left, runs: 0, published: Vec::new() }
+        Self {
+            client: world.client("world"),
+            next: world.began,
+            left,
+            runs: 0,
+            published: Vec::new(),
+            far_copies: 200,
+        }
     }
 
     fn write(&mut self, world: &mut World, now: Now, to: i32, values: &[Bytes]) {
@@ -36,6 +46,27 @@ impl Publisher {
         let batch = ProduceBatch { to: partition(CLUSTER, to), records: values.iter().map(record).collect() };
         self.client.produce(&[batch], now.mono + Duration::from_secs(1)).remove(0).unwrap();
         world.weather().wrote = true;
+    }
+
+    /// Writes a copy, where it is not further from its original than consumers look back.
+    fn copy(&mut self, world: &mut World, now: Now, to: i32, value: Bytes) {
+        let (of, attempt) = (partition(CLUSTER, to), wire::decode_attempt(&value).unwrap());
+        world.observe();
+        let attempt = AttemptRef { run: attempt.run.id, attempt: attempt.attempt };
+        let behind = world.oracle.behind(&of, attempt).unwrap_or(0);
+        if behind > DUPLICATE_WINDOW {
+            return;
+        }
+        if world.random.chance(self.far_copies) {
+            let far = DUPLICATE_WINDOW - i64::try_from(world.random.below(3)).unwrap();
+            if far > behind {
+                world.broker.faults().abort_transaction(&of, far - behind);
+                world.weather().counts.add("copy far behind", 1);
+            }
+        }
+        world.say("publisher", || format!("{CLUSTER}/{to}: a copy"));
+        world.weather().counts.add("copy published", 1);
+        self.write(world, now, to, &[value]);
     }
 
     fn run(&mut self, world: &mut World, now: Now) -> (i32, Bytes) {
@@ -94,9 +125,7 @@ impl Actor for Publisher {
             }
             1..=3 if !self.published.is_empty() => {
                 let (to, value) = self.published[world.random.index(self.published.len())].clone();
-                world.say("publisher", || format!("{CLUSTER}/{to}: a copy"));
-                world.weather().counts.add("copy published", 1);
-                self.write(world, now, to, &[value]);
+                self.copy(world, now, to, value);
             }
             4 => {
                 let to = i32::from(world.random.chance(500));

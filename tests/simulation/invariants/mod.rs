@@ -218,6 +218,18 @@ impl Oracle {
         i32::try_from(count).unwrap()
     }
 
+    /// Whether a cursor was ever committed.
+    pub fn has_cursor(&self) -> bool {
+        self.cursor.is_some()
+    }
+
+    /// How far behind the newest message of an attempt the end of a partition is; none where there is no such message.
+    pub fn behind(&self, of: &TopicPartition, attempt: AttemptRef) -> Option<i64> {
+        let attempts = self.attempts.get(&self.present(of)?)?;
+        let newest = attempts.messages.iter().rev().find(|(_, message)| message.name == Some(attempt));
+        newest.map(|(offset, _)| attempts.end - offset)
+    }
+
     fn present(&self, of: &TopicPartition) -> Option<LogId> {
         let topic_id = *self.present.get(of.topic.as_str())?;
         Some(LogId { topic_id, partition: of.partition })

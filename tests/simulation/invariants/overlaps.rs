@@ -89,6 +89,8 @@ impl Overlaps {
         }
         if let Some(known) = self.runs.get_mut(&run) {
             if known.last < attempt.attempt {
+                // The attempt before was lost, and ended after all while the next one was being written.
+                known.is_excused |= known.over.is_some();
                 (known.last, known.over) = (attempt.attempt, None);
             }
             known.deleted = None;

@@ -130,6 +130,11 @@ impl Faults {
         self.log(of, |log| log.append_marker());
     }
 
+    /// Writes so many records in a transaction that is aborted: offsets that nobody reads anything at.
+    pub fn abort_transaction(&self, of: &TopicPartition, count: i64) {
+        self.log(of, |log| log.append_aborted(count));
+    }
+
     /// Deletes a topic.
     pub fn delete_topic(&self, name: &str) {
         self.cluster(|cluster| cluster.delete_topic(name));

@@ -32,7 +32,7 @@ enum Content {
     Records(Vec<FetchedRecord>),
     /// It is whole, and its content makes no sense.
     Spoiled(String),
-    /// The end of a transaction: takes an offset and holds nothing to read.
+    /// The end of a transaction, or what was written in one that was aborted: takes offsets and holds nothing to read.
     Marker,
 }
 
@@ -77,6 +77,11 @@ impl PartitionLog {
     /// Writes the mark that ends a transaction.
     pub(super) fn append_marker(&mut self) -> i64 {
         self.push(1, BATCH_HEADER + 16, Content::Marker)
+    }
+
+    /// Writes what a transaction that is aborted wrote: so many offsets.
+    pub(super) fn append_aborted(&mut self, count: i64) -> i64 {
+        self.push(count, BATCH_HEADER, Content::Marker)
     }
 
     fn push(&mut self, count: i64, bytes: usize, content: Content) -> i64 {

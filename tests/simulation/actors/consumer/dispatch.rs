@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::membership::Change;
 use kafka_cron::consumer::claiming::machine::{Claimed, Effect, Now};
 use kafka_cron::consumer::claiming::position::{LogEnds, resume};
@@ -140,18 +141,20 @@ impl Consumer {
         self.wake(Thread::Fetch, now.mono);
     }
 
-    /// Where reading a partition begins: where it is told to, but for one bug.
+    /// Where reading a partition begins: where it is told to, but for two bugs.
     fn begin(&mut self, number: i32, told: i64, now: Now) -> i64 {
-        if self.seat.bug != Some(Bug::ForgetsDuplicates) {
-            return told;
-        }
+        let back = match self.seat.bug {
+            Some(Bug::ForgetsDuplicates) => 0,
+            Some(Bug::ForgetsFarCopies) => DUPLICATE_WINDOW / 2,
+            _ => return told,
+        };
         let by = now.mono + Duration::from_secs(1);
         let of = partition(self.seat.topic, number);
         let Ok(committed) = self.client.committed(self.seat.topic, &[of], by) else { return told };
         let Some(committed) = &committed[0] else { return told };
         let Ok(Some(topic)) = self.client.topic(self.seat.topic, by) else { return told };
         let log = LogEnds { topic_id: topic.id, start: told, end: i64::MAX };
-        resume(Some(committed), log).lowest_unclaimed()
+        (resume(Some(committed), log).lowest_unclaimed() - back).max(told)
     }
 }
 

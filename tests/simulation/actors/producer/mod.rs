@@ -102,6 +102,8 @@ pub struct Producer {
     notices_at: Option<Instant>,
 
     publishing: Publishing,
+    /// A batch that is written, of which the scheduler is to hear.
+    unconfirmed: Option<Confirmed>,
     /// The term of the batch that is being written.
     writing: Option<Term>,
     publishes: Box<dyn Client>,
@@ -160,6 +162,7 @@ impl Producer {
                 world.patient_client(&format!("{name}-lead")),
                 bug.filter(|bug| bug.is_of_cursors()),
             ),
+            unconfirmed: None,
             writing: None,
             publishing,
             scheduler,

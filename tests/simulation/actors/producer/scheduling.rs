@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use crossbeam_channel::TrySendError;
 use kafka_cron::common::clock::Now;
 use kafka_cron::common::membership::Standing;
 use kafka_cron::common::model::{JobName, RunId};
@@ -161,10 +162,23 @@ impl Producer {
         Some(file)
     }
 
+    /// Tells the scheduler of the batch that is written, if there is one. Batches of a term that is over may have filled the
+    /// channel: the publisher waits for a place.
+    fn confirm(&mut self) -> bool {
+        let Some(confirmed) = self.unconfirmed.take() else { return true };
+        let sent = self.ends.confirmed.try_send(confirmed);
+        self.unconfirmed = sent.err().map(TrySendError::into_inner);
+        self.unconfirmed.is_none()
+    }
+
     pub(super) fn publish(&mut self, world: &mut World, now: Now) -> Duration {
         let lease = self.lease_of_publisher(now.mono);
         if self.publishes_for(&lease, now.mono) {
             world.oracle.ticks.writes(&self.name);
+        }
+        if !self.confirm() {
+            self.wake(Thread::Scheduler, now.mono);
+            return Duration::from_millis(20);
         }
         match self.publishing.step(self.publishes.as_mut(), &lease, now) {
             Progress::Idle => {
@@ -184,9 +198,8 @@ impl Producer {
             }
             Progress::Done(confirmed) => {
                 self.writing = None;
-                if self.bug != Some(Bug::ConfirmsTooEarly) {
-                    self.ends.confirmed.try_send(confirmed).unwrap();
-                }
+                self.unconfirmed = Some(confirmed).filter(|_| self.bug != Some(Bug::ConfirmsTooEarly));
+                self.confirm();
                 self.wake(Thread::Scheduler, now.mono);
                 Duration::ZERO
             }
