@@ -61,12 +61,7 @@ impl Host {
         }
         let now = Now { wall: self.clock.now() + self.ahead, mono: self.clock.monotonic() };
         let (acts, _) = self.leadership.step(self.client.as_mut(), now);
-        if acts.iter().any(|act| matches!(act, Effect::ClockOff(_))) {
-            self.member.stay_away(REST);
-        }
-        if let Some(Effect::GiveWay(away)) = acts.last() {
-            self.member.stay_away(*away);
-        }
+        acts.iter().filter_map(Effect::stay_away).for_each(|away| self.member.stay_away(away));
         acts
     }
 

@@ -37,6 +37,7 @@ fn a_scheduler_is_busy_from_the_first_batch_that_is_handed_over_to_the_last_that
     start(&mut clusters, 0);
     assert!(!clusters.is_busy());
     let batches: Vec<Batch> = (0..TICK_BATCHES).map(|_| clusters.next_batch(at(1)).unwrap().1).collect();
+    assert!(clusters.next_batch(at(9)).is_none(), "no more are under way, whatever is due");
     for batch in batches {
         assert!(clusters.is_busy());
         clusters.confirmed(Confirmed::of(0, &batch));
