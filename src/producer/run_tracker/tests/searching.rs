@@ -356,3 +356,29 @@ fn what_is_told_late_of_an_attempt_ends_no_run_that_goes_on() {
     assert!(!over(&lost(name(1))) && !over(&ended(name(1))), "the second attempt is under way");
     assert!(over(&lost(second)));
 }
+
+#[test]
+fn attempts_are_found_to_be_lost_again_after_the_log_was_cut_during_a_check() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    world.start(1, 2);
+    let other = world.start(2, 2);
+    (0..200).for_each(|_| (0..2).for_each(|partition| world.alive_in(partition, 2, &other)));
+    world.pass(LEASE - 5, &mut [&mut leader]);
+    let meddling = Meddling::with(&world);
+    meddling.blinds.store(true, Ordering::Relaxed);
+    while meddling.asked() == 0 {
+        world.clock.turn(Duration::from_millis(250));
+        world.alive(2, &other, "two");
+        world.step(&mut leader);
+    }
+    // What the check wants to be read is gone, and the log will not be so long again before long.
+    (0..2).for_each(|partition| world.faults().cut(&of(topics::RUNS, partition), 1));
+    meddling.blinds.store(false, Ordering::Relaxed);
+    world.pass(40, &mut [&mut leader]);
+    world.start(3, 2);
+    world.pass(2 * LEASE_AND_A_BIT, &mut [&mut leader]);
+    let lost = world.lost();
+    let is_third = |event: &Event| matches!(event, Event::Lost { attempt, .. } if *attempt == name(3));
+    assert!(lost.iter().any(is_third), "{lost:?}");
+}

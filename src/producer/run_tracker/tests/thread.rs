@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
-use super::fixture::{World, name, options};
+use super::fixture::{World, followed, name, options};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::broker::{Broker, ErrorCode};
 use crate::common::clock::ManualClock;
 use crate::common::http::Health;
 use crate::common::metrics::{Beats, Metrics};
 use crate::producer::leadership::{LeaderLease, Term};
-use crate::producer::run_tracker::messages::RunNews;
+use crate::producer::run_tracker::messages::{FollowRequest, RunNews};
 use crate::producer::run_tracker::metrics::RunTrackerMetrics;
 use crate::producer::run_tracker::thread::{Context, RunTrackerThread};
 
@@ -129,7 +129,7 @@ struct Bench {
     health: Health,
     lease: LeaderLease,
     told: Receiver<RunNews>,
-    _asks: crossbeam_channel::Sender<crate::producer::run_tracker::messages::FollowRequest>,
+    asks: Sender<FollowRequest>,
     _tail: RunTrackerThread,
 }
 
@@ -151,7 +151,7 @@ impl Bench {
             beat: Beats::new(&metrics).thread("runs-tail"),
         };
         let (tail, asks, told) = RunTrackerThread::start(options("p", jobs), around).unwrap();
-        Self { world, metrics, health, lease, told, _asks: asks, _tail: tail }
+        Self { world, metrics, health, lease, told, asks, _tail: tail }
     }
 
     /// Lets so much time pass, and returns what is told meanwhile.
@@ -251,4 +251,20 @@ fn a_standby_owes_that_some_producer_leads_and_says_what_to_do() {
     bench.lease.grant(Term::FIRST, 0);
     bench.pass(5);
     assert_eq!(bench.health.owed(), [""; 0]);
+}
+
+#[test]
+fn the_thread_follows_the_jobs_that_it_is_asked_to() {
+    let bench = Bench::new(&[], false, |world| {
+        let place = world.publish(1, 0);
+        world.note(1, &place);
+    });
+    let told = bench.pass(5);
+    assert!(!told.iter().any(|told| matches!(told, RunNews::Unfinished(_))), "{told:?}");
+    bench.asks.send(FollowRequest::Follow(followed(&["j"]))).unwrap();
+    let told = bench.pass(5);
+    assert!(told.iter().any(|told| matches!(told, RunNews::Unfinished(open) if open.run == name(1).run)));
+    assert!(
+        told.iter().any(|told| matches!(told, RunNews::HistoryRead { of, .. } if *of == followed(&["j"])))
+    );
 }
