@@ -31,8 +31,15 @@ use crate::common::broker::{BrokerError, Client, Holder};
 use crate::common::membership::Change;
 use crate::common::model::{Event, Place};
 use crate::common::outgoing::Outgoing;
+use crate::common::rests::Rests;
 use crate::common::{bounds, holes};
 use crate::consumer::fetching::reading::{LogSlice, Read};
+
+/// How long the claiming thread waits after a failed call, at first and at most.
+pub(super) const FIRST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_millis(500);
+/// The longest wait of the thread.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a call may take where the lease is short.
 const CALL: Duration = Duration::from_secs(2);
@@ -72,6 +79,9 @@ pub struct Claimer {
     rejections: BTreeMap<i32, u32>,
     /// The longest text that a commit may have beside it.
     text_limit: usize,
+    rests: Rests,
+    /// How long to wait after the last step; nothing if no call failed in it.
+    rest: Duration,
 }
 
 impl Claimer {
@@ -97,6 +107,8 @@ impl Claimer {
             crowded: None,
             rejections: BTreeMap::new(),
             text_limit: holes::MAX_METADATA_BYTES,
+            rests: Rests::new(FIRST_REST, LONGEST_REST),
+            rest: Duration::ZERO,
         }
     }
 
@@ -203,7 +215,33 @@ impl Claimer {
             self.claim(client, now, free, &mut acts);
             self.send_pending(client, now, &mut acts);
         }
+        if acts.iter().any(|act| matches!(act, Effect::Failed(_))) {
+            self.rest = self.rests.failed(now.mono);
+        } else {
+            self.rests.succeeded();
+            self.rest = Duration::ZERO;
+        }
         acts
+    }
+
+    /// How long to wait before the next step for `free` idle workers, if nothing comes before that: at most a second,
+    /// because the wall clock may jump.
+    pub fn wait(&self, now: Now, free: usize) -> Duration {
+        if self.has_granted() {
+            return Duration::ZERO;
+        }
+        if self.is_busy() || self.is_resting() {
+            return self.rest;
+        }
+        let until_due = self.next_due().map(|at| at - now.wall);
+        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
+        // If an attempt is due and no worker is free, the worker's message wakes the thread.
+        until_due.filter(|_| free > 0).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+    }
+
+    /// Whether a call failed in the last step.
+    pub fn is_resting(&self) -> bool {
+        !self.rest.is_zero()
     }
 
     fn load(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) -> Result<(), BrokerError> {
@@ -279,7 +317,7 @@ impl Claimer {
     }
 
     /// The next instant at which something that is held becomes due.
-    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+    fn next_due(&self) -> Option<DateTime<Utc>> {
         self.partitions.values().filter_map(Partition::next_due).min()
     }
 

@@ -11,7 +11,7 @@ use super::channels::{Channels, MEMBER, Observe};
 use super::duties::Duties;
 use super::lag::Ends;
 use super::linger::Linger;
-use super::machine::{Call, Claimed, Claimer, Counts, Effect, Now, Options};
+use super::machine::{Call, Claimed, Claimer, Counts, Effect, FIRST_REST, Now, Options};
 use crate::common::broker::{Client, TopicPartition};
 use crate::common::clock::{Clock, CorrectedClock};
 use crate::common::http::Fact;
@@ -50,8 +50,6 @@ pub(super) struct Claiming {
     free: usize,
     /// The linger of claims.
     pace: Linger,
-    /// How long to wait after a failure; none after a success.
-    rest: Duration,
     /// What this thread still has to tell the reporting thread.
     notes: VecDeque<Event>,
 }
@@ -63,10 +61,6 @@ const RUNS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the first claim waits for the comparison of clocks. What keeps it from being made mostly keeps claims from being
 /// written as well, and the duty `clock` tells of it.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long the claiming thread waits after a failed call, doubled with each one that follows.
-const FIRST_REST: Duration = Duration::from_millis(20);
-const LONGEST_REST: Duration = Duration::from_millis(500);
 
 impl Claiming {
     /// Creates a thread's state that has received nothing yet.
@@ -96,7 +90,6 @@ impl Claiming {
             pace: Linger::new(channels.jobs.capacity().unwrap_or(0) / 2),
             channels,
             observe,
-            rest: Duration::ZERO,
             notes: VecDeque::new(),
         }
     }
@@ -181,7 +174,7 @@ impl Claiming {
     }
 
     fn step_once(&mut self) {
-        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let now = self.now();
         let mut failed = Vec::new();
         if self.free > 0 && self.claims_by.is_none() {
             self.claims_by = Some(now.mono + CLOCK_PATIENCE);
@@ -214,14 +207,16 @@ impl Claiming {
             }
         }
         self.duties.look(&self.claimer, &failed);
-        let longer = (self.rest * 2).clamp(FIRST_REST, LONGEST_REST);
-        self.rest = if failed.is_empty() { Duration::ZERO } else { longer };
         if let Some(plan) = self.plan.take() {
             match self.channels.poll.plans.try_send(plan) {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => {}
                 Err(TrySendError::Full(plan)) => self.plan = Some(plan),
             }
         }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.now(), mono: self.clock.monotonic() }
     }
 
     /// Whether the clock has not been compared yet, and that has not been waited for long enough.
@@ -303,22 +298,16 @@ impl Claiming {
         if !self.notes.is_empty() {
             return FIRST_REST;
         }
-        if self.claimer.is_busy() || !self.rest.is_zero() {
-            return self.rest;
+        let now = self.now();
+        let wait = self.claimer.wait(now, self.free);
+        if self.claimer.is_busy() || self.claimer.is_resting() {
+            return wait;
         }
-        if self.plan.is_some() {
+        if self.plan.is_some() || (self.free > 0 && self.waits_for_clock(now.mono)) {
             return FIRST_REST;
         }
-        if self.free > 0 && self.waits_for_clock(self.clock.monotonic()) {
-            return FIRST_REST;
-        }
-        let until_due = self.claimer.next_due().map(|at| at - self.clock.now());
-        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
-        // An attempt is due and no worker is free: the worker's message wakes us.
-        let until_due = until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX);
-        let company = self.pace.wait(self.free, self.clock.monotonic());
-        let until_claim = Some(company).filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX);
-        until_due.min(until_claim).min(Duration::from_secs(1))
+        let linger = self.pace.wait(self.free, now.mono);
+        if linger.is_zero() { wait } else { wait.min(linger) }
     }
 
     /// A claim that is under way is still ours if its answer comes now.

@@ -34,20 +34,8 @@ impl Consumer {
         for track in &mut self.tracks {
             track.is_open = !self.claimer.is_full(track.partition);
         }
-        Some(self.dispatch_waits(now))
-    }
-
-    fn dispatch_waits(&self, now: Now) -> Duration {
-        if self.claimer.has_granted() {
-            return Duration::ZERO;
-        }
-        if self.claimer.is_busy() || !self.rest.is_zero() || self.change.is_some() || !self.chunks.is_empty()
-        {
-            return self.rest;
-        }
-        let until_due = self.claimer.next_due().map(|at| at - now.wall);
-        let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
-        until_due.filter(|_| self.free > 0).unwrap_or(Duration::MAX).min(Duration::from_secs(1))
+        let has_news = self.change.is_some() || !self.chunks.is_empty();
+        Some(if has_news { Duration::ZERO } else { self.claimer.wait(now, self.free) })
     }
 
     /// Takes one message of one channel, whichever.
@@ -92,7 +80,6 @@ impl Consumer {
     }
 
     fn step_dispatcher(&mut self, world: &mut World, now: Now) {
-        let mut failed = false;
         for act in self.claimer.step(self.client.as_mut(), now, self.free) {
             world.say(&self.name, || format!("dispatch: {}", brief(&act)));
             match act {
@@ -108,13 +95,10 @@ impl Consumer {
                     self.wake(Thread::Membership, now.mono);
                 }
                 Effect::Read(offsets) => self.read_from(&offsets, now),
-                Effect::Failed(_) => failed = true,
-                Effect::Letter(_) => {}
+                Effect::Failed(_) | Effect::Letter(_) => {}
                 Effect::Note(event) => self.tell(Tell::Note(event), now),
             }
         }
-        let rest = (self.rest * 2).clamp(Duration::from_millis(20), Duration::from_millis(500));
-        self.rest = if failed { rest } else { Duration::ZERO };
         world.oracle.counts(&self.name, self.claimer.counts());
     }
 

@@ -155,7 +155,7 @@ fn the_rest_after_failures_doubles_up_to_its_bound_and_ends_with_the_first_succe
     still.bench.faults().decide(Box::new(|_, _| None));
     still.turn();
     assert_eq!(still.bench.job(), Some(1));
-    assert!(still.bench.dispatching.rest.is_zero());
+    assert!(!still.bench.dispatching.claimer.is_resting());
 }
 
 #[test]
