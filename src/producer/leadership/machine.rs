@@ -233,9 +233,8 @@ impl Leadership {
         };
         let wait = done.unwrap_or_else(|failure| {
             if is_over(&failure.error) {
-                log::warn!("we lead no more: {}", failure.error);
                 self.end();
-                acts.push(Effect::End);
+                acts.extend([Effect::Warn(format!("we lead no more: {}", failure.error)), Effect::End]);
                 return AFTER_FAILURE;
             }
             acts.push(Effect::Failed(failure));
@@ -338,7 +337,7 @@ impl Leadership {
             }
         };
         if let Some(error) = is_unknown.as_ref().filter(|_| !self.is_clock_unknown) {
-            log::warn!("{}", unknown_time::said(error));
+            acts.push(Effect::Warn(unknown_time::said(error)));
         }
         self.is_clock_unknown = is_unknown.is_some();
         self.compare_at = Some(now.mono + COMPARE);

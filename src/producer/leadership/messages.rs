@@ -94,6 +94,8 @@ pub enum Effect {
     GiveWay(Duration),
     /// A call failed; it is made again.
     Failed(Failure),
+    /// A warning for the log.
+    Warn(String),
 }
 
 impl Effect {

@@ -127,11 +127,13 @@ fn run(
         let (acts, wait) = leadership.step(client, now);
         duties.report(leadership, &acts);
         for act in &acts {
-            if let Effect::GiveWay(away) = act {
-                log::warn!(
+            match act {
+                Effect::GiveWay(away) => log::warn!(
                     "this producer could not take everything over, and another one is there: it leads, and we come back in {} s",
                     away.as_secs()
-                );
+                ),
+                Effect::Warn(line) => log::warn!("{line}"),
+                _ => {}
             }
             if let Some(away) = act.stay_away() {
                 channels.membership.stay_away(away);
@@ -147,7 +149,13 @@ fn run(
             },
             recv(channels.keeps) -> cursors => match cursors {
                 Ok(cursors) => Event::Cursors(cursors),
-                Err(_) => return leadership.finish(client, Now { wall: clock.now(), mono: clock.monotonic() }),
+                Err(_) => {
+                    let now = Now { wall: clock.now(), mono: clock.monotonic() };
+                    if let Err(failure) = leadership.finish(client, now) {
+                        log::warn!("the last cursors are not kept: {}", failure.error);
+                    }
+                    return;
+                }
             },
             recv(stopped) -> _ => return,
             recv(clock.alarm(wait)) -> _ => continue,

@@ -103,6 +103,7 @@ impl Scheduler {
             | leadership::Effect::ClockOff(_)
             | leadership::Effect::Kept(_)
             | leadership::Effect::Failed(_)
+            | leadership::Effect::Warn(_)
             | leadership::Effect::GiveWay(_) => {}
         }
     }

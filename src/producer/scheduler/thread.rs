@@ -200,7 +200,7 @@ impl Running {
             leadership::Effect::Failed(failure) if failure.call.is_commit() => {
                 metrics.not_kept(failure.error.word());
             }
-            leadership::Effect::Failed(_) | leadership::Effect::GiveWay(_) => {}
+            leadership::Effect::Failed(_) | leadership::Effect::GiveWay(_) | leadership::Effect::Warn(_) => {}
         }
     }
 }

@@ -18,14 +18,16 @@ impl Leadership {
     }
 
     /// Commits what is still to be kept, before we leave.
-    pub fn finish(&mut self, client: &mut dyn Client, now: Now) {
+    ///
+    /// # Errors
+    /// Why the last cursors are not kept.
+    pub fn finish(&mut self, client: &mut dyn Client, now: Now) -> Result<(), Failure> {
         self.next_commit = None;
         self.after_commits.succeeded();
-        if self.keep.is_some()
-            && let Err(error) = self.commit(client, now, &mut Vec::new())
-        {
-            log::warn!("the last cursors are not kept: {}", error.error);
+        if self.keep.is_some() {
+            self.commit(client, now, &mut Vec::new())?;
         }
+        Ok(())
     }
 
     /// The commit of a cluster's cursor.

@@ -48,7 +48,7 @@ impl Leadership {
             self.after_tries.failed(now.mono);
             return Ok(Duration::from_secs(1));
         }
-        self.reboot = self.reboot_of(&judged, now);
+        self.reboot = self.reboot_of(&judged, now, acts);
         let ours = self.claim(client, judged, now, acts)?;
         if ours.is_empty() {
             return Ok(self.after_tries.failed(now.mono)); // no topic is there yet
@@ -64,15 +64,20 @@ impl Leadership {
 
     /// The reboot whose jobs are owed their ticks: ours, or an earlier one that is not done. A reboot a moment ago
     /// counts as ours: that producer may have been there when this one was started.
-    fn reboot_of(&self, judged: &[(usize, Judged)], now: Now) -> Option<DateTime<Utc>> {
+    fn reboot_of(
+        &self,
+        judged: &[(usize, Judged)],
+        now: Now,
+        acts: &mut Vec<Effect>,
+    ) -> Option<DateTime<Utc>> {
         let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
         if !self.alone || undone.is_some_and(|at| now.wall - at < ONE_REBOOT) {
             return undone;
         }
         if let Some(before) = undone {
-            log::warn!(
+            acts.push(Effect::Warn(format!(
                 "what the start at {before} owed its @reboot jobs and did not publish is left to this one"
-            );
+            )));
         }
         // The reboot does not lie before a cursor, which may lie in this very second: what a cursor has passed is done.
         let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
@@ -122,7 +127,8 @@ impl Leadership {
             // A topic that was made anew has no cursor, and what was due since the copy of it is owed.
             let committed = cursor.as_ref().or(copy.as_ref());
             if let (None, Some(copy)) = (cursor, copy) {
-                log::warn!("{}: the cursor is gone, and its copy {} counts", of.topic, copy.offset);
+                let line = format!("{}: the cursor is gone, and its copy {} counts", of.topic, copy.offset);
+                acts.push(Effect::Warn(line));
             }
             let is_used = match committed {
                 Some(_) => Ok(true),

@@ -144,7 +144,7 @@ impl Producer {
         for cursors in self.ends.cursors.try_iter().chain(self.outbox.last_cursors()) {
             self.leadership.handle(leadership::Event::Cursors(cursors));
         }
-        self.leadership.finish(self.leads_client.as_mut(), now);
+        let _not_kept = self.leadership.finish(self.leads_client.as_mut(), now);
         self.standing.set(None);
         self.member.leave(self.members_client.as_mut(), now.mono);
         self.is_over = true;

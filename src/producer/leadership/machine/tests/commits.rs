@@ -157,6 +157,6 @@ fn the_last_cursor_is_kept_at_the_end_although_its_time_has_not_come() {
     let last = at + TimeDelta::milliseconds(1);
     assert_eq!(keep(&mut host, last), []);
     let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
-    host.leadership.finish(host.client.as_mut(), now);
+    host.leadership.finish(host.client.as_mut(), now).unwrap();
     assert_eq!(host.committed().unwrap().offset, last.timestamp_millis());
 }
