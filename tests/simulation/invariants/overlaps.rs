@@ -81,6 +81,23 @@ impl Overlaps {
         of_producer.for_each(|(_, asked)| *asked = (*asked).max(*began));
     }
 
+    /// When the producer of a revision has asked for the runs of a job: for the first of the files in a row by which they may
+    /// not overlap. From then on it follows them, and hears of a claim when it reads it.
+    fn asked(&self, job: &JobName, revision: &str) -> Option<Instant> {
+        let producer = revision.split_once('-')?.1;
+        let of_producer =
+            |(other, _): &(&String, &Instant)| other.split_once('-').is_some_and(|(_, by)| by == producer);
+        let mut files: Vec<(usize, &String, Instant)> = self
+            .asked
+            .iter()
+            .filter(of_producer)
+            .map(|(other, at)| (file_number(other), other, *at))
+            .collect();
+        files.sort_unstable_by_key(|(number, ..)| std::cmp::Reverse(*number));
+        let up_to = files.into_iter().skip_while(|(_, other, _)| *other != revision);
+        up_to.take_while(|(_, other, _)| is_exclusive(job, other)).map(|(_, _, at)| at).last()
+    }
+
     /// An attempt stands in a topic, written by a request that arrived late or in time.
     pub fn attempt(&mut self, attempt: &Attempt, is_late: bool) {
         let (job, run) = (&attempt.run.job, attempt.run.id);
@@ -97,7 +114,7 @@ impl Overlaps {
             return;
         }
         let excludes = is_exclusive(job, &attempt.run.revision);
-        let asked = self.asked.get(&attempt.run.revision).copied();
+        let asked = self.asked(job, &attempt.run.revision);
         let file = file_number(&attempt.run.revision);
         let blocks = |known: &Known| {
             // The leader died before the run was on record, and a file without such a job was active since: that leader
