@@ -71,9 +71,9 @@ pub const ALL: [(Bug, &str, u32); 22] = [
     (Bug::ShortensTheDeadline, "which has not passed", 100),
     (Bug::GoesByTopicNames, "", 100),
     (Bug::DropsWhatIsTooLarge, "before it was passed on", 100),
-    (Bug::EndsNoRun, "which was deleted unread", 50),
+    (Bug::EndsNoRun, "which was deleted unread", 25),
     (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
-    (Bug::ReloadsAtOnce, "is published beside", 55),
+    (Bug::ReloadsAtOnce, "is published beside", 49),
     (Bug::LeavesNewPartitions, "is still unclaimed", 77),
     (Bug::ForgetsFarCopies, "and again by", 22),
 ];

@@ -233,12 +233,15 @@ impl Chaos {
     pub fn new(world: &mut World, seats: usize) -> Self {
         let mut weight = |most: u64| if world.random.chance(300) { 0 } else { 1 + world.random.below(most) };
         let [a, b, c, d, e, f, g, h, i, j] = [4, 8, 6, 3, 3, 3, 2, 12, 8, 4].map(&mut weight);
-        // Topics are made anew only where a planted bug is looked for. Of their own, so that a seed's other faults do not depend
-        // on these: in a quarter of the seeds topics grow.
-        let mut grows = Random(world.random.0 ^ 0x6802_a115);
-        let grows = if grows.chance(750) { 0 } else { 1 + grows.below(3) };
-        let weights = [a, b, c, d, e, f, g, h, i, j, 0, grows];
+        // Of their own, so that a seed's other faults do not depend on these: in some seeds topics grow, or are made anew.
+        let mut operator = Random(world.random.0 ^ 0x6802_a115);
+        let mut some = |of_thousand| if operator.chance(of_thousand) { 1 + operator.below(3) } else { 0 };
+        let (grows, anew) = (some(250), some(150));
         let has_producers = world.oracle.has_producers;
+        // Where producers take part, topics are made anew only where a planted bug is looked for: the oracle does not know yet
+        // everything that is lost then.
+        let anew = if has_producers { 0 } else { anew };
+        let weights = [a, b, c, d, e, f, g, h, i, j, anew, grows];
         Self { seats, has_producers, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
     }
 

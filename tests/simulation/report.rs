@@ -64,7 +64,7 @@ impl fmt::Display for Counts {
 }
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 28] = [
+pub const KINDS: [&str; 29] = [
     "above a quota",
     "answer lost",
     "applied but refused",
@@ -92,6 +92,7 @@ pub const KINDS: [&str; 28] = [
     "slow commit",
     "slow write",
     "stall",
+    "topic made anew",
     "what was read got lost",
 ];
 
@@ -100,7 +101,7 @@ pub const KINDS_OF_AMBUSHES: [&str; 5] =
     ["ambush of a claim", "ambush of a leader", "declared lost", "kill", "read to the end in a term"];
 
 /// What must have been met where producers take part.
-pub const KINDS_OF_ALL: [&str; 16] = [
+pub const KINDS_OF_ALL: [&str; 17] = [
     "clock of a host jumps",
     "cursor ahead",
     "declared lost",
@@ -109,6 +110,7 @@ pub const KINDS_OF_ALL: [&str; 16] = [
     "kill between two writes",
     "late request far behind",
     "leave",
+    "partition added",
     "read to the end in a term",
     "reboots published",
     "stall",

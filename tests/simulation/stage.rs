@@ -16,8 +16,7 @@ use crate::jobs;
 use crate::report::Counts;
 use crate::world::{CLUSTER, RETRY, Random, Sizes, World};
 
-/// How long all may take to be accounted for when nothing goes wrong any more: several sessions, and all that waits, one run
-/// after the other.
+/// How long all may take to be accounted for when nothing goes wrong any more: all that waits, one run after the other.
 const CALM: Duration = Duration::from_secs(360);
 /// How often it is looked whether all is accounted for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -91,7 +90,7 @@ struct Stage {
     ambush: Option<Ambush>,
     /// Whether ambushes of claims go on until the run tracker has asked about the next claim.
     misleads: bool,
-    /// Whether a consumer that is killed is started again at once, when its topic has another partition.
+    /// See [`Aim`].
     grows_at_kills: bool,
     /// How many in a thousand writes of a process are its last.
     crashes: u64,

@@ -54,7 +54,8 @@ impl Publisher {
         world.observe();
         let attempt = AttemptRef { run: attempt.run.id, attempt: attempt.attempt };
         let behind = world.oracle.behind(&of, attempt).unwrap_or(0);
-        if behind > DUPLICATE_WINDOW {
+        // A topic that was made anew may lack the partition.
+        if behind > DUPLICATE_WINDOW || to >= world.oracle.partitions(CLUSTER) {
             return;
         }
         if world.random.chance(self.far_copies) {

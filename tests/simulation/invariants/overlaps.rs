@@ -35,6 +35,8 @@ struct Known {
     file: usize,
     is_recorded: bool,
     claimed: Option<Instant>,
+    /// When it was seen first.
+    since: Instant,
     /// Since when no message of it is left that a consumer would claim.
     deleted: Option<Instant>,
 }
@@ -99,7 +101,7 @@ impl Overlaps {
     }
 
     /// An attempt stands in a topic, written by a request that arrived late or in time.
-    pub fn attempt(&mut self, attempt: &Attempt, is_late: bool) {
+    pub fn attempt(&mut self, attempt: &Attempt, is_late: bool, now: Instant) {
         let (job, run) = (&attempt.run.job, attempt.run.id);
         if !may_be_exclusive(job) {
             return;
@@ -143,6 +145,7 @@ impl Overlaps {
             file,
             is_recorded: false,
             claimed: None,
+            since: now,
             deleted: None,
         };
         self.runs.insert(run, known);
@@ -232,9 +235,11 @@ impl Overlaps {
                 "{job} at {scheduled_at} is held back by run {blocked_by}, over {ago:?} ago"
             ));
         }
-        let deleted = self.runs.get(blocked_by).and_then(|known| known.deleted);
-        let ago = deleted.map(|at| now.saturating_duration_since(at)).unwrap_or_default();
-        if ago > DELETED {
+        let deleted = self.runs.get(blocked_by).and_then(|known| Some((known.since, known.deleted?)));
+        let ago = deleted.map(|(_, at)| now.saturating_duration_since(at)).unwrap_or_default();
+        // It is looked for later each time, after as long as it has waited.
+        let waited = deleted.map(|(since, at)| at.saturating_duration_since(since)).unwrap_or_default();
+        if ago > DELETED + waited {
             self.breaks(format!(
                 "{job} at {scheduled_at} is held back by run {blocked_by}, which was deleted unread {ago:?} ago"
             ));

@@ -22,7 +22,7 @@ impl Oracle {
                     if topic == CLUSTER {
                         self.ticks.published(&attempt);
                     }
-                    self.overlaps.attempt(&attempt, self.late);
+                    self.overlaps.attempt(&attempt, self.late, self.now);
                 }
                 let name = AttemptRef { run: attempt.run.id, attempt: attempt.attempt };
                 let first = *attempts.first.entry(name).or_insert(offset);

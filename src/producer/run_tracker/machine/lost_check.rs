@@ -195,7 +195,12 @@ fn find(
     let Some(TopicState { id, partitions }) = client.topic(topic, by)? else { return Ok(None) };
     let mut found = BTreeMap::new();
     for (of, committed) in all.iter().zip(committed) {
-        let leader = partitions.iter().find(|p| p.partition == of.partition).and_then(|p| p.leader);
+        let Some(present) = partitions.iter().find(|p| p.partition == of.partition) else {
+            // A topic never has fewer partitions than before: it was made anew, as its id says.
+            found.insert(of.partition, Found { leader: None, start: 0, committed: None });
+            continue;
+        };
+        let leader = present.leader;
         match client.offset(of, Position::Start, by) {
             Ok(start) => drop(found.insert(of.partition, Found { leader, start, committed })),
             Err(error) => log::debug!("{topic}/{}: {error}; trying again", of.partition),

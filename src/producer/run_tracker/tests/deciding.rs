@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fixture::{
     LEASE, LEASE_AND_A_BIT, Producer, World, followed, has_read_history, name, of, options,
 };
-use crate::common::model::{Event, Outcome, Then};
+use crate::common::model::{Event, Outcome, Place, Then};
 use crate::common::topics;
 use crate::common::wire::DeadReason;
 use crate::producer::run_tracker::messages::RunNews;
@@ -188,6 +188,21 @@ fn a_lost_attempt_whose_message_was_deleted_is_a_letter_that_says_so() {
     assert!(letter.detail.contains(&name(1).run.to_string()), "{}", letter.detail);
     let lost = world.lost().remove(0);
     assert!(matches!(lost, Event::Lost { job: None, scheduled_at: None, then: Then::Dead, .. }), "{lost:?}");
+}
+
+#[test]
+fn a_claimed_attempt_becomes_a_letter_where_its_topic_was_made_anew_with_fewer_partitions() {
+    let mut world = World::new();
+    world.faults().grow_topic("c", 2);
+    let mut leader = world.producer("p", true);
+    let place = Place { partition: 1, ..world.publish(1, 2) };
+    world.claim(1, &place, "one");
+    world.pass(5, &mut [&mut leader]);
+    world.faults().delete_topic("c");
+    world.create("c", 1);
+    world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 1, 1), 0));
+    assert_eq!(world.letters().remove(0).place, place);
 }
 
 #[test]
