@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(super) mod tests;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,57 +14,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::reports::Report;
+use self::waiting::Waiting;
+pub use super::messages::{Effect, Options, Tell, started};
 use crate::common::bounds::RESULTS_WAITING_BYTES;
 use crate::common::broker::{BrokerError, Client, ErrorCode};
+use crate::common::clock::Now;
 use crate::common::clock::Skew;
 use crate::common::model::{AttemptRef, Event, RunningAttempt};
 use crate::common::outgoing::{Outgoing, Unwritten, Writer, in_pieces, is_final};
 use crate::common::{topics, wire};
-use crate::consumer::claiming::machine::{Claimed, Now};
-
-/// What is told to the reporting thread.
-#[derive(Debug)]
-pub enum Tell {
-    /// An attempt has ended.
-    Ended(Box<Report>),
-    /// Something else to be written to `cron-runs`.
-    Note(Event),
-}
-
-/// What the reporting thread is to do.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Our name in events.
-    pub consumer: String,
-    /// How long a sign of life counts.
-    pub lease: Duration,
-    /// How many workers there are: as many results may wait.
-    pub workers: usize,
-}
-
-/// What follows from a step.
-#[derive(Debug)]
-pub enum Effect {
-    /// All that follows from the end of an attempt is confirmed.
-    PassedOn(Box<Report>),
-    /// Something could not be written to this topic; it is written again, and not at once.
-    Failed(Arc<str>, BrokerError),
-    /// The topic will never take a record. Something smaller is written instead, as long as there is anything smaller.
-    Refused(Arc<str>, BrokerError),
-    /// How far our clock is ahead of the broker's.
-    Clock(Skew),
-    /// The broker's time could not be learned: no topic that was written to tells it, and this came of asking for it.
-    ClockUnknown(BrokerError),
-    /// What was written to be told the broker's time, and says nothing else, was not taken.
-    NotCompared(BrokerError),
-}
-
-/// An attempt that was handed to a worker, for [`Reporting::started`].
-pub fn started(claimed: &Claimed) -> RunningAttempt {
-    let attempt = claimed.attempt.name();
-    RunningAttempt { attempt, place: claimed.place.clone() }
-}
 
 /// How long a write may take where the lease is short. Otherwise it may take a quarter of the lease, so that a slow
 /// broker's work is not given up and done twice, and a sign of life is still in time after it.
@@ -104,19 +63,6 @@ pub struct Reporting {
     /// What time it was at the broker in the last step, and when that began. What follows from it depends on when the step
     /// was over, which the next one sees.
     seen: Option<(Now, i64)>,
-}
-
-/// Something that was told and is not confirmed yet.
-#[derive(Debug)]
-struct Waiting {
-    /// Whose end it is.
-    whose: Option<Report>,
-    /// What is to be confirmed next: of an end first what the attempt is passed on as, and then `finished`.
-    record: Outgoing,
-    is_last: bool,
-    /// It was tried and not confirmed, so it waits until its topic has rested.
-    was_tried: bool,
-    bytes: usize,
 }
 
 impl Reporting {
@@ -386,47 +332,5 @@ impl Reporting {
         let Some(report) = waiting.whose else { return };
         self.running.remove(&report.name());
         acts.push(Effect::PassedOn(Box::new(report)));
-    }
-}
-
-impl Waiting {
-    /// The next attempt or the letter is confirmed (or no topic takes it): `finished` follows.
-    fn goes_on(&mut self, consumer: &str) {
-        if let Some(report) = &self.whose {
-            self.record = report.finished(consumer);
-        }
-        (self.is_last, self.was_tried) = (true, false);
-    }
-
-    /// Makes something else of what no broker will ever take; `false` when nothing is left to be written.
-    fn becomes_less(&mut self, consumer: &str) -> bool {
-        self.was_tried = false;
-        let topic = &self.record.topic;
-        let Some(report) = &mut self.whose else {
-            log::error!("{topic} takes no event of {} bytes: it is not written", self.record.value.len());
-            return false;
-        };
-        let name = report.name();
-        if self.is_last {
-            if report.is_terse {
-                log::error!("run {}, attempt {}: {topic} does not take its end", name.run, name.attempt);
-                return false;
-            }
-            report.is_terse = true;
-            self.record = report.finished(consumer);
-            return true;
-        }
-        let Some(fit) = report.fit.smaller() else {
-            log::error!("run {}: {topic} takes not even a bare letter, and there is none", name.run);
-            self.goes_on(consumer);
-            return true;
-        };
-        log::warn!("run {}, attempt {}: {topic} does not take it", name.run, name.attempt);
-        report.fit = fit;
-        match report.passed_on(consumer) {
-            Some(less) => self.record = less,
-            None => self.goes_on(consumer),
-        }
-        true
     }
 }

@@ -13,6 +13,8 @@ use crate::common::clock::{Clock, ManualClock};
 use crate::common::model::{Outcome, Place, Then};
 use crate::common::passing::Fit;
 use crate::common::topics::TopicSpec;
+use crate::consumer::claiming::machine::Claimed;
+use crate::consumer::reporting::reports::Report;
 
 const LEASE: Duration = Duration::from_secs(60);
 
