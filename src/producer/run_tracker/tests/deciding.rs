@@ -297,3 +297,36 @@ fn leader_ends(leader: &Producer) -> std::collections::BTreeMap<i32, i64> {
     assert_eq!(ends.len(), 2, "of {}", topics::RUNS);
     ends.iter().map(|(partition, end)| (*partition, end.next)).collect()
 }
+
+#[test]
+fn a_message_that_a_new_leader_of_its_partition_does_not_show_yet_is_not_taken_for_deleted() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    let place = world.start(1, 2);
+    world.pass(5, &mut [&mut leader]);
+    world.faults().cut(&of("c", 0), place.offset);
+    world.pass(2 * LEASE_AND_A_BIT, &mut [&mut leader]);
+    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 1));
+    assert_eq!(world.publish(1, 2), place, "it is there again");
+    world.pass(LEASE, &mut [&mut leader]);
+    assert_eq!(world.fates(), (1, 0, 1));
+}
+
+#[test]
+fn a_broker_that_takes_our_offset_for_out_of_range_although_it_is_not_ends_no_lease() {
+    for is_emptied in [false, true] {
+        let mut world = World::new();
+        let mut leader = world.producer("p", true);
+        world.start(1, 2);
+        world.pass(5, &mut [&mut leader]);
+        if is_emptied {
+            for partition in 0..2 {
+                let end = world.end_of_runs(partition);
+                world.faults().delete_records(&of(topics::RUNS, partition), end);
+            }
+        }
+        leader.tail.astray = vec![0, 1];
+        world.pass(1, &mut [&mut leader]);
+        assert_eq!(leader.tail.watched(), 1, "{is_emptied}");
+    }
+}
