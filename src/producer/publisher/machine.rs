@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::counting::{Count, Counting, Fact, fact_of};
 use super::records::{at, lines, missed, published};
-use super::{Confirmed, Encoded};
+use super::{Confirmed, Encoded, Progress};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Now;
 use crate::common::model::{ClusterName, JobName, RunId};
@@ -24,28 +24,6 @@ pub(super) const LOOK_UP: Duration = Duration::from_millis(1_500);
 /// How long a write's answers are waited for, where the client has patience with a slow broker: what is given up while
 /// the broker is at work on it stands in the topic twice.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// What came of a step.
-#[derive(Debug)]
-pub enum Progress {
-    /// There is no batch.
-    Idle,
-    /// Our membership is not proven at the moment; it may be proven again in the same term.
-    Waits,
-    /// Some of it is written, and what follows from that is to be written at once.
-    GoesOn,
-    /// Some of it could not be written; it is tried again.
-    Failed {
-        /// To where.
-        topic: Arc<str>,
-        /// Why.
-        error: BrokerError,
-    },
-    /// Each tick has its fate on record.
-    Done(Confirmed),
-    /// The batch's term is over: the new leader finds what is missing by the cursor.
-    Abandoned,
-}
 
 /// Writes the batches of a cluster.
 #[derive(Debug)]

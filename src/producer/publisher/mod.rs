@@ -12,37 +12,13 @@
 mod counting;
 mod encoding;
 mod machine;
+mod messages;
 mod records;
 #[cfg(test)]
 mod tests;
 mod thread;
 
 pub use self::encoding::Encoded;
-pub use self::machine::{Progress, Publishing};
+pub use self::machine::Publishing;
+pub use self::messages::{Confirmed, Progress};
 pub use self::thread::{Context, Options, Publisher};
-use super::leadership::Term;
-use super::plan::{Batch, Source};
-use crate::common::model::{JobName, RunId};
-
-/// Every tick of a cluster's oldest batch of a source has its fate on record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirmed {
-    /// The batch's term.
-    pub term: Term,
-    /// Where the batch came from.
-    pub source: Source,
-    /// How many ticks it had to publish.
-    pub ticks: usize,
-    /// Runs of it that could not be published and never will be: their ticks are missed.
-    pub refused: Vec<(JobName, RunId)>,
-    /// The cluster's number in the scheduler's list.
-    pub cluster: usize,
-}
-
-impl Confirmed {
-    /// Of a batch of the cluster of this number, of which nothing was refused.
-    pub fn of(cluster: usize, batch: &Batch) -> Self {
-        let Batch { term, source, ticks, .. } = batch;
-        Self { term: *term, source: *source, ticks: ticks.len(), refused: Vec::new(), cluster }
-    }
-}

@@ -14,14 +14,14 @@ use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::http::Health;
 use crate::common::membership::Standing;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::model::{ClusterName, Event, MissedReason};
+use crate::common::model::{ClusterName, Event, JobName, MissedReason, RunId};
 use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 use crate::producer::job::{Job, Overlap, sample};
-use crate::producer::leadership::LeaderLease;
+use crate::producer::leadership::{LeaderLease, Term};
 use crate::producer::metrics::ProducerMetrics;
 use crate::producer::plan::timetable::Tick;
-use crate::producer::plan::{Batch, Missed};
+use crate::producer::plan::{Batch, Missed, Source};
 use crate::producer::topics::Missing;
 
 const PATIENCE: Duration = Duration::from_secs(30);

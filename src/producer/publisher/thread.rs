@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::machine::{Progress, Publishing};
-use super::{Confirmed, Encoded, encoding};
+use super::machine::Publishing;
+use super::{Confirmed, Encoded, Progress, encoding};
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client};
 use crate::common::clock::{Clock, Now};

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Options;
 use super::differences;
 use super::differences::Difference;
+use super::messages::{Failure, Looked, Told};
 use crate::common::broker::{BrokerError, Client, ErrorCode, TopicState};
 use crate::common::model::ClusterName;
 use crate::common::rests::Rests;
@@ -31,62 +32,6 @@ const AT_MOST: Duration = Duration::from_secs(1);
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(5);
-
-/// What a look has to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// A topic was created that this producer has never seen.
-    Created {
-        /// Its name.
-        topic: String,
-        /// Copies of each partition.
-        copies: i16,
-    },
-    /// A topic that this producer knew was deleted, and has been made anew, by this one or another.
-    Anew {
-        /// Its name.
-        topic: String,
-    },
-    /// A topic differs from what it should be.
-    Differs {
-        /// Its name.
-        topic: String,
-        /// How.
-        difference: Difference,
-    },
-    /// A difference that was reported no longer exists.
-    Mended {
-        /// The topic's name.
-        topic: String,
-        /// The setting.
-        setting: &'static str,
-    },
-    /// The settings of a topic cannot be compared. Told once.
-    Incomparable {
-        /// Its name.
-        topic: String,
-        /// Why.
-        error: BrokerError,
-    },
-}
-
-/// Why the topics are not as they must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// A call failed; it says which.
-    Call(String, BrokerError),
-    /// A topic cannot be used with a setting.
-    Setting(String, Difference),
-}
-
-/// What came of a look.
-#[derive(Debug, Default)]
-pub struct Looked {
-    /// What is new.
-    pub told: Vec<Told>,
-    /// The first thing that is wrong; `None`: all topics are there and can be used.
-    pub failure: Option<Failure>,
-}
 
 /// A topic that was seen or created.
 #[derive(Debug, Default)]

@@ -12,18 +12,11 @@
 
 mod differences;
 mod machine;
+mod messages;
 #[cfg(test)]
 mod tests;
 mod thread;
 
 pub use self::machine::Upkeep;
+pub use self::messages::Options;
 pub use self::thread::{Context, Missing, TopicMetrics, Topics};
-
-/// How topics are created.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Partitions of a cluster's topic and of its retry topic.
-    pub partitions: i32,
-    /// Copies of each partition; as many as there are brokers, at most three, where it is not given.
-    pub replication_factor: Option<i16>,
-}

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use super::machine::{Failure, Looked, Told, Upkeep};
+use super::machine::Upkeep;
+use super::messages::{Failure, Looked, Told};
 use super::*;
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{Broker, Client, ErrorCode};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use prometheus::IntGaugeVec;
 
-use super::machine::{Failure, Looked, Told, Upkeep};
+use super::machine::Upkeep;
+use super::messages::{Failure, Looked, Told};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Fact, Health, Trouble};

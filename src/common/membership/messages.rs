@@ -1,0 +1,54 @@
+//! What a member is to be, what became of its share, and why it is of no use.
+
+use std::time::Duration;
+
+use crate::common::broker::{BrokerError, Holder, TopicPartition};
+
+/// What a member is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Group.
+    pub group: String,
+    /// The topic that is read.
+    pub topic: String,
+    /// Static membership (KIP-345): a restart within the session time-out moves nothing.
+    pub instance_id: Option<String>,
+    /// Silence after which the coordinator takes the member for dead.
+    pub session_timeout: Duration,
+}
+
+/// What became of our share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A new generation began and this is our share of it, also where it is the same as before.
+    Assigned {
+        /// In whose name to commit.
+        holder: Holder,
+        /// Our partitions; empty where there are more members than partitions.
+        partitions: Vec<TopicPartition>,
+        /// Whether the group has no other member.
+        alone: bool,
+    },
+    /// We are no member any more; another one may read what was ours.
+    Lost,
+    /// Another process uses our instance id. There is nothing to wait for.
+    Fenced,
+}
+
+/// Why a member is of no use at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failing {
+    /// A call to the coordinator failed; it is made again.
+    Call {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What came of it.
+        error: BrokerError,
+    },
+    /// Another program leads the group, and its shares are not ours.
+    Strangers,
+    /// The topic does not exist.
+    NoTopic,
+    /// Another process uses our instance id.
+    Fenced,
+}
