@@ -68,27 +68,27 @@ impl DeadLetterGauge {
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(clusters: Vec<ClusterName>, around: Context) -> io::Result<Self> {
+    pub fn start(clusters: Vec<ClusterName>, context: Context) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let thread = spawn("depth", move || Looking { clusters, around }.run(&stopped))?;
+        let thread = spawn("depth", move || Looking { clusters, context }.run(&stopped))?;
         Ok(Self { _stop: stop, _thread: thread })
     }
 }
 
 struct Looking {
     clusters: Vec<ClusterName>,
-    around: Context,
+    context: Context,
 }
 
 impl Looking {
     fn run(&mut self, stopped: &Receiver<()>) {
         let mut next = None;
         loop {
-            self.around.beat.touch(self.around.clock.now());
-            let now = self.around.clock.monotonic();
-            if self.around.lease.held(self.around.clock.monotonic()).is_none() {
-                self.around.measures.0.reset();
-                self.around.duty.done();
+            self.context.beat.touch(self.context.clock.now());
+            let now = self.context.clock.monotonic();
+            if self.context.lease.held(self.context.clock.monotonic()).is_none() {
+                self.context.measures.0.reset();
+                self.context.duty.done();
                 next = None;
             } else if next.is_none_or(|at| at <= now) {
                 self.look();
@@ -96,7 +96,7 @@ impl Looking {
             }
             select! {
                 recv(stopped) -> _ => return,
-                recv(self.around.clock.alarm(ASK)) -> _ => {}
+                recv(self.context.clock.alarm(ASK)) -> _ => {}
             }
         }
     }
@@ -105,18 +105,18 @@ impl Looking {
     fn look(&mut self) {
         let mut trouble = None;
         for cluster in &self.clusters {
-            let by = self.around.clock.monotonic() + CALL;
+            let by = self.context.clock.monotonic() + CALL;
             let topic = topics::dead(cluster);
-            match stored(self.around.client.as_mut(), &topic, by) {
-                Ok(stored) => self.around.measures.0.with_label_values(&[cluster.as_str()]).set(stored),
+            match stored(self.context.client.as_mut(), &topic, by) {
+                Ok(stored) => self.context.measures.0.with_label_values(&[cluster.as_str()]).set(stored),
                 Err(error) => {
                     trouble = Some(Trouble::of(&format!("counting the letters of {topic}"), &error));
                 }
             }
         }
         match trouble {
-            Some(trouble) => self.around.duty.failed(trouble),
-            None => self.around.duty.done(),
+            Some(trouble) => self.context.duty.failed(trouble),
+            None => self.context.duty.done(),
         }
     }
 }
@@ -167,7 +167,7 @@ mod tests {
         broker.client("test").create_topic(&spec, by).unwrap();
         let metrics = Metrics::new();
         let lease = LeaderLease::of_a_proven_member();
-        let around = Context {
+        let context = Context {
             client: broker.client("depth"),
             clock: Arc::<ManualClock>::clone(&clock),
             lease: lease.clone(),
@@ -175,7 +175,7 @@ mod tests {
             duty: Health::new(&metrics).duty("dead letters"),
             beat: Beats::new(&metrics).thread("depth"),
         };
-        let depth = DeadLetterGauge::start(vec!["a".parse().unwrap()], around).unwrap();
+        let depth = DeadLetterGauge::start(vec!["a".parse().unwrap()], context).unwrap();
         Bench { clock, broker, metrics, lease, depth }
     }
 

@@ -200,28 +200,28 @@ impl Claimer {
     /// What is granted in one step is started by the next, which does nothing else: the call that brought the answer
     /// may have taken any time, and only an instant that was read after it tells whether the lease still holds.
     pub fn step(&mut self, client: &mut dyn Client, now: Now, free: usize) -> Vec<Effect> {
-        let mut acts = Vec::new();
+        let mut effects = Vec::new();
         if self.has_granted() {
-            self.start_granted(now, &mut acts);
+            self.start_granted(now, &mut effects);
         } else if self.pending.is_some() {
-            self.send_pending(client, now, &mut acts);
+            self.send_pending(client, now, &mut effects);
         } else if !self.waits_for_new_id {
-            if let Err(error) = self.load(client, now, &mut acts) {
+            if let Err(error) = self.load(client, now, &mut effects) {
                 log::debug!("dispatch: where partitions go on: {error}; trying again");
-                acts.push(Effect::Failed(Failure { call: Call::Load, error }));
+                effects.push(Effect::Failed(Failure { call: Call::Load, error }));
             }
-            self.read_again(client, now, &mut acts);
-            self.write_letters(client, now, &mut acts);
-            self.claim(client, now, free, &mut acts);
-            self.send_pending(client, now, &mut acts);
+            self.read_again(client, now, &mut effects);
+            self.write_letters(client, now, &mut effects);
+            self.claim(client, now, free, &mut effects);
+            self.send_pending(client, now, &mut effects);
         }
-        if acts.iter().any(|act| matches!(act, Effect::Failed(_))) {
+        if effects.iter().any(|effect| matches!(effect, Effect::Failed(_))) {
             self.rest = self.rests.failed(now.mono);
         } else {
             self.rests.succeeded();
             self.rest = Duration::ZERO;
         }
-        acts
+        effects
     }
 
     /// How long to wait before the next step for `free` idle workers, if nothing comes before that: at most a second,
@@ -244,7 +244,12 @@ impl Claimer {
         !self.rest.is_zero()
     }
 
-    fn load(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) -> Result<(), BrokerError> {
+    fn load(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), BrokerError> {
         if self.to_load.is_empty() || self.load_again.is_some_and(|at| now.mono < at) {
             return Ok(());
         }
@@ -268,7 +273,7 @@ impl Claimer {
         } else {
             self.load_again = Some(self.loading.rests_until().unwrap_or(now.mono).max(now.mono + LOAD_AGAIN));
             let error = self.loading.take_error();
-            acts.extend(error.map(|error| Effect::Failed(Failure { call: Call::Load, error })));
+            effects.extend(error.map(|error| Effect::Failed(Failure { call: Call::Load, error })));
         }
         if loaded.is_empty() {
             return Ok(());
@@ -280,7 +285,7 @@ impl Claimer {
             if let Some(event) = event
                 && let Err(error) = self.write_event(client, &event, now)
             {
-                acts.push(Effect::Failed(Failure { call: Call::Load, error }));
+                effects.push(Effect::Failed(Failure { call: Call::Load, error }));
                 self.to_load.push(partition);
                 self.load_again = Some(now.mono + LOAD_AGAIN);
                 continue;
@@ -296,7 +301,7 @@ impl Claimer {
             self.partitions.insert(partition, held);
         }
         let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read()));
-        acts.push(Effect::Read(reads.collect()));
+        effects.push(Effect::Read(reads.collect()));
         Ok(())
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Claiming {
     claims_by: Option<Instant>,
     channels: Channels,
     observe: Observe,
-    fills: ChannelGauges,
+    gauges: ChannelGauges,
     topic: String,
     generation: i32,
     ends: Ends,
@@ -77,7 +77,7 @@ impl Claiming {
             look_at_runs: clock.monotonic(),
             claimer: Claimer::new(options),
             client,
-            fills: ChannelGauges::new(&observe.measures, &channels),
+            gauges: ChannelGauges::new(&observe.measures, &channels),
             generation: -1,
             ends: Ends::new(clock.monotonic()),
             clock,
@@ -181,8 +181,8 @@ impl Claiming {
         }
         let claims = self.pace.wait(self.free, now.mono).is_zero() && !self.waits_for_clock(now.mono);
         let free = if claims { self.free } else { 0 };
-        for act in self.claimer.step(self.client.as_mut(), now, free) {
-            match act {
+        for effect in self.claimer.step(self.client.as_mut(), now, free) {
+            match effect {
                 Effect::Start(claimed) => self.hand_over(claimed),
                 Effect::JoinAsNew => {
                     log::warn!(
@@ -279,7 +279,7 @@ impl Claiming {
     }
 
     fn measure(&mut self) {
-        self.fills.look(&self.channels);
+        self.gauges.look(&self.channels);
         let Observe { measures, .. } = &self.observe;
         let now = self.claimer.counts();
         measures.duplicates.inc_by(now.copies - self.counted.copies);

@@ -109,21 +109,21 @@ impl Reporting {
 
     /// Writes once: a sign of life where one is due, or else all that may be written now.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> Vec<Effect> {
-        let mut acts = Vec::new();
+        let mut effects = Vec::new();
         if let Some((sent, brokers_ms)) = self.seen.take() {
-            acts.push(Effect::Clock(self.compare(Skew::between(sent, brokers_ms, now.mono), now)));
+            effects.push(Effect::Clock(self.compare(Skew::between(sent, brokers_ms, now.mono), now)));
         }
         if now.mono >= self.next_alive || self.is_to_be_compared(now) {
             // Also while results wait: a topic that cannot be written must not end the leases of other attempts.
-            self.say_alive(client, now, &mut acts);
+            self.say_alive(client, now, &mut effects);
         } else {
-            self.write_due(client, now, &mut acts);
+            self.write_due(client, now, &mut effects);
         }
         let brokers_ms = self.writer.take_brokers_ms();
         if self.skew.is_none_or(|skew| now.mono >= skew.at.mono + COMPARE_BY_THE_WAY) {
             self.seen = self.seen.or(brokers_ms.map(|brokers_ms| (now, brokers_ms)));
         }
-        acts
+        effects
     }
 
     fn compare(&mut self, skew: Skew, now: Now) -> Skew {
@@ -199,7 +199,7 @@ impl Reporting {
     }
 
     /// Events for all that is under way, as few as the topic takes. They are repeated often enough that two may fail.
-    fn say_alive(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+    fn say_alive(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         self.next_alive = now.mono + self.options.lease / 3;
         self.is_alive_unsaid = false;
         let compares = self.is_to_be_compared(now);
@@ -227,7 +227,7 @@ impl Reporting {
         let unwritten = self.writer.write(client, records, wall.timestamp_millis(), by);
         let failure = unwritten.into_iter().next();
         if compares {
-            self.learn_the_time(client, failure.as_ref(), now, acts);
+            self.learn_the_time(client, failure.as_ref(), now, effects);
         }
         let Some(failure) = failure.filter(|_| !running.is_empty()) else { return };
         let is_too_large = failure.error.code() == Some(ErrorCode::MessageTooLarge);
@@ -238,7 +238,7 @@ impl Reporting {
             now.mono + Duration::from_secs(1).min(self.options.lease / 6)
         };
         self.is_alive_unsaid = true;
-        acts.push(Effect::Failed(topic, failure.error));
+        effects.push(Effect::Failed(topic, failure.error));
     }
 
     /// Takes the broker's time from what was written to `cron-runs`; where that does not tell it, asks for it.
@@ -247,20 +247,20 @@ impl Reporting {
         client: &mut dyn Client,
         unwritten: Option<&Unwritten>,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
         let told = self.writer.take_brokers_ms();
         match (told.map_or_else(|| client.cluster_time(now.mono + CALL), Ok), unwritten) {
             (Ok(brokers_ms), _) => self.seen = Some((now, brokers_ms)),
-            (Err(_), Some(failure)) => acts.push(Effect::NotCompared(failure.error.clone())),
+            (Err(_), Some(failure)) => effects.push(Effect::NotCompared(failure.error.clone())),
             (Err(error), None) => {
                 self.compare_at = now.mono + COMPARE;
-                acts.push(Effect::ClockUnknown(error));
+                effects.push(Effect::ClockUnknown(error));
             }
         }
     }
 
-    fn write_due(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+    fn write_due(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         let due: Vec<bool> = self.waiting.iter().map(|waiting| self.is_due(waiting, now.mono)).collect();
         let is_due = self.waiting.iter().zip(&due).filter(|(_, due)| **due);
         let records: Vec<Outgoing> = is_due.map(|(waiting, _)| waiting.record.clone()).collect();
@@ -270,23 +270,23 @@ impl Reporting {
         let tried: BTreeSet<Arc<str>> = records.iter().map(|record| Arc::clone(&record.topic)).collect();
         let stamp = self.wall(now).timestamp_millis();
         let unwritten = self.writer.write(client, records, stamp, self.patience(now));
-        let failed = self.rest(tried, &unwritten, now.mono, acts);
+        let failed = self.rest(tried, &unwritten, now.mono, effects);
         for (mut waiting, was_due) in std::mem::take(&mut self.waiting).into_iter().zip(due) {
             match failed.get(&waiting.record) {
                 _ if !was_due => self.waiting.push(waiting),
                 Some(error) if is_final(error) => {
-                    acts.push(Effect::Refused(Arc::clone(&waiting.record.topic), (*error).clone()));
+                    effects.push(Effect::Refused(Arc::clone(&waiting.record.topic), (*error).clone()));
                     if waiting.becomes_less(&self.options.consumer) {
                         self.waiting.push(waiting);
                     } else {
-                        self.ends(waiting, acts);
+                        self.ends(waiting, effects);
                     }
                 }
                 Some(_) => {
                     waiting.was_tried = true;
                     self.waiting.push(waiting);
                 }
-                None if waiting.is_last => self.ends(waiting, acts),
+                None if waiting.is_last => self.ends(waiting, effects),
                 None => {
                     waiting.goes_on(&self.options.consumer);
                     self.waiting.push(waiting);
@@ -301,7 +301,7 @@ impl Reporting {
         tried: BTreeSet<Arc<str>>,
         unwritten: &'a [Unwritten],
         now: Instant,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> HashMap<&'a Outgoing, &'a BrokerError> {
         let mut failures: BTreeMap<&Arc<str>, &BrokerError> = BTreeMap::new();
         for Unwritten { records, error } in unwritten.iter().filter(|failure| !is_final(&failure.error)) {
@@ -316,7 +316,7 @@ impl Reporting {
                 // It may be our clock that is wrong.
                 self.compare_at = now;
             }
-            acts.push(Effect::Failed(Arc::clone(&topic), (*error).clone()));
+            effects.push(Effect::Failed(Arc::clone(&topic), (*error).clone()));
             let (until, rested) = self.rests.entry(topic).or_insert((now, Duration::ZERO));
             // What is new fails while the others rest, and must not put them off for ever.
             if *until <= now {
@@ -328,9 +328,9 @@ impl Reporting {
         unwritten.iter().flat_map(each).collect()
     }
 
-    fn ends(&mut self, waiting: Waiting, acts: &mut Vec<Effect>) {
+    fn ends(&mut self, waiting: Waiting, effects: &mut Vec<Effect>) {
         let Some(report) = waiting.whose else { return };
         self.running.remove(&report.name());
-        acts.push(Effect::PassedOn(Box::new(report)));
+        effects.push(Effect::PassedOn(Box::new(report)));
     }
 }

@@ -229,11 +229,11 @@ impl Writing {
         if writes {
             self.observed.results.owed();
         }
-        let acts = self.reporting.step(self.client.as_mut(), now);
+        let effects = self.reporting.step(self.client.as_mut(), now);
         if writes {
             self.pace.went(self.clock.monotonic());
         }
-        acts.into_iter().for_each(|act| self.observed.carry_out(act));
+        effects.into_iter().for_each(|effect| self.observed.carry_out(effect));
         if !self.reporting.has_failed() {
             self.observed.is_well();
         }
@@ -241,8 +241,8 @@ impl Writing {
 }
 
 impl Observed {
-    fn carry_out(&mut self, act: Effect) {
-        match act {
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
             Effect::PassedOn(report) => {
                 self.measures.passed_on(&report);
                 log::info!("{}", report.line());

@@ -88,11 +88,11 @@ impl FileWatch {
     pub fn start(
         options: Options,
         current: &JobFile,
-        around: Context,
+        context: Context,
     ) -> io::Result<(Self, Receiver<JobFile>)> {
         let (stop, stopped) = bounded(0);
         let (offers, taken) = bounded(JOB_FILES);
-        let Context { clock, health, measures, zones: measured, due: counted, beat } = around;
+        let Context { clock, health, measures, zones: measured, due: counted, beat } = context;
         let zones = options.zones.clone();
         let mut shown_zones = ZoneStatus::new(measured);
         let clusters = options.clusters.clone();

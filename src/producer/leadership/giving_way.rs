@@ -41,8 +41,8 @@ impl Patience {
 
     /// Notes what came of a step after which something is still to be taken over. Returns for how long to stay away, where
     /// we give way.
-    pub(super) fn step(&mut self, acts: &[Effect], has_company: bool, now: Instant) -> Option<Duration> {
-        if !acts.iter().any(is_reason) {
+    pub(super) fn step(&mut self, effects: &[Effect], has_company: bool, now: Instant) -> Option<Duration> {
+        if !effects.iter().any(is_reason) {
             return None;
         }
         let goes_on = self.fails.filter(|(_, last)| now < *last + QUIET);
@@ -59,7 +59,7 @@ impl Patience {
 }
 
 /// Whether it may be our own trouble.
-fn is_reason(act: &Effect) -> bool {
-    let Effect::Failed(failure) = act else { return false };
+fn is_reason(effect: &Effect) -> bool {
+    let Effect::Failed(failure) = effect else { return false };
     failure.call != Call::CursorCommit && failure.error.code() != Some(ErrorCode::UnknownTopicOrPartition)
 }

@@ -219,43 +219,43 @@ impl Leadership {
 
     /// Makes the next step, of a few round trips at most, and says after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> (Vec<Effect>, Duration) {
-        let mut acts = Vec::new();
+        let mut effects = Vec::new();
         // Whatever wakes the thread, it does not try again at once what failed a moment ago.
         if self.stage != Stage::Leading
             && let Some(rest) = self.after_tries.left(now.mono)
         {
-            return (acts, rest);
+            return (effects, rest);
         }
         let done = match self.stage {
-            Stage::Standby => self.stand_by(client, now, &mut acts),
-            Stage::TakingOver => self.take_over(client, now, &mut acts),
-            Stage::Leading => self.lead(client, now, &mut acts),
+            Stage::Standby => self.stand_by(client, now, &mut effects),
+            Stage::TakingOver => self.take_over(client, now, &mut effects),
+            Stage::Leading => self.lead(client, now, &mut effects),
         };
         let wait = done.unwrap_or_else(|failure| {
             if is_over(&failure.error) {
                 self.end();
-                acts.extend([Effect::Warn(format!("we lead no more: {}", failure.error)), Effect::End]);
+                effects.extend([Effect::Warn(format!("we lead no more: {}", failure.error)), Effect::End]);
                 return AFTER_FAILURE;
             }
-            acts.push(Effect::Failed(failure));
+            effects.push(Effect::Failed(failure));
             if self.stage == Stage::Leading { AFTER_FAILURE } else { self.after_tries.failed(now.mono) }
         });
-        self.give_way(&mut acts, now);
-        (acts, wait)
+        self.give_way(&mut effects, now);
+        (effects, wait)
     }
 
     /// Lets another producer lead, where we could not take everything over for long.
-    fn give_way(&mut self, acts: &mut Vec<Effect>, now: Now) {
+    fn give_way(&mut self, effects: &mut Vec<Effect>, now: Now) {
         if self.stage == Stage::Standby {
             return;
         }
         if !self.is_taking_over() {
             return self.patience.has_all();
         }
-        if let Some(away) = self.patience.step(acts, self.has_company, now.mono) {
+        if let Some(away) = self.patience.step(effects, self.has_company, now.mono) {
             self.end();
             self.has_given_way = true;
-            acts.extend([Effect::End, Effect::GiveWay(away)]);
+            effects.extend([Effect::End, Effect::GiveWay(away)]);
         }
     }
 
@@ -263,26 +263,26 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<Duration, Failure> {
         if self.is_to_be_compared(now) {
-            match self.clock_is_off(client, now, acts) {
+            match self.clock_is_off(client, now, effects) {
                 Ok(true) => {
                     self.end();
-                    acts.push(Effect::End);
+                    effects.push(Effect::End);
                     return Ok(LOOK_AGAIN);
                 }
                 Ok(false) => {}
                 // Cursors are committed all the same: a clock that was right has told them.
                 Err(error) => {
-                    acts.push(Effect::Failed(Call::Compare.failed(error)));
+                    effects.push(Effect::Failed(Call::Compare.failed(error)));
                     self.compare_at = Some(now.mono + COMMIT_EVERY);
                 }
             }
         }
-        self.take_absent(client, now, acts)?;
-        let read = self.read(client, now, acts);
-        Ok(self.commit(client, now, acts)?.min(read))
+        self.take_absent(client, now, effects)?;
+        let read = self.read(client, now, effects);
+        Ok(self.commit(client, now, effects)?.min(read))
     }
 
     /// The partition on which a cluster's cursor is committed.
@@ -305,10 +305,10 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<Duration, Failure> {
         if self.look_again.is_some_and(|at| now.mono >= at) {
-            self.clock_is_off(client, now, acts).map_err(|error| Call::Compare.failed(error))?;
+            self.clock_is_off(client, now, effects).map_err(|error| Call::Compare.failed(error))?;
         }
         Ok(COMMIT_EVERY)
     }
@@ -323,7 +323,7 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<bool, BrokerError> {
         let name = self.holder.as_ref().map_or("", |holder| &holder.member_id);
         let is_unknown = match clock_skew::measure(client, name, now, now.mono + CALL)? {
@@ -337,13 +337,13 @@ impl Leadership {
             }
         };
         if let Some(error) = is_unknown.as_ref().filter(|_| !self.is_clock_unknown) {
-            acts.push(Effect::Warn(unknown_time::said(error)));
+            effects.push(Effect::Warn(unknown_time::said(error)));
         }
         self.is_clock_unknown = is_unknown.is_some();
         self.compare_at = Some(now.mono + COMPARE);
         let is_off = self.skew.is_some_and(|skew| skew.is_off(now));
-        let act = |skew: Skew| if is_off { Effect::ClockOff(skew.ahead) } else { Effect::Clock(skew) };
-        acts.extend(self.skew.map(act));
+        let effect = |skew: Skew| if is_off { Effect::ClockOff(skew.ahead) } else { Effect::Clock(skew) };
+        effects.extend(self.skew.map(effect));
         self.look_again = is_off.then(|| now.mono + LOOK_AGAIN);
         Ok(is_off)
     }

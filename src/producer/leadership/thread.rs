@@ -41,15 +41,15 @@ impl Duties {
     }
 
     /// Reports what came of a step.
-    fn report(&self, leadership: &Leadership, acts: &[Effect]) {
+    fn report(&self, leadership: &Leadership, effects: &[Effect]) {
         let mut is_kept = !leadership.leads();
         if leadership.is_taking_over() {
             self.taking_over.owed();
         } else {
             self.taking_over.done();
         }
-        for act in acts {
-            match act {
+        for effect in effects {
+            match effect {
                 Effect::Failed(failure) if failure.call == Call::CursorCommit => {
                     self.cursors.failed(Trouble::of(&failure.attempt(), &failure.error));
                     is_kept = false;
@@ -124,10 +124,10 @@ fn run(
     loop {
         beat.touch(clock.now());
         let now = Now { wall: clock.now(), mono: clock.monotonic() };
-        let (acts, wait) = leadership.step(client, now);
-        duties.report(leadership, &acts);
-        for act in &acts {
-            match act {
+        let (effects, wait) = leadership.step(client, now);
+        duties.report(leadership, &effects);
+        for effect in &effects {
+            match effect {
                 Effect::GiveWay(away) => log::warn!(
                     "this producer could not take everything over, and another one is there: it leads, and we come back in {} s",
                     away.as_secs()
@@ -135,11 +135,11 @@ fn run(
                 Effect::Warn(line) => log::warn!("{line}"),
                 _ => {}
             }
-            if let Some(away) = act.stay_away() {
+            if let Some(away) = effect.stay_away() {
                 channels.membership.stay_away(away);
             }
         }
-        if !acts.into_iter().all(|act| channels.told.send(act).is_ok()) {
+        if !effects.into_iter().all(|effect| channels.told.send(effect).is_ok()) {
             return;
         }
         let event = select! {

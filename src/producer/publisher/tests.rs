@@ -68,7 +68,7 @@ impl Bench {
     fn start(&self) -> (Publisher, Sender<Batch>, Receiver<Confirmed>, Receiver<()>) {
         let (confirming, confirmed) = bounded(TICK_BATCHES);
         let (missing, called) = Missing::new();
-        let around = Context {
+        let context = Context {
             client: self.broker.client("publisher"),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lease: self.lease.clone(),
@@ -79,7 +79,7 @@ impl Bench {
             beat: Beats::new(&self.metrics).thread("publish"),
         };
         let options = Options { cluster: self.cluster.clone(), number: 0 };
-        let (publisher, batches) = Publisher::start(options, around).unwrap();
+        let (publisher, batches) = Publisher::start(options, context).unwrap();
         (publisher, batches, confirmed, called)
     }
 

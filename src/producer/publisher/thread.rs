@@ -68,16 +68,16 @@ impl Publisher {
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(options: Options, around: Context) -> io::Result<(Self, Sender<Batch>)> {
+    pub fn start(options: Options, context: Context) -> io::Result<(Self, Sender<Batch>)> {
         let (batches, queue) = bounded(TICK_BATCHES);
         let (encoding, encoded) = encoding::start(&options.cluster, queue)?;
         let (give_up, given_up) = bounded(0);
         let thread = spawn(&format!("publish-{}", options.cluster), move || {
             let Options { cluster, number } = options;
-            let publishing = Publishing::new(cluster.clone(), number, around.measures.clone());
-            let duty = around.health.duty(&format!("publishing {cluster}"));
-            around.health.set(cluster.as_str(), Fact::Ready);
-            Thread { cluster, around, duty, publishing, given_up, is_away: false }.run(&encoded);
+            let publishing = Publishing::new(cluster.clone(), number, context.measures.clone());
+            let duty = context.health.duty(&format!("publishing {cluster}"));
+            context.health.set(cluster.as_str(), Fact::Ready);
+            Thread { cluster, context, duty, publishing, given_up, is_away: false }.run(&encoded);
         })?;
         Ok((Self { _give_up: give_up, thread, _encoding: encoding }, batches))
     }
@@ -90,7 +90,7 @@ impl Publisher {
 
 struct Thread {
     cluster: ClusterName,
-    around: Context,
+    context: Context,
     duty: Duty,
     publishing: Publishing,
     given_up: Receiver<()>,
@@ -104,8 +104,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 impl Thread {
     fn run(&mut self, queue: &Receiver<Encoded>) {
         loop {
-            self.around.beat.touch(self.around.clock.now());
-            self.around.measures.encoded.is(queue.len());
+            self.context.beat.touch(self.context.clock.now());
+            self.context.measures.encoded.is(queue.len());
             select! {
                 recv(queue) -> batch => {
                     let Ok(batch) = batch else { return };
@@ -114,16 +114,16 @@ impl Thread {
                         return;
                     }
                 }
-                recv(self.around.clock.alarm(Duration::from_secs(1))) -> _ => {
+                recv(self.context.clock.alarm(Duration::from_secs(1))) -> _ => {
                     let now = self.now();
-                    self.publishing.look_ahead(self.around.client.as_mut(), now);
+                    self.publishing.look_ahead(self.context.client.as_mut(), now);
                 }
             }
         }
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() }
+        Now { wall: self.context.clock.now(), mono: self.context.clock.monotonic() }
     }
 
     /// Steps until the batch is done, or abandoned. Returns `false` when the publisher ends while Kafka is away.
@@ -133,7 +133,7 @@ impl Thread {
         self.duty.owed();
         loop {
             let now = self.now();
-            let progress = self.publishing.step(self.around.client.as_mut(), &self.around.lease, now);
+            let progress = self.publishing.step(self.context.client.as_mut(), &self.context.lease, now);
             match progress {
                 Progress::Idle | Progress::Abandoned => {
                     self.duty.done();
@@ -141,7 +141,7 @@ impl Thread {
                 }
                 Progress::Done(confirmed) => {
                     self.reached();
-                    if self.around.confirmed.send(confirmed).is_err() {
+                    if self.context.confirmed.send(confirmed).is_err() {
                         log::debug!("the timer has ended; nobody asks what is confirmed");
                     }
                     return true;
@@ -171,7 +171,7 @@ impl Thread {
             log::info!("{}: Kafka takes our writes again", self.cluster);
         }
         self.duty.done();
-        self.around.health.set(self.cluster.as_str(), Fact::Ready);
+        self.context.health.set(self.cluster.as_str(), Fact::Ready);
     }
 
     /// Reports an outage once, not a thousand times.
@@ -180,18 +180,18 @@ impl Thread {
         if !std::mem::replace(&mut self.is_away, true) {
             log::warn!("{}: {what}: {error}; trying again", self.cluster);
         }
-        self.around.missing.hear(error);
+        self.context.missing.hear(error);
         self.duty.failed(Trouble::of(&format!("writing to {topic}"), error));
-        self.around.health.set(self.cluster.as_str(), Fact::NotReady(format!("{what}: {error}")));
+        self.context.health.set(self.cluster.as_str(), Fact::NotReady(format!("{what}: {error}")));
     }
 
     /// Waits before the next try. Returns `false` when the publisher was told to give up.
     fn pause(&self, rests: &mut Rests) -> bool {
-        self.around.beat.touch(self.around.clock.now());
-        let rest = rests.failed(self.around.clock.monotonic());
+        self.context.beat.touch(self.context.clock.now());
+        let rest = rests.failed(self.context.clock.monotonic());
         select! {
             recv(self.given_up) -> _ => false,
-            recv(self.around.clock.alarm(rest)) -> _ => true,
+            recv(self.context.clock.alarm(rest)) -> _ => true,
         }
     }
 }

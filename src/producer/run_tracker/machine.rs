@@ -130,12 +130,12 @@ pub struct RunTracker {
     look_for_waiting_at: Instant,
 }
 
-fn note<T>(work: Duties, what: &str, answer: Result<T, BrokerError>, acts: &mut Vec<Effect>) -> Option<T> {
+fn note<T>(work: Duties, what: &str, answer: Result<T, BrokerError>, effects: &mut Vec<Effect>) -> Option<T> {
     match answer {
         Ok(answer) => Some(answer),
         Err(error) => {
             log::debug!("{what}: {error}; trying again");
-            acts.push(Effect::Failed(work, error));
+            effects.push(Effect::Failed(work, error));
             None
         }
     }
@@ -199,7 +199,7 @@ impl RunTracker {
     pub fn handle(&mut self, request: FollowRequest) {
         match request {
             FollowRequest::Follow(overlapping) => self.follow(overlapping),
-            FollowRequest::InForce(revision, tzdata) => self.active_jobs(revision, tzdata),
+            FollowRequest::Active(revision, tzdata) => self.active_jobs(revision, tzdata),
         }
     }
 
@@ -211,20 +211,20 @@ impl RunTracker {
         now: Now,
         leads: Option<Term>,
     ) -> (Vec<Effect>, Duration) {
-        let mut acts = self.advance(client, now, leads);
+        let mut effects = self.advance(client, now, leads);
         if leads.is_some() && self.say_where_at <= now.mono {
             self.say_where_at = now.mono + SAY_WHERE;
-            acts.push(Effect::Tell(RunNews::ReadFrom(self.must_be_read_from())));
+            effects.push(Effect::Tell(RunNews::ReadFrom(self.must_be_read_from())));
         }
-        if acts.iter().any(|act| matches!(act, Effect::Failed(..))) {
-            return (acts, self.rests.failed(now.mono));
+        if effects.iter().any(|effect| matches!(effect, Effect::Failed(..))) {
+            return (effects, self.rests.failed(now.mono));
         }
         self.rests.succeeded();
-        (acts, if self.is_behind() { Duration::ZERO } else { PAUSE })
+        (effects, if self.is_behind() { Duration::ZERO } else { PAUSE })
     }
 
     fn advance(&mut self, client: &mut dyn Client, now: Now, leads: Option<Term>) -> Vec<Effect> {
-        let mut acts = Vec::new();
+        let mut effects = Vec::new();
         self.ends.lead(leads, now.mono);
         if leads.is_none() {
             (self.round, self.search, self.said_in) = (LostCheck::Idle, None, None);
@@ -232,7 +232,7 @@ impl RunTracker {
         }
         let behind = |(_, fetched): &Arrived| fetched.as_ref().is_ok_and(|f| f.next_offset < f.end_offset);
         self.is_behind = self.arrived.iter().any(behind) || self.history.is_some();
-        self.take_arrived(now, &mut acts);
+        self.take_arrived(now, &mut effects);
         let is_blind = self.ends.check(now.mono, self.beat_every());
         match (is_blind, std::mem::replace(&mut self.is_blind, is_blind)) {
             (true, false) => log::warn!("the end of cron-runs is out of sight: nothing is found to be lost"),
@@ -251,50 +251,51 @@ impl RunTracker {
                 self.runs.forget(now.mono, OVER_REMEMBERED.max(self.options.lease * REMEMBERED));
             }
         }
-        self.go_on(client, now, leads.is_some(), &mut acts);
-        self.undone.following = acts.iter().any(|act| matches!(act, Effect::Failed(Duties::Following, _)));
+        self.go_on(client, now, leads.is_some(), &mut effects);
+        self.undone.following =
+            effects.iter().any(|effect| matches!(effect, Effect::Failed(Duties::Following, _)));
         if leads != self.said_in && leads.is_some() && self.history.is_none() && self.ends.seen().is_some() {
             self.said_in = leads;
             let over = self.runs.over();
-            acts.extend(leads.map(|term| Effect::Tell(RunNews::ReadToEnd { term, over })));
+            effects.extend(leads.map(|term| Effect::Tell(RunNews::ReadToEnd { term, over })));
         }
-        acts
+        effects
     }
 
     /// A part that fails does not keep the other parts from running.
-    fn go_on(&mut self, client: &mut dyn Client, now: Now, leads: bool, acts: &mut Vec<Effect>) {
+    fn go_on(&mut self, client: &mut dyn Client, now: Now, leads: bool, effects: &mut Vec<Effect>) {
         let by = now.mono + STEP;
         if self.look_up_at.is_none_or(|at| at <= now.mono) {
             let looked_up = self.look_up(client, now, by);
-            note(Duties::Following, "where cron-runs is", looked_up, acts);
+            note(Duties::Following, "where cron-runs is", looked_up, effects);
         }
         let found_back = self.find_back(client, now, by);
-        note(Duties::Following, "where cron-runs goes on", found_back, acts);
-        let read = self.read_history(client, now, by, acts);
-        note(Duties::Following, "reading all of cron-runs", read, acts);
+        note(Duties::Following, "where cron-runs goes on", found_back, effects);
+        let read = self.read_history(client, now, by, effects);
+        note(Duties::Following, "reading all of cron-runs", read, effects);
         if !leads && self.say_file_at <= now.mono {
             self.say_file_at = now.mono + peers::SAY;
-            self.say_file(client, now, by, acts);
+            self.say_file(client, now, by, effects);
         }
         if leads {
             if self.look_for_waiting_at <= now.mono {
                 self.look_for_waiting_at = now.mono + LOOK_FOR_WAITING;
                 self.runs.doubt_long_waiting(&self.leases.runs(), now.mono);
             }
-            self.say_beats(client, now, by, acts);
+            self.say_beats(client, now, by, effects);
             let looked_back = self.look_back(client, now, by);
             self.undone.looking_back =
-                note(Duties::LostAttempts, "looking back in cron-runs", looked_back, acts).is_none();
-            let looked_for = self.look_for_missing(client, now, by, acts);
-            if note(Duties::LostAttempts, "which runs no consumer will run", looked_for, acts).is_none() {
+                note(Duties::LostAttempts, "looking back in cron-runs", looked_back, effects).is_none();
+            let looked_for = self.look_for_missing(client, now, by, effects);
+            if note(Duties::LostAttempts, "which runs no consumer will run", looked_for, effects).is_none() {
                 self.undone.looking_for_runs = true;
             }
-            let decided = self.decide(client, now, by, acts);
-            if note(Duties::LostAttempts, "what has become of attempts", decided, acts) == Some(true) {
+            let decided = self.decide(client, now, by, effects);
+            if note(Duties::LostAttempts, "what has become of attempts", decided, effects) == Some(true) {
                 return;
             }
         }
-        self.fetch(client, by, acts);
+        self.fetch(client, by, effects);
     }
 
     /// Reads on, by one fetch, in the part of `cron-runs` before the offset where following began.
@@ -303,7 +304,7 @@ impl RunTracker {
         client: &mut dyn Client,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), BrokerError> {
         let Some(past) = self.history.as_mut().filter(|_| !self.ends.partitions().is_empty()) else {
             return Ok(());
@@ -329,16 +330,17 @@ impl RunTracker {
             None => {
                 (self.history, self.has_told) = (None, true);
                 self.runs.all_was_read(&self.leases.runs());
-                acts.extend(self.runs.open().into_iter().map(|told| Effect::Tell(RunNews::Unfinished(told))));
+                effects
+                    .extend(self.runs.open().into_iter().map(|told| Effect::Tell(RunNews::Unfinished(told))));
                 let of = Followed::clone(self.runs.followed());
-                acts.push(Effect::Tell(RunNews::HistoryRead { of, over: self.runs.over() }));
+                effects.push(Effect::Tell(RunNews::HistoryRead { of, over: self.runs.over() }));
             }
         }
         Ok(())
     }
 
     /// Takes an event that was read from a partition and offset of `cron-runs`.
-    pub(super) fn take_event(&mut self, event: &Event, at: (i32, i64), now: Now, acts: &mut Vec<Effect>) {
+    pub(super) fn take_event(&mut self, event: &Event, at: (i32, i64), now: Now, effects: &mut Vec<Effect>) {
         // An attempt that was declared lost may end all the same, while another attempt of its run is under way.
         let was_over = matches!(event, Event::Finished { attempt, .. } if self.leases.has_settled(attempt));
         self.leases.take(event, at, now.mono);
@@ -350,7 +352,7 @@ impl RunTracker {
         }
         let is_late = match self.runs.take(event, now.mono) {
             Said::Unfinished(run) => {
-                acts.extend(self.has_told.then_some(Effect::Tell(RunNews::Unfinished(run))));
+                effects.extend(self.has_told.then_some(Effect::Tell(RunNews::Unfinished(run))));
                 was_over
             }
             Said::Over => false,
@@ -360,13 +362,13 @@ impl RunTracker {
         self.runs.deleted(event, now.mono);
         match event {
             Event::Finished { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
-                acts.push(Effect::Tell(RunNews::Over { job: Some(job.clone()), run: attempt.run }));
+                effects.push(Effect::Tell(RunNews::Over { job: Some(job.clone()), run: attempt.run }));
             }
             Event::Lost { attempt, job, then: Then::Done | Then::Dead, .. } if !is_late => {
-                acts.push(Effect::Tell(RunNews::Over { job: job.clone(), run: attempt.run }));
+                effects.push(Effect::Tell(RunNews::Over { job: job.clone(), run: attempt.run }));
             }
             Event::Ended { attempt, job, .. } if !is_late => {
-                acts.push(Effect::Tell(RunNews::Over { job: Some(job.clone()), run: attempt.run }));
+                effects.push(Effect::Tell(RunNews::Over { job: Some(job.clone()), run: attempt.run }));
             }
             _ => {}
         }

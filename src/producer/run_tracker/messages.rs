@@ -61,5 +61,5 @@ pub enum FollowRequest {
     /// [`RunNews::HistoryRead`] answers.
     Follow(Followed),
     /// The job file of this revision is active, by zone data of this version.
-    InForce(Arc<str>, Arc<str>),
+    Active(Arc<str>, Arc<str>),
 }

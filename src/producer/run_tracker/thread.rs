@@ -53,18 +53,18 @@ impl RunTrackerThread {
     /// The system's, when it has no room for a thread.
     pub fn start(
         options: Options,
-        around: Context,
+        context: Context,
     ) -> io::Result<(Self, Sender<FollowRequest>, Receiver<RunNews>)> {
         let (stop, stopped) = bounded(0);
         let (tell, told) = bounded(RUNS_TOLD);
         // One of each; a sender that finds no place tries again.
         let (ask, asked) = bounded(2);
         let thread = spawn("runs-tail", move || {
-            let now = around.clock.monotonic();
-            let (clusters, tail) = (options.clusters.clone(), RunTracker::new(options, now));
-            let duties = Duties::ALL.map(|work| (work, around.health.duty(work.name())));
+            let now = context.clock.monotonic();
+            let (clusters, tracker) = (options.clusters.clone(), RunTracker::new(options, now));
+            let duties = Duties::ALL.map(|work| (work, context.health.duty(work.name())));
             let tailing =
-                Tracking { tail, clusters, around, duties, tell, asked, stopped, measure_waits_at: now };
+                Tracking { tracker, clusters, context, duties, tell, asked, stopped, measure_waits_at: now };
             tailing.run();
         })?;
         Ok((Self { _stop: stop, thread }, ask, told))
@@ -77,9 +77,9 @@ impl RunTrackerThread {
 }
 
 struct Tracking {
-    tail: RunTracker,
+    tracker: RunTracker,
     clusters: Vec<ClusterName>,
-    around: Context,
+    context: Context,
     duties: [(Duties, Duty); 5],
     tell: Sender<RunNews>,
     asked: Receiver<FollowRequest>,
@@ -90,19 +90,19 @@ struct Tracking {
 impl Tracking {
     fn run(mut self) {
         loop {
-            self.around.beat.touch(self.around.clock.now());
-            self.asked.try_iter().for_each(|ask| self.tail.handle(ask));
-            let now = Now { wall: self.around.clock.now(), mono: self.around.clock.monotonic() };
-            let leads = self.around.lease.held(now.mono);
-            let (acts, pause) = self.tail.step(self.around.client.as_mut(), now, leads);
+            self.context.beat.touch(self.context.clock.now());
+            self.asked.try_iter().for_each(|ask| self.tracker.handle(ask));
+            let now = Now { wall: self.context.clock.now(), mono: self.context.clock.monotonic() };
+            let leads = self.context.lease.held(now.mono);
+            let (effects, pause) = self.tracker.step(self.context.client.as_mut(), now, leads);
             let (mut news, mut failed) = (Vec::new(), Vec::new());
-            for act in acts {
-                match act {
+            for effect in effects {
+                match effect {
                     Effect::Tell(told) => news.push(told),
-                    Effect::Lost(cluster, then) => self.around.measures.lost(&cluster, then),
-                    Effect::Unclaimable(cluster) => self.around.measures.unclaimable(&cluster),
+                    Effect::Lost(cluster, then) => self.context.measures.lost(&cluster, then),
+                    Effect::Unclaimable(cluster) => self.context.measures.unclaimable(&cluster),
                     Effect::Failed(work, error) => {
-                        self.around.measures.failed(error.word());
+                        self.context.measures.failed(error.word());
                         failed.push((work, Trouble::of(work.attempt(), &error)));
                     }
                 }
@@ -110,17 +110,17 @@ impl Tracking {
             self.report(failed);
             if self.measure_waits_at <= now.mono {
                 self.measure_waits_at = now.mono + MEASURE_WAITS;
-                self.around.measures.waits(&self.clusters, &self.tail.longest_waits(now.wall));
+                self.context.measures.waits(&self.clusters, &self.tracker.longest_waits(now.wall));
             }
-            self.around.measures.differing(self.tail.differing());
-            self.around.measures.zones_differing(self.tail.zones_differing());
-            self.around.measures.is_at(self.tail.watched(), self.tail.beat_delay(now.mono));
+            self.context.measures.differing(self.tracker.differing());
+            self.context.measures.zones_differing(self.tracker.zones_differing());
+            self.context.measures.is_at(self.tracker.watched(), self.tracker.beat_delay(now.mono));
             if !news.into_iter().all(|told| self.tell(told)) {
                 return;
             }
             select! {
                 recv(self.stopped) -> _ => return,
-                recv(self.around.clock.alarm(pause)) -> _ => {}
+                recv(self.context.clock.alarm(pause)) -> _ => {}
             }
         }
     }
@@ -128,20 +128,20 @@ impl Tracking {
     /// Reports what was done and what was not.
     fn report(&self, failed: Vec<(Duties, Trouble)>) {
         for (work, duty) in &self.duties {
-            if self.tail.is_done(*work) {
+            if self.tracker.is_done(*work) {
                 duty.done();
             } else {
                 duty.owed();
             }
         }
-        if self.tail.misses_beats() {
+        if self.tracker.misses_beats() {
             self.duty(Duties::Beats, |duty| {
                 let cause = "beats that were written to cron-runs are not read back";
                 let cure = "see whether the topic is cut, compacted or overloaded (docs/OPERATIONS.md)";
                 duty.failed(Trouble::new("out_of_sight", cause, cure));
             });
         }
-        if !self.tail.is_done(Duties::Led) {
+        if !self.tracker.is_done(Duties::Led) {
             self.duty(Duties::Led, |duty| {
                 let cause = "no producer leads: none has written a beat to cron-runs for long";
                 let cure = "see why on /readyz of the other producers, and which members the leaders' group has \

@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn active(revision: &str) -> Effect {
-        Effect::Ask(FollowRequest::InForce(Arc::from(revision), Arc::from("2026f")))
+        Effect::Ask(FollowRequest::Active(Arc::from(revision), Arc::from("2026f")))
     }
 
     /// Channels with one place each, and their ends.
@@ -137,7 +137,7 @@ mod tests {
             reads.extend(kept.try_iter().map(|keep| keep.reads[&0]));
             requests.extend(asked.try_iter().map(|ask| match ask {
                 FollowRequest::Follow(_) => "follow".to_owned(),
-                FollowRequest::InForce(revision, _) => revision.to_string(),
+                FollowRequest::Active(revision, _) => revision.to_string(),
             }));
             assert!(outbox.send(&channels));
         }

@@ -40,7 +40,7 @@ impl Reload {
         let (revision, tzdata) = (Arc::clone(&file.revision), Arc::clone(&file.tzdata));
         let jobs = file.jobs.len();
         clusters.swap(file, at);
-        let active = FollowRequest::InForce(Arc::clone(&revision), Arc::clone(&tzdata));
+        let active = FollowRequest::Active(Arc::clone(&revision), Arc::clone(&tzdata));
         effects.push(Effect::Report(Report::FileActive(revision, jobs, tzdata)));
         effects.push(Effect::Ask(active));
         // Another file was waiting, and was replaced by this one after its jobs were followed already.

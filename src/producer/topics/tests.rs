@@ -236,14 +236,15 @@ fn the_thread_shows_what_differs_and_is_ready_when_all_topics_are_there() {
     let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
     broker.faults().away();
     let metrics = Metrics::new();
-    let around = Context {
+    let context = Context {
         client: broker.client("topics"),
         clock: Arc::<ManualClock>::clone(&clock),
         health: Health::new(&metrics),
         measures: TopicMetrics::new(&metrics),
         beat: Beats::new(&metrics).thread("topics"),
     };
-    let (_topics, missing) = Topics::start(Upkeep::new(vec!["c".parse().unwrap()], OPTIONS), around).unwrap();
+    let (_topics, missing) =
+        Topics::start(Upkeep::new(vec!["c".parse().unwrap()], OPTIONS), context).unwrap();
     let await_line = |line: &str, is_there: bool| {
         let shows = || String::from_utf8(metrics.page().unwrap()).unwrap().lines().any(|l| l == line);
         while shows() != is_there {

@@ -75,13 +75,13 @@ impl Topics {
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(upkeep: Upkeep, around: Context) -> io::Result<(Self, Missing)> {
+    pub fn start(upkeep: Upkeep, context: Context) -> io::Result<(Self, Missing)> {
         let (stop, stopped) = bounded(0);
         let (missing, called) = Missing::new();
-        around.health.set(TOPICS, Fact::NotReady("they have not been looked at yet".to_owned()));
-        let duty = around.health.duty(TOPICS);
+        context.health.set(TOPICS, Fact::NotReady("they have not been looked at yet".to_owned()));
+        let duty = context.health.duty(TOPICS);
         duty.owed();
-        let mut looking = Looking { upkeep, around, duty, has_seen_all: false, is_away: false };
+        let mut looking = Looking { upkeep, context, duty, has_seen_all: false, is_away: false };
         let thread = spawn("topics", move || looking.run(&stopped, called))?;
         Ok((Self { _stop: stop, _thread: thread }, missing))
     }
@@ -89,7 +89,7 @@ impl Topics {
 
 struct Looking {
     upkeep: Upkeep,
-    around: Context,
+    context: Context,
     duty: Duty,
     /// Whether all topics have existed at one time.
     has_seen_all: bool,
@@ -100,21 +100,21 @@ struct Looking {
 impl Looking {
     fn run(&mut self, stopped: &Receiver<()>, mut called: Receiver<()>) {
         loop {
-            self.around.beat.touch(self.around.clock.now());
-            let now = self.around.clock.monotonic();
+            self.context.beat.touch(self.context.clock.now());
+            let now = self.context.clock.monotonic();
             if self.upkeep.wait(now).is_zero() {
-                let looked = self.upkeep.look(self.around.client.as_mut(), now);
+                let looked = self.upkeep.look(self.context.client.as_mut(), now);
                 self.tell(looked);
             }
-            let wait = self.upkeep.wait(self.around.clock.monotonic());
+            let wait = self.upkeep.wait(self.context.clock.monotonic());
             select! {
                 recv(stopped) -> _ => return,
                 recv(called) -> call => match call {
-                    Ok(()) => self.upkeep.called(self.around.clock.monotonic()),
+                    Ok(()) => self.upkeep.called(self.context.clock.monotonic()),
                     // Every writer has ended: the program ends.
                     Err(_) => called = crossbeam_channel::never(),
                 },
-                recv(self.around.clock.alarm(wait)) -> _ => {}
+                recv(self.context.clock.alarm(wait)) -> _ => {}
             }
         }
     }
@@ -124,7 +124,7 @@ impl Looking {
         for told in looked.told {
             self.say(told);
         }
-        let health = &self.around.health;
+        let health = &self.context.health;
         let is_away = matches!(looked.failure, Some(Failure::Call(..)));
         match looked.failure {
             Some(Failure::Call(what, error)) => {
@@ -151,7 +151,7 @@ impl Looking {
     fn say(&self, told: Told) {
         let shown = |topic: &str, setting: &str| {
             let labels = [topic, setting];
-            self.around.measures.0.with_label_values(&labels)
+            self.context.measures.0.with_label_values(&labels)
         };
         match told {
             // All of them in one line.
@@ -165,7 +165,7 @@ impl Looking {
             }
             Told::Mended { topic, setting } => {
                 log::info!("topic {topic} has the {setting} that it should have");
-                self.around.measures.0.remove_label_values(&[topic.as_str(), setting]).ok();
+                self.context.measures.0.remove_label_values(&[topic.as_str(), setting]).ok();
             }
             Told::Incomparable { topic, error } => log::warn!(
                 "topic {topic}: its settings cannot be compared with what they should be: {error} (the right \

@@ -27,11 +27,17 @@ pub(super) struct Granted {
 
 impl Claimer {
     /// Claims for as many workers as are free: writes `claimed`, then commits, each in one round trip.
-    pub(super) fn claim(&mut self, client: &mut dyn Client, now: Now, free: usize, acts: &mut Vec<Effect>) {
+    pub(super) fn claim(
+        &mut self,
+        client: &mut dyn Client,
+        now: Now,
+        free: usize,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(holder) = self.holder.clone() else { return };
         self.may_claim = false;
         let chosen = self.choose(now, free);
-        let written = self.write_claimed(client, chosen, now, acts);
+        let written = self.write_claimed(client, chosen, now, effects);
         let mut commits = Vec::new();
         let mut claims = BTreeMap::new();
         for (partition, mut offsets) in written {
@@ -104,7 +110,7 @@ impl Claimer {
         client: &mut dyn Client,
         mut claims: BTreeMap<i32, Vec<i64>>,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> BTreeMap<i32, Vec<i64>> {
         let mut lines = Vec::new();
         for (partition, offsets) in &claims {
@@ -123,7 +129,7 @@ impl Claimer {
         self.postponed.extend(postponed);
         if let Some(error) = outcome.error {
             log::debug!("dispatch: writing claims: {error}; trying again");
-            acts.push(Effect::Failed(Failure { call: Call::Claim, error }));
+            effects.push(Effect::Failed(Failure { call: Call::Claim, error }));
         }
         for (partition, offsets) in &mut claims {
             offsets.retain(|offset| outcome.written.contains(&(*partition, *offset)));
@@ -147,25 +153,25 @@ impl Claimer {
     }
 
     /// Sends the pending commit, for the first time or again, and acts on what its answer decides.
-    pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+    pub(super) fn send_pending(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         let Some(mut pending) = self.pending.take() else { return };
         let answer = client.commit(&pending.holder, &pending.commits, now.mono + self.claim_call());
         let error = answer.as_ref().map_or_else(Clone::clone, |codes| undecided(codes));
         for decided in pending.answered(answer) {
-            self.decided(&pending, &decided, now, acts);
+            self.decided(&pending, &decided, now, effects);
         }
         let late = pending.may_arrive_late;
         self.may_claim = pending.is_settled();
         if !pending.is_settled() {
-            acts.push(Effect::Failed(Failure { call: Call::Commit, error }));
+            effects.push(Effect::Failed(Failure { call: Call::Commit, error }));
             self.pending = Some(pending);
         } else if late {
             self.waits_for_new_id = true;
-            acts.push(Effect::JoinAsNew);
+            effects.push(Effect::JoinAsNew);
         }
     }
 
-    fn decided(&mut self, pending: &Pending, decided: &Decided, now: Now, acts: &mut Vec<Effect>) {
+    fn decided(&mut self, pending: &Pending, decided: &Decided, now: Now, effects: &mut Vec<Effect>) {
         let partition = decided.partition;
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         match decided.verdict {
@@ -197,13 +203,13 @@ impl Claimer {
                 *times = times.saturating_add(1);
                 self.load_again = Some(now.mono + rest);
                 let error = BrokerError::Refused(code);
-                acts.push(Effect::Failed(Failure { call: Call::Commit, error }));
+                effects.push(Effect::Failed(Failure { call: Call::Commit, error }));
             }
         }
     }
 
     /// Starts what was granted in an earlier step, unless that took too long.
-    pub(super) fn start_granted(&mut self, now: Now, acts: &mut Vec<Effect>) {
+    pub(super) fn start_granted(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut late = 0;
         for Granted { claimed_sent, place, message } in std::mem::take(&mut self.granted) {
             if !in_time(claimed_sent, now.mono, self.options.lease) {
@@ -213,7 +219,7 @@ impl Claimer {
             let Held { attempt, published_ms, .. } = message;
             let start_by = start_by(claimed_sent, self.options.lease);
             let claimed = Claimed { attempt, place, published_ms, claimed_at: now.wall, start_by };
-            acts.push(Effect::Start(Box::new(claimed)));
+            effects.push(Effect::Start(Box::new(claimed)));
         }
         if late > 0 {
             self.counts.too_late += late;

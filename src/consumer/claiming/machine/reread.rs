@@ -34,7 +34,7 @@ impl Again {
 
 impl Claimer {
     /// Reads again what is due in one partition, each in its turn.
-    pub(super) fn read_again(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+    pub(super) fn read_again(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         if self.again.rests_until.is_some_and(|until| now.mono < until) {
             return;
         }
@@ -55,7 +55,7 @@ impl Claimer {
                 }
                 log::warn!("{}/{partition}: reading what is due again: {error}", self.options.topic);
                 self.again.rests_until = Some(now.mono + REST);
-                acts.push(Effect::Failed(Failure { call: Call::ReadAgain, error }));
+                effects.push(Effect::Failed(Failure { call: Call::ReadAgain, error }));
             }
         }
     }

@@ -75,7 +75,7 @@ impl Unread {
 
 impl Claimer {
     /// Writes letters for what could not be read; only a confirmed one settles its message.
-    pub(super) fn write_letters(&mut self, client: &mut dyn Client, now: Now, acts: &mut Vec<Effect>) {
+    pub(super) fn write_letters(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         if self.unread.rests_until.is_some_and(|until| now.mono < until) {
             return;
         }
@@ -91,15 +91,15 @@ impl Claimer {
                 // It goes to the end of the queue: the next ones may succeed.
                 self.unread.letters.push_back(letter);
                 self.unread.rests_until = Some(now.mono + REST);
-                acts.push(Effect::Failed(Failure { call: Call::Letter, error }));
+                effects.push(Effect::Failed(Failure { call: Call::Letter, error }));
                 return;
             }
-            acts.push(Effect::Letter(letter.unreadable.reason));
+            effects.push(Effect::Letter(letter.unreadable.reason));
             let (last_offset, reason) = (letter.unreadable.last_offset, letter.unreadable.detail);
             if let Some(held) = self.partitions.get_mut(&letter.partition) {
                 held.settle(letter.offset, last_offset);
             }
-            acts.push(Effect::Note(Event::Unreadable { place, last_offset, reason, at: now.wall }));
+            effects.push(Effect::Note(Event::Unreadable { place, last_offset, reason, at: now.wall }));
         }
     }
 

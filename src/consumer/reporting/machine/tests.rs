@@ -53,8 +53,8 @@ impl Fixture {
     fn compared(mut self) -> Self {
         let now = self.now();
         assert!(self.reporting.step(self.client.as_mut(), now).is_empty());
-        let acts = self.reporting.step(self.client.as_mut(), now);
-        assert!(matches!(acts[..], [Effect::Clock(_)]), "{acts:?}");
+        let effects = self.reporting.step(self.client.as_mut(), now);
+        assert!(matches!(effects[..], [Effect::Clock(_)]), "{effects:?}");
         self
     }
 
@@ -73,8 +73,8 @@ impl Fixture {
         for _ in 0..seconds {
             for _ in 0..2 {
                 let now = self.now();
-                let acts = self.reporting.step(self.client.as_mut(), now);
-                told.extend(acts.iter().filter_map(|act| match act {
+                let effects = self.reporting.step(self.client.as_mut(), now);
+                told.extend(effects.iter().filter_map(|effect| match effect {
                     Effect::Clock(skew) => Some(skew.ahead.num_seconds()),
                     _ => None,
                 }));
@@ -119,9 +119,9 @@ impl Fixture {
     /// One step: whether anything failed, and how many attempts were passed on.
     fn step(&mut self) -> (bool, usize) {
         let now = self.now();
-        let acts = self.reporting.step(self.client.as_mut(), now);
-        let passed_on = acts.iter().filter(|act| matches!(act, Effect::PassedOn(_))).count();
-        (acts.iter().any(|act| matches!(act, Effect::Failed(..))), passed_on)
+        let effects = self.reporting.step(self.client.as_mut(), now);
+        let passed_on = effects.iter().filter(|effect| matches!(effect, Effect::PassedOn(_))).count();
+        (effects.iter().any(|effect| matches!(effect, Effect::Failed(..))), passed_on)
     }
 
     /// What a topic holds.
@@ -331,8 +331,8 @@ fn check_clock(ahead_secs: i64, runs: &str, dated_ahead: Option<i64>) {
     let mut clock = None;
     for _ in 0..8 {
         let now = f.now();
-        for act in f.reporting.step(f.client.as_mut(), now) {
-            match act {
+        for effect in f.reporting.step(f.client.as_mut(), now) {
+            match effect {
                 Effect::Clock(skew) => clock = Some(Some(skew.ahead)),
                 Effect::ClockUnknown(_) => clock = Some(None),
                 Effect::Failed(topic, error) => {
@@ -406,8 +406,8 @@ fn a_clock_that_nobody_can_compare_is_said_to_be_unknown_and_asked_about_every_m
     let mut told = 0;
     for _ in 0..130 {
         let now = f.now();
-        let acts = f.reporting.step(f.client.as_mut(), now);
-        told += acts.iter().filter(|act| matches!(act, Effect::ClockUnknown(_))).count();
+        let effects = f.reporting.step(f.client.as_mut(), now);
+        told += effects.iter().filter(|effect| matches!(effect, Effect::ClockUnknown(_))).count();
         f.clock.turn(Duration::from_secs(1));
     }
     assert_eq!(told, 3);
@@ -423,8 +423,8 @@ fn a_comparison_that_fails_is_made_again_every_second_and_keeps_no_result_waitin
     let mut failed = 0;
     for _ in 0..100 {
         let now = f.now();
-        let acts = f.reporting.step(f.client.as_mut(), now);
-        failed += acts.iter().filter(|act| matches!(act, Effect::NotCompared(_))).count();
+        let effects = f.reporting.step(f.client.as_mut(), now);
+        failed += effects.iter().filter(|effect| matches!(effect, Effect::NotCompared(_))).count();
         f.clock.turn(Duration::from_millis(100));
     }
     assert_eq!((failed, f.written()[0]), (10, 1));

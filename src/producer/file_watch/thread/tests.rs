@@ -36,7 +36,7 @@ fn bench(read: &str, found: &str) -> Bench {
 fn watch(dir: TempDir, path: &Path, read: &str) -> Bench {
     let clock = Arc::new(ManualClock::new("2026-11-23T17:00:00Z".parse().unwrap()));
     let metrics = Metrics::new();
-    let around = Context {
+    let context = Context {
         clock: clock.clone(),
         health: Health::new(&metrics),
         measures: FileMetrics::new(&metrics),
@@ -49,7 +49,7 @@ fn watch(dir: TempDir, path: &Path, read: &str) -> Bench {
     let zone_directory = Some(dir.path().join("zoneinfo"));
     let zones = Zones::choose(zone_directory.as_deref());
     let options = Options { path: path.to_owned(), clusters, zone_directory, zones };
-    let (watch, files) = FileWatch::start(options, &current, around).unwrap();
+    let (watch, files) = FileWatch::start(options, &current, context).unwrap();
     Bench { dir, clock, metrics, watch, files }
 }
 

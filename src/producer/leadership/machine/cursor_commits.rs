@@ -43,7 +43,7 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<Duration, Failure> {
         if let Some(at) = self.next_commit.filter(|at| now.mono < *at) {
             return Ok(at - now.mono);
@@ -79,7 +79,7 @@ impl Leadership {
         let Some((commit, code)) = refused else {
             self.next_commit = Some(now.mono + COMMIT_EVERY);
             self.after_commits.succeeded();
-            acts.push(Effect::Kept(keep.cursors));
+            effects.push(Effect::Kept(keep.cursors));
             return Ok(COMMIT_EVERY);
         };
         // The group gathers: the membership is about to tell who leads now.
@@ -93,7 +93,7 @@ impl Leadership {
             let is_kept = |number: usize| refusals().all(|(commit, _)| commit.of != self.cursor_of(number));
             let kept = keep.cursors.iter().enumerate();
             let kept = kept.map(|(number, cursor)| cursor.filter(|_| is_kept(number))).collect();
-            acts.push(Effect::Kept(kept));
+            effects.push(Effect::Kept(kept));
         }
         Err(self.not_kept(keep, Call::CursorCommit.failed_for(topic, BrokerError::Refused(code)), now))
     }

@@ -30,10 +30,10 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<Duration, Failure> {
         if self.is_to_be_compared(now)
-            && self.clock_is_off(client, now, acts).map_err(|error| Call::Compare.failed(error))?
+            && self.clock_is_off(client, now, effects).map_err(|error| Call::Compare.failed(error))?
         {
             self.end();
             return Ok(LOOK_AGAIN);
@@ -42,14 +42,14 @@ impl Leadership {
         let losses = self.options.standing.losses();
         let all: Vec<usize> = (0..self.options.clusters.len()).collect();
         self.began = now.wall;
-        let judged = self.judge(client, &all, now, acts)?;
+        let judged = self.judge(client, &all, now, effects)?;
         if let Some(ahead) = ahead(&judged) {
-            acts.push(Effect::ClockBehind(ahead));
+            effects.push(Effect::ClockBehind(ahead));
             self.after_tries.failed(now.mono);
             return Ok(Duration::from_secs(1));
         }
-        self.reboot = self.reboot_of(&judged, now, acts);
-        let ours = self.claim(client, judged, now, acts)?;
+        self.reboot = self.reboot_of(&judged, now, effects);
+        let ours = self.claim(client, judged, now, effects)?;
         if ours.is_empty() {
             return Ok(self.after_tries.failed(now.mono)); // no topic is there yet
         }
@@ -58,7 +58,7 @@ impl Leadership {
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
-        acts.push(Effect::Begin { term: self.term, losses });
+        effects.push(Effect::Begin { term: self.term, losses });
         Ok(Duration::ZERO)
     }
 
@@ -68,14 +68,14 @@ impl Leadership {
         &self,
         judged: &[(usize, Judged)],
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Option<DateTime<Utc>> {
         let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
         if !self.alone || undone.is_some_and(|at| now.wall - at < ONE_REBOOT) {
             return undone;
         }
         if let Some(before) = undone {
-            acts.push(Effect::Warn(format!(
+            effects.push(Effect::Warn(format!(
                 "what the start at {before} owed its @reboot jobs and did not publish is left to this one"
             )));
         }
@@ -89,18 +89,18 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), Failure> {
         if self.absent.is_empty() || self.try_again.is_some_and(|at| now.mono < at) {
             return Ok(());
         }
         self.try_again = Some(now.mono + TRY_AGAIN);
-        let judged = self.judge(client, &self.absent.clone(), now, acts)?;
+        let judged = self.judge(client, &self.absent.clone(), now, effects)?;
         if let Some(ahead) = ahead(&judged) {
-            acts.push(Effect::ClockBehind(ahead));
+            effects.push(Effect::ClockBehind(ahead));
             return Ok(());
         }
-        let ours = self.claim(client, judged, now, acts)?;
+        let ours = self.claim(client, judged, now, effects)?;
         self.absent.retain(|number| ours.iter().all(|(of, _)| of != number));
         self.unread.extend(ours);
         Ok(())
@@ -112,7 +112,7 @@ impl Leadership {
         client: &mut dyn Client,
         numbers: &[usize],
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<Vec<(usize, Judged)>, Failure> {
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
         let by = now.mono + CALL;
@@ -128,7 +128,7 @@ impl Leadership {
             let committed = cursor.as_ref().or(copy.as_ref());
             if let (None, Some(copy)) = (cursor, copy) {
                 let line = format!("{}: the cursor is gone, and its copy {} counts", of.topic, copy.offset);
-                acts.push(Effect::Warn(line));
+                effects.push(Effect::Warn(line));
             }
             let is_used = match committed {
                 Some(_) => Ok(true),
@@ -139,7 +139,7 @@ impl Leadership {
                     let found = Found { committed, is_used };
                     all.push((*number, judge(found, self.options.window, self.began, now.wall)));
                 }
-                Err(error) => acts.push(Effect::Failed(Call::LookUp.failed_for(of.topic.clone(), error))),
+                Err(error) => effects.push(Effect::Failed(Call::LookUp.failed_for(of.topic.clone(), error))),
             }
         }
         Ok(all)
@@ -153,7 +153,7 @@ impl Leadership {
         client: &mut dyn Client,
         judged: Vec<(usize, Judged)>,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<Vec<(usize, Judged)>, Failure> {
         for (number, judged) in &judged {
             // This must be known before it is on record, also to the next leader.
@@ -181,7 +181,7 @@ impl Leadership {
                     let is_known = code != ErrorCode::UnknownTopicOrPartition;
                     let call = if is_known { Call::Claim } else { Call::LookUp };
                     let topic = topics::first(self.cluster(judged.0));
-                    acts.push(Effect::Failed(call.failed_for(topic, BrokerError::Refused(code))));
+                    effects.push(Effect::Failed(call.failed_for(topic, BrokerError::Refused(code))));
                 }
                 Some(code) => return Err(Call::Claim.failed(BrokerError::Refused(code))),
             }
@@ -194,14 +194,14 @@ impl Leadership {
         &mut self,
         client: &mut dyn Client,
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Duration {
         if let Some(rest) = self.after_tries.left(now.mono) {
             return rest;
         }
         for (number, judged) in std::mem::take(&mut self.unread) {
             match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
-                Ok(published) => acts.push(Effect::Start {
+                Ok(published) => effects.push(Effect::Start {
                     term: self.term,
                     cluster: number,
                     start: Start {
@@ -213,7 +213,7 @@ impl Leadership {
                 }),
                 Err(error) => {
                     let topic = topics::first(self.cluster(number));
-                    acts.push(Effect::Failed(Call::Read.failed_for(topic, error)));
+                    effects.push(Effect::Failed(Call::Read.failed_for(topic, error)));
                     self.unread.push((number, judged));
                 }
             }

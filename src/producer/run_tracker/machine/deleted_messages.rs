@@ -64,7 +64,7 @@ impl RunTracker {
         client: &mut dyn Client,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), BrokerError> {
         if self.history.is_some() || self.ends.seen().is_none() {
             return Ok(());
@@ -75,7 +75,7 @@ impl RunTracker {
         };
         match &missing.stage {
             Stage::Reading { targets, .. } if self.ends.has_read(targets) => {
-                self.are_missing(client, missing, now, by, acts);
+                self.are_missing(client, missing, now, by, effects);
                 return Ok(());
             }
             Stage::Reading { until, .. } if *until <= now.mono => {
@@ -131,7 +131,7 @@ impl RunTracker {
         missing: DeletedMessages,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
         let under_way = self.leases.runs();
         let mut records = Vec::new();
@@ -147,13 +147,13 @@ impl RunTracker {
                 missing.topic
             );
             log::warn!("{cluster}: run {run} of {job} will not be run: {detail}");
-            acts.push(Effect::Unclaimable(cluster.clone()));
+            effects.push(Effect::Unclaimable(cluster.clone()));
             let (reason, at) = (EndReason::Unclaimable, now.wall);
             let by = self.options.name.clone();
             let event = Event::Ended { attempt, job, cluster, scheduled_at, reason, detail, by, at };
             records.push(Outgoing::event(&event));
         }
-        let (unwritten, _) = self.write(client, records, now, by, acts);
+        let (unwritten, _) = self.write(client, records, now, by, effects);
         self.undone.looking_for_runs = !unwritten.is_empty();
         if !unwritten.is_empty() {
             self.runs.doubt(missing.topic, now.mono + AGAIN);

@@ -42,7 +42,7 @@ pub(super) fn offsets(
 impl RunTracker {
     /// Takes what the fetches of the last step brought. The caller read the instant after they returned, so that no
     /// sign of life seems older than it is.
-    pub(super) fn take_arrived(&mut self, now: Now, acts: &mut Vec<Effect>) {
+    pub(super) fn take_arrived(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for (partition, fetched) in std::mem::take(&mut self.arrived) {
             match fetched {
                 Ok(fetched) => {
@@ -51,7 +51,7 @@ impl RunTracker {
                         if let Some(Ok(event)) = event
                             && topics::concerns(&event, &self.options.clusters)
                         {
-                            self.take_event(&event, (partition, record.offset), now, acts);
+                            self.take_event(&event, (partition, record.offset), now, effects);
                         }
                     }
                     self.ends.read_to(partition, fetched.next_offset, now.mono);
@@ -59,7 +59,7 @@ impl RunTracker {
                 Err(BrokerError::Refused(ErrorCode::OffsetOutOfRange)) => self.astray.push(partition),
                 Err(error) => {
                     log::debug!("{}/{partition}: {error}", topics::RUNS);
-                    acts.push(Effect::Failed(Duties::Following, error));
+                    effects.push(Effect::Failed(Duties::Following, error));
                     self.look_up_at = None;
                 }
             }
@@ -186,7 +186,7 @@ impl RunTracker {
         client: &mut dyn Client,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
         let due = self.ends.due(now.mono, self.beat_every());
         if due.is_empty() {
@@ -213,7 +213,7 @@ impl RunTracker {
                     if self.ends.partitions().get(partition).is_some_and(|end| !end.failed) {
                         log::warn!("a beat on {}/{partition}: {error}; leases start anew", topics::RUNS);
                     }
-                    acts.push(Effect::Failed(Duties::Beats, error));
+                    effects.push(Effect::Failed(Duties::Beats, error));
                     self.ends.beat(*partition, None, now.mono);
                     self.look_up_at = None;
                 }
@@ -227,7 +227,7 @@ impl RunTracker {
         client: &mut dyn Client,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
         let (producer, revision) = (self.options.name.clone(), self.options.revision.to_string());
         let event = Event::Standby {
@@ -242,12 +242,12 @@ impl RunTracker {
         for unwritten in self.writer.write(client, vec![record], now.wall.timestamp_millis(), by) {
             log::debug!("saying which job file we have: {}", unwritten.error);
             self.undone.saying_file = true;
-            acts.push(Effect::Failed(Duties::StandingBy, unwritten.error));
+            effects.push(Effect::Failed(Duties::StandingBy, unwritten.error));
         }
     }
 
     /// Reads on. What arrives is taken by the next step.
-    pub(super) fn fetch(&mut self, client: &mut dyn Client, by: Deadline, acts: &mut Vec<Effect>) {
+    pub(super) fn fetch(&mut self, client: &mut dyn Client, by: Deadline, effects: &mut Vec<Effect>) {
         let mut by_leader: BTreeMap<NodeId, Vec<Want>> = BTreeMap::new();
         for (partition, end) in self.ends.partitions() {
             if let Some(leader) = end.leader {
@@ -255,7 +255,7 @@ impl RunTracker {
                 by_leader.entry(leader).or_default().push(want);
             } else {
                 let why = format!("{}/{partition} has no leader", topics::RUNS);
-                acts.push(Effect::Failed(Duties::Following, BrokerError::NotSent(why)));
+                effects.push(Effect::Failed(Duties::Following, BrokerError::NotSent(why)));
                 self.look_up_at = self.look_up_at.map(|at| at.min(by));
             }
         }
@@ -269,7 +269,7 @@ impl RunTracker {
                 }
                 Err(error) => {
                     log::debug!("reading {} from broker {leader}: {error}", topics::RUNS);
-                    acts.push(Effect::Failed(Duties::Following, error));
+                    effects.push(Effect::Failed(Duties::Following, error));
                     self.look_up_at = None;
                 }
             }

@@ -41,7 +41,7 @@ impl RunTracker {
         suspects: Vec<Suspect>,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
         let mut all = Vec::new();
         for suspect in suspects {
@@ -53,7 +53,7 @@ impl RunTracker {
                 Err(error) => {
                     let Place { topic, partition, offset, .. } = &suspect.place;
                     log::warn!("the lost attempt at {topic}/{partition} {offset}: {error}; trying again");
-                    acts.push(Effect::Failed(Duties::LostAttempts, error));
+                    effects.push(Effect::Failed(Duties::LostAttempts, error));
                     self.leases.ask_again(&suspect.name, now.mono);
                 }
             }
@@ -61,7 +61,7 @@ impl RunTracker {
         let (mut not_yet, mut passed_on) = (Vec::new(), Vec::new());
         while !all.is_empty() {
             let follows = all.iter().map(|lost| lost.follows.clone()).collect();
-            let (unwritten, too_large) = self.write(client, follows, now, by, acts);
+            let (unwritten, too_large) = self.write(client, follows, now, by, effects);
             let mut smaller = Vec::new();
             for lost in all {
                 let key = &lost.follows.key;
@@ -74,7 +74,7 @@ impl RunTracker {
             all = smaller;
         }
         let events = passed_on.iter().map(|lost| lost.event.clone()).collect();
-        let (unwritten, _) = self.write(client, events, now, by, acts);
+        let (unwritten, _) = self.write(client, events, now, by, effects);
         let (unsaid, done): (Vec<Lost>, Vec<Lost>) =
             passed_on.into_iter().partition(|lost| unwritten.contains(&lost.event.key));
         // An attempt that was passed on without a confirmed `lost` is passed on again. That makes a copy, and consumers
@@ -83,7 +83,7 @@ impl RunTracker {
         for lost in done {
             log::warn!("{}", lost.line);
             self.leases.settle(lost.name, now.mono);
-            acts.push(Effect::Lost(lost.cluster, lost.then));
+            effects.push(Effect::Lost(lost.cluster, lost.then));
         }
     }
 
@@ -163,7 +163,7 @@ impl RunTracker {
         records: Vec<Outgoing>,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> (HashSet<Bytes>, HashSet<Bytes>) {
         let (mut left, mut too_large) = (HashSet::new(), HashSet::new());
         for unwritten in self.writer.write(client, records, now.wall.timestamp_millis(), by) {
@@ -172,7 +172,7 @@ impl RunTracker {
                 too_large.extend(unwritten.records.iter().map(|record| record.key.clone()));
             }
             left.extend(unwritten.records.into_iter().map(|record| record.key));
-            acts.push(Effect::Failed(Duties::LostAttempts, unwritten.error));
+            effects.push(Effect::Failed(Duties::LostAttempts, unwritten.error));
         }
         (left, too_large)
     }

@@ -59,7 +59,7 @@ impl RunTracker {
         client: &mut dyn Client,
         now: Now,
         by: Deadline,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) -> Result<bool, BrokerError> {
         match std::mem::take(&mut self.round) {
             LostCheck::Idle if now.mono < self.next_round => Ok(false),
@@ -69,7 +69,7 @@ impl RunTracker {
                 self.begin_round(client, now, by)
             }
             LostCheck::Reading { suspects, targets, .. } if self.ends.has_read(&targets) => {
-                self.pass_on(client, suspects, now, by, acts);
+                self.pass_on(client, suspects, now, by, effects);
                 self.next_round = now.mono;
                 Ok(true)
             }

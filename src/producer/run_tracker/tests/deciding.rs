@@ -32,7 +32,7 @@ fn an_attempt_of_which_nothing_is_heard_for_a_lease_is_tried_again() {
     assert!(job.is_some() && scheduled_at.is_some());
     world.pass(10 * LEASE, &mut [&mut leader]);
     assert_eq!(world.fates(), (1, 0, 1), "once");
-    assert_eq!(leader.acts, [Effect::Lost("c".parse().unwrap(), Then::Retried)]);
+    assert_eq!(leader.effects, [Effect::Lost("c".parse().unwrap(), Then::Retried)]);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_last_attempt_that_is_lost_becomes_a_letter() {
     assert_eq!((letter.reason, letter.outcome), (DeadReason::AttemptsExhausted, Some(Outcome::Lost)));
     assert_eq!((letter.attempt.unwrap().run.id, letter.consumer.as_str()), (name(1).run, "p"));
     let over = Effect::Tell(RunNews::Over { job: Some("j".parse().unwrap()), run: name(1).run });
-    assert_eq!(leader.acts, [Effect::Lost("c".parse().unwrap(), Then::Dead), over]);
+    assert_eq!(leader.effects, [Effect::Lost("c".parse().unwrap(), Then::Dead), over]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_next_attempt_that_is_too_large_for_its_topic_becomes_a_letter() {
     assert_eq!(world.fates(), (0, 1, 1));
     let letter = world.letters().remove(0);
     assert_eq!(letter.attempt.unwrap().attempts_left, 2);
-    assert!(leader.acts.contains(&Effect::Lost("c".parse().unwrap(), Then::Dead)), "{:?}", leader.acts);
+    assert!(leader.effects.contains(&Effect::Lost("c".parse().unwrap(), Then::Dead)), "{:?}", leader.effects);
 }
 
 #[test]
@@ -76,25 +76,25 @@ fn signs_of_life_keep_an_attempt_and_its_end_ends_it() {
     world.pass(3 * LEASE, &mut [&mut leader]);
     assert_eq!(world.fates(), (0, 0, 0));
     assert_eq!(
-        leader.acts,
+        leader.effects,
         [Effect::Tell(RunNews::Over { job: Some("j".parse().unwrap()), run: name(1).run })]
     );
-    assert_eq!(leader.tail.watched(), 0);
+    assert_eq!(leader.tracker.watched(), 0);
 }
 
 #[test]
 fn what_another_fleet_tells_of_a_run_of_the_same_id_ends_none_of_ours() {
     let mut world = World::new();
     let mut leader = world.producer("p", true);
-    leader.tail = RunTracker::new(options("p", &["j"]), world.mono());
+    leader.tracker = RunTracker::new(options("p", &["j"]), world.mono());
     let place = world.start(1, 2);
     world.note(1, &place);
     world.finish_in("theirs", 1, Then::Done);
     world.lose_in("theirs", 1, &place);
     world.pass(5, &mut [&mut leader]);
-    let over = |act: &Effect| matches!(act, Effect::Tell(RunNews::Over { .. }));
-    assert!(!leader.acts.iter().any(over), "{:?}", leader.acts);
-    assert_eq!(leader.tail.watched(), 1);
+    let over = |effect: &Effect| matches!(effect, Effect::Tell(RunNews::Over { .. }));
+    assert!(!leader.effects.iter().any(over), "{:?}", leader.effects);
+    assert_eq!(leader.tracker.watched(), 1);
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
     assert_eq!(world.fates().0, 1, "it is lost, and tried again");
 }
@@ -109,11 +109,14 @@ fn what_another_fleet_told_long_ago_ends_none_of_ours() {
     world.pass(100 * LEASE, &mut []);
     (100..200).for_each(|run| world.finish_in("theirs", run, Then::Done));
     let mut standby = world.producer("p", false);
-    standby.tail = RunTracker::new(options("p", &["j"]), world.mono());
+    standby.tracker = RunTracker::new(options("p", &["j"]), world.mono());
     world.pass(5, &mut [&mut standby]);
-    let told: Vec<&Effect> =
-        standby.acts.iter().filter(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_)))).collect();
-    assert_eq!(told.len(), 1, "{:?}", standby.acts);
+    let told: Vec<&Effect> = standby
+        .effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Tell(RunNews::Unfinished(_))))
+        .collect();
+    assert_eq!(told.len(), 1, "{:?}", standby.effects);
 }
 
 #[test]
@@ -123,10 +126,10 @@ fn a_run_that_is_tried_again_is_not_over() {
     world.start(1, 2);
     world.finish(1, Then::Retried);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(leader.acts, []);
+    assert_eq!(leader.effects, []);
     world.finish(1, Then::Dead);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(leader.acts, [], "and it ends late, after it was known to be over");
+    assert_eq!(leader.effects, [], "and it ends late, after it was known to be over");
 }
 
 #[test]
@@ -160,8 +163,8 @@ fn a_newer_claim_that_made_the_offset_pass_is_seen() {
     // up after reading the log would find it passed, and nothing but the old claim.
     let second = Duration::from_secs(1);
     let is_next = |leader: &Producer, now| {
-        let (from, seen) = leader.tail.ends.seen().unwrap();
-        !leader.tail.leases.over(from, seen, now + second).is_empty()
+        let (from, seen) = leader.tracker.ends.seen().unwrap();
+        !leader.tracker.leases.over(from, seen, now + second).is_empty()
     };
     while !is_next(&leader, world.mono()) {
         world.pass(1, &mut [&mut leader]);
@@ -201,7 +204,7 @@ fn a_claimed_attempt_becomes_a_letter_where_its_topic_was_made_anew_with_fewer_p
     world.faults().delete_topic("c");
     world.create("c", 1);
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 1, 1), 0));
+    assert_eq!((world.fates(), leader.tracker.watched()), ((0, 1, 1), 0));
     assert_eq!(world.letters().remove(0).place, place);
 }
 
@@ -209,32 +212,32 @@ fn a_claimed_attempt_becomes_a_letter_where_its_topic_was_made_anew_with_fewer_p
 fn a_claimed_attempt_whose_topic_was_made_anew_becomes_a_letter() {
     let mut world = World::new();
     let mut leader = world.producer("p", true);
-    leader.tail = RunTracker::new(options("p", &["j"]), world.mono());
+    leader.tracker = RunTracker::new(options("p", &["j"]), world.mono());
     let place = world.start(1, 2);
     world.pass(5, &mut [&mut leader]);
     world.faults().delete_topic("c");
     world.pass(2 * LEASE, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 1), "it may only be out of sight");
+    assert_eq!((world.fates(), leader.tracker.watched()), ((0, 0, 0), 1), "it may only be out of sight");
     world.create("c", 1);
     let other = world.publish(2, 2);
     world.commit(&other, 1, &[]);
     world.pass(20 * LEASE, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 1, 1), 0));
+    assert_eq!((world.fates(), leader.tracker.watched()), ((0, 1, 1), 0));
     let letter = world.letters().remove(0);
     assert_eq!((letter.reason, letter.place), (DeadReason::Deleted, place));
     assert!(
-        leader.acts.contains(&Effect::Tell(RunNews::Over { job: None, run: name(1).run })),
+        leader.effects.contains(&Effect::Tell(RunNews::Over { job: None, run: name(1).run })),
         "no tick waits for it"
     );
     // The tracker does not report it as open when a job file with other jobs becomes active, either.
-    leader.acts.clear();
-    leader.tail.follow(followed(&["j", "k"]));
+    leader.effects.clear();
+    leader.tracker.follow(followed(&["j", "k"]));
     world.pass(5, &mut [&mut leader]);
-    assert!(has_read_history(&leader.acts, &["j", "k"]));
+    assert!(has_read_history(&leader.effects, &["j", "k"]));
     assert!(
-        !leader.acts.iter().any(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_)))),
+        !leader.effects.iter().any(|effect| matches!(effect, Effect::Tell(RunNews::Unfinished(_)))),
         "{:?}",
-        leader.acts
+        leader.effects
     );
 }
 
@@ -271,7 +274,7 @@ fn an_attempt_that_goes_on_after_it_was_lost_is_lost_once() {
     let mut leader = world.producer("p", true);
     let place = world.start(1, 2);
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
-    leader.acts.clear();
+    leader.effects.clear();
     for _ in 0..30 {
         world.alive(1, &place, "one");
         world.pass(LEASE / 3, &mut [&mut leader]);
@@ -279,7 +282,7 @@ fn an_attempt_that_goes_on_after_it_was_lost_is_lost_once() {
     world.finish(1, Then::Done);
     world.pass(3 * LEASE, &mut [&mut leader]);
     assert_eq!(world.fates(), (1, 0, 1));
-    assert_eq!(leader.acts, [], "the next attempt is under way, so the run is not over");
+    assert_eq!(leader.effects, [], "the next attempt is under way, so the run is not over");
 }
 
 #[test]
@@ -289,11 +292,11 @@ fn many_attempts_are_lost_together() {
     (0..200).for_each(|run| drop(world.start(run, 1)));
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
     assert_eq!(world.fates(), (200, 0, 200));
-    assert_eq!(leader.tail.must_be_read_from(), leader_ends(&leader));
+    assert_eq!(leader.tracker.must_be_read_from(), leader_ends(&leader));
 }
 
 fn leader_ends(leader: &Producer) -> std::collections::BTreeMap<i32, i64> {
-    let ends = leader.tail.ends.partitions();
+    let ends = leader.tracker.ends.partitions();
     assert_eq!(ends.len(), 2, "of {}", topics::RUNS);
     ends.iter().map(|(partition, end)| (*partition, end.next)).collect()
 }
@@ -306,7 +309,7 @@ fn a_message_that_a_new_leader_of_its_partition_does_not_show_yet_is_not_taken_f
     world.pass(5, &mut [&mut leader]);
     world.faults().cut(&of("c", 0), place.offset);
     world.pass(2 * LEASE_AND_A_BIT, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 1));
+    assert_eq!((world.fates(), leader.tracker.watched()), ((0, 0, 0), 1));
     assert_eq!(world.publish(1, 2), place, "it is there again");
     world.pass(LEASE, &mut [&mut leader]);
     assert_eq!(world.fates(), (1, 0, 1));
@@ -325,8 +328,8 @@ fn a_broker_that_takes_our_offset_for_out_of_range_although_it_is_not_ends_no_le
                 world.faults().delete_records(&of(topics::RUNS, partition), end);
             }
         }
-        leader.tail.astray = vec![0, 1];
+        leader.tracker.astray = vec![0, 1];
         world.pass(1, &mut [&mut leader]);
-        assert_eq!(leader.tail.watched(), 1, "{is_emptied}");
+        assert_eq!(leader.tracker.watched(), 1, "{is_emptied}");
     }
 }

@@ -40,11 +40,11 @@ pub(super) struct World {
 
 /// A producer's run tracker with its connection.
 pub(super) struct Producer {
-    pub(super) tail: RunTracker,
+    pub(super) tracker: RunTracker,
     client: Box<dyn Client>,
     pub(super) leads: bool,
     pub(super) term: Term,
-    pub(super) acts: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
 }
 
 pub(super) fn of(topic: &str, partition: i32) -> TopicPartition {
@@ -60,10 +60,9 @@ pub(super) fn followed(jobs: &[&str]) -> Followed {
 }
 
 /// Whether it was told that all open runs of these jobs are told.
-pub(super) fn has_read_history(acts: &[Effect], jobs: &[&str]) -> bool {
-    let is_of_these =
-        |act: &Effect| matches!(act, Effect::Tell(RunNews::HistoryRead { of, .. }) if *of == followed(jobs));
-    acts.iter().any(is_of_these)
+pub(super) fn has_read_history(effects: &[Effect], jobs: &[&str]) -> bool {
+    let is_of_these = |effect: &Effect| matches!(effect, Effect::Tell(RunNews::HistoryRead { of, .. }) if *of == followed(jobs));
+    effects.iter().any(is_of_these)
 }
 
 pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
@@ -101,8 +100,8 @@ impl World {
 
     pub(super) fn producer(&self, name: &str, leads: bool) -> Producer {
         let options = options(name, &[]);
-        let tail = RunTracker::new(options, self.clock.monotonic());
-        Producer { tail, client: self.broker.client(name), leads, term: Term::FIRST, acts: Vec::new() }
+        let tracker = RunTracker::new(options, self.clock.monotonic());
+        Producer { tracker, client: self.broker.client(name), leads, term: Term::FIRST, effects: Vec::new() }
     }
 
     pub(super) fn faults(&self) -> Faults {
@@ -129,15 +128,15 @@ impl World {
 
     pub(super) fn step(&self, producer: &mut Producer) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
-        let (acts, _) =
-            producer.tail.step(producer.client.as_mut(), now, producer.leads.then_some(producer.term));
+        let (effects, _) =
+            producer.tracker.step(producer.client.as_mut(), now, producer.leads.then_some(producer.term));
         // Most tests are not about where the next leader must read, nor that all was read where no runs are followed.
-        let is_asked = |act: &Effect| match act {
+        let is_asked = |effect: &Effect| match effect {
             Effect::Tell(RunNews::ReadFrom(_)) => false,
-            Effect::Tell(RunNews::ReadToEnd { .. }) => !producer.tail.runs.is_idle(),
+            Effect::Tell(RunNews::ReadToEnd { .. }) => !producer.tracker.runs.is_idle(),
             _ => true,
         };
-        producer.acts.extend(acts.into_iter().filter(is_asked));
+        producer.effects.extend(effects.into_iter().filter(is_asked));
     }
 
     fn write(&mut self, to: TopicPartition, value: Bytes) -> i64 {

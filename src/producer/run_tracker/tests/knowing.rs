@@ -12,25 +12,25 @@ use crate::producer::run_tracker::{Effect, RunTracker};
 /// A producer that follows the runs of job `j`.
 fn following(world: &World, leads: bool) -> Producer {
     let mut producer = world.producer("p", leads);
-    producer.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    producer.tracker = RunTracker::new(fixture::options("p", &["j"]), world.mono());
     producer
 }
 
 /// The terms in which all was read, each with what was over.
-fn read_in(acts: &[Effect]) -> Vec<(u64, HashSet<RunId>)> {
-    let read = |act: &Effect| match act {
+fn read_in(effects: &[Effect]) -> Vec<(u64, HashSet<RunId>)> {
+    let read = |effect: &Effect| match effect {
         Effect::Tell(RunNews::ReadToEnd { term, over }) => Some((term.number(), HashSet::clone(over))),
         _ => None,
     };
-    acts.iter().filter_map(read).collect()
+    effects.iter().filter_map(read).collect()
 }
 
-fn over(acts: &[Effect]) -> Vec<u128> {
-    let run = |act: &Effect| match act {
+fn over(effects: &[Effect]) -> Vec<u128> {
+    let run = |effect: &Effect| match effect {
         Effect::Tell(RunNews::Over { run, .. }) => Some(run.0.as_u128()),
         _ => None,
     };
-    acts.iter().filter_map(run).collect()
+    effects.iter().filter_map(run).collect()
 }
 
 #[test]
@@ -42,11 +42,11 @@ fn what_is_unfinished_is_told_before_it_is_said_that_all_was_read() {
     world.finish(2, Then::Done);
     let mut leader = following(&world, true);
     world.pass(3, &mut [&mut leader]);
-    let told = |wanted: fn(&Effect) -> bool| leader.acts.iter().position(wanted);
-    let unfinished = told(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_))));
-    let read = told(|act| matches!(act, Effect::Tell(RunNews::ReadToEnd { .. })));
-    assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.acts);
-    assert_eq!(read_in(&leader.acts), [(1, HashSet::from([name(2).run]))]);
+    let told = |wanted: fn(&Effect) -> bool| leader.effects.iter().position(wanted);
+    let unfinished = told(|effect| matches!(effect, Effect::Tell(RunNews::Unfinished(_))));
+    let read = told(|effect| matches!(effect, Effect::Tell(RunNews::ReadToEnd { .. })));
+    assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.effects);
+    assert_eq!(read_in(&leader.effects), [(1, HashSet::from([name(2).run]))]);
 }
 
 #[test]
@@ -54,20 +54,20 @@ fn each_term_reads_to_the_end_anew() {
     let mut world = World::new();
     let mut leader = following(&world, true);
     world.pass(3, &mut [&mut leader]);
-    assert_eq!(read_in(&leader.acts), [(1, HashSet::new())]);
+    assert_eq!(read_in(&leader.effects), [(1, HashSet::new())]);
     // Another producer has led in between, and the tracker was not told.
     leader.term = leader.term.next();
-    leader.acts.clear();
+    leader.effects.clear();
     world.faults().decide(Box::new(|_, call| (call == Call::Produce).then_some(Fate::NotSent)));
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(read_in(&leader.acts), [], "no beat of this term was read back");
+    assert_eq!(read_in(&leader.effects), [], "no beat of this term was read back");
     world.faults().decide(Box::new(|_, _| None));
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(read_in(&leader.acts), [(2, HashSet::new())]);
-    leader.acts.clear();
-    leader.tail.follow(fixture::followed(&["j"]));
+    assert_eq!(read_in(&leader.effects), [(2, HashSet::new())]);
+    leader.effects.clear();
+    leader.tracker.follow(fixture::followed(&["j"]));
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(read_in(&leader.acts).len(), 1, "and again when other jobs are followed");
+    assert_eq!(read_in(&leader.effects).len(), 1, "and again when other jobs are followed");
 }
 
 #[test]
@@ -81,10 +81,10 @@ fn the_late_end_of_an_attempt_that_was_lost_releases_nobody_however_late_and_who
     world.finish(1, Then::Done);
     let mut next = following(&world, false);
     world.pass(5, &mut [&mut leader, &mut next]);
-    assert_eq!(over(&leader.acts), [0; 0]);
+    assert_eq!(over(&leader.effects), [0; 0]);
     let is_told =
-        |act: &Effect| matches!(act, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
-    assert!(next.acts.iter().any(is_told), "{:?}", next.acts);
+        |effect: &Effect| matches!(effect, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
+    assert!(next.effects.iter().any(is_told), "{:?}", next.effects);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn runs_that_are_over_are_remembered_for_as_long_as_a_term_may_find_them() {
     world.pass(50 * LEASE, &mut [&mut standby]);
     standby.leads = true;
     world.pass(5, &mut [&mut standby]);
-    assert_eq!(read_in(&standby.acts), [(1, HashSet::from([name(1).run]))]);
+    assert_eq!(read_in(&standby.effects), [(1, HashSet::from([name(1).run]))]);
 }
 
 #[test]
@@ -113,11 +113,11 @@ fn a_run_that_was_deleted_unread_is_waited_for_by_nobody() {
     world.pass(5, &mut [&mut leader]);
     world.faults().delete_records(&of("c", 0), place.offset + 1);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [0; 0], "nobody has said so");
+    assert_eq!(over(&leader.effects), [0; 0], "nobody has said so");
     world.commit(&place, copy.offset + 1, &[]);
     world.deleted_unread(&place, place.offset + 1);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1], "the other one is still to be claimed");
+    assert_eq!(over(&leader.effects), [1], "the other one is still to be claimed");
 }
 
 #[test]
@@ -132,10 +132,10 @@ fn a_retry_that_was_deleted_unread_is_waited_for_by_nobody() {
     let kept = world.retry(2);
     world.deleted_unread(&kept, 0);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [0; 0], "it does not lead");
+    assert_eq!(over(&leader.effects), [0; 0], "it does not lead");
     leader.leads = true;
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1]);
+    assert_eq!(over(&leader.effects), [1]);
 }
 
 #[test]
@@ -149,14 +149,14 @@ fn a_run_that_was_deleted_unread_is_looked_for_again_by_a_leader_that_was_unsure
     world.deleted_unread(&Place { topic: "c-retry".to_owned(), ..place }, 1);
     let looks = (0..100).any(|_| {
         world.step(&mut leader);
-        leader.tail.missing.is_some()
+        leader.tracker.missing.is_some()
     });
     assert!(looks);
     leader.leads = false;
     world.step(&mut leader);
     leader.leads = true;
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1]);
+    assert_eq!(over(&leader.effects), [1]);
 }
 
 #[test]
@@ -171,5 +171,5 @@ fn a_run_that_is_claimed_while_it_is_looked_for_is_not_over() {
     world.claim(1, &place, "one");
     world.commit(&place, place.offset + 1, &[]);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [0; 0]);
+    assert_eq!(over(&leader.effects), [0; 0]);
 }

@@ -14,7 +14,7 @@ fn a_standby_decides_nothing_and_a_new_leader_waits_a_lease() {
     let mut standby = world.producer("p", false);
     world.start(1, 2);
     world.pass(10 * LEASE, &mut [&mut standby]);
-    assert_eq!((world.fates(), standby.tail.watched()), ((0, 0, 0), 1));
+    assert_eq!((world.fates(), standby.tracker.watched()), ((0, 0, 0), 1));
     standby.leads = true;
     world.pass(LEASE - 1, &mut [&mut standby]);
     assert_eq!(world.fates(), (0, 0, 0));
@@ -111,7 +111,7 @@ fn a_leader_that_dies_before_it_says_lost_is_followed_by_one_that_writes_the_sam
         assert!(seconds < LEASE, "nothing was passed on");
         world.pass(1, &mut [&mut second]);
         // Of a step in which no beat is due, the first write is the next attempt.
-        let beats = !first.tail.ends.due(world.mono(), first.tail.beat_every()).is_empty();
+        let beats = !first.tracker.ends.due(world.mono(), first.tracker.beat_every()).is_empty();
         let writes = AtomicUsize::new(0);
         world.faults().decide(Box::new(move |client, call| {
             let counts = client == "p" && call == Call::Produce && !beats;
@@ -162,19 +162,19 @@ fn a_leader_sees_which_producers_have_another_job_file_and_that_they_have_it_no_
     let mut world = World::new();
     let mut leader = world.producer("p", true);
     let (mut same, mut other) = (world.producer("q", false), world.producer("r", false));
-    other.tail.active_jobs("old".into(), "2026f".into());
+    other.tracker.active_jobs("old".into(), "2026f".into());
     world.pass(25, &mut [&mut leader, &mut same, &mut other]);
-    assert_eq!(leader.tail.differing(), 0, "a deploy takes a while");
+    assert_eq!(leader.tracker.differing(), 0, "a deploy takes a while");
     world.pass(20, &mut [&mut leader, &mut same, &mut other]);
-    let differing = |producer: &super::fixture::Producer| producer.tail.differing();
+    let differing = |producer: &super::fixture::Producer| producer.tracker.differing();
     assert_eq!((differing(&leader), differing(&same), differing(&other)), (1, 0, 0));
-    other.tail.active_jobs("r".into(), "2026f".into());
+    other.tracker.active_jobs("r".into(), "2026f".into());
     world.pass(15, &mut [&mut leader, &mut same, &mut other]);
-    assert_eq!(leader.tail.differing(), 0);
-    other.tail.active_jobs("r".into(), "2026g".into());
+    assert_eq!(leader.tracker.differing(), 0);
+    other.tracker.active_jobs("r".into(), "2026g".into());
     world.pass(45, &mut [&mut leader, &mut same, &mut other]);
-    let zones = |producer: &super::fixture::Producer| producer.tail.zones_differing();
-    assert_eq!((zones(&leader), zones(&same), zones(&other), leader.tail.differing()), (1, 0, 0, 0));
+    let zones = |producer: &super::fixture::Producer| producer.tracker.zones_differing();
+    assert_eq!((zones(&leader), zones(&same), zones(&other), leader.tracker.differing()), (1, 0, 0, 0));
 }
 
 #[test]
@@ -183,13 +183,13 @@ fn a_leader_misses_its_beats_only_where_they_were_written_and_are_not_read_back(
         let mut world = World::new();
         let mut leader = world.producer("p", true);
         world.pass(5, &mut [&mut leader]);
-        assert!(!leader.tail.misses_beats(), "all is well");
+        assert!(!leader.tracker.misses_beats(), "all is well");
         let of_leader =
             move |client: &str, of: Call| (client == "p" && Some(of) == call).then_some(Fate::NotSent);
         world.faults().decide(Box::new(of_leader));
         world.pass(LEASE, &mut [&mut leader]);
-        assert_eq!(leader.tail.misses_beats(), expected, "{call:?}");
-        let delay = leader.tail.beat_delay(world.mono());
+        assert_eq!(leader.tracker.misses_beats(), expected, "{call:?}");
+        let delay = leader.tracker.beat_delay(world.mono());
         assert_eq!(delay > Duration::from_secs(2), expected, "{call:?}: {delay:?}");
     };
     check(None, false);
@@ -202,11 +202,11 @@ fn a_tail_is_behind_while_there_is_more_to_read_at_once() {
     let mut world = World::new();
     let mut standby = world.producer("p", false);
     world.pass(5, &mut [&mut standby]);
-    assert!(!standby.tail.is_behind(), "all was read");
-    standby.tail.follow(super::fixture::followed(&["j"]));
+    assert!(!standby.tracker.is_behind(), "all was read");
+    standby.tracker.follow(super::fixture::followed(&["j"]));
     world.start(1, 0);
     world.step(&mut standby);
-    assert!(standby.tail.is_behind(), "it reads all again");
+    assert!(standby.tracker.is_behind(), "it reads all again");
     world.pass(5, &mut [&mut standby]);
-    assert!(!standby.tail.is_behind());
+    assert!(!standby.tracker.is_behind());
 }

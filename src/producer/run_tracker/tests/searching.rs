@@ -16,7 +16,7 @@ use crate::producer::run_tracker::{Duties, Effect, Options, RunTracker};
 fn leader_of(world: &World, lease: u64) -> Producer {
     let mut producer = world.producer("p", true);
     let options = Options { lease: Duration::from_secs(lease), ..options("p", &["j"]) };
-    producer.tail = RunTracker::new(options, world.mono());
+    producer.tracker = RunTracker::new(options, world.mono());
     producer
 }
 
@@ -108,11 +108,11 @@ fn a_search_that_is_refused_is_owed_made_again_every_few_seconds_and_owed_no_mor
     world.pass(20, &mut [&mut leader]);
     let asked = asked.load(Ordering::Relaxed);
     assert!((4..=6).contains(&asked), "{asked} times in twenty seconds");
-    assert!(!leader.tail.is_done(Duties::LostAttempts));
+    assert!(!leader.tracker.is_done(Duties::LostAttempts));
     world.faults().decide(Box::new(|_, _| None));
     world.finish(1, Then::Done);
     world.pass(10, &mut [&mut leader]);
-    assert!(leader.tail.is_done(Duties::LostAttempts));
+    assert!(leader.tracker.is_done(Duties::LostAttempts));
 }
 
 #[test]
@@ -136,13 +136,13 @@ fn that_a_run_is_over_is_put_on_record_again_where_that_failed() {
         world.pass(1, &mut [&mut leader]);
     }
     world.pass(1, &mut [&mut leader]);
-    assert!(!leader.tail.is_done(Duties::LostAttempts), "it is owed");
+    assert!(!leader.tracker.is_done(Duties::LostAttempts), "it is owed");
     world.pass(3, &mut [&mut leader]);
     assert_eq!(ended(&mut world), [0; 0], "not at once");
     world.pass(3, &mut [&mut leader]);
     assert_eq!(ended(&mut world), [1]);
     world.pass(1, &mut [&mut leader]);
-    assert!(leader.tail.is_done(Duties::LostAttempts));
+    assert!(leader.tracker.is_done(Duties::LostAttempts));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_leader_that_does_not_see_its_beats_looks_for_no_runs() {
         counted.fetch_add(usize::from((client, call) == ("p", Call::Committed)), Ordering::Relaxed);
         ((client, call) == ("p", Call::Produce)).then_some(Fate::NotSent)
     }));
-    leader.tail = leader_of(&world, LEASE).tail;
+    leader.tracker = leader_of(&world, LEASE).tracker;
     world.pass(1, &mut [&mut leader]);
     let begun = asked.load(Ordering::Relaxed);
     world.pass(3 * LEASE, &mut [&mut leader]);
@@ -229,13 +229,13 @@ fn the_shortest_lease_under_way_says_how_often_beats_are_written() {
     let mut world = World::new();
     let mut leader = leader_of(&world, 2 * LEASE);
     world.pass(1, &mut [&mut leader]);
-    assert_eq!(leader.tail.beat_every(), Duration::from_secs(2 * LEASE / 6));
+    assert_eq!(leader.tracker.beat_every(), Duration::from_secs(2 * LEASE / 6));
     world.start(1, 1);
     world.pass(1, &mut [&mut leader]);
-    assert_eq!(leader.tail.beat_every(), Duration::from_secs(LEASE / 6));
+    assert_eq!(leader.tracker.beat_every(), Duration::from_secs(LEASE / 6));
     world.finish(1, Then::Done);
     world.pass(1, &mut [&mut leader]);
-    assert_eq!(leader.tail.beat_every(), Duration::from_secs(2 * LEASE / 6));
+    assert_eq!(leader.tracker.beat_every(), Duration::from_secs(2 * LEASE / 6));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn ends_are_remembered_for_four_leases_and_those_of_runs_for_an_hour_at_least() 
     world.finish(1, Then::Done);
     world.pass(1, &mut [&mut leader]);
     let remembers =
-        |leader: &Producer| (leader.tail.leases.has_settled(&name(1)), leader.tail.runs.over().len());
+        |leader: &Producer| (leader.tracker.leases.has_settled(&name(1)), leader.tracker.runs.over().len());
     let mut after = |secs: u64| {
         world.clock.turn(Duration::from_secs(secs));
         world.step(&mut leader);
@@ -272,7 +272,7 @@ fn a_tracker_is_behind_while_a_fetch_does_not_reach_the_end() {
     let mut producer = world.producer("p", false);
     world.pass(2, &mut [&mut producer]);
     let fetched = |next_offset, end_offset| Fetched {
-        topic_id: producer.tail.topic_id.unwrap(),
+        topic_id: producer.tracker.topic_id.unwrap(),
         records: Vec::new(),
         undecodable: Vec::new(),
         next_offset,
@@ -280,12 +280,12 @@ fn a_tracker_is_behind_while_a_fetch_does_not_reach_the_end() {
         end_offset,
     };
     for (next, end, expected) in [(0, 5, true), (5, 5, false)] {
-        let mut tail = RunTracker::new(options("p", &[]), world.mono());
-        tail.arrived = vec![(0, Ok(fetched(next, end)))];
+        let mut tracker = RunTracker::new(options("p", &[]), world.mono());
+        tracker.arrived = vec![(0, Ok(fetched(next, end)))];
         let mut behind = world.producer("q", false);
-        behind.tail = tail;
+        behind.tracker = tracker;
         world.step(&mut behind);
-        assert_eq!(behind.tail.is_behind(), expected, "{next} of {end}");
+        assert_eq!(behind.tracker.is_behind(), expected, "{next} of {end}");
     }
 }
 
@@ -348,9 +348,9 @@ fn what_is_told_late_of_an_attempt_ends_no_run_that_goes_on() {
         at,
     };
     let mut over = |event: &Event| {
-        let mut acts = Vec::new();
-        leader.tail.take_event(event, (0, 1_000), now, &mut acts);
-        acts.iter().any(|act| matches!(act, Effect::Tell(RunNews::Over { .. })))
+        let mut effects = Vec::new();
+        leader.tracker.take_event(event, (0, 1_000), now, &mut effects);
+        effects.iter().any(|effect| matches!(effect, Effect::Tell(RunNews::Over { .. })))
     };
     assert!(!over(&claimed));
     assert!(!over(&lost(name(1))) && !over(&ended(name(1))), "the second attempt is under way");

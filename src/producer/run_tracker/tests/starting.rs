@@ -27,14 +27,14 @@ fn chatter(world: &mut World) {
 }
 
 fn began(producer: &Producer) -> Vec<i64> {
-    producer.tail.ends.partitions().values().map(|end| end.began).collect()
+    producer.tracker.ends.partitions().values().map(|end| end.began).collect()
 }
 
 /// A leader has said that its successor must read from the current end of a partition.
 fn said(world: &mut World, partitions: &[i32]) {
     let mut reader = world.producer("reader", false);
     world.pass(5, &mut [&mut reader]);
-    for (partition, end) in reader.tail.ends.partitions() {
+    for (partition, end) in reader.tracker.ends.partitions() {
         let from = if partitions.contains(partition) { end.next } else { 0 };
         world.commit_for(topics::LEADER, of(topics::RUNS, *partition), from, String::new());
     }
@@ -63,7 +63,7 @@ fn reading_begins_where_the_last_leader_said() {
     world.pass(1, &mut [&mut first]);
     world.start(1, 2);
     world.pass(10, &mut [&mut first]);
-    let from = first.tail.must_be_read_from();
+    let from = first.tracker.must_be_read_from();
     drop(first);
     for (partition, offset) in from {
         world.commit_for(topics::LEADER, of(topics::RUNS, partition), offset, String::new());
@@ -110,9 +110,9 @@ fn a_sign_of_life_that_was_late_makes_no_finished_attempt_lost() {
     }
     let mut leader = world.producer("p", true);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(leader.tail.watched(), 1, "the sign was read, the end was not");
+    assert_eq!(leader.tracker.watched(), 1, "the sign was read, the end was not");
     world.pass(10 * LEASE, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
+    assert_eq!((world.fates(), leader.tracker.watched()), ((0, 0, 0), 0));
 }
 
 #[test]
@@ -145,9 +145,9 @@ fn events_that_were_deleted_before_they_were_read_make_nothing_lost() {
     standby.leads = true;
     world.pass(10 * LEASE, &mut [&mut standby]);
     assert_eq!(world.fates(), (0, 0, 0), "its end may have been among them");
-    assert_eq!(standby.tail.watched(), 0, "nothing is known any more");
+    assert_eq!(standby.tracker.watched(), 0, "nothing is known any more");
     for partition in 0..2 {
-        let end = &standby.tail.ends.partitions()[&partition];
+        let end = &standby.tracker.ends.partitions()[&partition];
         assert_eq!((end.began, end.next > 10), (10, true), "it reads on behind what was deleted");
     }
     world.start(2, 2);
@@ -181,7 +181,7 @@ fn check_another_log(leads: bool, change: impl Fn(&mut World)) {
     assert_eq!(world.fates(), (1, 0, 1), "its consumer has told of it since");
     assert_eq!(world.retried()[0].run.id, name(2).run);
     world.pass(20 * LEASE, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((1, 0, 1), 0));
+    assert_eq!((world.fates(), leader.tracker.watched()), ((1, 0, 1), 0));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_standby_reads_on_in_a_log_that_was_cut() {
     (0..2).for_each(|p| world.faults().cut(&of(topics::RUNS, p), 3));
     world.start(2, 2);
     world.pass(5, &mut [&mut standby]);
-    assert_eq!(standby.tail.leases.runs(), [name(2).run].into());
+    assert_eq!(standby.tracker.leases.runs(), [name(2).run].into());
 }
 
 #[test]
@@ -245,16 +245,16 @@ fn a_beat_below_what_was_read_shows_that_the_log_was_cut() {
     chatter(&mut world);
     world.start(1, 2);
     world.pass(5, &mut [&mut leader]);
-    while leader.tail.ends.due(world.mono(), leader.tail.beat_every()).is_empty() {
+    while leader.tracker.ends.due(world.mono(), leader.tracker.beat_every()).is_empty() {
         world.clock.turn(std::time::Duration::from_secs(1));
     }
     // The end is written below what was read, and with the beat that is due the log is as long as it was.
     let partition = partition_for(name(1).run.to_string().as_bytes(), 2);
-    let end = leader.tail.ends.partitions()[&partition].next;
+    let end = leader.tracker.ends.partitions()[&partition].next;
     world.faults().cut(&of(topics::RUNS, partition), end - 2);
     world.finish(1, Then::Done);
     world.pass(10 * LEASE, &mut [&mut leader]);
-    assert_eq!((world.fates(), leader.tail.watched()), ((0, 0, 0), 0));
+    assert_eq!((world.fates(), leader.tracker.watched()), ((0, 0, 0), 0));
 }
 
 #[test]
@@ -276,26 +276,26 @@ fn an_offset_that_the_last_leader_said_of_another_log_counts_for_nothing() {
 fn whoever_leads_when_the_log_is_made_anew_says_again_that_all_was_read() {
     let mut world = World::new();
     let mut leader = world.producer("p", true);
-    leader.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    leader.tracker = RunTracker::new(fixture::options("p", &["j"]), world.mono());
     world.pass(5, &mut [&mut leader]);
-    leader.acts.clear();
+    leader.effects.clear();
     made_anew(&mut world, 2);
     let place = world.publish(1, 0);
     world.note(1, &place);
     world.pass(15, &mut [&mut leader]);
-    let position = |wanted: fn(&Effect) -> bool| leader.acts.iter().position(wanted);
-    let unfinished = position(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_))));
-    let read = position(|act| matches!(act, Effect::Tell(RunNews::ReadToEnd { .. })));
-    assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.acts);
+    let position = |wanted: fn(&Effect) -> bool| leader.effects.iter().position(wanted);
+    let unfinished = position(|effect| matches!(effect, Effect::Tell(RunNews::Unfinished(_))));
+    let read = position(|effect| matches!(effect, Effect::Tell(RunNews::ReadToEnd { .. })));
+    assert!(unfinished.is_some() && unfinished < read, "{:?}", leader.effects);
 }
 
 /// The runs that are told to be unfinished.
-fn told(acts: &[Effect]) -> Vec<u128> {
-    let run = |act: &Effect| match act {
+fn told(effects: &[Effect]) -> Vec<u128> {
+    let run = |effect: &Effect| match effect {
         Effect::Tell(RunNews::Unfinished(unfinished)) => Some(unfinished.run.0.as_u128()),
         _ => None,
     };
-    acts.iter().filter_map(run).collect()
+    effects.iter().filter_map(run).collect()
 }
 
 #[test]
@@ -314,21 +314,21 @@ fn runs_of_a_job_that_is_followed_later_are_known_from_what_was_read_before() {
     world.pass(5, &mut [&mut leader]);
     world.claim(5, &never_passed, "one");
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(told(&leader.acts), [0; 0]);
-    leader.acts.clear();
-    leader.tail.follow(fixture::followed(&["j"]));
+    assert_eq!(told(&leader.effects), [0; 0]);
+    leader.effects.clear();
+    leader.tracker.follow(fixture::followed(&["j"]));
     world.pass(5, &mut [&mut leader]);
-    let mut runs = told(&leader.acts);
-    assert!(has_read_history(&leader.acts, &["j"]));
-    let is_over = |act: &Effect| matches!(act, Effect::Tell(RunNews::HistoryRead { over, .. }) if over.contains(&name(3).run));
-    assert!(leader.acts.iter().any(is_over), "{:?}", leader.acts);
+    let mut runs = told(&leader.effects);
+    assert!(has_read_history(&leader.effects, &["j"]));
+    let is_over = |effect: &Effect| matches!(effect, Effect::Tell(RunNews::HistoryRead { over, .. }) if over.contains(&name(3).run));
+    assert!(leader.effects.iter().any(is_over), "{:?}", leader.effects);
     runs.sort_unstable();
     runs.dedup();
     assert_eq!(runs, [1, 2, 5], "one runs, one waits for its retry, one is claimed");
-    leader.acts.clear();
+    leader.effects.clear();
     world.start(6, 2);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(told(&leader.acts), [6], "and those that are claimed from now on");
+    assert_eq!(told(&leader.effects), [6], "and those that are claimed from now on");
 }
 
 #[test]
@@ -344,15 +344,15 @@ fn runs_that_were_not_finished_are_known_however_long_ago_they_began() {
     world.pass(100 * LEASE, &mut []);
     chatter(&mut world);
     let mut standby = world.producer("p", false);
-    standby.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    standby.tracker = RunTracker::new(fixture::options("p", &["j"]), world.mono());
     world.pass(5, &mut [&mut standby]);
     assert!(began(&standby).iter().all(|offset| *offset > 0));
-    assert_eq!(told(&standby.acts), [2, 3]);
-    assert!(has_read_history(&standby.acts, &["j"]));
+    assert_eq!(told(&standby.effects), [2, 3]);
+    assert!(has_read_history(&standby.effects, &["j"]));
     let place = world.publish(4, 0);
     world.note(4, &place);
     world.pass(5, &mut [&mut standby]);
-    assert_eq!(told(&standby.acts), [2, 3, 4], "and what another leader publishes");
+    assert_eq!(told(&standby.effects), [2, 3, 4], "and what another leader publishes");
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn a_run_that_is_known_from_a_claim_before_following_began_is_open_whichever_is_
     said(&mut world, &[0, 1]);
     world.alive(1, &place, &consumer);
     let mut standby = world.producer("p", false);
-    standby.tail = RunTracker::new(fixture::options("p", &["j"]), world.mono());
+    standby.tracker = RunTracker::new(fixture::options("p", &["j"]), world.mono());
     // In each step the history is read first, and then what follows: that fails for a while.
     let fetches = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&fetches);
@@ -374,8 +374,8 @@ fn a_run_that_is_known_from_a_claim_before_following_began_is_open_whichever_is_
     world.pass(10, &mut [&mut standby]);
     assert!(fetches.load(Ordering::Relaxed) > 8);
     let is_told =
-        |act: &Effect| matches!(act, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
-    assert!(standby.acts.iter().any(is_told), "{:?}", standby.acts);
+        |effect: &Effect| matches!(effect, Effect::Tell(RunNews::Unfinished(run)) if run.run == name(1).run);
+    assert!(standby.effects.iter().any(is_told), "{:?}", standby.effects);
 }
 
 #[test]
@@ -387,16 +387,18 @@ fn the_answer_about_other_jobs_covers_all_that_had_been_claimed_when_it_was_aske
     world.faults().decide(Box::new(|_, call| (call == Call::Fetch).then_some(Fate::NotSent)));
     world.start(1, 2);
     world.pass(5, &mut [&mut standby]);
-    standby.acts.clear();
-    standby.tail.follow(fixture::followed(&["j"]));
+    standby.effects.clear();
+    standby.tracker.follow(fixture::followed(&["j"]));
     let mut fetches = 0;
     world.faults().decide(Box::new(move |_, call| {
         fetches += u32::from(call == Call::Fetch);
         (call == Call::Fetch && fetches < 8 && fetches != 1).then_some(Fate::NotSent)
     }));
     world.pass(10, &mut [&mut standby]);
-    assert!(has_read_history(&standby.acts, &["j"]));
-    let read = standby.acts.iter().position(|act| matches!(act, Effect::Tell(RunNews::HistoryRead { .. })));
-    let open = standby.acts.iter().position(|act| matches!(act, Effect::Tell(RunNews::Unfinished(_))));
-    assert!(open.is_some() && open < read, "{:?}", standby.acts);
+    assert!(has_read_history(&standby.effects, &["j"]));
+    let read =
+        standby.effects.iter().position(|effect| matches!(effect, Effect::Tell(RunNews::HistoryRead { .. })));
+    let open =
+        standby.effects.iter().position(|effect| matches!(effect, Effect::Tell(RunNews::Unfinished(_))));
+    assert!(open.is_some() && open < read, "{:?}", standby.effects);
 }

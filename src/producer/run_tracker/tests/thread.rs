@@ -35,7 +35,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
     let mut world = World::new();
     let metrics = Metrics::new();
     let lease = LeaderLease::of_a_proven_member();
-    let around = Context {
+    let context = Context {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
         lease: lease.clone(),
@@ -44,7 +44,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
     let place = world.start(1, 0);
-    let (tail, _asks, told) = RunTrackerThread::start(options("p", &[]), around).unwrap();
+    let (tracker, _asks, told) = RunTrackerThread::start(options("p", &[]), context).unwrap();
     lease.grant(Term::FIRST, 0);
     let read_from = await_told(&world.clock, &told, |told| matches!(told, RunNews::ReadFrom(_)));
     let RunNews::ReadFrom(offsets) = read_from else { unreachable!() };
@@ -56,8 +56,8 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
     assert!(page.contains("cron_attempts_lost_total{cluster=\"c\"} 1\n"), "{page}");
     assert!(page.contains("cron_runs_given_up_total{cluster=\"c\"} 1\n"), "{page}");
     assert!(page.contains("cron_leases_watched 0\n"), "{page}");
-    assert!(!tail.is_over());
-    drop(tail);
+    assert!(!tracker.is_over());
+    drop(tracker);
 }
 
 /// How often a call is made in a minute in which the broker refuses each of its kind.
@@ -67,7 +67,7 @@ fn calls_in_a_minute(call: Call) -> usize {
     let metrics = Metrics::new();
     let lease = LeaderLease::of_a_proven_member();
     lease.grant(Term::FIRST, 0);
-    let around = Context {
+    let context = Context {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
         lease,
@@ -82,7 +82,7 @@ fn calls_in_a_minute(call: Call) -> usize {
         counted.fetch_add(usize::from(is_refused), Ordering::Relaxed);
         is_refused.then_some(Fate::Refused(ErrorCode::TopicAuthorizationFailed))
     }));
-    let (_tail, _asks, told) = RunTrackerThread::start(options("p", &["j"]), around).unwrap();
+    let (_tail, _asks, told) = RunTrackerThread::start(options("p", &["j"]), context).unwrap();
     let begun = world.mono();
     while world.mono() - begun < Duration::from_secs(60) {
         assert!(world.clock.ring_next(PATIENCE), "the thread does not come round");
@@ -103,7 +103,7 @@ fn what_is_refused_for_long_is_asked_less_and_less_often() {
 fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     let mut world = World::new();
     let metrics = Metrics::new();
-    let around = Context {
+    let context = Context {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
         lease: LeaderLease::of_a_proven_member(),
@@ -113,12 +113,12 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
     };
     let runs = u128::try_from(crate::common::bounds::RUNS_TOLD).unwrap() + 10;
     (0..runs).for_each(|run| world.finish(run, crate::common::model::Then::Done));
-    let (tail, _asks, told) = RunTrackerThread::start(options("p", &[]), around).unwrap();
+    let (tracker, _asks, told) = RunTrackerThread::start(options("p", &[]), context).unwrap();
     assert!(world.clock.ring_next(PATIENCE));
     while !told.is_full() {
         std::thread::yield_now();
     }
-    drop(tail);
+    drop(tracker);
     assert_eq!(told.len(), crate::common::bounds::RUNS_TOLD);
 }
 
@@ -142,7 +142,7 @@ impl Bench {
         if leads {
             lease.grant(Term::FIRST, 0);
         }
-        let around = Context {
+        let context = Context {
             client: world.broker.client("p"),
             clock: Arc::<ManualClock>::clone(&world.clock),
             lease: lease.clone(),
@@ -150,8 +150,8 @@ impl Bench {
             health: health.clone(),
             beat: Beats::new(&metrics).thread("runs-tail"),
         };
-        let (tail, asks, told) = RunTrackerThread::start(options("p", jobs), around).unwrap();
-        Self { world, metrics, health, lease, told, asks, _tail: tail }
+        let (tracker, asks, told) = RunTrackerThread::start(options("p", jobs), context).unwrap();
+        Self { world, metrics, health, lease, told, asks, _tail: tracker }
     }
 
     /// Lets so much time pass, and returns what is told meanwhile.

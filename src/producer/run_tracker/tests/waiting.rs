@@ -15,24 +15,24 @@ const LONG: u64 = 75;
 /// A producer that follows the runs of job `j`.
 fn following(world: &World, name: &str, leads: bool) -> Producer {
     let mut producer = world.producer(name, leads);
-    producer.tail = RunTracker::new(fixture::options(name, &["j"]), world.mono());
+    producer.tracker = RunTracker::new(fixture::options(name, &["j"]), world.mono());
     producer
 }
 
-fn over(acts: &[Effect]) -> Vec<u128> {
-    let run = |act: &Effect| match act {
+fn over(effects: &[Effect]) -> Vec<u128> {
+    let run = |effect: &Effect| match effect {
         Effect::Tell(RunNews::Over { run, .. }) => Some(run.0.as_u128()),
         _ => None,
     };
-    acts.iter().filter_map(run).collect()
+    effects.iter().filter_map(run).collect()
 }
 
-fn unfinished(acts: &[Effect]) -> Vec<u128> {
-    let run = |act: &Effect| match act {
+fn unfinished(effects: &[Effect]) -> Vec<u128> {
+    let run = |effect: &Effect| match effect {
         Effect::Tell(RunNews::Unfinished(run)) => Some(run.run.0.as_u128()),
         _ => None,
     };
-    acts.iter().filter_map(run).collect()
+    effects.iter().filter_map(run).collect()
 }
 
 /// The attempts after which runs were said to be over that no consumer will run.
@@ -53,18 +53,18 @@ fn check_unclaimable(happens: impl Fn(&mut World, &Place)) {
     let place = world.publish(1, 2);
     world.note(1, &place);
     world.pass(3, &mut [&mut leader, &mut standby]);
-    assert_eq!((unfinished(&leader.acts), unfinished(&standby.acts)), (vec![1], vec![1]));
+    assert_eq!((unfinished(&leader.effects), unfinished(&standby.effects)), (vec![1], vec![1]));
     happens(&mut world, &place);
     world.pass(LONG, &mut [&mut leader, &mut standby]);
     assert_eq!(ended(&mut world), [AttemptRef { attempt: 0, ..name(1) }]);
-    assert_eq!((over(&leader.acts), over(&standby.acts)), (vec![1], vec![1]));
-    assert!(leader.acts.contains(&Effect::Unclaimable("c".parse().unwrap())));
+    assert_eq!((over(&leader.effects), over(&standby.effects)), (vec![1], vec![1]));
+    assert!(leader.effects.contains(&Effect::Unclaimable("c".parse().unwrap())));
     // Who begins to follow after that knows it, too.
     let mut next = following(&world, "r", false);
     world.pass(3, &mut [&mut next]);
-    assert_eq!((next.tail.runs.open(), over(&next.acts)), (vec![], vec![1]));
+    assert_eq!((next.tracker.runs.open(), over(&next.effects)), (vec![], vec![1]));
     world.pass(20 * LEASE, &mut [&mut leader, &mut standby]);
-    assert_eq!((ended(&mut world).len(), over(&leader.acts).len()), (1, 1), "once");
+    assert_eq!((ended(&mut world).len(), over(&leader.effects).len()), (1, 1), "once");
 }
 
 #[test]
@@ -110,13 +110,13 @@ fn a_run_whose_message_waits_is_not_over_however_long_nobody_claims_it() {
     let copy = world.publish(2, 0);
     world.commit(&place, copy.offset, &[place.offset]);
     world.pass(50 * LEASE, &mut [&mut leader]);
-    assert_eq!((ended(&mut world), over(&leader.acts)), (vec![], vec![]));
+    assert_eq!((ended(&mut world), over(&leader.effects)), (vec![], vec![]));
     world.claim(1, &place, "one");
     world.commit(&place, copy.offset + 1, &[]);
     world.pass(5, &mut [&mut leader]);
     world.finish(1, Then::Done);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1]);
+    assert_eq!(over(&leader.effects), [1]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_retry_whose_topic_was_made_anew_is_over() {
     world.create("c-retry", 1);
     world.retry(2);
     world.pass(LONG, &mut [&mut leader]);
-    assert_eq!((ended(&mut world), over(&leader.acts)), (vec![name(1)], vec![1]), "the other one waits");
+    assert_eq!((ended(&mut world), over(&leader.effects)), (vec![name(1)], vec![1]), "the other one waits");
 }
 
 #[test]
@@ -146,14 +146,14 @@ fn a_topic_that_is_out_of_sight_and_a_broker_that_refuses_end_nothing() {
     world.pass(5, &mut [&mut leader]);
     world.faults().delete_topic("c");
     world.pass(5 * LONG, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [0; 0]);
+    assert_eq!(over(&leader.effects), [0; 0]);
     world.create("c", 1);
     world.faults().decide(Box::new(|_, call| (call == Call::Committed).then_some(Fate::NotSent)));
     world.pass(5 * LONG, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [0; 0]);
+    assert_eq!(over(&leader.effects), [0; 0]);
     world.faults().decide(Box::new(|_, _| None));
     world.pass(600, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1]);
+    assert_eq!(over(&leader.effects), [1]);
 }
 
 #[test]
@@ -164,17 +164,17 @@ fn a_run_that_is_claimed_although_it_was_ended_is_waited_for_again() {
     world.note(1, &place);
     world.commit(&place, 1, &[]);
     world.pass(LONG, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1]);
-    leader.acts.clear();
+    assert_eq!(over(&leader.effects), [1]);
+    leader.effects.clear();
     // An operator has set the group's offset back.
     world.commit(&place, 0, &[]);
     world.claim(1, &place, "one");
     world.commit(&place, 1, &[]);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!((unfinished(&leader.acts), over(&leader.acts)), (vec![1], vec![]));
+    assert_eq!((unfinished(&leader.effects), over(&leader.effects)), (vec![1], vec![]));
     world.finish(1, Then::Done);
     world.pass(5, &mut [&mut leader]);
-    assert_eq!(over(&leader.acts), [1]);
+    assert_eq!(over(&leader.effects), [1]);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn how_long_a_run_has_waited_is_known_until_it_is_claimed() {
     world.pass(100, &mut [&mut leader]);
     let longest = |world: &World, leader: &Producer| {
         let now = crate::common::clock::Clock::now(&*world.clock);
-        leader.tail.longest_waits(now).into_values().next()
+        leader.tracker.longest_waits(now).into_values().next()
     };
     assert_eq!(longest(&world, &leader), Some(Duration::from_secs(100)));
     world.claim(1, &place, "one");

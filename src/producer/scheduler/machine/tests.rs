@@ -193,7 +193,7 @@ fn a_file_that_is_taken_back_while_the_next_one_is_read_for_leaves_nothing_held_
     }
     let effects = bench.handle(Event::JobFile(file(&one, "back")), 2);
     assert_eq!(reports(&effects), [&Report::FileActive(Arc::from("back"), 1, Arc::from("2026f"))]);
-    let [FollowRequest::InForce(revision, _), FollowRequest::Follow(again)] = asks(&effects)[..] else {
+    let [FollowRequest::Active(revision, _), FollowRequest::Follow(again)] = asks(&effects)[..] else {
         panic!("{effects:?}")
     };
     assert_eq!((&**revision, again), ("back", &one_followed()));

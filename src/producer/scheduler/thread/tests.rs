@@ -361,7 +361,7 @@ fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_ar
     bench.news.send(RunNews::Unfinished(OpenRun { job, run, scheduled_at })).unwrap();
     bench.news.send(RunNews::HistoryRead { of: followed, over: Arc::default() }).unwrap();
     let revision = crate::producer::jobfile::revision(text.as_bytes());
-    assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(FollowRequest::InForce(revision, "2026f".into())));
+    assert_eq!(bench.asks.recv_timeout(PATIENCE), Ok(FollowRequest::Active(revision, "2026f".into())));
     // The round in which the file became active and, when the next has begun, all of what the old one owed.
     bench.settle();
     bench.settle();
@@ -418,8 +418,8 @@ fn whether_it_leads_and_what_is_wrong_with_its_clock_or_cursors_is_shown() {
         let page = String::from_utf8(bench.metrics.page().unwrap()).unwrap();
         assert!(page.lines().any(|l| l == line), "{line}: {page}");
     };
-    let tell = |act: Effect| {
-        bench.lead.send(act).unwrap();
+    let tell = |effect: Effect| {
+        bench.lead.send(effect).unwrap();
         bench.await_lead();
         bench.settle();
     };

@@ -80,9 +80,9 @@ impl Consumer {
     }
 
     fn step_dispatcher(&mut self, world: &mut World, now: Now) {
-        for act in self.claimer.step(self.client.as_mut(), now, self.free) {
-            world.say(&self.name, || format!("dispatch: {}", brief(&act)));
-            match act {
+        for effect in self.claimer.step(self.client.as_mut(), now, self.free) {
+            world.say(&self.name, || format!("dispatch: {}", brief(&effect)));
+            match effect {
                 Effect::Start(claimed) => self.hand_over(*claimed, now),
                 Effect::JoinAsNew if self.seat.bug == Some(Bug::KeepsItsMemberId) => {
                     if let Some(assigned) = self.assigned.clone() {
@@ -142,8 +142,8 @@ impl Consumer {
     }
 }
 
-fn brief(act: &Effect) -> String {
-    match act {
+fn brief(effect: &Effect) -> String {
+    match effect {
         Effect::Start(claimed) => format!("hands over {}", what(claimed)),
         other => format!("{other:?}"),
     }

@@ -69,8 +69,8 @@ impl Consumer {
         if self.reporting.has_room() {
             self.tells.drain(..).for_each(|tell| self.reporting.take(tell));
         }
-        for act in self.reporting.step(self.reports_client.as_mut(), now) {
-            if let reporting::Effect::PassedOn(report) = act {
+        for effect in self.reporting.step(self.reports_client.as_mut(), now) {
+            if let reporting::Effect::PassedOn(report) = effect {
                 world.say(&self.name, || {
                     format!("reporter: {} has {}", what(&report.claimed), report.outcome)
                 });

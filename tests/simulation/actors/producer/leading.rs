@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kafka_cron::common::clock::Now;
 use kafka_cron::producer::leadership::{Effect, Event};
-use kafka_cron::producer::run_tracker as tail;
+use kafka_cron::producer::run_tracker as tracker;
 use kafka_cron::producer::run_tracker::messages::RunNews;
 
 use super::{Producer, Thread};
@@ -51,8 +51,8 @@ impl Producer {
         wait
     }
 
-    fn say(&mut self, world: &mut World, act: Effect, now: Now) {
-        match &act {
+    fn say(&mut self, world: &mut World, effect: Effect, now: Now) {
+        match &effect {
             Effect::Begin { term, .. } => {
                 world.oracle.ticks.begins(&self.name);
                 world.oracle.overlaps.begins(&self.name, *term, now.mono);
@@ -61,30 +61,30 @@ impl Producer {
             Effect::ClockBehind(_) => world.weather().counts.add("cursor ahead", 1),
             _ => {}
         }
-        match &act {
+        match &effect {
             Effect::Kept(_) => {}
             Effect::Start { start, .. } => world.say(&self.name, || format!("lead: from {}", start.cursor)),
-            act => world.say(&self.name, || format!("lead: {act:?}")),
+            effect => world.say(&self.name, || format!("lead: {effect:?}")),
         }
-        self.ends.leadership.try_send(act).expect("the scheduler takes them at once");
+        self.ends.leadership.try_send(effect).expect("the scheduler takes them at once");
         self.wake(Thread::Scheduler, now.mono);
     }
 
-    pub(super) fn tail(&mut self, world: &mut World, now: Now) -> Duration {
+    pub(super) fn tracker(&mut self, world: &mut World, now: Now) -> Duration {
         let leads = self.lease.held(now.mono);
         while let Ok(ask) = self.ends.asks.try_recv() {
-            self.tail.handle(ask);
+            self.tracker.handle(ask);
         }
-        let (effects, wait) = self.tail.step(self.tails_client.as_mut(), now, leads);
-        for act in effects {
-            match act {
-                tail::Effect::Lost(_, then) => {
+        let (effects, wait) = self.tracker.step(self.tails_client.as_mut(), now, leads);
+        for effect in effects {
+            match effect {
+                tracker::Effect::Lost(_, then) => {
                     world.say(&self.name, || format!("tail: an attempt is lost, {then:?}"));
                     world.weather().counts.add("declared lost", 1);
                 }
-                tail::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
-                tail::Effect::Failed(..) => {}
-                tail::Effect::Tell(told) => {
+                tracker::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
+                tracker::Effect::Failed(..) => {}
+                tracker::Effect::Tell(told) => {
                     if let RunNews::ReadToEnd { term, .. } = &told {
                         world.oracle.overlaps.read_to_end(&self.name, *term);
                         world.weather().counts.add("read to the end in a term", 1);

@@ -18,7 +18,7 @@ use kafka_cron::producer::leadership::{self, CursorCommit, Effect, LeaderLease, 
 use kafka_cron::producer::metrics::ProducerMetrics;
 use kafka_cron::producer::plan::Batch;
 use kafka_cron::producer::publisher::{Confirmed, Publishing};
-use kafka_cron::producer::run_tracker as tail;
+use kafka_cron::producer::run_tracker as tracker;
 use kafka_cron::producer::run_tracker::RunTracker;
 use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 use kafka_cron::producer::scheduler::clusters::Clusters;
@@ -109,7 +109,7 @@ pub struct Producer {
     publishes: Box<dyn Client>,
     rest: Duration,
 
-    tail: RunTracker,
+    tracker: RunTracker,
     tails_client: Box<dyn Client>,
 
     leaves_by: Option<Instant>,
@@ -135,7 +135,7 @@ impl Producer {
         let measures = ProducerMetrics::new(&Metrics::new()).of(&cluster());
         let file = file_of(world.file, &name, bug);
         world.oracle.overlaps.asks(&file.revision, now);
-        let options = tail::Options {
+        let options = tracker::Options {
             name: name.clone(),
             group: kafka_cron::common::topics::LEADER.to_owned(),
             clusters: vec![cluster()],
@@ -173,7 +173,7 @@ impl Producer {
             notices_at: None,
             publishes: world.client(&format!("{name}-publish")),
             rest: Duration::ZERO,
-            tail: RunTracker::new(options, now),
+            tracker: RunTracker::new(options, now),
             tails_client: plant(
                 world.patient_client(&format!("{name}-tail")),
                 bug.filter(|bug| bug.is_tails()),
@@ -222,7 +222,7 @@ impl Actor for Producer {
             Thread::Lead => self.lead(world, now),
             Thread::Scheduler => self.timer(world, now),
             Thread::Publish => self.publish(world, now),
-            Thread::RunTracker => self.tail(world, now),
+            Thread::RunTracker => self.tracker(world, now),
         };
         self.wake(thread, now.mono + wait);
         self.soonest = self.wakes.iter().map(|(_, at)| *at).min().unwrap_or(now.mono);

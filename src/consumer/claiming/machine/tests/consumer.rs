@@ -90,8 +90,8 @@ impl Consumer {
 
     /// One step with so many free workers.
     pub(super) fn step(&mut self, world: &World, free: usize) {
-        for act in self.claimer.step(self.client.as_mut(), world.now(), free) {
-            match act {
+        for effect in self.claimer.step(self.client.as_mut(), world.now(), free) {
+            match effect {
                 Effect::Start(claimed) => self.started.push(claimed.attempt.run.id.0.as_u128()),
                 Effect::JoinAsNew => self.new_ids_asked_for += 1,
                 Effect::Read(plan) => self.plan = plan.into_iter().collect(),

@@ -26,16 +26,16 @@ fn keep(host: &mut Host, cursor: DateTime<Utc>) -> Vec<Effect> {
     host.step()
 }
 
-fn kept(acts: &[Effect]) -> bool {
-    acts.iter().any(|act| matches!(act, Effect::Kept(_)))
+fn kept(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Kept(_)))
 }
 
-fn failures(acts: &[Effect]) -> Vec<(super::super::Call, Option<String>)> {
-    let failure = |act: &Effect| match act {
+fn failures(effects: &[Effect]) -> Vec<(super::super::Call, Option<String>)> {
+    let failure = |effect: &Effect| match effect {
         Effect::Failed(failure) => Some((failure.call, failure.topic.clone())),
         _ => None,
     };
-    acts.iter().filter_map(failure).collect()
+    effects.iter().filter_map(failure).collect()
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn a_cluster_whose_topic_was_deleted_troubles_no_commit() {
     let mut host = leading(&["c", "d"], false);
     host.broker.faults().delete_topic("d");
     let at = host.clock.now();
-    let acts = keep(&mut host, at);
-    assert_eq!((kept(&acts), failures(&acts)), (true, vec![]), "{acts:?}");
+    let effects = keep(&mut host, at);
+    assert_eq!((kept(&effects), failures(&effects)), (true, vec![]), "{effects:?}");
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
 }
 
@@ -81,8 +81,8 @@ fn a_copy_that_may_not_be_committed_troubles_no_cursor() {
     let mut host = leading(&["c"], false);
     host.broker.faults().refuse(Call::Commit, "c-retry", ErrorCode::TopicAuthorizationFailed);
     let at = host.clock.now();
-    let acts = keep(&mut host, at);
-    assert_eq!((kept(&acts), failures(&acts)), (true, vec![]), "{acts:?}");
+    let effects = keep(&mut host, at);
+    assert_eq!((kept(&effects), failures(&effects)), (true, vec![]), "{effects:?}");
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn nothing_is_said_to_be_kept_of_a_commit_that_is_refused_as_a_whole() {
     let mut host = leading(&["c"], false);
     host.broker.faults().refuse(Call::Commit, "g", ErrorCode::GroupAuthorizationFailed);
     let at = host.clock.now();
-    let acts = keep(&mut host, at);
-    assert_eq!((kept(&acts), failures(&acts).len()), (false, 1), "{acts:?}");
+    let effects = keep(&mut host, at);
+    assert_eq!((kept(&effects), failures(&effects).len()), (false, 1), "{effects:?}");
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn a_cluster_without_a_topic_is_looked_for_twice_a_second_until_it_is_there() {
     assert_eq!(host.broker.faults().made(Call::Committed), 1, "not at once");
     let ask = |host: &mut Host| {
         let before = host.broker.faults().made(Call::Committed);
-        let acts = host.step();
+        let effects = host.step();
         host.clock.turn(Duration::from_millis(100));
-        (host.broker.faults().made(Call::Committed) - before, failures(&acts))
+        (host.broker.faults().made(Call::Committed) - before, failures(&effects))
     };
     let asked: Vec<_> = (0..20).map(|_| ask(&mut host)).collect();
     let asked_at: Vec<_> = (0..).zip(&asked).filter(|(_, (made, _))| *made > 0).map(|(at, _)| at).collect();
@@ -144,8 +144,8 @@ fn a_leader_that_has_everything_comes_round_once_a_second() {
     let mut host = leading(&["c"], false);
     for _ in 0..3 {
         let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
-        let (acts, wait) = host.leadership.step(host.client.as_mut(), now);
-        assert_eq!((acts, wait), (vec![], Duration::from_secs(1)));
+        let (effects, wait) = host.leadership.step(host.client.as_mut(), now);
+        assert_eq!((effects, wait), (vec![], Duration::from_secs(1)));
     }
 }
 

@@ -16,8 +16,11 @@ fn a_leader_that_the_broker_refuses_ends_its_term() {
         let at = host.clock.now();
         keep(&mut host, at);
         host.broker.faults().next(Call::Commit, Fate::Refused(code));
-        let acts = host.step();
-        assert!(matches!(&acts[..], [Effect::Warn(why), Effect::End] if why.contains("no more")), "{acts:?}");
+        let effects = host.step();
+        assert!(
+            matches!(&effects[..], [Effect::Warn(why), Effect::End] if why.contains("no more")),
+            "{effects:?}"
+        );
         assert!(!host.leadership.leads(), "{code}");
     }
 }
@@ -36,8 +39,8 @@ fn a_cursor_that_an_ended_term_had_still_to_keep_is_not_kept_by_the_next() {
     host.step();
     assert!(host.leadership.changed(&Change::Lost));
     host.member.join_as_new();
-    let acts: Vec<Effect> = host.pass(5).into_iter().flat_map(|(_, acts)| acts).collect();
-    assert!(leads(&acts), "{acts:?}");
+    let effects: Vec<Effect> = host.pass(5).into_iter().flat_map(|(_, effects)| effects).collect();
+    assert!(leads(&effects), "{effects:?}");
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
 }
 

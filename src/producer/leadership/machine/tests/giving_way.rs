@@ -45,9 +45,9 @@ fn pass(host: &mut Host, other: Option<&mut Other>, seconds: u64) -> Vec<(u64, u
     let mut given = Vec::new();
     for second in 1..=seconds {
         host.clock.turn(Duration::from_secs(1));
-        let acts = host.step();
-        if let Some(Effect::GiveWay(away)) = acts.last() {
-            assert!(acts.contains(&Effect::End) && !host.leadership.leads());
+        let effects = host.step();
+        if let Some(Effect::GiveWay(away)) = effects.last() {
+            assert!(effects.contains(&Effect::End) && !host.leadership.leads());
             assert!(host.leadership.is_taking_over(), "it says that it does not do its work");
             given.push((second, away.as_secs()));
         }
@@ -105,14 +105,14 @@ fn one_cluster_that_cannot_be_read_is_reason_enough() {
 #[test]
 fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     let error = BrokerError::Refused(ErrorCode::NotCoordinator);
-    let (acts, company) = ([Effect::Failed(Looking::LookUp.failed(error))], true);
+    let (effects, company) = ([Effect::Failed(Looking::LookUp.failed(error))], true);
     let mut patience = Patience::default();
     let mut now = Instant::now();
     let mut away = Vec::new();
     for _ in 0..8 {
         let given = (0..100).find_map(|_| {
             now += Duration::from_secs(1);
-            patience.step(&acts, company, now)
+            patience.step(&effects, company, now)
         });
         away.push(given.expect("it gives way").as_secs());
         now += given.unwrap();
@@ -121,13 +121,13 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     patience.has_all();
     let given = (0..100).find_map(|_| {
         now += Duration::from_secs(1);
-        patience.step(&acts, company, now)
+        patience.step(&effects, company, now)
     });
     assert_eq!(given, Some(Duration::from_secs(120)));
     // What fails now and then is no trouble of that kind.
     let given = (0..100).find_map(|_| {
         now += Duration::from_secs(31);
-        patience.step(&acts, company, now)
+        patience.step(&effects, company, now)
     });
     assert_eq!(given, None);
 }
@@ -135,7 +135,7 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
 #[test]
 fn the_minute_counts_from_the_first_of_failures_that_follow_each_other_in_one_term() {
     let error = BrokerError::Refused(ErrorCode::NotCoordinator);
-    let acts = [Effect::Failed(Looking::LookUp.failed(error))];
+    let effects = [Effect::Failed(Looking::LookUp.failed(error))];
     let check = |failures_ms: &[u64], ends_at_ms: Option<u64>, expected: Option<u64>| {
         let (start, mut patience) = (Instant::now(), Patience::default());
         let mut ends_at_ms = ends_at_ms;
@@ -143,7 +143,7 @@ fn the_minute_counts_from_the_first_of_failures_that_follow_each_other_in_one_te
             if ends_at_ms.take_if(|at| *at <= **ms).is_some() {
                 patience.ends();
             }
-            patience.step(&acts, true, start + Duration::from_millis(**ms)).is_some()
+            patience.step(&effects, true, start + Duration::from_millis(**ms)).is_some()
         });
         assert_eq!(given.copied(), expected, "{failures_ms:?} {ends_at_ms:?}");
     };

@@ -60,9 +60,9 @@ impl Host {
             self.leadership.changed(&change);
         }
         let now = Now { wall: self.clock.now() + self.ahead, mono: self.clock.monotonic() };
-        let (acts, _) = self.leadership.step(self.client.as_mut(), now);
-        acts.iter().filter_map(Effect::stay_away).for_each(|away| self.member.stay_away(away));
-        acts
+        let (effects, _) = self.leadership.step(self.client.as_mut(), now);
+        effects.iter().filter_map(Effect::stay_away).for_each(|away| self.member.stay_away(away));
+        effects
     }
 
     /// A step each second, with what was said at which.
@@ -109,23 +109,23 @@ fn soon(clock: &ManualClock) -> Instant {
     clock.monotonic() + Duration::from_secs(5)
 }
 
-fn leads(acts: &[Effect]) -> bool {
-    acts.iter().any(|act| matches!(act, Effect::Begin { .. }))
+fn leads(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Begin { .. }))
 }
 
-fn agrees(acts: &[Effect]) -> bool {
-    acts.iter().any(|act| matches!(act, Effect::Clock(_)))
+fn agrees(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Clock(_)))
 }
 
 #[test]
 fn a_producer_leads_only_if_its_clock_is_near_the_brokers() {
     fn check(ahead: TimeDelta, may_lead: bool) {
         let mut host = Host::new(ahead);
-        let acts = host.step();
-        assert_eq!(leads(&acts), may_lead, "{ahead}: {acts:?}");
-        match &acts[0] {
+        let effects = host.step();
+        assert_eq!(leads(&effects), may_lead, "{ahead}: {effects:?}");
+        match &effects[0] {
             Effect::Clock(skew) => assert_eq!((skew.ahead, true), (ahead, may_lead)),
-            act => assert_eq!((act, false), (&Effect::ClockOff(ahead), may_lead)),
+            effect => assert_eq!((effect, false), (&Effect::ClockOff(ahead), may_lead)),
         }
         assert_eq!(host.leadership.leads(), may_lead, "{ahead}");
         assert_eq!(
@@ -152,9 +152,9 @@ fn where_the_topic_of_events_does_not_tell_the_time_the_cluster_is_asked_for_it(
         if !may_ask {
             host.broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
         }
-        let acts = host.step();
-        let told = acts.iter().any(|act| matches!(act, Effect::Clock(_) | Effect::ClockOff(_)));
-        assert_eq!((leads(&acts), told), (may_lead, may_ask), "{ahead}: {acts:?}");
+        let effects = host.step();
+        let told = effects.iter().any(|effect| matches!(effect, Effect::Clock(_) | Effect::ClockOff(_)));
+        assert_eq!((leads(&effects), told), (may_lead, may_ask), "{ahead}: {effects:?}");
     };
     check(TimeDelta::zero(), true, true);
     check(TimeDelta::hours(1), true, false);
@@ -181,18 +181,18 @@ fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_th
     let mut said = 0;
     for _ in 0..300 {
         host.clock.turn(Duration::from_secs(1));
-        let acts = host.step();
-        said += acts.iter().filter(|act| matches!(act, Effect::ClockOff(_))).count();
-        assert!(!leads(&acts) && host.member.proven().is_none(), "it is back: {acts:?}");
+        let effects = host.step();
+        said += effects.iter().filter(|effect| matches!(effect, Effect::ClockOff(_))).count();
+        assert!(!leads(&effects) && host.member.proven().is_none(), "it is back: {effects:?}");
     }
     assert!((10..=25).contains(&said), "said {said} times in five minutes");
     host.ahead = TimeDelta::zero();
-    let mut acts = Vec::new();
+    let mut effects = Vec::new();
     for _ in 0..REST.as_secs() + 3 {
         host.clock.turn(Duration::from_secs(1));
-        acts.extend(host.step());
+        effects.extend(host.step());
     }
-    assert!(agrees(&acts) && leads(&acts), "{acts:?}");
+    assert!(agrees(&effects) && leads(&effects), "{effects:?}");
     let metadata = host.committed().map(|cursor| cursor.metadata);
     assert_ne!(metadata, Some("1;".to_owned()), "it had never led, and nobody else does: this is the reboot");
 }
@@ -201,12 +201,12 @@ fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_th
 fn the_clock_is_compared_before_a_term_and_all_through_it() {
     let mut host = Host::new(TimeDelta::seconds(2));
     host.broker.faults().next(Call::Produce, Fate::RequestLost);
-    let acts = host.step();
-    assert!(matches!(acts[..], [Effect::Failed(_)]), "{acts:?}");
+    let effects = host.step();
+    assert!(matches!(effects[..], [Effect::Failed(_)]), "{effects:?}");
     host.clock.turn(Duration::from_millis(200));
     assert!(leads(&host.step()));
     let compared: Vec<u64> =
-        host.pass(25).into_iter().filter(|(_, acts)| agrees(acts)).map(|(at, _)| at).collect();
+        host.pass(25).into_iter().filter(|(_, effects)| agrees(effects)).map(|(at, _)| at).collect();
     assert_eq!(compared, [10, 20]);
     assert_eq!(host.beats(), 3);
 }
@@ -220,11 +220,11 @@ fn ends_after(by: TimeDelta, in_steps_of: TimeDelta) -> Option<u64> {
         if host.ahead.abs() < by.abs() {
             host.ahead += in_steps_of;
         }
-        let acts = host.pass(1).remove(0).1;
-        let off = matches!(acts[..], [Effect::ClockOff(ahead), Effect::End] if ahead == host.ahead);
-        assert!(off || !acts.contains(&Effect::End), "{acts:?}");
+        let effects = host.pass(1).remove(0).1;
+        let off = matches!(effects[..], [Effect::ClockOff(ahead), Effect::End] if ahead == host.ahead);
+        assert!(off || !effects.contains(&Effect::End), "{effects:?}");
         ended = ended.or(off.then_some(second));
-        assert_eq!(host.leadership.leads(), ended.is_none(), "at {second}: {acts:?}");
+        assert_eq!(host.leadership.leads(), ended.is_none(), "at {second}: {effects:?}");
         let has_left = host.member.proven().is_none();
         assert_eq!(has_left, ended.is_some_and(|at| at < second), "at {second}: others are to lead");
     }
@@ -254,7 +254,7 @@ fn a_leader_that_cannot_compare_its_clock_leads_on_and_keeps_its_cursors() {
     host.pass(15);
     let at = host.clock.now();
     host.leadership.keep(CursorCommit { term: Term::FIRST, cursors: vec![Some(at)], reads: BTreeMap::new() });
-    assert!(host.pass(5).iter().any(|(_, acts)| matches!(acts[..], [Effect::Failed(_), ..])));
+    assert!(host.pass(5).iter().any(|(_, effects)| matches!(effects[..], [Effect::Failed(_), ..])));
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
     host.ahead = TimeDelta::hours(1);
     host.pass(5);
@@ -303,10 +303,10 @@ fn made_while_refused(call: Call, of: &str, code: ErrorCode, leads_first: bool) 
         host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::from([(0, 7)]) });
         let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
         if leads_first {
-            let (acts, _) = host.leadership.step(host.client.as_mut(), now);
-            is_told |= acts.iter().any(|act| matches!(act, Effect::Failed(_)));
+            let (effects, _) = host.leadership.step(host.client.as_mut(), now);
+            is_told |= effects.iter().any(|effect| matches!(effect, Effect::Failed(_)));
         } else {
-            is_told |= host.step().iter().any(|act| matches!(act, Effect::Failed(_)));
+            is_told |= host.step().iter().any(|effect| matches!(effect, Effect::Failed(_)));
         }
     }
     (host.broker.faults().made(call) - before, is_told)
@@ -345,14 +345,14 @@ fn a_cursor_that_is_refused_for_one_topic_holds_up_no_other_cluster() {
     host.leadership = Leadership::new(Options { clusters, window, standing });
     let denied = ErrorCode::TopicAuthorizationFailed;
     host.broker.faults().refuse(Call::Commit, "forbidden", denied);
-    let acts = host.step();
-    assert!(leads(&acts), "{acts:?}");
+    let effects = host.step();
+    assert!(leads(&effects), "{effects:?}");
     assert!(host.leadership.is_taking_over(), "one is still to be taken over");
-    let begun = host.step().iter().any(|act| matches!(act, Effect::Start { cluster: 1, .. }));
+    let begun = host.step().iter().any(|effect| matches!(effect, Effect::Start { cluster: 1, .. }));
     assert!(begun, "the other has begun");
     host.broker.faults().allow(Call::Commit, "forbidden");
     host.clock.turn(Duration::from_secs(1));
-    assert!(host.step().iter().any(|act| matches!(act, Effect::Start { cluster: 0, .. })));
+    assert!(host.step().iter().any(|effect| matches!(effect, Effect::Start { cluster: 0, .. })));
     assert!(!host.leadership.is_taking_over());
     host.broker.faults().refuse(Call::Commit, "forbidden", denied);
     host.clock.turn(Duration::from_secs(1));
@@ -362,19 +362,19 @@ fn a_cursor_that_is_refused_for_one_topic_holds_up_no_other_cluster() {
         cursors: vec![Some(at), Some(at)],
         reads: BTreeMap::new(),
     });
-    let acts = host.step();
-    assert!(acts.contains(&Effect::Kept(vec![None, Some(at)])), "{acts:?}");
-    assert!(acts.iter().any(|act| matches!(act, Effect::Failed(_))), "{acts:?}");
+    let effects = host.step();
+    assert!(effects.contains(&Effect::Kept(vec![None, Some(at)])), "{effects:?}");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Failed(_))), "{effects:?}");
 }
 
 #[test]
 fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
-    let failed = |acts: &[Effect]| {
-        let call = |act: &Effect| match act {
+    let failed = |effects: &[Effect]| {
+        let call = |effect: &Effect| match effect {
             Effect::Failed(super::Failure { call, error, .. }) => Some((*call, error.word())),
             _ => None,
         };
-        acts.iter().find_map(call)
+        effects.iter().find_map(call)
     };
     let mut host = Host::new(TimeDelta::zero());
     host.broker.faults().next(Call::Committed, Fate::RequestLost);
@@ -388,11 +388,11 @@ fn a_commit_of_cursors_that_fails_is_told_apart_from_other_calls() {
     let at = host.clock.now();
     host.leadership.keep(CursorCommit { term: Term::FIRST, cursors: vec![Some(at)], reads: BTreeMap::new() });
     host.broker.faults().next(Call::Commit, Fate::Refused(ErrorCode::CoordinatorNotAvailable));
-    let acts: Vec<Effect> = host.pass(3).into_iter().flat_map(|(_, acts)| acts).collect();
+    let effects: Vec<Effect> = host.pass(3).into_iter().flat_map(|(_, effects)| effects).collect();
     assert_eq!(
-        failed(&acts),
+        failed(&effects),
         Some((super::Call::CursorCommit, "coordinator_not_available")),
-        "keeping: {acts:?}"
+        "keeping: {effects:?}"
     );
     assert_eq!(host.committed().unwrap().offset, at.timestamp_millis());
 }
@@ -405,7 +405,7 @@ fn one_producer_leads_where_the_topic_of_leaders_has_several_partitions() {
     let mut client = host.broker.client("other");
     let mut terms = 0;
     for _ in 0..60 {
-        terms += host.pass(1).iter().filter(|(_, acts)| leads(acts)).count();
+        terms += host.pass(1).iter().filter(|(_, effects)| leads(effects)).count();
         let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
         if let (Some(change), _) = member.step(client.as_mut(), now.mono) {
             leadership.changed(&change);

@@ -7,8 +7,8 @@ use crate::common::wire;
 use crate::producer::job;
 use crate::producer::job::Job;
 
-fn start_of(acts: &[Effect]) -> Option<&Start> {
-    acts.iter().find_map(|act| match act {
+fn start_of(effects: &[Effect]) -> Option<&Start> {
+    effects.iter().find_map(|effect| match effect {
         Effect::Start { start, .. } => Some(start),
         _ => None,
     })
@@ -18,8 +18,8 @@ fn start_of(acts: &[Effect]) -> Option<&Start> {
 fn start_again(host: &mut Host) -> Start {
     host.member.leave(host.client.as_mut(), host.clock.monotonic());
     host.start_again();
-    let acts: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
-    start_of(&acts).unwrap_or_else(|| panic!("{acts:?}")).clone()
+    let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
+    start_of(&effects).unwrap_or_else(|| panic!("{effects:?}")).clone()
 }
 
 #[test]
@@ -30,18 +30,19 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
         window: Duration::from_secs(3600),
         standing: Standing::new(Instant::now()),
     });
-    let lanes = |acts: &[Effect]| -> Vec<usize> {
-        acts.iter()
-            .filter_map(|act| match act {
+    let lanes = |effects: &[Effect]| -> Vec<usize> {
+        effects
+            .iter()
+            .filter_map(|effect| match effect {
                 Effect::Start { cluster, .. } => Some(*cluster),
                 _ => None,
             })
             .collect()
     };
-    let mut acts = host.step();
-    acts.extend(host.step());
-    assert!(leads(&acts), "{acts:?}");
-    assert_eq!(lanes(&acts), [1]);
+    let mut effects = host.step();
+    effects.extend(host.step());
+    assert!(leads(&effects), "{effects:?}");
+    assert_eq!(lanes(&effects), [1]);
     let began = host.clock.now();
     let at = host.clock.now() - TimeDelta::seconds(5);
     let keep = |cursors| CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() };
@@ -53,9 +54,9 @@ fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
         drop(host.client.create_topic(&spec, soon(&host.clock)));
     }
     host.clock.turn(Duration::from_secs(2));
-    let acts = host.step();
-    assert_eq!(lanes(&acts), [0], "and it begins when its topic is there");
-    let start = start_of(&acts).unwrap();
+    let effects = host.step();
+    assert_eq!(lanes(&effects), [0], "and it begins when its topic is there");
+    let start = start_of(&effects).unwrap();
     assert_eq!(
         (start.cursor, start.reboot),
         (began, Some(began)),
@@ -98,9 +99,9 @@ fn that_a_cursor_was_lost_is_told_by_the_next_leader_where_this_one_could_not() 
 fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
     let mut host = Host::new(TimeDelta::zero());
     let reboot = |host: &mut Host| {
-        let mut acts = host.step();
-        acts.extend(host.step());
-        acts.into_iter().find_map(|act| match act {
+        let mut effects = host.step();
+        effects.extend(host.step());
+        effects.into_iter().find_map(|effect| match effect {
             Effect::Start { start, .. } => start.reboot,
             _ => None,
         })
@@ -140,8 +141,8 @@ fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
     host.step();
     host.member.leave(host.client.as_mut(), host.clock.monotonic());
     host.start_again();
-    let acts = host.step();
-    assert!(acts.iter().any(|act| matches!(act, Effect::ClockBehind(_))), "{acts:?}");
+    let effects = host.step();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::ClockBehind(_))), "{effects:?}");
     // Meanwhile another producer joins, as is usual when all of them are started at once.
     let Some(holder) = host.leadership.holder.clone() else { panic!("it has a holder") };
     let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
@@ -269,8 +270,8 @@ fn a_membership_that_is_lost_while_the_cursors_are_taken_over_is_no_leave_to_wri
         }
         None
     }));
-    let acts = host.step();
-    assert!(acts.iter().any(|act| matches!(act, Effect::Begin { losses: 0, .. })), "{acts:?}");
+    let effects = host.step();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Begin { losses: 0, .. })), "{effects:?}");
     assert_eq!(standing.losses(), 1, "so the term may write nothing");
 }
 

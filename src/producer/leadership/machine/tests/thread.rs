@@ -59,7 +59,7 @@ impl Bench {
 
     /// Rings whatever is waited for until it is told.
     fn await_told(&self, what: &str, wanted: impl Fn(&Effect) -> bool) {
-        self.ring_until(what, |bench| bench.told.as_ref().unwrap().try_iter().any(|act| wanted(&act)));
+        self.ring_until(what, |bench| bench.told.as_ref().unwrap().try_iter().any(|effect| wanted(&effect)));
     }
 
     fn ring_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -121,7 +121,7 @@ fn the_lead_is_owed_from_the_offer_until_it_is_taken_and_cursors_while_they_are_
     let attempt = "taking over: looking up the cursors";
     bench.ring_until("the lead is owed", |bench| bench.owes(attempt));
     bench.fails(None);
-    bench.await_told("it leads", |act| matches!(act, Effect::Begin { .. }));
+    bench.await_told("it leads", |effect| matches!(effect, Effect::Begin { .. }));
     bench.ring_until("nothing is owed", |bench| bench.health.owed().is_empty());
     bench.fails(Some(Call::Commit));
     bench.keep(bench.clock.now());
@@ -135,7 +135,7 @@ fn the_lead_is_owed_from_the_offer_until_it_is_taken_and_cursors_while_they_are_
     }
     assert!(bench.owes("cursors: committing the cursors"), "still");
     bench.fails(None);
-    bench.await_told("they are kept", |act| matches!(act, Effect::Kept(_)));
+    bench.await_told("they are kept", |effect| matches!(effect, Effect::Kept(_)));
     bench.ring_until("nothing is owed again", |bench| bench.health.owed().is_empty());
     assert!(!bench.lead.is_over());
 }
@@ -143,9 +143,9 @@ fn the_lead_is_owed_from_the_offer_until_it_is_taken_and_cursors_while_they_are_
 #[test]
 fn the_last_cursor_is_kept_before_the_thread_ends_and_leaves_the_group() {
     let mut bench = Bench::new(TimeDelta::zero(), |_| {});
-    bench.await_told("it leads", |act| matches!(act, Effect::Begin { .. }));
+    bench.await_told("it leads", |effect| matches!(effect, Effect::Begin { .. }));
     bench.keep(bench.clock.now());
-    bench.await_told("the first is kept", |act| matches!(act, Effect::Kept(_)));
+    bench.await_told("the first is kept", |effect| matches!(effect, Effect::Kept(_)));
     // This one comes so close behind the other that it would wait.
     let last = bench.clock.now() + TimeDelta::milliseconds(1);
     bench.keep(last);
@@ -211,7 +211,7 @@ fn a_failure_names_what_was_attempted_and_the_topic() {
 #[test]
 fn a_leader_that_cannot_compare_its_clock_owes_no_takeover() {
     let bench = Bench::new(TimeDelta::zero(), |_| {});
-    bench.await_told("it leads", |act| matches!(act, Effect::Begin { .. }));
+    bench.await_told("it leads", |effect| matches!(effect, Effect::Begin { .. }));
     bench.ring_until("nothing is owed", |bench| bench.health.owed().is_empty());
     let before = bench.broker.faults().made(Call::Produce);
     bench.fails(Some(Call::Produce));
