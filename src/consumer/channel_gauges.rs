@@ -17,9 +17,9 @@ pub(super) struct ChannelGauges {
 }
 
 impl ChannelGauges {
-    pub(super) fn new(measures: &ConsumerMetrics, channels: &Channels) -> Self {
+    pub(super) fn new(metrics: &ConsumerMetrics, channels: &Channels) -> Self {
         let channel =
-            |name: &str, capacity: Option<usize>| measures.channel(name, capacity.unwrap_or(usize::MAX));
+            |name: &str, capacity: Option<usize>| metrics.channel(name, capacity.unwrap_or(usize::MAX));
         Self {
             changes: channel("membership", channels.changes.capacity()),
             fetched: channel("fetched", channels.chunks.capacity()),

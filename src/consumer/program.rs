@@ -138,7 +138,7 @@ impl Consumer {
         let options = PollOptions {
             topic: config.topic.clone(),
             cluster: config.cluster.clone(),
-            measures: metrics.clone(),
+            metrics: metrics.clone(),
             beats: beats.clone(),
             reading: health.duty("reading"),
         };
@@ -154,7 +154,7 @@ impl Consumer {
             waiting_bytes: HELD_BYTES_PER_PARTITION,
         };
         let channels = Channels { changes, chunks, idle: became_idle, jobs, report, poll, membership };
-        let observe = Observe { measures: metrics, health: health.clone(), beat: beats.thread("dispatch") };
+        let observe = Observe { metrics, health: health.clone(), beat: beats.thread("dispatch") };
         let claiming =
             ClaimingThread::start(options, platform.client("dispatch"), corrected, channels, observe)
                 .map_err(Fault::system("the dispatch thread"))?;

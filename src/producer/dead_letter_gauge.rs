@@ -48,7 +48,7 @@ pub struct Context {
     /// Whether this producer leads. Only the leader tells, so that the sum over producers is right.
     pub lease: LeaderLease,
     /// What it shows.
-    pub measures: DeadLetterMetrics,
+    pub metrics: DeadLetterMetrics,
     /// This duty is owed while this producer leads: a number that stands still looks good, and hides that dead letters
     /// pile up.
     pub duty: Duty,
@@ -87,7 +87,7 @@ impl Looking {
             self.context.beat.touch(self.context.clock.now());
             let now = self.context.clock.monotonic();
             if self.context.lease.held(self.context.clock.monotonic()).is_none() {
-                self.context.measures.0.reset();
+                self.context.metrics.0.reset();
                 self.context.duty.done();
                 next = None;
             } else if next.is_none_or(|at| at <= now) {
@@ -108,7 +108,7 @@ impl Looking {
             let by = self.context.clock.monotonic() + CALL;
             let topic = topics::dead(cluster);
             match stored(self.context.client.as_mut(), &topic, by) {
-                Ok(stored) => self.context.measures.0.with_label_values(&[cluster.as_str()]).set(stored),
+                Ok(stored) => self.context.metrics.0.with_label_values(&[cluster.as_str()]).set(stored),
                 Err(error) => {
                     trouble = Some(Trouble::of(&format!("counting the letters of {topic}"), &error));
                 }
@@ -171,7 +171,7 @@ mod tests {
             client: broker.client("depth"),
             clock: Arc::<ManualClock>::clone(&clock),
             lease: lease.clone(),
-            measures: DeadLetterMetrics::new(&metrics),
+            metrics: DeadLetterMetrics::new(&metrics),
             duty: Health::new(&metrics).duty("dead letters"),
             beat: Beats::new(&metrics).thread("depth"),
         };

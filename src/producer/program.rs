@@ -95,7 +95,7 @@ impl Producer {
             client: platform.client("topics"),
             clock: platform.clock(),
             health: health.clone(),
-            measures: TopicMetrics::new(metrics),
+            metrics: TopicMetrics::new(metrics),
             beat: beats.thread("topics"),
         };
         let (topics, missing) = Topics::start(Upkeep::new(clusters.clone(), config.topics), context)
@@ -109,7 +109,7 @@ impl Producer {
                 clock: platform.clock(),
                 lease: lease.clone(),
                 confirmed: confirming.clone(),
-                measures: producer_metrics.of(cluster),
+                metrics: producer_metrics.of(cluster),
                 health: health.clone(),
                 missing: missing.clone(),
                 beat: beats.thread("publish"),
@@ -130,7 +130,7 @@ impl Producer {
         let context = file_watch::Context {
             clock: platform.clock(),
             health: health.clone(),
-            measures: FileMetrics::new(metrics),
+            metrics: FileMetrics::new(metrics),
             zones: ZoneMetrics::new(metrics),
             due: DueMetrics::new(metrics),
             beat: beats.thread("jobs-watch"),
@@ -142,7 +142,7 @@ impl Producer {
             client: platform.client("depth"),
             clock: platform.clock(),
             lease: lease.clone(),
-            measures: DeadLetterMetrics::new(metrics),
+            metrics: DeadLetterMetrics::new(metrics),
             duty: health.duty("dead letters"),
             beat: beats.thread("depth"),
         };
@@ -154,7 +154,7 @@ impl Producer {
             client: platform.client("tail"),
             clock: platform.clock(),
             lease: lease.clone(),
-            measures: RunTrackerMetrics::new(metrics),
+            metrics: RunTrackerMetrics::new(metrics),
             beat: beats.thread("runs-tail"),
             health: health.clone(),
         };

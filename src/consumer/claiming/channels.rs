@@ -32,7 +32,7 @@ pub struct Channels {
 /// Where the claiming thread shows its state.
 pub struct Observe {
     /// The metrics that it counts.
-    pub measures: ConsumerMetrics,
+    pub metrics: ConsumerMetrics,
     /// Whether it is a member of its group.
     pub health: Health,
     /// When its loop last came round.

@@ -77,7 +77,7 @@ impl Claiming {
             look_at_runs: clock.monotonic(),
             claimer: Claimer::new(options),
             client,
-            gauges: ChannelGauges::new(&observe.measures, &channels),
+            gauges: ChannelGauges::new(&observe.metrics, &channels),
             generation: -1,
             ends: Ends::new(clock.monotonic()),
             clock,
@@ -135,12 +135,12 @@ impl Claiming {
             self.generation = holder.generation;
             let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
             log::info!("{}: generation {}, partitions {numbers:?}", self.topic, holder.generation);
-            self.observe.measures.rebalances.inc();
+            self.observe.metrics.rebalances.inc();
             self.observe.health.set(MEMBER, Fact::Ready);
         } else {
             self.observe.health.set(MEMBER, Fact::NotReady("no member at present".to_owned()));
         }
-        self.observe.measures.lag.reset();
+        self.observe.metrics.lag.reset();
         self.ends.clear();
         self.claimer.changed(change);
         self.tracks.clear();
@@ -192,17 +192,17 @@ impl Claiming {
                 }
                 Effect::Read(offsets) => self.read_from(&offsets),
                 Effect::Failed(failure) => {
-                    let measures = &self.observe.measures;
+                    let metrics = &self.observe.metrics;
                     let failures = match failure.call {
-                        Call::Load | Call::Claim | Call::Letter => &measures.claim_failures,
-                        Call::ReadAgain => &measures.fetch_failures,
-                        Call::Commit => &measures.commit_failures,
+                        Call::Load | Call::Claim | Call::Letter => &metrics.claim_failures,
+                        Call::ReadAgain => &metrics.fetch_failures,
+                        Call::Commit => &metrics.commit_failures,
                     };
-                    measures.failed(failures, failure.error.word());
+                    metrics.failed(failures, failure.error.word());
                     self.duties.failed(&failure);
                     failed.push(failure.call);
                 }
-                Effect::Letter(reason) => self.observe.measures.dead_letter(reason.word()),
+                Effect::Letter(reason) => self.observe.metrics.dead_letter(reason.word()),
                 Effect::Note(event) => self.notes.push_back(event),
             }
         }
@@ -280,16 +280,16 @@ impl Claiming {
 
     fn measure(&mut self) {
         self.gauges.look(&self.channels);
-        let Observe { measures, .. } = &self.observe;
+        let Observe { metrics, .. } = &self.observe;
         let now = self.claimer.counts();
-        measures.duplicates.inc_by(now.copies - self.counted.copies);
-        measures.claims_refused.inc_by(now.refused - self.counted.refused);
-        measures.claims_too_late.inc_by(now.too_late - self.counted.too_late);
+        metrics.duplicates.inc_by(now.copies - self.counted.copies);
+        metrics.claims_refused.inc_by(now.refused - self.counted.refused);
+        metrics.claims_too_late.inc_by(now.too_late - self.counted.too_late);
         self.counted = now;
-        measures.held.set(i64::try_from(self.claimer.waiting()).unwrap_or(i64::MAX));
+        metrics.held.set(i64::try_from(self.claimer.waiting()).unwrap_or(i64::MAX));
         for (partition, end) in self.ends.iter() {
             let labels = [self.topic.as_str(), &partition.to_string()];
-            measures.lag.with_label_values(&labels).set(self.claimer.unclaimed(partition, end));
+            metrics.lag.with_label_values(&labels).set(self.claimer.unclaimed(partition, end));
         }
     }
 

@@ -73,7 +73,7 @@ pub struct Options {
     /// The cluster whose attempts may be run.
     pub cluster: ClusterName,
     /// Where fetches and failures are counted.
-    pub measures: ConsumerMetrics,
+    pub metrics: ConsumerMetrics,
     /// Whether a fetch has been answered, or nothing is to be fetched: until then it is unknown whether reading works.
     pub works: Arc<AtomicBool>,
     /// Where the error is told that ends it. Full while an earlier one was not taken, which says as much.
@@ -158,7 +158,7 @@ fn turn(
     let answers = match log.fetch_committed(options.leader, &wants, max_wait, by) {
         Ok(answers) => answers,
         Err(error) => {
-            options.measures.failed(&options.measures.fetch_failures, error.word());
+            options.metrics.failed(&options.metrics.fetch_failures, error.word());
             if matches!(error, BrokerError::Throttled(_)) {
                 return Ok(true); // the call has waited, and another fetcher would find the same
             }
@@ -166,7 +166,7 @@ fn turn(
             return Err(error);
         }
     };
-    options.measures.fetches.inc();
+    options.metrics.fetches.inc();
     let mut failed = None;
     for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
         let what = match answer {
@@ -180,7 +180,7 @@ fn turn(
                 What::NoPosition
             }
             Err(error) => {
-                options.measures.failed(&options.measures.fetch_failures, error.word());
+                options.metrics.failed(&options.metrics.fetch_failures, error.word());
                 log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
                 // What came of the others is handed over first: one bad partition must not keep them waiting for ever.
                 failed = Some(error);

@@ -77,7 +77,7 @@ pub struct PollOptions {
     /// The cluster whose attempts may be run.
     pub cluster: ClusterName,
     /// Where fetches and failures are counted.
-    pub measures: ConsumerMetrics,
+    pub metrics: ConsumerMetrics,
     /// Where its threads show that they come round.
     pub beats: Beats,
     /// That what is planned is read, and that there is such a topic.
@@ -192,9 +192,9 @@ impl Polling {
         if let Some(before) = self.fetchers.remove(&leader) {
             tracks.extend(before.tracks());
         }
-        let (cluster, measures) = (self.options.cluster.clone(), self.options.measures.clone());
+        let (cluster, metrics) = (self.options.cluster.clone(), self.options.metrics.clone());
         let (works, errors) = (Arc::default(), self.tell_error.clone());
-        let options = Options { leader, tracks, cluster, measures, works, errors };
+        let options = Options { leader, tracks, cluster, metrics, works, errors };
         let log = self.broker.client("kafka-cron-fetch");
         let beat = self.options.beats.thread("fetch");
         let started = Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat);

@@ -60,7 +60,7 @@ impl Reporter {
         options: Options,
         client: Box<dyn Client>,
         corrected: Arc<CorrectedClock>,
-        measures: ConsumerMetrics,
+        metrics: ConsumerMetrics,
         health: &Health,
         beat: Beat,
     ) -> io::Result<(Self, Channels)> {
@@ -72,10 +72,10 @@ impl Reporter {
         // Between two looks no more are started than there is room for their ends, and as many again that run.
         let (started, starts) = bounded(room * 2);
         let observed = Observed {
-            waiting: measures.channel(RESULTS, room),
+            waiting: metrics.channel(RESULTS, room),
             results: health.duty("results"),
             clock: health.duty("clock"),
-            measures,
+            metrics,
             is_troubled: false,
             corrected,
             is_unknown: false,
@@ -121,7 +121,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Who hears of what cannot be written.
 struct Observed {
-    measures: ConsumerMetrics,
+    metrics: ConsumerMetrics,
     results: Duty,
     clock: Duty,
     waiting: ChannelGauge,
@@ -244,18 +244,18 @@ impl Observed {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::PassedOn(report) => {
-                self.measures.passed_on(&report);
+                self.metrics.passed_on(&report);
                 log::info!("{}", report.line());
             }
             Effect::Failed(topic, error) => {
-                self.measures.failed(&self.measures.report_failures, error.word());
+                self.metrics.failed(&self.metrics.report_failures, error.word());
                 let trouble = Trouble::of(&format!("writing results to {topic}"), &error);
                 if !std::mem::replace(&mut self.is_troubled, true) {
                     log::warn!("results wait to be written: {trouble}");
                 }
                 self.results.failed(trouble);
             }
-            Effect::Refused(_, error) => self.measures.failed(&self.measures.report_failures, error.word()),
+            Effect::Refused(_, error) => self.metrics.failed(&self.metrics.report_failures, error.word()),
             Effect::Clock(skew) => self.tell_clock(skew),
             Effect::ClockUnknown(error) => self.tell_unknown(&error),
             Effect::NotCompared(error) => {
@@ -275,7 +275,7 @@ impl Observed {
 
     fn tell_clock(&mut self, skew: Skew) {
         self.corrected.learn(skew);
-        self.measures.skew(skew.ahead);
+        self.metrics.skew(skew.ahead);
         if std::mem::take(&mut self.is_unknown) {
             log::info!("the broker's time is known again");
         }

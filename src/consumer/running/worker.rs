@@ -69,7 +69,7 @@ impl Workers {
         options: Options,
         clock: &Arc<dyn Clock>,
         channels: &Channels,
-        measures: &ConsumerMetrics,
+        metrics: &ConsumerMetrics,
     ) -> io::Result<Self> {
         let host = Arc::new(Host::new(options.output, &options.guard, options.descriptors)?);
         let (cancelled, cancel) = io::pipe()?;
@@ -80,14 +80,14 @@ impl Workers {
                 host: host.clone(),
                 clock: clock.clone(),
                 channels: channels.clone(),
-                measures: measures.clone(),
+                metrics: metrics.clone(),
                 cancelled: cancelled.clone(),
                 waiting: waiting.clone(),
             };
             spawn(&format!("worker-{number}"), move || worker.run())
         };
         let threads = (0..options.workers).map(start).collect::<io::Result<_>>()?;
-        measures.workers.set(i64::try_from(options.workers).unwrap_or(i64::MAX));
+        metrics.workers.set(i64::try_from(options.workers).unwrap_or(i64::MAX));
         Ok(Self { cancel: Some(cancel), threads, host })
     }
 
@@ -112,7 +112,7 @@ struct Worker {
     host: Arc<Host>,
     clock: Arc<dyn Clock>,
     channels: Channels,
-    measures: ConsumerMetrics,
+    metrics: ConsumerMetrics,
     cancelled: Arc<PipeReader>,
     /// How many workers wait for what the system lacks.
     waiting: Arc<AtomicUsize>,
@@ -131,9 +131,9 @@ impl Worker {
             // The claiming thread has ended when it does not listen, and then there is nothing to be free for.
             let _nobody_listens = self.channels.idle.send(());
             let Ok(claimed) = self.channels.jobs.recv() else { return };
-            self.measures.workers_busy.inc();
+            self.metrics.workers_busy.inc();
             self.report(*claimed);
-            self.measures.workers_busy.dec();
+            self.metrics.workers_busy.dec();
         }
     }
 
@@ -152,7 +152,7 @@ impl Worker {
         let (fit, is_terse) = (Fit::Whole, false);
         let report =
             Report { claimed, outcome, started_at, ended_at, output_bytes, output_tail, fit, is_terse };
-        self.measures.ended(&report);
+        self.metrics.ended(&report);
         if self.channels.tell.send(Tell::Ended(Box::new(report))).is_err() {
             log::error!("the reporter has ended; the lease of an attempt that is over will end it");
         }
@@ -185,7 +185,7 @@ impl Worker {
                 put_off = Some(PutOff::new(self));
                 log::warn!("run {} waits: {trouble}", claimed.attempt.run.id);
             }
-            self.measures.starts_put_off.inc();
+            self.metrics.starts_put_off.inc();
             self.channels.starting.failed(trouble);
             process::running::await_closed(&self.cancelled, wait);
             wait = (wait * 2).min(PUT_OFF.1);
@@ -193,13 +193,13 @@ impl Worker {
     }
 
     fn attempt(&self, claimed: &Claimed, started_at: &mut Option<DateTime<Utc>>) -> Ended {
-        self.measures.taken(claimed, self.clock.now());
+        self.metrics.taken(claimed, self.clock.now());
         let started = match self.start(claimed) {
             Ok(started) => started,
             Err(not_started) => return without_output(not_started),
         };
         let now = *started_at.insert(self.clock.now());
-        self.measures.started(claimed, now);
+        self.metrics.started(claimed, now);
         match started {
             Ok(running) => running.wait(&self.cancelled),
             Err(error) => without_output(Outcome::CouldNotStart { reason: error.to_string() }),

@@ -41,7 +41,7 @@ pub struct Context {
     /// Where [`FACT`] is set.
     pub health: Health,
     /// What is measured of the file.
-    pub measures: FileMetrics,
+    pub metrics: FileMetrics,
     /// What is measured of the zone data.
     pub zones: ZoneMetrics,
     /// Where its ticks are counted.
@@ -92,7 +92,7 @@ impl FileWatch {
     ) -> io::Result<(Self, Receiver<JobFile>)> {
         let (stop, stopped) = bounded(0);
         let (offers, taken) = bounded(JOB_FILES);
-        let Context { clock, health, measures, zones: measured, due: counted, beat } = context;
+        let Context { clock, health, metrics, zones: measured, due: counted, beat } = context;
         let zones = options.zones.clone();
         let mut shown_zones = ZoneStatus::new(measured);
         let clusters = options.clusters.clone();
@@ -103,7 +103,7 @@ impl FileWatch {
                 options.path.display()
             );
         }
-        let mut shown = FileStatus::new(&options.path, &current.revision, measures, health);
+        let mut shown = FileStatus::new(&options.path, &current.revision, metrics, health);
         let mut looking = is_watched.then(|| JobFileLook::new(options, &current.revision));
         let offer = Offer { offers, untaken: taken.clone() };
         let file = ActiveJobs {

@@ -36,15 +36,15 @@ impl ZoneMetrics {
 /// What was shown last.
 #[derive(Debug)]
 pub(super) struct ZoneStatus {
-    measures: ZoneMetrics,
+    metrics: ZoneMetrics,
     shown: Option<Zones>,
     warned: Option<DateTime<Utc>>,
 }
 
 impl ZoneStatus {
     /// Nothing was shown yet.
-    pub(super) fn new(measures: ZoneMetrics) -> Self {
-        Self { measures, shown: None, warned: None }
+    pub(super) fn new(metrics: ZoneMetrics) -> Self {
+        Self { metrics, shown: None, warned: None }
     }
 
     /// Shows which data is in use, and once a day that it is old.
@@ -57,9 +57,9 @@ impl ZoneStatus {
                     before.version()
                 ),
             }
-            self.measures.info.reset();
-            self.measures.info.with_label_values(&[zones.version(), zones.source().word()]).set(1);
-            self.measures.published.set(zones.release().published().timestamp());
+            self.metrics.info.reset();
+            self.metrics.info.with_label_values(&[zones.version(), zones.source().word()]).set(1);
+            self.metrics.published.set(zones.release().published().timestamp());
             (self.shown, self.warned) = (Some(zones.clone()), None);
         }
         if zones.release().is_old(now) && self.warned.is_none_or(|warned| now - warned >= AGAIN) {

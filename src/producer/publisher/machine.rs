@@ -31,7 +31,7 @@ pub struct Publishing {
     cluster: ClusterName,
     number: usize,
     topic: Arc<str>,
-    measures: ClusterMetrics,
+    metrics: ClusterMetrics,
     writer: Writer,
     counting: Counting,
     going: Option<Going>,
@@ -51,13 +51,13 @@ fn is_too_large(error: &BrokerError) -> bool {
 
 impl Publishing {
     /// Creates the machine for a cluster, which has this number in the scheduler's list.
-    pub fn new(cluster: ClusterName, number: usize, measures: ClusterMetrics) -> Self {
+    pub fn new(cluster: ClusterName, number: usize, metrics: ClusterMetrics) -> Self {
         let topic = topics::first(&cluster).into();
         Self {
             cluster,
             number,
             topic,
-            measures,
+            metrics,
             writer: Writer::default(),
             counting: Counting::default(),
             going: None,
@@ -128,8 +128,8 @@ impl Publishing {
         );
         for fact in told {
             match self.counting.count(&fact) {
-                Count::Missed(count, reason) => self.measures.missed(count, reason.word()),
-                Count::Skipped => self.measures.skipped(),
+                Count::Missed(count, reason) => self.metrics.missed(count, reason.word()),
+                Count::Skipped => self.metrics.skipped(),
                 Count::Nothing => {}
             }
         }
@@ -139,7 +139,7 @@ impl Publishing {
         let mut failed = None;
         let mut waiting = HashMap::new();
         for Unwritten { records: left, error } in unwritten {
-            self.measures.failed(error.word());
+            self.metrics.failed(error.word());
             // A tick whose message no broker takes becomes an event. An event becomes nothing smaller: it waits.
             let mut waits = !is_too_large(&error);
             let topic =
@@ -184,7 +184,7 @@ impl Publishing {
     /// Counts what is confirmed, and says it.
     fn count(&self, mut confirmed: Vec<&Tick>, now: Now) {
         confirmed.sort_by_key(|tick| tick.at);
-        confirmed.iter().for_each(|tick| self.measures.published(tick.at, now.wall));
+        confirmed.iter().for_each(|tick| self.metrics.published(tick.at, now.wall));
         lines(&confirmed, now.wall).iter().for_each(|line| log::info!("{}: {line}", self.topic));
     }
 }

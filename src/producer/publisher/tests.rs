@@ -73,7 +73,7 @@ impl Bench {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lease: self.lease.clone(),
             confirmed: confirming,
-            measures: ProducerMetrics::new(&self.metrics).of(&self.cluster),
+            metrics: ProducerMetrics::new(&self.metrics).of(&self.cluster),
             health: Health::new(&self.metrics),
             missing,
             beat: Beats::new(&self.metrics).thread("publish"),
@@ -131,8 +131,8 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     bench.broker.faults().set_topic("cluster-a", "max.message.bytes", "1500");
     let large = Job { command: "x".repeat(2_000), ..sample("large", "@hourly") };
     let jobs = vec![sample("a", "@hourly"), large, sample("b", "@hourly")];
-    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
     publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
     // As long as that cannot be put on record, the batch is not done.
     bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
@@ -160,8 +160,8 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
 fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_of_several() {
     let mut bench = bench();
     bench.standing.set(Some(bench.clock.monotonic()));
-    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
     let job = Arc::new(sample("a", "* * * * * *"));
     let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
     let told = |term: u64, last: u64| {
@@ -281,8 +281,8 @@ fn whatever_refuses_a_batch_for_long_is_asked_with_rests() {
 fn where_a_run_lies_is_on_record_before_its_tick_is_confirmed_if_the_runs_of_its_job_may_not_overlap() {
     let mut bench = bench();
     bench.standing.set(Some(bench.clock.monotonic()));
-    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
     let jobs = vec![
         sample("free", "@hourly"),
         Job { overlap: Overlap::Skip, ..sample("skips", "@hourly") },
@@ -342,8 +342,8 @@ fn a_publisher_is_over_when_nobody_has_batches_any_more_and_all_is_written() {
 #[test]
 fn what_is_left_of_a_batch_is_known_until_it_is_written() {
     let mut bench = bench();
-    let measures = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, measures);
+    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
+    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
     assert_eq!(publishing.left(), 0);
     let topic = topics::first(&bench.cluster).into();
     let jobs = vec![sample("a", "@hourly"), sample("b", "@hourly"), sample("c", "@hourly")];

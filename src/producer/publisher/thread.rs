@@ -44,7 +44,7 @@ pub struct Context {
     /// here.
     pub confirmed: Sender<Confirmed>,
     /// What it counts.
-    pub measures: ClusterMetrics,
+    pub metrics: ClusterMetrics,
     /// Is told whether Kafka takes our writes.
     pub health: Health,
     /// Is told when a topic is missing.
@@ -74,7 +74,7 @@ impl Publisher {
         let (give_up, given_up) = bounded(0);
         let thread = spawn(&format!("publish-{}", options.cluster), move || {
             let Options { cluster, number } = options;
-            let publishing = Publishing::new(cluster.clone(), number, context.measures.clone());
+            let publishing = Publishing::new(cluster.clone(), number, context.metrics.clone());
             let duty = context.health.duty(&format!("publishing {cluster}"));
             context.health.set(cluster.as_str(), Fact::Ready);
             Thread { cluster, context, duty, publishing, given_up, is_away: false }.run(&encoded);
@@ -105,7 +105,7 @@ impl Thread {
     fn run(&mut self, queue: &Receiver<Encoded>) {
         loop {
             self.context.beat.touch(self.context.clock.now());
-            self.context.measures.encoded.is(queue.len());
+            self.context.metrics.encoded.is(queue.len());
             select! {
                 recv(queue) -> batch => {
                     let Ok(batch) = batch else { return };

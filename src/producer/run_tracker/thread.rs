@@ -31,7 +31,7 @@ pub struct Context {
     /// leads no more must come that long before another producer may lead.
     pub lease: LeaderLease,
     /// What it counts.
-    pub measures: RunTrackerMetrics,
+    pub metrics: RunTrackerMetrics,
     /// Where it says what it cannot do.
     pub health: Health,
     /// When it last came round.
@@ -99,10 +99,10 @@ impl Tracking {
             for effect in effects {
                 match effect {
                     Effect::Tell(told) => news.push(told),
-                    Effect::Lost(cluster, then) => self.context.measures.lost(&cluster, then),
-                    Effect::Unclaimable(cluster) => self.context.measures.unclaimable(&cluster),
+                    Effect::Lost(cluster, then) => self.context.metrics.lost(&cluster, then),
+                    Effect::Unclaimable(cluster) => self.context.metrics.unclaimable(&cluster),
                     Effect::Failed(work, error) => {
-                        self.context.measures.failed(error.word());
+                        self.context.metrics.failed(error.word());
                         failed.push((work, Trouble::of(work.attempt(), &error)));
                     }
                 }
@@ -110,11 +110,11 @@ impl Tracking {
             self.report(failed);
             if self.measure_waits_at <= now.mono {
                 self.measure_waits_at = now.mono + MEASURE_WAITS;
-                self.context.measures.waits(&self.clusters, &self.tracker.longest_waits(now.wall));
+                self.context.metrics.waits(&self.clusters, &self.tracker.longest_waits(now.wall));
             }
-            self.context.measures.differing(self.tracker.differing());
-            self.context.measures.zones_differing(self.tracker.zones_differing());
-            self.context.measures.is_at(self.tracker.watched(), self.tracker.beat_delay(now.mono));
+            self.context.metrics.differing(self.tracker.differing());
+            self.context.metrics.zones_differing(self.tracker.zones_differing());
+            self.context.metrics.is_at(self.tracker.watched(), self.tracker.beat_delay(now.mono));
             if !news.into_iter().all(|told| self.tell(told)) {
                 return;
             }

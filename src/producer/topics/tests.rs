@@ -240,7 +240,7 @@ fn the_thread_shows_what_differs_and_is_ready_when_all_topics_are_there() {
         client: broker.client("topics"),
         clock: Arc::<ManualClock>::clone(&clock),
         health: Health::new(&metrics),
-        measures: TopicMetrics::new(&metrics),
+        metrics: TopicMetrics::new(&metrics),
         beat: Beats::new(&metrics).thread("topics"),
     };
     let (_topics, missing) =

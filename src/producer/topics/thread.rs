@@ -58,7 +58,7 @@ pub struct Context {
     /// Told whether the topics are there and can be used.
     pub health: Health,
     /// What it shows.
-    pub measures: TopicMetrics,
+    pub metrics: TopicMetrics,
     /// When it last came round.
     pub beat: Beat,
 }
@@ -151,7 +151,7 @@ impl Looking {
     fn say(&self, told: Told) {
         let shown = |topic: &str, setting: &str| {
             let labels = [topic, setting];
-            self.context.measures.0.with_label_values(&labels)
+            self.context.metrics.0.with_label_values(&labels)
         };
         match told {
             // All of them in one line.
@@ -165,7 +165,7 @@ impl Looking {
             }
             Told::Mended { topic, setting } => {
                 log::info!("topic {topic} has the {setting} that it should have");
-                self.context.measures.0.remove_label_values(&[topic.as_str(), setting]).ok();
+                self.context.metrics.0.remove_label_values(&[topic.as_str(), setting]).ok();
             }
             Told::Incomparable { topic, error } => log::warn!(
                 "topic {topic}: its settings cannot be compared with what they should be: {error} (the right \

@@ -34,7 +34,7 @@ struct Bench {
 struct Ends {
     broker: Arc<MemoryBroker>,
     health: Health,
-    measures: ConsumerMetrics,
+    metrics: ConsumerMetrics,
     jobs: Receiver<Box<Claimed>>,
     told: Receiver<Tell>,
     started: Option<Receiver<RunningAttempt>>,
@@ -69,7 +69,7 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
         broker.client("test").create_topic(&spec, clock.monotonic() + PATIENCE).unwrap();
     }
     let metrics = Metrics::new();
-    let (measures, beats, health) =
+    let (metrics, beats, health) =
         (ConsumerMetrics::new(&metrics, "c"), Beats::new(&metrics), Health::new(&metrics));
     let (group, topic) = ("c".to_owned(), "c".to_owned());
     let member = membership::Options {
@@ -90,7 +90,7 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
     let options = PollOptions {
         topic: topic.clone(),
         cluster: "c".parse().unwrap(),
-        measures: measures.clone(),
+        metrics: metrics.clone(),
         beats: beats.clone(),
         reading: health.duty("reading"),
     };
@@ -112,11 +112,11 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
         waiting_bytes: 1 << 20,
     };
     let beat = beats.thread("dispatch");
-    let observe = Observe { measures: measures.clone(), health: health.clone(), beat };
+    let observe = Observe { metrics: metrics.clone(), health: health.clone(), beat };
     let clock = Arc::new(CorrectedClock::new(clock));
     clock.cannot_know();
     let client = broker.client("dispatch");
-    let ends = Ends { broker, health, measures, jobs, told, started: Some(started), idle };
+    let ends = Ends { broker, health, metrics, jobs, told, started: Some(started), idle };
     Parts { options, client, clock, channels, observe, change, ends }
 }
 

@@ -28,7 +28,7 @@ fn what_was_not_handed_over_is_read_again() {
         leader: 1,
         tracks: vec![Arc::clone(&track)],
         cluster: "c".parse().unwrap(),
-        measures: ConsumerMetrics::new(&Metrics::new(), "c"),
+        metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
         works: Arc::default(),
         errors: bounded(1).0,
     };
@@ -70,7 +70,7 @@ fn a_partition_that_cannot_be_read_keeps_no_other_waiting() {
         leader: 1,
         tracks: vec![track(0), track(1)],
         cluster: "c".parse().unwrap(),
-        measures: ConsumerMetrics::new(&Metrics::new(), "c"),
+        metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
         works: Arc::default(),
         errors: bounded(1).0,
     };

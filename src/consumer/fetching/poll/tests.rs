@@ -37,7 +37,7 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     let options = PollOptions {
         topic: "c".to_owned(),
         cluster: "c".parse().unwrap(),
-        measures: ConsumerMetrics::new(&metrics, "c"),
+        metrics: ConsumerMetrics::new(&metrics, "c"),
         beats: Beats::new(&metrics),
         reading: Health::new(&metrics).duty("reading"),
     };

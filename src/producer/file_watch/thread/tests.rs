@@ -39,7 +39,7 @@ fn watch(dir: TempDir, path: &Path, read: &str) -> Bench {
     let context = Context {
         clock: clock.clone(),
         health: Health::new(&metrics),
-        measures: FileMetrics::new(&metrics),
+        metrics: FileMetrics::new(&metrics),
         zones: ZoneMetrics::new(&metrics),
         due: DueMetrics::new(&metrics),
         beat: Beats::new(&metrics).thread("jobs-watch"),

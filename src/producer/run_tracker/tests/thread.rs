@@ -39,7 +39,7 @@ fn the_thread_finds_what_is_lost_while_it_leads_and_tells_that_the_run_is_over()
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
         lease: lease.clone(),
-        measures: RunTrackerMetrics::new(&metrics),
+        metrics: RunTrackerMetrics::new(&metrics),
         health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
@@ -71,7 +71,7 @@ fn calls_in_a_minute(call: Call) -> usize {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
         lease,
-        measures: RunTrackerMetrics::new(&metrics),
+        metrics: RunTrackerMetrics::new(&metrics),
         health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
@@ -107,7 +107,7 @@ fn a_thread_whose_news_nobody_takes_ends_all_the_same() {
         client: world.broker.client("p"),
         clock: Arc::<ManualClock>::clone(&world.clock),
         lease: LeaderLease::of_a_proven_member(),
-        measures: RunTrackerMetrics::new(&metrics),
+        metrics: RunTrackerMetrics::new(&metrics),
         health: Health::new(&metrics),
         beat: Beats::new(&metrics).thread("runs-tail"),
     };
@@ -146,7 +146,7 @@ impl Bench {
             client: world.broker.client("p"),
             clock: Arc::<ManualClock>::clone(&world.clock),
             lease: lease.clone(),
-            measures: RunTrackerMetrics::new(&metrics),
+            metrics: RunTrackerMetrics::new(&metrics),
             health: health.clone(),
             beat: Beats::new(&metrics).thread("runs-tail"),
         };

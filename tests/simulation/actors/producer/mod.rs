@@ -132,7 +132,7 @@ impl Producer {
             window: Duration::from_secs(24 * 60 * 60),
             standing: standing.clone(),
         });
-        let measures = ProducerMetrics::new(&Metrics::new()).of(&cluster());
+        let metrics = ProducerMetrics::new(&Metrics::new()).of(&cluster());
         let file = file_of(world.file, &name, bug);
         world.oracle.overlaps.asks(&file.revision, now);
         let options = tracker::Options {
@@ -144,7 +144,7 @@ impl Producer {
             revision: Arc::clone(&file.revision),
             tzdata: Arc::clone(&file.tzdata),
         };
-        let publishing = Publishing::new(cluster(), 0, measures);
+        let publishing = Publishing::new(cluster(), 0, metrics);
         let lease = LeaderLease::new(standing.clone(), SESSION);
         let scheduler = Scheduler::new(vec![cluster()], file, name.clone(), lease.clone());
         let (channels, ends) = channels();

@@ -228,9 +228,9 @@ fn reading_pauses_while_a_partition_is_full() {
 fn what_became_of_messages_and_claims_is_counted_once() {
     let mut still = Still::new();
     let shown = |still: &Still| {
-        let measures = &still.bench.measures;
-        let lag = measures.lag.with_label_values(&["c", "0"]).get();
-        (measures.duplicates.get(), measures.claims_too_late.get(), measures.held.get(), lag)
+        let metrics = &still.bench.metrics;
+        let lag = metrics.lag.with_label_values(&["c", "0"]).get();
+        (metrics.duplicates.get(), metrics.claims_too_late.get(), metrics.held.get(), lag)
     };
     still.reads_due(1);
     still.reads_due(1);
@@ -255,10 +255,10 @@ fn what_became_of_messages_and_claims_is_counted_once() {
     still.reads_due(4);
     still.bench.faults().next(Asked::Commit, Fate::Refused(ErrorCode::IllegalGeneration));
     still.turn();
-    let refused = still.bench.measures.claims_refused.get();
+    let refused = still.bench.metrics.claims_refused.get();
     assert!(refused > 0);
     still.turn();
-    assert_eq!(still.bench.measures.claims_refused.get(), refused);
+    assert_eq!(still.bench.metrics.claims_refused.get(), refused);
 }
 
 #[test]
@@ -266,10 +266,10 @@ fn a_lag_is_shown_of_no_partition_that_is_not_ours() {
     let mut still = Still::new();
     still.reads_due(1);
     still.turn();
-    assert_eq!(still.bench.measures.lag.with_label_values(&["c", "0"]).get(), 1);
+    assert_eq!(still.bench.metrics.lag.with_label_values(&["c", "0"]).get(), 1);
     assert!(still.bench.dispatching.changed(&Change::Lost));
     still.turn();
-    let shown = prometheus::core::Collector::collect(&still.bench.measures.lag);
+    let shown = prometheus::core::Collector::collect(&still.bench.metrics.lag);
     assert!(shown.iter().all(|family| family.get_metric().is_empty()), "{shown:?}");
 }
 
