@@ -50,16 +50,16 @@ pub(super) struct FileStatus {
     standing: Standing,
     /// The revision of the last file without problems.
     right: Arc<str>,
-    metrics: FileMetrics,
+    measures: FileMetrics,
     health: Health,
 }
 
 impl FileStatus {
     /// Shows that the file was right when it was read at the start.
-    pub(super) fn new(path: &Path, revision: &Arc<str>, metrics: FileMetrics, health: Health) -> Self {
+    pub(super) fn new(path: &Path, revision: &Arc<str>, measures: FileMetrics, health: Health) -> Self {
         let standing = Standing::Right(Arc::clone(revision));
         let right = Arc::clone(revision);
-        let mut shown = Self { name: path.display().to_string(), standing, right, metrics, health };
+        let mut shown = Self { name: path.display().to_string(), standing, right, measures, health };
         shown.right(revision);
         shown
     }
@@ -106,15 +106,15 @@ impl FileStatus {
 
     fn right(&mut self, revision: &Arc<str>) {
         // One series at a time: revisions have no bound.
-        self.metrics.info.reset();
-        self.metrics.info.with_label_values(&[revision]).set(1);
-        self.metrics.good.set(1);
+        self.measures.info.reset();
+        self.measures.info.with_label_values(&[revision]).set(1);
+        self.measures.good.set(1);
         self.health.set(FACT, Fact::Ready);
         self.right = Arc::clone(revision);
     }
 
     fn not_used(&self, why: &str) {
-        self.metrics.good.set(0);
+        self.measures.good.set(0);
         self.health
             .set(FACT, Fact::NotReady(format!("{why}; the jobs stay those of revision {}", self.right)));
     }
@@ -145,8 +145,8 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let metrics = Metrics::new();
-            let (metrics, health) = (FileMetrics::new(&metrics), Health::new(&metrics));
-            let shown = FileStatus::new(Path::new("jobs"), &Arc::from("one"), metrics, health);
+            let (measures, health) = (FileMetrics::new(&metrics), Health::new(&metrics));
+            let shown = FileStatus::new(Path::new("jobs"), &Arc::from("one"), measures, health);
             Self { metrics, shown }
         }
 

@@ -125,16 +125,16 @@ mod tests {
     #[test]
     fn each_number_is_shown_under_its_name() {
         let metrics = Metrics::new();
-        let metrics = RunTrackerMetrics::new(&metrics);
+        let measures = RunTrackerMetrics::new(&metrics);
         let clusters: Vec<ClusterName> = ["a", "b"].map(|name| name.parse().unwrap()).into();
-        metrics.lost(&clusters[0], Then::Retried);
-        metrics.lost(&clusters[0], Then::Dead);
-        metrics.unclaimable(&clusters[1]);
-        metrics.waits(&clusters, &BTreeMap::from([(clusters[1].clone(), Duration::from_millis(2_500))]));
-        metrics.failed("not_sent");
-        metrics.differing(2);
-        metrics.zones_differing(3);
-        metrics.is_at(4, Duration::from_millis(1_500));
+        measures.lost(&clusters[0], Then::Retried);
+        measures.lost(&clusters[0], Then::Dead);
+        measures.unclaimable(&clusters[1]);
+        measures.waits(&clusters, &BTreeMap::from([(clusters[1].clone(), Duration::from_millis(2_500))]));
+        measures.failed("not_sent");
+        measures.differing(2);
+        measures.zones_differing(3);
+        measures.is_at(4, Duration::from_millis(1_500));
         let page = String::from_utf8(metrics.page().unwrap()).unwrap();
         for line in [
             "cron_attempts_lost_total{cluster=\"a\"} 2",

@@ -244,12 +244,12 @@ fn results_are_owed_while_they_cannot_be_written() {
 #[test]
 fn a_clock_that_is_off_is_told_with_its_side() {
     let (metrics, ahead_of) = (Metrics::new(), "clock: this host's clock is 31 s ahead of the broker's");
-    let (health, metrics) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
+    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
     let mut observed = Observed {
-        waiting: metrics.channel(RESULTS, 1),
+        waiting: measures.channel(RESULTS, 1),
         results: health.duty("results"),
         clock: health.duty("clock"),
-        metrics,
+        metrics: measures,
         is_troubled: false,
         corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
         is_unknown: false,
@@ -274,12 +274,12 @@ fn a_clock_that_is_off_is_told_with_its_side() {
 #[test]
 fn a_clock_that_cannot_be_compared_keeps_no_claim_waiting_and_is_owed_by_nobody() {
     let metrics = Metrics::new();
-    let (health, metrics) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
+    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
     let mut observed = Observed {
-        waiting: metrics.channel(RESULTS, 1),
+        waiting: measures.channel(RESULTS, 1),
         results: health.duty("results"),
         clock: health.duty("clock"),
-        metrics,
+        metrics: measures,
         is_troubled: false,
         corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
         is_unknown: false,
@@ -294,12 +294,12 @@ fn a_clock_that_cannot_be_compared_keeps_no_claim_waiting_and_is_owed_by_nobody(
 #[test]
 fn a_record_that_a_topic_never_takes_is_counted_and_troubles_nobody() {
     let metrics = Metrics::new();
-    let (health, metrics) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
+    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
     let mut observed = Observed {
-        waiting: metrics.channel(RESULTS, 1),
+        waiting: measures.channel(RESULTS, 1),
         results: health.duty("results"),
         clock: health.duty("clock"),
-        metrics,
+        metrics: measures,
         is_troubled: false,
         corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
         is_unknown: false,
