@@ -84,10 +84,15 @@ impl Oracle {
                 let stands = match then {
                     Then::Done => true,
                     Then::Retried => self.attempts.values().any(|a| a.first.contains_key(&next)),
+                    // It may have been started twice where partitions were added: a letter is about either place.
                     Then::Dead => {
-                        let place = self.started.get(attempt).map(|(place, _)| (of(place), place.offset));
-                        self.given_up.contains(attempt)
-                            || place.is_some_and(|at| self.given_up_at.contains(&at))
+                        let is_its = |(log, offset): &(LogId, i64)| {
+                            self.attempts[log]
+                                .messages
+                                .get(offset)
+                                .is_some_and(|it| it.name == Some(*attempt))
+                        };
+                        self.given_up.contains(attempt) || self.given_up_at.iter().any(is_its)
                     }
                 };
                 if !stands {
