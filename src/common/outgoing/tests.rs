@@ -172,3 +172,24 @@ fn the_first_batch_that_is_refused_for_its_time_comes_back_and_later_ones_are_wr
     assert_eq!(write(&mut writer), [refused]);
     assert_eq!(write(&mut Writer::default()), [refused], "others are told each time");
 }
+
+#[test]
+fn a_record_that_is_refused_for_its_time_is_written_with_the_stamp_that_stands_for_none() {
+    let broker = MemoryBroker::new(Arc::new(SystemClock));
+    let (mut client, faults) = (broker.client("test"), broker.faults());
+    let (name, settings) = ("t".to_owned(), vec![("message.timestamp.type", "CreateTime".to_owned())]);
+    let by = SystemClock.monotonic() + Duration::from_secs(20);
+    client.create_topic(&TopicSpec { name, partitions: 1, replication_factor: 1, settings }, by).unwrap();
+    let mut writer = Writer::undated_where_refused();
+    let lost = [1, 0].map(|expected_lost: usize| {
+        faults.next(Call::Produce, Fate::Refused(ErrorCode::InvalidTimestamp));
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::new());
+        let records = vec![Outgoing { topic: Arc::from("t"), key, value }];
+        writer.write(client.as_mut(), records, 7, by).len() == expected_lost
+    });
+    assert_eq!(lost, [true, true]);
+    let from = TopicPartition { topic: "t".to_owned(), partition: 0 };
+    let want = Want { from, offset: 0, max_bytes: 1 << 20 };
+    let fetched = client.fetch(1, &[want], Duration::ZERO, by).unwrap().remove(0).unwrap();
+    assert_eq!(fetched.records.iter().map(|record| record.timestamp_ms).collect::<Vec<_>>(), [-1]);
+}

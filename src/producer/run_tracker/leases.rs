@@ -379,4 +379,14 @@ mod tests {
         check(189, true);
         check(190, false);
     }
+
+    #[test]
+    fn a_lease_lasts_a_second_at_least_and_a_day_at_most() {
+        let day_ms = 24 * 3_600 * 1_000;
+        let lengths = [0, 999, 1_001, day_ms - 1, day_ms, u64::MAX].map(|ms| length(ms).as_millis());
+        assert_eq!(
+            lengths,
+            [1_000, 1_000, 1_001, u128::from(day_ms) - 1, u128::from(day_ms), u128::from(day_ms)]
+        );
+    }
 }
