@@ -90,7 +90,7 @@ back=$((($(date +%s) + 30) / 2 * 2))
 cp "$work/jobs.cron" "$work/jobs-from-T.cron" # verify needs the file that was active
 first_file_until=$(instant "$(date +%s)")
 sed -i "s/from=[^ ]*Z/& until=$(instant "$back")/" "$work/jobs.cron"
-await 10 "the changed file is in force" logged producer "in force"
+await 10 "the changed file is active" logged producer "of the job file is active"
 second_file_since=$(instant $(($(date +%s) + 1)))
 rm "$work/old-until"
 start_old_consumers

@@ -7,7 +7,7 @@ use super::topics;
 /// asked for.
 pub fn said(error: &BrokerError) -> String {
     format!(
-        "nobody can know whether this host's clock is right: topic {runs} does not tell the broker's time, and the cluster's \
+        "it cannot be known whether this host's clock is right: topic {runs} does not tell the broker's time, and the cluster's \
          was not told ({error}); set message.timestamp.type=LogAppendTime for {runs}, or allow to describe the cluster",
         runs = topics::RUNS
     )

@@ -78,7 +78,7 @@ impl ConsumerMetrics {
             held: gauge("cron_held_attempts", "Attempts that are held until the instant they may start."),
             lag: metrics.gauges(
                 "cron_lag_messages",
-                "Messages that nobody has claimed yet, held ones included, of the partitions that are ours.",
+                "Messages that no consumer has claimed yet, held ones included, of the partitions that are ours.",
                 &["topic", "partition"],
             ),
             fetches: counter("cron_fetches_total", "Fetch requests that were answered."),

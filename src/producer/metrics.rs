@@ -87,7 +87,7 @@ impl SchedulerMetrics {
     /// Registers the metrics; `clusters` in the scheduler's order.
     pub fn new(metrics: &Metrics, clusters: &[ClusterName]) -> Self {
         let levels = [
-            metrics.gauges("cron_jobs", "Jobs of the job file in force.", &["cluster"]),
+            metrics.gauges("cron_jobs", "Jobs of the active job file.", &["cluster"]),
             metrics.gauges(
                 "cron_ticks_under_way",
                 "Ticks that are due and not yet confirmed, as far as they have been taken from the timetable.",

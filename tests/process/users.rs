@@ -86,7 +86,7 @@ fn a_user_job_is_timed_out_like_any_other() {
 fn without_the_right_nothing_is_started() {
     const NOBODY: u32 = 65_534;
     if child::part().is_some() || !rustix::process::geteuid().is_root() {
-        let reason = "user root (it takes root to run as somebody else): Operation not permitted".to_owned();
+        let reason = "user root (it takes root to run as another user): Operation not permitted".to_owned();
         return check(as_user("root", "true"), &CouldNotStart { reason }, "");
     }
     // The binaries lie where others may not look, so nobody gets copies.

@@ -199,7 +199,7 @@ fn a_job_that_is_given_overlap_while_it_runs_waits_for_what_runs() {
     world.await_ledger("two run", |ledger| ledger.len() >= 2);
     world.jobs(&job.replace("OPTION", "overlap=skip"));
     producer.await_log("waits until it is known which runs are not finished");
-    producer.await_log("of the job file is in force");
+    producer.await_log("of the job file is active");
     let before = world.ledger();
     let ledger = world.await_ledger("the next one", |ledger| ledger.len() > before.len());
     let last = |ledger: &[Entry]| ledger.iter().map(|entry| entry.at_ms).max().unwrap();

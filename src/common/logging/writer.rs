@@ -46,7 +46,7 @@ impl<W: Write> Writer<'_, W> {
         if total > self.owned_up_to {
             let lost = total - self.owned_up_to;
             self.owned_up_to = total;
-            self.put(format!("{lost} lines of log dropped here, because nobody read them\n").as_bytes());
+            self.put(format!("{lost} lines of log dropped here, because no process read them\n").as_bytes());
         }
     }
 

@@ -233,7 +233,9 @@ pub fn event(finding: &Finding, place: Place, at: DateTime<Utc>) -> Option<Event
             Some(Event::Truncated { place, end_offset: *end, at })
         }
         Finding::TopicMadeAnew => {
-            log::warn!("{topic}/{partition}: the topic was made anew; reading what nobody has claimed of it");
+            log::warn!(
+                "{topic}/{partition}: the topic was made anew; reading what no consumer has claimed of it"
+            );
             None
         }
         Finding::NoOffset => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use self::compact_run::{Consumers, as_usual, is_told_already, take_story, usual};
+use self::compact_run::{Consumers, compacted, is_told_already, take_story, usual};
 use self::held::Held;
 use self::retries::Awaited;
 use self::unread::Unread;
@@ -27,10 +27,10 @@ use crate::common::model::{
 
 /// What is known after some of the records.
 pub struct Audit<'a> {
-    book: TickLedger,
+    ledger: TickLedger,
     revision: &'a str,
     period: Period,
-    reign: RevisionHistory,
+    history: RevisionHistory,
     consumers: Consumers,
     missed: Vec<Interval>,
     /// What stood in the way of a tick that waited or was skipped.
@@ -64,10 +64,10 @@ impl<'a> Audit<'a> {
     /// Creates an audit of a tick ledger for the job file of that revision. What was published is to be begun within a time;
     /// `begins` says of which topics something is deleted.
     pub fn new(
-        book: TickLedger,
+        ledger: TickLedger,
         revision: &'a str,
         period: Period,
-        reign: RevisionHistory,
+        history: RevisionHistory,
         begun_within: Duration,
         begins: Begins,
     ) -> Self {
@@ -77,7 +77,7 @@ impl<'a> Audit<'a> {
             asked_since: None,
             until: period.until,
             revision: revision.to_owned(),
-            jobs: book.job_count(),
+            jobs: ledger.job_count(),
             ticks: Ticks::default(),
             missed_by_reason: BTreeMap::new(),
             copies: 0,
@@ -96,10 +96,10 @@ impl<'a> Audit<'a> {
             notes: Vec::new(),
         };
         Self {
-            book,
+            ledger,
             revision,
             period,
-            reign,
+            history,
             consumers: Consumers::default(),
             missed: Vec::new(),
             blocked: HashMap::new(),
@@ -136,7 +136,7 @@ impl<'a> Audit<'a> {
         if !self.period.has(run.scheduled_at) {
             return;
         }
-        let found = self.book.find(&run.job, run.scheduled_at);
+        let found = self.ledger.find(&run.job, run.scheduled_at);
         let item = |why: &str| Item {
             job: run.job.clone(),
             scheduled_at: run.scheduled_at,
@@ -145,7 +145,7 @@ impl<'a> Audit<'a> {
         };
         if run.revision != self.revision {
             if let Found::Tick(tick) = found {
-                self.book.marks[tick].add(Marks::OTHER_FILE);
+                self.ledger.marks[tick].add(Marks::OTHER_FILE);
             }
             self.report.not_checked.add(item(&format!("a run of revision {}", run.revision)));
             return;
@@ -155,16 +155,16 @@ impl<'a> Audit<'a> {
             Found::Tick(_) | Found::Open if !right => {
                 self.report.too_many.add(item("its id or its cluster is not that of the tick"));
             }
-            Found::Tick(tick) if self.book.tick(tick).0.cluster != *cluster => {
+            Found::Tick(tick) if self.ledger.tick(tick).0.cluster != *cluster => {
                 self.report.too_many.add(item(&format!("in the topic {cluster}")));
             }
-            Found::Tick(tick) if self.book.marks[tick].has(Marks::PUBLISHED) => self.report.copies += 1,
+            Found::Tick(tick) if self.ledger.marks[tick].has(Marks::PUBLISHED) => self.report.copies += 1,
             Found::Tick(tick) => self.published(tick, written_at),
             Found::Open => {
-                let opened = self.book.open(&run.job, run.scheduled_at);
+                let opened = self.ledger.open(&run.job, run.scheduled_at);
                 opened.into_iter().for_each(|tick| self.published(tick, written_at));
             }
-            Found::Unnamed if self.book.unknown_version(&run.job, run.scheduled_at).is_some() => {
+            Found::Unnamed if self.ledger.unknown_version(&run.job, run.scheduled_at).is_some() => {
                 self.report.not_checked.add(item("the leader followed zone data that is not at hand"));
             }
             Found::Unnamed => self.report.too_many.add(item("the schedule names no such instant")),
@@ -173,8 +173,8 @@ impl<'a> Audit<'a> {
     }
 
     fn published(&mut self, tick: TickNo, written_at: DateTime<Utc>) {
-        self.book.marks[tick].add(Marks::PUBLISHED);
-        self.book.published[tick] = u32::try_from(written_at.timestamp()).unwrap_or(0);
+        self.ledger.marks[tick].add(Marks::PUBLISHED);
+        self.ledger.published[tick] = u32::try_from(written_at.timestamp()).unwrap_or(0);
     }
 
     /// Takes an event of `cron-runs`, which the broker had at `written_at`. Messages come before events.
@@ -189,14 +189,14 @@ impl<'a> Audit<'a> {
             }
             Event::Skipped { job, cluster, scheduled_at, blocked_by, .. } => {
                 if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
-                    self.book.marks[tick].add(Marks::SKIPPED);
+                    self.ledger.marks[tick].add(Marks::SKIPPED);
                     self.blocked.insert(tick, *blocked_by);
                     self.hold(*blocked_by, job, *scheduled_at);
                 }
             }
             Event::Queued { job, cluster, scheduled_at, blocked_by, .. } => {
                 if let Some(tick) = self.tick_of(RunId::of(job, *scheduled_at), cluster.as_str()) {
-                    self.book.marks[tick].add(Marks::QUEUED);
+                    self.ledger.marks[tick].add(Marks::QUEUED);
                     self.blocked.insert(tick, *blocked_by);
                     self.hold(*blocked_by, job, *scheduled_at);
                 }
@@ -206,11 +206,11 @@ impl<'a> Audit<'a> {
                 if !elsewhere && *job == JobName::any() {
                     return self.cursor_was_lost(cluster, *from, *to, *reason);
                 }
-                if elsewhere || self.book.cluster_of(job) != Some(cluster) {
+                if elsewhere || self.ledger.cluster_of(job) != Some(cluster) {
                     return;
                 }
-                let interval = self.book.between(job, *from, *to);
-                let again = self.book.marks[interval]
+                let interval = self.ledger.between(job, *from, *to);
+                let again = self.ledger.marks[interval]
                     .iter_mut()
                     .filter_map(|marks| marks.miss(*reason).then_some(()));
                 self.missed_again += again.count();
@@ -234,7 +234,7 @@ impl<'a> Audit<'a> {
             }
             Event::Published { run, cluster, .. } => {
                 if let Some(tick) = self.tick_of(*run, cluster.as_str()) {
-                    self.book.marks[tick].add(Marks::SAID_PUBLISHED);
+                    self.ledger.marks[tick].add(Marks::SAID_PUBLISHED);
                 }
             }
             Event::DeletedUnread { place, next_offset, .. } => self.unread.add(place, *next_offset),
@@ -250,8 +250,8 @@ impl<'a> Audit<'a> {
         to: DateTime<Utc>,
         reason: MissedReason,
     ) {
-        for ticks in self.book.of_cluster(cluster, from, to) {
-            let missed = self.book.marks[ticks].iter_mut().filter(|marks| !marks.has(Marks::PUBLISHED));
+        for ticks in self.ledger.of_cluster(cluster, from, to) {
+            let missed = self.ledger.marks[ticks].iter_mut().filter(|marks| !marks.has(Marks::PUBLISHED));
             let again = missed.filter_map(|marks| marks.miss(reason).then_some(()));
             self.missed_again += again.count();
         }
@@ -259,22 +259,22 @@ impl<'a> Audit<'a> {
 
     /// The tick of a run of a cluster. Another cluster may have a job of the same name, and so the same runs.
     fn tick_of(&self, run: RunId, cluster: &str) -> Option<TickNo> {
-        self.book.tick_of(run).filter(|tick| self.book.tick(*tick).0.cluster.as_str() == cluster)
+        self.ledger.tick_of(run).filter(|tick| self.ledger.tick(*tick).0.cluster.as_str() == cluster)
     }
 
     fn sign(&mut self, tick: TickNo, attempt: u32, written_at: DateTime<Utc>, lease_ms: u64) {
         // A run that is done needs no sign of life; one that came late, or stands in another partition, says nothing.
-        if let fate @ (Fate::Silent | Fate::Told(_)) = &mut self.book.fates[tick] {
-            let mut story = take_story(fate);
-            story.sign(attempt, written_at, lease_ms);
-            *fate = Fate::Told(story);
+        if let fate @ (Fate::Silent | Fate::Told(_)) = &mut self.ledger.fates[tick] {
+            let mut detail = take_story(fate);
+            detail.sign(attempt, written_at, lease_ms);
+            *fate = Fate::Told(detail);
         }
     }
 
     /// Adds an event to a run's detail, which is kept in full unless it is a compact run.
     fn tell(&mut self, tick: TickNo, event: &Event, written_at: DateTime<Utc>) {
-        let fate = &mut self.book.fates[tick];
-        let mut story = match *fate {
+        let fate = &mut self.ledger.fates[tick];
+        let mut detail = match *fate {
             Fate::Done { consumer, ended_ms } => {
                 let name = self.consumers.name(consumer);
                 if is_told_already(event, &name, ended_ms) {
@@ -284,13 +284,13 @@ impl<'a> Audit<'a> {
             }
             Fate::Silent | Fate::Told(_) => take_story(fate),
         };
-        story.take(event, written_at);
-        self.book.fates[tick] = match as_usual(&story) {
+        detail.take(event, written_at);
+        self.ledger.fates[tick] = match compacted(&detail) {
             Some(end) => {
                 let ended_ms = end.ended_at.timestamp_millis();
                 Fate::Done { consumer: self.consumers.number(&end.consumer), ended_ms }
             }
-            None => Fate::Told(story),
+            None => Fate::Told(detail),
         };
     }
 }

@@ -162,16 +162,16 @@ pub fn verify(
     asked: Asked,
     now: DateTime<Utc>,
 ) -> Result<Report, NoVerdict> {
-    let reign = period::reign(client, clusters)?;
-    let begins = period::begins(client, clusters, &reign)?;
+    let history = period::history(client, clusters)?;
+    let begins = period::begins(client, clusters, &history)?;
     let since = begins.first_checked(asked.since, asked.until).map_err(NoVerdict::Period)?;
     let period = Period { since, until: asked.until };
     let notes = begins.notes(asked.since, since);
     let mut audit = Audit::new(
-        TickLedger::new(file, period, &reign, &Zones::all_of_host())?,
+        TickLedger::new(file, period, &history, &Zones::all_of_host())?,
         &file.revision,
         period,
-        reign,
+        history,
         asked.begun_within,
         begins,
     );

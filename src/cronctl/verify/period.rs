@@ -19,18 +19,18 @@ const REVISION: &[u8] = b"revision";
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
-pub fn reign(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<RevisionHistory, BrokerError> {
-    let mut reign = RevisionHistory::default();
+pub fn history(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<RevisionHistory, BrokerError> {
+    let mut history = RevisionHistory::default();
     scan(client, topics::RUNS, |_, record| {
         if record.key.as_deref() == Some(REVISION)
             && let Some(Ok(Event::Revision { cluster, revision, tzdata, from, .. })) =
                 record.value.as_deref().map(wire::decode_event)
             && clusters.contains(&cluster)
         {
-            reign.take(&revision, tzdata.as_deref(), from);
+            history.take(&revision, tzdata.as_deref(), from);
         }
     })?;
-    Ok(reign)
+    Ok(history)
 }
 
 /// Since when the topics tell of ticks, and of which of them retention has deleted something.
@@ -74,7 +74,7 @@ impl Begins {
         if *cut == NOTHING_LEFT {
             let runs = topics::RUNS;
             return Err(format!(
-                "nothing can be checked: all that stood in a partition of {runs} is deleted, so nobody knows what became \
+                "nothing can be checked: all that stood in a partition of {runs} is deleted, so it cannot be known what became \
                  of ticks"
             ));
         }
@@ -118,11 +118,11 @@ impl Begins {
 pub fn begins(
     client: &mut dyn Client,
     clusters: &[ClusterName],
-    reign: &RevisionHistory,
+    history: &RevisionHistory,
 ) -> Result<Begins, BrokerError> {
     // Ticks are whole seconds: the first after an instant is not before the next millisecond.
-    let in_force = reign.begins().map(|after| after + TimeDelta::milliseconds(1));
-    let mut begins = Begins { since: in_force, ..Begins::default() };
+    let active_since = history.begins().map(|after| after + TimeDelta::milliseconds(1));
+    let mut begins = Begins { since: active_since, ..Begins::default() };
     let first = clusters.iter().map(topics::first);
     let retry = clusters.iter().map(topics::retry);
     for topic in first.clone().chain(retry).chain([topics::RUNS.to_owned()]) {

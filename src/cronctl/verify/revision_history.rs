@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn a_tick_belongs_to_the_file_that_was_in_force_before_it() {
         let check = |events: &[(&str, i64)], ticks: &[(i64, Option<&str>)]| {
-            let mut reign = RevisionHistory::default();
-            events.iter().for_each(|(revision, from)| reign.take(revision, None, at(*from)));
+            let mut history = RevisionHistory::default();
+            events.iter().for_each(|(revision, from)| history.take(revision, None, at(*from)));
             for (tick, revision) in ticks {
-                assert_eq!(reign.of(at(*tick)), *revision, "{events:?} at {tick}");
+                assert_eq!(history.of(at(*tick)), *revision, "{events:?} at {tick}");
             }
         };
         check(&[], &[(5, None)]);
@@ -118,12 +118,12 @@ mod tests {
     #[test]
     fn the_files_of_a_period_are_those_in_force_at_an_instant_of_it() {
         let check = |since: i64, until: i64, expected: &[&str]| {
-            let mut reign = RevisionHistory::default();
+            let mut history = RevisionHistory::default();
             [("x", 10), ("mine", 20), ("y", 30)]
                 .iter()
-                .for_each(|(of, from)| reign.take(of, None, at(*from)));
+                .for_each(|(of, from)| history.take(of, None, at(*from)));
             let period = Period { since: at(since), until: at(until) };
-            let others = reign.others("mine", period);
+            let others = history.others("mine", period);
             let others: Vec<&str> = others.iter().map(|term| term.of).collect();
             assert_eq!(others, expected, "{since} to {until}");
         };
@@ -136,16 +136,16 @@ mod tests {
 
     #[test]
     fn time_is_cut_where_other_zone_data_was_taken_up() {
-        let mut reign = RevisionHistory::default();
+        let mut history = RevisionHistory::default();
         let whole = |tzdata| Piece { since: None, until: None, tzdata };
-        assert_eq!(reign.pieces(), [whole(None)]);
-        reign.take("a", Some("2025b"), at(10));
-        assert_eq!(reign.pieces(), [whole(Some("2025b"))]);
-        reign.take("b", Some("2025b"), at(15));
-        reign.take("b", Some("2026f"), at(20));
+        assert_eq!(history.pieces(), [whole(None)]);
+        history.take("a", Some("2025b"), at(10));
+        assert_eq!(history.pieces(), [whole(Some("2025b"))]);
+        history.take("b", Some("2025b"), at(15));
+        history.take("b", Some("2026f"), at(20));
         let (old, new) = (whole(Some("2025b")), whole(Some("2026f")));
         let (before, after) = (Piece { until: Some(at(20)), ..old }, Piece { since: Some(at(20)), ..new });
-        assert_eq!(reign.pieces(), [before, after]);
-        assert_eq!(reign.of(at(30)), Some("b"));
+        assert_eq!(history.pieces(), [before, after]);
+        assert_eq!(history.of(at(30)), Some("b"));
     }
 }

@@ -102,9 +102,9 @@ mod tests {
         let file = jobfile::parse("jobs", text.as_bytes(), &["a".parse().unwrap()]).unwrap();
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let check = |events: &[(&str, &str)], expected: &[&str], unknown: usize| {
-            let mut reign = RevisionHistory::default();
-            events.iter().for_each(|(tzdata, from)| reign.take("r", Some(tzdata), at(from)));
-            let ruled = Ruled::new(reign.pieces(), &file, &at_hand);
+            let mut history = RevisionHistory::default();
+            events.iter().for_each(|(tzdata, from)| history.take("r", Some(tzdata), at(from)));
+            let ruled = Ruled::new(history.pieces(), &file, &at_hand);
             let period = Period { since: at("2026-11-01T00:00:00Z"), until: at("2026-11-03T00:00:00Z") };
             let calendar = Calendar::read("0 12 * * *").unwrap();
             let (found, is_fixed) =

@@ -148,17 +148,17 @@ impl TickLedger {
     pub fn new(
         file: &JobFile,
         period: Period,
-        reign: &RevisionHistory,
+        history: &RevisionHistory,
         zones: &[Zones],
     ) -> Result<Self, NotUnderstood> {
-        let ruled = Ruled::new(reign.pieces(), file, zones);
+        let ruled = Ruled::new(history.pieces(), file, zones);
         let mut calendars = HashMap::new();
         for written in &file.written {
             let calendar =
                 Calendar::read(&written.words).ok_or_else(|| NotUnderstood(written.words.clone()))?;
             calendars.insert(Arc::as_ptr(&written.schedule), (calendar, written));
         }
-        let mut book = Self {
+        let mut ledger = Self {
             unknown_zones: ruled.unknown(period),
             pages: Vec::with_capacity(file.jobs.len()),
             by_name: HashMap::with_capacity(file.jobs.len()),
@@ -188,12 +188,12 @@ impl TickLedger {
                     place.insert((Arc::new(at), is_fixed || !matches!(calendar, Calendar::Local(_))))
                 }
             };
-            book.add(job, at, *calendar == Calendar::Never, *is_certain);
+            ledger.add(job, at, *calendar == Calendar::Never, *is_certain);
         }
-        book.marks.resize(book.by_run.len(), Marks::default());
-        book.fates.resize_with(book.by_run.len(), Fate::default);
-        book.published.resize(book.by_run.len(), 0);
-        Ok(book)
+        ledger.marks.resize(ledger.by_run.len(), Marks::default());
+        ledger.fates.resize_with(ledger.by_run.len(), Fate::default);
+        ledger.published.resize(ledger.by_run.len(), 0);
+        Ok(ledger)
     }
 
     /// The tick of a job whose instants no calendar names (`@reboot`): each that was published is one.

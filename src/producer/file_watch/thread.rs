@@ -57,7 +57,8 @@ pub struct DueMetrics(IntCounterVec);
 impl DueMetrics {
     /// Registers the metric.
     pub fn new(metrics: &Metrics) -> Self {
-        let help = "Ticks of the newest good job file whose instant has come, whoever leads and whatever is published.";
+        let help =
+            "Ticks of the newest good job file whose instant has come, in the leader and in standbys alike.";
         Self(metrics.counters("cron_ticks_due_total", help, &["cluster"]))
     }
 

@@ -86,7 +86,7 @@ impl Publishing {
         if !lease.holds(term, now.mono) {
             if lease.is_over(term) {
                 let (cluster, left) = (&self.cluster, going.left.records.len());
-                log::info!("{cluster}: {left} records are left to whoever leads now");
+                log::info!("{cluster}: {left} records are left to the new leader");
                 return Progress::Abandoned;
             }
             self.going = Some(going);

@@ -142,7 +142,7 @@ impl Thread {
                 Progress::Done(confirmed) => {
                     self.reached();
                     if self.context.confirmed.send(confirmed).is_err() {
-                        log::debug!("the timer has ended; nobody asks what is confirmed");
+                        log::debug!("the scheduler has ended; a confirmation is dropped");
                     }
                     return true;
                 }

@@ -166,7 +166,7 @@ impl Tracking {
             recv(self.stopped) -> _ => false,
             send(self.tell, told) -> sent => {
                 if sent.is_err() {
-                    log::debug!("nobody asks which runs are over");
+                    log::debug!("the scheduler has ended; news of runs are dropped");
                 }
                 true
             }

@@ -213,7 +213,7 @@ fn say(report: &Report) {
             "revision {revision} of the job file waits until it is known which runs are not finished"
         ),
         Report::FileActive(revision, jobs, tzdata) => {
-            log::info!("revision {revision} of the job file is in force: {jobs} jobs, tzdata {tzdata}");
+            log::info!("revision {revision} of the job file is active: {jobs} jobs, tzdata {tzdata}");
         }
     }
 }

@@ -123,7 +123,7 @@ impl Topic<'_> {
                 Some((text, number < SMALLEST_MESSAGE_BYTES))
             }
             "message.timestamp.type" if have != self.want(setting) => risk(format!(
-                "{what} have the time of whoever wrote them; what a host writes whose clock is off is refused, or \
+                "{what} have the time of the host that wrote them; what a host writes whose clock is off is refused, or \
                  deleted too early"
             )),
             "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {

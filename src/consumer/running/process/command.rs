@@ -141,7 +141,7 @@ fn diagnose(error: &io::Error, run: &Run, user: &User, shell: &OsStr) -> StartEr
     let at_cwd = |error: &io::Error| StartError::refused(format!("cwd {}", cwd.unwrap_or(".")), error);
     match user::failed_step(error) {
         Some((Step::Switch, error)) => {
-            let what = format!("user {} (it takes root to run as somebody else)", user.name);
+            let what = format!("user {} (it takes root to run as another user)", user.name);
             return StartError::refused(what, &error);
         }
         Some((Step::Enter, error)) => return at_cwd(&error),

@@ -202,7 +202,10 @@ impl Running {
     fn is_reaped(&mut self) -> bool {
         if self.status.is_none() {
             self.status = self.child.try_wait().unwrap_or_else(|error| {
-                log::error!("attempt {}: its exit code was taken by somebody else: {error}", self.mark);
+                log::error!(
+                    "attempt {}: its exit code was taken by another part of the program: {error}",
+                    self.mark
+                );
                 Some(ExitStatus::from_raw(UNKNOWN))
             });
         }

@@ -11,16 +11,16 @@ use crate::cronctl::verify::tick_ledger::Fate;
 /// Takes the run detail out of a fate, so that an event can be added to it.
 pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
     match std::mem::take(fate) {
-        Fate::Told(story) => story,
+        Fate::Told(detail) => detail,
         Fate::Silent | Fate::Done { .. } => Box::default(),
     }
 }
 
 /// The end of a run that can be kept compactly: one attempt, one end, a success. Other claims of it play no part.
-pub(super) fn as_usual(story: &RunDetail) -> Option<End> {
-    let (number, tried) = story.attempts.last_key_value()?;
+pub(super) fn compacted(detail: &RunDetail) -> Option<End> {
+    let (number, tried) = detail.attempts.last_key_value()?;
     let [end] = &tried.ends[..] else { return None };
-    let usual = story.attempts.len() == 1
+    let usual = detail.attempts.len() == 1
         && *number == 1
         && tried.lost.is_none()
         && end.outcome == Outcome::Succeeded

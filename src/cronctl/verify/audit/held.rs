@@ -19,7 +19,7 @@ struct Hold {
     first: DateTime<Utc>,
     last: DateTime<Utc>,
     count: u64,
-    story: RunDetail,
+    detail: RunDetail,
 }
 
 /// The runs of before the period that hold something back.
@@ -29,11 +29,11 @@ pub(super) struct Held(HashMap<RunId, Hold>);
 impl Audit<'_> {
     /// Notes that a tick is held back by a run, if the run is none of the period.
     pub(super) fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
-        if self.book.tick_of(by).is_some() {
+        if self.ledger.tick_of(by).is_some() {
             return;
         }
         let fresh =
-            || Hold { job: job.clone(), first: tick, last: tick, count: 0, story: RunDetail::default() };
+            || Hold { job: job.clone(), first: tick, last: tick, count: 0, detail: RunDetail::default() };
         let hold = self.held.0.entry(by).or_insert_with(fresh);
         (hold.first, hold.last) = (hold.first.min(tick), hold.last.max(tick));
         hold.count += 1;
@@ -52,20 +52,20 @@ impl Audit<'_> {
         if let Event::Alive { lease_ms, running, .. } = event {
             for RunningAttempt { attempt, .. } in running {
                 if let Some(hold) = self.held.0.get_mut(&attempt.run) {
-                    hold.story.sign(attempt.attempt, written_at, *lease_ms);
+                    hold.detail.sign(attempt.attempt, written_at, *lease_ms);
                 }
             }
         } else if let Some(hold) = attempt_of(event).and_then(|attempt| self.held.0.get_mut(&attempt.run)) {
-            hold.story.take(event, written_at);
+            hold.detail.take(event, written_at);
         }
     }
 
     /// Tells of the runs of before the period that hold ticks back and do not live.
     pub(super) fn judge_holders(&mut self, now: DateTime<Utc>) {
-        for (run, Hold { job, first, last, count, story }) in std::mem::take(&mut self.held.0) {
-            let why = match story.stage() {
-                Stage::Waiting => "nobody has begun it",
-                Stage::Running if story.is_abandoned(now) => "its lease has run out",
+        for (run, Hold { job, first, last, count, detail }) in std::mem::take(&mut self.held.0) {
+            let why = match detail.stage() {
+                Stage::Waiting => "no consumer has begun it",
+                Stage::Running if detail.is_abandoned(now) => "its lease has run out",
                 _ => continue,
             };
             let why = format!("this run holds back {count} ticks from then to {}, and {why}", shown(last));

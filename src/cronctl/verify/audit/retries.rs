@@ -21,13 +21,13 @@ impl Audit<'_> {
     /// Notes which next attempts are to be found in the retry and dead-letter topics. Whether there is any. To be asked
     /// when all events were read: an attempt is in its topic before an event says that it was passed on.
     pub fn awaits_retries(&mut self) -> bool {
-        for tick in self.book.numbers() {
-            let Fate::Told(story) = &self.book.fates[tick] else { continue };
-            if story.stage() != Stage::Retrying {
+        for tick in self.ledger.numbers() {
+            let Fate::Told(detail) = &self.ledger.fates[tick] else { continue };
+            if detail.stage() != Stage::Retrying {
                 continue;
             }
-            let Some((number, _)) = story.attempts.last_key_value() else { continue };
-            let (job, at) = self.book.tick(tick);
+            let Some((number, _)) = detail.attempts.last_key_value() else { continue };
+            let (job, at) = self.ledger.tick(tick);
             self.awaited.insert(RunId::of(&job.name, at), Awaited { tick, attempt: number + 1 });
         }
         !self.awaited.is_empty()
@@ -45,17 +45,17 @@ impl Audit<'_> {
 
     fn found(&mut self, cluster: &ClusterName, run: RunId, is_it: impl Fn(Awaited) -> bool) {
         let Some(awaited) = self.awaited.get(&run).copied() else { return };
-        if self.book.tick(awaited.tick).0.cluster == *cluster && is_it(awaited) {
+        if self.ledger.tick(awaited.tick).0.cluster == *cluster && is_it(awaited) {
             self.awaited.remove(&run);
         }
     }
 
     /// What is the matter with a run whose next attempt is gone.
     pub(super) fn why_lost(&self, tick: TickNo) -> String {
-        let topic = topics::retry(&self.book.tick(tick).0.cluster);
-        let Fate::Told(story) = &self.book.fates[tick] else { return String::new() };
-        let number = story.attempts.last_key_value().map_or(0, |(number, _)| *number) + 1;
-        let since = story.quiet_since();
+        let topic = topics::retry(&self.ledger.tick(tick).0.cluster);
+        let Fate::Told(detail) = &self.ledger.fates[tick] else { return String::new() };
+        let number = detail.attempts.last_key_value().map_or(0, |(number, _)| *number) + 1;
+        let since = detail.quiet_since();
         let passed_on = since.map(|at| format!(" at {}", shown(at))).unwrap_or_default();
         let cause = if since.is_some_and(|at| self.begins.may_be_deleted(&topic, at)) {
             "retention may have deleted it"

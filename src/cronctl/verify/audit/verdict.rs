@@ -21,24 +21,24 @@ const RELEASE: TimeDelta = TimeDelta::seconds(60);
 impl Audit<'_> {
     /// What was found; `now` is when the topics were read.
     pub fn finish(mut self, now: DateTime<Utc>) -> Report {
-        self.report.ticks.named = self.book.numbers().len();
+        self.report.ticks.named = self.ledger.numbers().len();
         self.lost_retries =
             std::mem::take(&mut self.awaited).into_values().map(|awaited| awaited.tick).collect();
-        for tick in self.book.numbers() {
+        for tick in self.ledger.numbers() {
             self.judge(tick, now);
             self.judge_run(tick, now);
             self.judge_skip(tick);
         }
         self.judge_holders(now);
         self.judge_intervals();
-        let others = self.reign.others(self.revision, self.period);
+        let others = self.history.others(self.revision, self.period);
         let notes = others.iter().map(|term| {
             let until = term.until.map_or_else(|| "the end".to_owned(), shown);
             let (since, of) = (shown(term.since), term.of);
-            format!("from {since} to {until} the job file of revision {of} was in force: not checked")
+            format!("from {since} to {until} the job file of revision {of} was active: not checked")
         });
         self.report.notes.extend(notes);
-        let unknown = if self.book.has_uncertain() { &self.book.unknown_zones[..] } else { &[] };
+        let unknown = if self.ledger.has_uncertain() { &self.ledger.unknown_zones[..] } else { &[] };
         let notes = unknown.iter().map(|(since, until, version)| {
             let (since, until) = (shown(*since), shown(*until));
             format!(
@@ -79,21 +79,21 @@ impl Audit<'_> {
     }
 
     fn item(&self, tick: TickNo, why: String) -> Item {
-        let (job, scheduled_at) = self.book.tick(tick);
+        let (job, scheduled_at) = self.ledger.tick(tick);
         Item { job: job.name.clone(), scheduled_at, run: RunId::of(&job.name, scheduled_at), why }
     }
 
     /// The one fate of a tick: *published* outranks all others. Where retention has deleted messages, what was said of a run
     /// shows that it was published.
     fn judge(&mut self, tick: TickNo, now: DateTime<Utc>) {
-        let marks = self.book.marks[tick];
+        let marks = self.ledger.marks[tick];
         let elsewhere = marks.has(Marks::OTHER_FILE) || self.is_of_another_file(tick);
         let waits = marks.has(Marks::QUEUED) && !self.is_free(tick, now);
         let is_unknown = self.is_by_unknown_zones(tick);
-        let (job, at) = self.book.tick(tick);
+        let (job, at) = self.ledger.tick(tick);
         let topic = topics::first(&job.cluster);
         let may_be_deleted = self.begins.may_be_deleted(&topic, at);
-        let was_begun = !matches!(self.book.fates[tick], Fate::Silent);
+        let was_begun = !matches!(self.ledger.fates[tick], Fate::Silent);
         let ticks = &mut self.report.ticks;
         if marks.has(Marks::PUBLISHED) {
             ticks.published += 1;
@@ -103,7 +103,7 @@ impl Audit<'_> {
         } else if may_be_deleted && was_begun {
             ticks.published += 1;
             ticks.message_deleted += 1;
-            self.book.marks[tick].add(Marks::DELETED);
+            self.ledger.marks[tick].add(Marks::DELETED);
         } else if marks.has(Marks::SKIPPED) {
             ticks.skipped += 1;
         } else if marks.has(Marks::MISSED) {
@@ -116,13 +116,13 @@ impl Audit<'_> {
             ticks.not_checked += 1;
         } else if may_be_deleted && (marks.has(Marks::SAID_PUBLISHED) || self.unread.take(&topic)) {
             ticks.deleted_unread += 1;
-            self.book.marks[tick].add(Marks::DELETED);
+            self.ledger.marks[tick].add(Marks::DELETED);
             let item =
                 self.item(tick, format!("its message was deleted from {topic} before a consumer claimed it"));
             self.report.deleted_unread.add(item);
         } else {
             ticks.unaccounted += 1;
-            let why = match (&self.book.fates[tick], marks.has(Marks::QUEUED)) {
+            let why = match (&self.ledger.fates[tick], marks.has(Marks::QUEUED)) {
                 (Fate::Silent, true) => {
                     "it waited, the run before it is over, and it was not published".to_owned()
                 }
@@ -143,44 +143,46 @@ impl Audit<'_> {
 
     /// Whether the leader decided by zone data that is not at hand: then it is unknown whether there is such a tick.
     fn is_by_unknown_zones(&self, tick: TickNo) -> bool {
-        let (job, at) = self.book.tick(tick);
-        self.book.unknown_version(&job.name, at).is_some()
+        let (job, at) = self.ledger.tick(tick);
+        self.ledger.unknown_version(&job.name, at).is_some()
     }
 
     fn is_of_another_file(&self, tick: TickNo) -> bool {
-        self.reign.of(self.book.tick(tick).1).is_some_and(|of| of != self.revision)
+        self.history.of(self.ledger.tick(tick).1).is_some_and(|of| of != self.revision)
     }
 
     /// Whether what a tick waited for has been over for so long that the tick should have been published.
     fn is_free(&self, tick: TickNo, now: DateTime<Utc>) -> bool {
-        let blocking = self.blocked.get(&tick).and_then(|run| self.book.tick_of(*run));
+        let blocking = self.blocked.get(&tick).and_then(|run| self.ledger.tick_of(*run));
         blocking.and_then(|run| self.over_since(run)).is_some_and(|ended| ended + RELEASE < now)
     }
 
     /// When the run of a tick was over, where it is.
     fn over_since(&self, tick: TickNo) -> Option<DateTime<Utc>> {
-        match &self.book.fates[tick] {
+        match &self.ledger.fates[tick] {
             Fate::Silent => None,
             Fate::Done { ended_ms, .. } => DateTime::from_timestamp_millis(*ended_ms),
-            Fate::Told(story) if story.stage() == Stage::Ended => self.ended.get(&tick).map(|ended| ended.at),
-            Fate::Told(story) => story.quiet_since().filter(|_| story.stage().is_over()),
+            Fate::Told(detail) if detail.stage() == Stage::Ended => {
+                self.ended.get(&tick).map(|ended| ended.at)
+            }
+            Fate::Told(detail) => detail.quiet_since().filter(|_| detail.stage().is_over()),
         }
     }
 
     /// A tick is rightly skipped for a run that was published, and was not over when the tick was due.
     fn judge_skip(&mut self, tick: TickNo) {
-        let marks = self.book.marks[tick];
+        let marks = self.ledger.marks[tick];
         if !marks.has(Marks::SKIPPED) || marks.has(Marks::PUBLISHED) {
             return;
         }
         let Some(run) = self.blocked.get(&tick).copied() else { return };
-        let Some(blocking) = self.book.tick_of(run) else { return };
-        let of_blocking = self.book.marks[blocking];
+        let Some(blocking) = self.ledger.tick_of(run) else { return };
+        let of_blocking = self.ledger.marks[blocking];
         let was_none = !of_blocking.has(Marks::PUBLISHED)
             && !of_blocking.has(Marks::OTHER_FILE)
             && (of_blocking.has(Marks::SKIPPED) || of_blocking.has(Marks::MISSED))
-            && matches!(self.book.fates[blocking], Fate::Silent);
-        let due = self.book.tick(tick).1;
+            && matches!(self.ledger.fates[blocking], Fate::Silent);
+        let due = self.ledger.tick(tick).1;
         let was_over = self.over_since(blocking).is_some_and(|ended| ended + RELEASE < due);
         let why = match (was_none, was_over) {
             (true, _) => format!("skipped for run {run}, which was never published"),
@@ -192,21 +194,21 @@ impl Audit<'_> {
     }
 
     /// Since when an attempt of a tick could have been begun that no consumer has begun; with its number.
-    fn waits_since(&self, tick: TickNo, story: &RunDetail) -> Option<(u32, DateTime<Utc>)> {
-        let retry = &self.book.tick(tick).0.retry;
-        match story.stage() {
+    fn waits_since(&self, tick: TickNo, detail: &RunDetail) -> Option<(u32, DateTime<Utc>)> {
+        let retry = &self.ledger.tick(tick).0.retry;
+        match detail.stage() {
             Stage::Waiting => {
-                let published = DateTime::from_timestamp(i64::from(self.book.published[tick]), 0)?;
-                Some((1, published.max(self.book.tick(tick).1)))
+                let published = DateTime::from_timestamp(i64::from(self.ledger.published[tick]), 0)?;
+                Some((1, published.max(self.ledger.tick(tick).1)))
             }
             Stage::Retrying => {
-                let (number, _) = story.attempts.last_key_value()?;
+                let (number, _) = detail.attempts.last_key_value()?;
                 let doubled = 2_u64.saturating_pow(number.saturating_sub(1));
                 let wait_ms = retry.backoff_ms.saturating_mul(doubled).min(retry.backoff_max_ms);
                 // A fifth more at most.
                 let wait = Duration::from_millis(wait_ms.saturating_add(wait_ms / 5));
                 let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-                Some((number + 1, story.quiet_since()?.checked_add_signed(wait)?))
+                Some((number + 1, detail.quiet_since()?.checked_add_signed(wait)?))
             }
             _ => None,
         }
@@ -215,28 +217,28 @@ impl Audit<'_> {
     /// What became of the run of a tick.
     fn judge_run(&mut self, tick: TickNo, now: DateTime<Utc>) {
         let nobody = RunDetail::default();
-        let story = match &self.book.fates[tick] {
+        let detail = match &self.ledger.fates[tick] {
             Fate::Done { .. } => return,
-            Fate::Told(story) => &**story,
-            Fate::Silent if self.book.marks[tick].has(Marks::PUBLISHED) => &nobody,
+            Fate::Told(detail) => &**detail,
+            Fate::Silent if self.ledger.marks[tick].has(Marks::PUBLISHED) => &nobody,
             Fate::Silent => return,
         };
-        let twice: Vec<String> = story
+        let twice: Vec<String> = detail
             .started_twice()
             .map(|(number, tried)| {
                 let by: Vec<&str> = tried.ends.iter().map(|end| end.consumer.as_str()).collect();
                 format!("attempt {number} by {}", by.join(" and by "))
             })
             .collect();
-        let (job, scheduled_at) = self.book.tick(tick);
-        let worker = story.worker().unwrap_or("nobody").to_owned();
-        let stage = story.stage();
-        let abandoned = story.is_abandoned(now);
-        let dated_ahead = story.was_dated_ahead();
+        let (job, scheduled_at) = self.ledger.tick(tick);
+        let worker = detail.worker().unwrap_or("an unknown consumer").to_owned();
+        let stage = detail.stage();
+        let abandoned = detail.is_abandoned(now);
+        let dated_ahead = detail.was_dated_ahead();
         let limits = job.limits;
         let limit = limits.timeout_ms.map(|timeout| Duration::from_millis(timeout + limits.grace_ms));
         let long = scheduled_at + limit.filter(|_| stage == Stage::Running).unwrap_or(LONG) < now;
-        let waits = self.waits_since(tick, story);
+        let waits = self.waits_since(tick, detail);
         let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
         let forgotten =
             waits.filter(|(_, since)| since.checked_add_signed(limit).is_some_and(|late| late < now));
@@ -277,20 +279,20 @@ impl Audit<'_> {
             let whole = self.period.has(interval.from) && self.period.has(interval.to);
             let other = [interval.from, interval.to]
                 .iter()
-                .any(|at| self.reign.of(*at).is_some_and(|of| of != self.revision));
-            let unknown = |at: &DateTime<Utc>| self.book.unknown_version(&interval.job, *at).is_some();
+                .any(|at| self.history.of(*at).is_some_and(|of| of != self.revision));
+            let unknown = |at: &DateTime<Utc>| self.ledger.unknown_version(&interval.job, *at).is_some();
             let is_unknown = [interval.from, interval.to].iter().any(unknown);
             if !whole || other || is_unknown {
                 continue;
             }
-            let ticks = self.book.between(&interval.job, interval.from, interval.to);
+            let ticks = self.ledger.between(&interval.job, interval.from, interval.to);
             let elsewhere = |marks: &&Marks| {
                 [Marks::PUBLISHED, Marks::DELETED, Marks::SKIPPED, Marks::OTHER_FILE]
                     .iter()
                     .any(|other| marks.has(*other))
             };
             interval.named = ticks.len();
-            interval.open = interval.named - self.book.marks[ticks].iter().filter(elsewhere).count();
+            interval.open = interval.named - self.ledger.marks[ticks].iter().filter(elsewhere).count();
             let count = usize::try_from(interval.count).unwrap_or(usize::MAX);
             if !(interval.open..=interval.named).contains(&count) {
                 self.report.miscounted.add(interval);

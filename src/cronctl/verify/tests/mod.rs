@@ -377,7 +377,7 @@ fn what_another_file_ruled_is_not_checked() {
         world.forget("often", at("12:01:40"));
     };
     let report = check(reigned, [0, 0, 0, 0, 0, 1]);
-    assert!(!report.ok && report.notes[0].contains("revision other was in force"), "{report:?}");
+    assert!(!report.ok && report.notes[0].contains("revision other was active"), "{report:?}");
     // Though the file that is asked about names nothing in that time.
     let between = |world: &mut World| {
         revision(world, "other", "12:01:41");
