@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::claiming::channels::{Channels, MEMBER, Observe};
-use super::claiming::dispatch::ClaimingThread;
 use super::claiming::machine as claiming;
+use super::claiming::thread::ClaimingThread;
 use super::fetching::poll::{Poll, PollOptions};
 use super::metrics::ConsumerMetrics;
 use super::reporting::thread as reporter;

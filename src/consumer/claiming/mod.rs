@@ -1,7 +1,7 @@
 //! Claiming: the consumer claims an attempt first and starts it only when the claim is confirmed. Nothing runs on an unknown
 //! answer.
 //!
-//! The thread is named `dispatch`: [`dispatch`] has its handle, [`thread`] its loop, and [`channels`] what it listens to and
+//! The thread is named `dispatch`: [`thread`] has its handle and its loop, and [`channels`] what it listens to and
 //! talks to. It steps the state machine [`machine::Claimer`], which is the only one that commits; [`messages`] lists what the
 //! machine needs and what follows from its steps.
 //!
@@ -16,7 +16,6 @@
 pub mod answers;
 pub mod channels;
 pub mod claims;
-pub mod dispatch;
 pub mod duplicates;
 mod duties;
 mod lag;

@@ -1,11 +1,12 @@
-//! The work of the claiming thread (`dispatch`): it feeds the [`Claimer`] with what arrives and carries out its effects.
+//! The claiming thread, whose name is `dispatch`: it feeds the [`Claimer`] with what arrives and carries out its effects.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TrySendError, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::channels::{Channels, MEMBER, Observe};
 use super::duties::Duties;
@@ -17,6 +18,7 @@ use crate::common::clock::{Clock, CorrectedClock};
 use crate::common::http::Fact;
 use crate::common::membership::Change;
 use crate::common::model::Event;
+use crate::common::thread::{Joined, spawn};
 use crate::common::topics;
 use crate::consumer::channel_gauges::ChannelGauges;
 use crate::consumer::fetching::fetcher::{Chunk, Track, What};
@@ -27,8 +29,40 @@ use crate::consumer::reporting::thread::Tell;
 /// How long a claim that is under way when we stop may still be answered.
 const LAST_ANSWER: Duration = Duration::from_secs(3);
 
+/// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
+#[derive(Debug)]
+pub struct ClaimingThread {
+    _stop: Sender<()>,
+    thread: Joined,
+}
+
+impl ClaimingThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn start(
+        options: Options,
+        client: Box<dyn Client>,
+        clock: Arc<CorrectedClock>,
+        channels: Channels,
+        observe: Observe,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let thread = spawn("dispatch", move || {
+            Claiming::new(options, client, clock, channels, observe).run(&stopped);
+        })?;
+        Ok(Self { _stop: stop, thread })
+    }
+
+    /// Whether the thread has ended by itself: the instance id is in use elsewhere.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
 /// The state of the thread, around that of the [`Claimer`].
-pub(super) struct Claiming {
+struct Claiming {
     claimer: Claimer,
     client: Box<dyn Client>,
     clock: Arc<CorrectedClock>,
@@ -64,7 +98,7 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
 
 impl Claiming {
     /// Creates a thread's state that has received nothing yet.
-    pub(super) fn new(
+    fn new(
         options: Options,
         client: Box<dyn Client>,
         clock: Arc<CorrectedClock>,
@@ -95,7 +129,7 @@ impl Claiming {
     }
 
     /// Runs until the other end of `stopped` is gone, or the thread cannot go on.
-    pub(super) fn run(&mut self, stopped: &Receiver<()>) {
+    fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             select! {
                 recv(self.channels.changes) -> change => match change {

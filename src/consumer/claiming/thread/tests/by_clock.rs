@@ -4,7 +4,7 @@ use super::*;
 use crate::common::bounds::HELD_BYTES_PER_PARTITION;
 use crate::common::clock::ManualClock;
 use crate::common::wire;
-use crate::consumer::claiming::dispatch::ClaimingThread;
+use crate::consumer::claiming::thread::ClaimingThread;
 use crate::consumer::fetching::reading::Held;
 
 /// A thread that is stepped by hand, and its clock.
