@@ -119,7 +119,11 @@ impl Member {
     /// A share of the member's topic.
     pub fn share(&self, partitions: &[i32]) -> Share {
         let topic = self.request.subscription.topics[0].clone();
-        Share { owned: vec![Owned { topic, partitions: partitions.to_vec() }], shared_out: Some(2) }
+        Share {
+            owned: vec![Owned { topic, partitions: partitions.to_vec() }],
+            shared_out: Some(2),
+            is_first: false,
+        }
     }
 }
 

@@ -147,7 +147,7 @@ fn member(test: &TestBroker, topic: &str) -> (Box<dyn Client>, Holder) {
         generation: joined.generation,
     };
     let owned = vec![Owned { topic: topic.to_owned(), partitions: vec![0, 1] }];
-    let share = Share { owned, shared_out: Some(2) };
+    let share = Share { owned, shared_out: Some(2), is_first: true };
     client.sync(&holder, ASSIGNOR, &[(joined.member_id, share)], soon()).unwrap();
     (client, holder)
 }

@@ -166,6 +166,19 @@ fn reboot_jobs_run_once_when_the_first_producer_starts() {
 }
 
 #[test]
+fn reboot_jobs_run_once_when_two_producers_start_together() {
+    let world = World::new();
+    let jobs = world.jobs("@reboot  {a}  [name=boot]  {note}\n* * * * * *  {a}  [name=every]  {note}\n");
+    // Both are in one generation of the group from the first, or one of them is there a moment before the other.
+    let _producers = [world.producer(&jobs, &[]), world.producer(&jobs, &[])];
+    let _consumer = world.consumer(world.a.as_str(), &["--workers", "8"]);
+    let ledger = world.await_ledger("both jobs run", |ledger| {
+        !ticks(ledger, "boot").is_empty() && ticks(ledger, "every").len() >= 5
+    });
+    assert_eq!(ticks(&ledger, "boot").len(), 1);
+}
+
+#[test]
 fn runs_of_a_job_do_not_overlap_where_it_says_so() {
     let world = World::new();
     let jobs = world.jobs(

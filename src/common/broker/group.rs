@@ -14,7 +14,8 @@ pub struct Subscription {
     pub topics: Vec<String>,
     /// What it was assigned last, so that partitions can stay.
     pub owned: Vec<Owned>,
-    /// The generation of that assignment; `-1` for none.
+    /// The generation of that assignment; `-1` for none: this process was never assigned anything. A member that has lost its
+    /// partitions names any generation that is not negative.
     pub owned_generation: i32,
 }
 
@@ -89,6 +90,8 @@ pub struct Share {
     pub owned: Vec<Owned>,
     /// How many partitions were shared out to all members; `None`: another program has shared out, or we have no share.
     pub shared_out: Option<i32>,
+    /// Whether no member was ever assigned anything before: all of them have just been started.
+    pub is_first: bool,
 }
 
 /// In whose name a request is made: what the broker compares before it applies it.

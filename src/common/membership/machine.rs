@@ -14,7 +14,7 @@ use crate::common::rests::Rests;
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Outside,
-    Joined { leads: bool, alone: bool },
+    Joined { leads: bool, alone: bool, is_first: bool },
     Fenced,
 }
 
@@ -37,6 +37,8 @@ pub struct Member {
     share: Vec<Owned>,
     /// The generation of the share: while a later one is still being shared out, it is older than `generation`.
     share_generation: i32,
+    /// Whether this process was ever told how partitions are shared out.
+    was_assigned: bool,
     leaving: Option<Leaving>,
     /// Outside of the group by our own wish until then.
     away_until: Option<Instant>,
@@ -77,6 +79,7 @@ impl Member {
             generation: -1,
             share: Vec::new(),
             share_generation: -1,
+            was_assigned: false,
             leaving: None,
             away_until: None,
             proven: None,
@@ -152,10 +155,10 @@ impl Member {
         }
         self.away_until = None;
         match self.state {
-            State::Outside | State::Fenced => self.join(client, now),
+            State::Outside | State::Fenced => self.join(client, now, false),
             State::Joined { leads, .. } => {
                 if leads && self.topic_has_grown(client, now) {
-                    return self.join(client, now);
+                    return self.join(client, now, false);
                 }
                 self.beat(client, now)
             }
@@ -193,7 +196,8 @@ impl Member {
         }
     }
 
-    fn join(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+    /// Joins the group, of its own accord or because a heartbeat has asked to.
+    fn join(&mut self, client: &mut dyn Client, now: Instant, is_asked: bool) -> (Option<Change>, Duration) {
         // Until the share of the next generation is known: a member of it that was not told its share would
         // be heard in every heartbeat, and would read nothing.
         self.state = State::Outside;
@@ -206,9 +210,12 @@ impl Member {
                 // The coordinator's clock for us starts when it answers the join, which is later than this.
                 self.proven = Some(now);
                 let alone = matches!(self.state, State::Joined { alone: true, .. });
+                let is_first = matches!(self.state, State::Joined { is_first: true, .. });
                 let partitions = flatten(&self.share);
-                let change = Change::Assigned { holder: self.holder(), partitions, alone };
-                (Some(change), self.beat_every())
+                let change = Change::Assigned { holder: self.holder(), partitions, alone, is_first };
+                // Joining may have taken as long as others take to join: a heartbeat at once proves the membership anew. It is not
+                // made where one has just asked to join again, because a coordinator that always does must not be stormed.
+                (Some(change), if is_asked { self.beat_every() } else { Duration::ZERO })
             }
             Ok(false) => self.keep_from_strangers(client, now),
             Err(error) => self.failed("joining group", &error, now),
@@ -227,7 +234,7 @@ impl Member {
                 subscription: Subscription {
                     topics: vec![self.options.topic.clone()],
                     owned: self.share.clone(),
-                    owned_generation: self.share_generation,
+                    owned_generation: if self.was_assigned { self.share_generation.max(0) } else { -1 },
                 },
             };
             match client.join(&request, by)? {
@@ -244,11 +251,12 @@ impl Member {
         self.member_id = joined.member_id;
         self.generation = joined.generation;
         let (leads, alone) = (!joined.members.is_empty(), joined.members.len() == 1);
+        let is_first = joined.members.iter().all(|member| member.subscription.owned_generation < 0);
         let mut shares = Vec::new();
         if leads && !joined.skips_assignment {
             let count = partition_count(client, &self.options.topic, by)?;
             let counts = BTreeMap::from([(self.options.topic.clone(), count)]);
-            let share = |(id, owned)| (id, Share { owned, shared_out: Some(count) });
+            let share = |(id, owned)| (id, Share { owned, shared_out: Some(count), is_first });
             shares = assign(&joined.members, &counts).into_iter().map(share).collect();
         }
         let share = client.sync(&self.holder(), ASSIGNOR, &shares, by)?;
@@ -257,7 +265,9 @@ impl Member {
         // active shares were made of.
         (self.share, self.shared_out) = (share.owned, shared_out);
         self.share_generation = self.generation;
-        self.state = State::Joined { leads, alone };
+        // A topic that does not exist yet is no assignment.
+        self.was_assigned |= shared_out > 0;
+        self.state = State::Joined { leads, alone, is_first: share.is_first };
         Ok(true)
     }
 
@@ -283,7 +293,7 @@ impl Member {
                 self.proven = Some(now);
                 (None, self.beat_every())
             }
-            Err(BrokerError::Refused(ErrorCode::RebalanceInProgress)) => self.join(client, now),
+            Err(BrokerError::Refused(ErrorCode::RebalanceInProgress)) => self.join(client, now, true),
             Err(error) => self.failed("sending a heartbeat to group", &error, now),
         }
     }

@@ -28,6 +28,8 @@ pub enum Change {
         partitions: Vec<TopicPartition>,
         /// Whether the group has no other member.
         alone: bool,
+        /// Whether no member of the group was assigned anything in an earlier generation: all have just been started.
+        is_first: bool,
     },
     /// We are no member any more; another one may read what was ours.
     Lost,

@@ -19,6 +19,8 @@ struct Joining {
     client: Box<dyn Client>,
     /// The generation and the number of partitions of the newest share.
     share: Option<(i32, usize)>,
+    /// Whether the group had just been started then.
+    is_first: bool,
 }
 
 impl Joining {
@@ -31,14 +33,15 @@ impl Joining {
         let session_timeout = Duration::from_secs(600);
         let instance_id = instance_id.map(str::to_owned);
         let member = Member::new(Options { group, topic, instance_id, session_timeout });
-        Self { member, client: broker.client(name), share: None }
+        Self { member, client: broker.client(name), share: None, is_first: false }
     }
 
     fn step(&mut self, now: Instant) {
-        if let (Some(Change::Assigned { holder, partitions, .. }), _) =
+        if let (Some(Change::Assigned { holder, partitions, is_first, .. }), _) =
             self.member.step(self.client.as_mut(), now)
         {
             self.share = Some((holder.generation, partitions.len()));
+            self.is_first = is_first;
         }
     }
 }
@@ -102,6 +105,43 @@ fn a_member_without_a_share_is_no_proven_holder() {
     assert_eq!((first.share.unwrap().1, second.share.unwrap().1), (1, 0));
     assert_eq!((first.member.proven(), second.member.proven()), (Some(now), Some(now)), "both are members");
     assert_eq!((first.member.proven_holder(), second.member.proven_holder()), (Some(now), None));
+}
+
+#[test]
+fn a_group_has_just_been_started_until_one_of_its_members_was_assigned_something() {
+    let broker = MemoryBroker::stepped(Arc::new(SystemClock));
+    let now = SystemClock.monotonic();
+    let at = |second| now + Duration::from_secs(second);
+    let mut first = Joining::new(&broker, "first");
+    (0..10).for_each(|later| first.step(at(later)));
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 1, replication_factor: 1, settings: vec![] };
+    broker.client("test").create_topic(&spec, at(20)).unwrap();
+    (10..20).for_each(|later| first.step(at(later)));
+    assert_eq!(first.share.unwrap().1, 1);
+    assert!(first.is_first, "while the topic was not there, there was no assignment");
+    let mut second = Joining::new(&broker, "second");
+    for later in 20..30 {
+        second.step(at(later));
+        first.step(at(later));
+    }
+    assert!(second.share.is_some() && !first.is_first && !second.is_first);
+    // A process that comes back under another id has not just been started.
+    drop(second.client);
+    first.member.join_as_new();
+    (30..40).for_each(|later| first.step(at(later)));
+    assert!(!first.is_first);
+}
+
+#[test]
+fn a_member_proves_its_membership_at_once_after_joining_for_joining_may_have_taken_long() {
+    let (broker, now) = world(1);
+    let mut joining = Joining::new(&broker, "first");
+    let (change, wait) = joining.member.step(joining.client.as_mut(), now);
+    assert!(matches!(change, Some(Change::Assigned { .. })), "{change:?}");
+    assert_eq!(wait, Duration::ZERO);
+    let later = now + Duration::from_secs(5);
+    joining.member.step(joining.client.as_mut(), later);
+    assert_eq!(joining.member.proven(), Some(later));
 }
 
 #[test]
@@ -182,7 +222,7 @@ fn members_take_no_part_where_another_program_shares_out() {
         };
         let share = |member: crate::common::broker::Member| {
             let owned = vec![Owned { topic: "t".to_owned(), partitions: vec![0, 1] }];
-            (member.id, Share { owned, shared_out: None })
+            (member.id, Share { owned, shared_out: None, is_first: false })
         };
         let shares: Vec<_> = joined.members.into_iter().map(share).collect();
         drop(stranger.sync(&holder, ASSIGNOR, &shares, by));
@@ -386,6 +426,7 @@ fn a_member_beats_once_a_second() {
             session_timeout: Duration::from_secs(session_secs),
         };
         let (mut member, mut client) = (Member::new(options), broker.client("m"));
+        member.step(client.as_mut(), now);
         for _ in 0..2 {
             let (_, wait) = member.step(client.as_mut(), now);
             assert_eq!(wait, Duration::from_secs(1), "{session_secs} s");

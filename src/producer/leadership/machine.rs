@@ -161,7 +161,7 @@ impl Leadership {
 
     /// A change of the membership; says whether a term has ended by it.
     fn changed(&mut self, change: &Change) -> bool {
-        let Change::Assigned { holder, partitions, alone } = change else { return self.end() };
+        let Change::Assigned { holder, partitions, alone, is_first } = change else { return self.end() };
         (self.has_company, self.has_given_way) = (!alone, false);
         // The member that has the first partition leads. Where the topic has more partitions by mistake, the others do
         // not count; otherwise there would be a leader for each.
@@ -182,7 +182,7 @@ impl Leadership {
             return false;
         }
         let ended = self.leads();
-        self.alone = ((first || owes) && *alone) || (owes && follows);
+        self.alone = ((first || owes) && (*alone || *is_first)) || (owes && follows);
         self.term = self.next_term;
         self.next_term = self.term.next();
         self.stage = Stage::TakingOver;

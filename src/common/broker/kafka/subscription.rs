@@ -58,7 +58,10 @@ pub(super) fn write_assignment(share: &Share) -> Result<Bytes, BrokerError> {
     let content = ConsumerProtocolAssignment::default()
         .with_assigned_partitions(partitions.collect())
         .with_user_data(user_data);
-    encode(ASSIGNMENT_VERSION, ASSIGNMENT_VERSION, &content)
+    // Behind all that Kafka's tools, and members of an earlier version, read.
+    let mut bytes = BytesMut::from(encode(ASSIGNMENT_VERSION, ASSIGNMENT_VERSION, &content)?);
+    bytes.put_u8(u8::from(share.is_first));
+    Ok(bytes.freeze())
 }
 
 /// A member's words; `None` when they are another program's. What is to come is added at the end.
@@ -80,7 +83,9 @@ pub(super) fn read_assignment(mut bytes: &[u8]) -> Option<Share> {
     let owned = list(&mut bytes, partitions)?;
     let user_data = nullable_bytes(&mut bytes)?;
     let count = || std::str::from_utf8(user_data).ok()?.strip_prefix(MARK)?.strip_prefix(' ')?.parse().ok();
-    Some(Share { owned, shared_out: count() })
+    let shared_out = count();
+    let is_first = shared_out.is_some() && bytes.try_get_u8() == Ok(1);
+    Some(Share { owned, shared_out, is_first })
 }
 
 /// Elements are pushed as they are read, so a count that lies ends at the last byte.
@@ -134,8 +139,8 @@ mod tests {
         let written = write_subscription(&subscription()).unwrap();
         assert_eq!(read_subscription(&written), Some(subscription()));
         let both = vec![owned("cluster-a", &[1]), owned("cron-leader", &[0])];
-        for shared_out in [None, Some(0), Some(9)] {
-            let share = Share { owned: both.clone(), shared_out };
+        for (shared_out, is_first) in [(None, false), (Some(0), false), (Some(9), false), (Some(9), true)] {
+            let share = Share { owned: both.clone(), shared_out, is_first };
             assert_eq!(read_assignment(&write_assignment(&share).unwrap()), Some(share));
         }
         assert_eq!(read_assignment(&[]), Some(Share::default()));

@@ -48,7 +48,12 @@ fn a_partition_that_went_to_another_is_let_go() {
     world.publish(1, 2);
     consumer.run(&world, 0);
     let holder = consumer.holder.clone().unwrap();
-    consumer.claimer.changed(&Change::Assigned { holder, partitions: vec![of(1)], alone: true });
+    consumer.claimer.changed(&Change::Assigned {
+        holder,
+        partitions: vec![of(1)],
+        alone: true,
+        is_first: true,
+    });
     consumer.run(&world, 9);
     assert_eq!(consumer.started, [2]);
 }

@@ -147,7 +147,7 @@ fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
     let Some(holder) = host.leadership.holder.clone() else { panic!("it has a holder") };
     let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
     let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
-    host.leadership.changed(&Change::Assigned { holder, partitions, alone: false });
+    host.leadership.changed(&Change::Assigned { holder, partitions, alone: false, is_first: false });
     assert!(host.leadership.alone, "nobody has led since");
 }
 
@@ -171,7 +171,7 @@ fn assigned(host: &Host, later: i32) -> Change {
     let holder = host.leadership.holder.clone().unwrap();
     let holder = crate::common::broker::Holder { generation: holder.generation + later, ..holder };
     let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
-    Change::Assigned { holder, partitions, alone: false }
+    Change::Assigned { holder, partitions, alone: false, is_first: false }
 }
 
 #[test]
@@ -193,9 +193,11 @@ fn a_term_goes_on_over_the_next_generation_and_ends_where_one_was_skipped() {
 fn a_member_of_another_id_begins_a_term_of_its_own() {
     let mut host = Host::new(TimeDelta::zero());
     assert!(leads(&host.step()));
-    let Change::Assigned { mut holder, partitions, alone } = assigned(&host, 1) else { panic!("assigned") };
+    let Change::Assigned { mut holder, partitions, alone, is_first } = assigned(&host, 1) else {
+        panic!("assigned")
+    };
     holder.member_id.push('x');
-    assert!(host.leadership.changed(&Change::Assigned { holder, partitions, alone }));
+    assert!(host.leadership.changed(&Change::Assigned { holder, partitions, alone, is_first }));
 }
 
 #[test]
@@ -298,35 +300,41 @@ fn a_cursor_outlives_the_topic_that_it_belongs_to() {
 
 #[test]
 fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_term_has_begun() {
-    // Of each assignment: whether it has the partition, whether the group has no other member, and how many generations
-    // it comes after the one before.
-    let check = |assignments: &[(bool, bool, i32)], expected: bool| {
+    // Of each assignment: whether it has the partition, whether the group has no other member, whether no member was
+    // assigned anything before, and how many generations it comes after the one before.
+    let check = |assignments: &[(bool, bool, bool, i32)], expected: bool| {
         let (mut leadership, _) = fresh();
         let mut generation = 0;
-        for (is_ours, alone, later) in assignments {
+        for (is_ours, alone, is_first, later) in assignments {
             generation += later;
             let of = TopicPartition { topic: LEADER.to_owned(), partition: 0 };
             let partitions = is_ours.then_some(of).into_iter().collect();
             let (group, member_id) = ("g".to_owned(), "m".to_owned());
             let holder = Holder { group, member_id, instance_id: None, generation };
-            leadership.changed(&Change::Assigned { holder, partitions, alone: *alone });
+            leadership.changed(&Change::Assigned { holder, partitions, alone: *alone, is_first: *is_first });
         }
         assert_eq!(leadership.owes_reboot(), expected, "{assignments:?}");
     };
     check(&[], false);
-    check(&[(true, true, 1)], true);
-    check(&[(true, false, 1)], false);
+    check(&[(true, true, false, 1)], true);
+    check(&[(true, false, false, 1)], false);
     // Alone and without the partition: its topic does not exist yet.
-    check(&[(false, true, 1), (true, true, 1)], true);
-    check(&[(false, false, 1), (true, true, 1)], false);
-    check(&[(true, false, 1), (true, true, 1)], false);
-    check(&[(true, false, 1), (true, false, 1)], false);
+    check(&[(false, true, false, 1), (true, true, false, 1)], true);
+    check(&[(false, false, false, 1), (true, true, false, 1)], false);
+    check(&[(true, false, false, 1), (true, true, false, 1)], false);
+    check(&[(true, false, false, 1), (true, false, false, 1)], false);
     // No producer can have led between one generation and the next.
-    check(&[(true, true, 1), (true, false, 1)], true);
-    check(&[(true, true, 1), (true, true, 2)], true);
-    check(&[(true, true, 1), (true, false, 2)], false);
-    check(&[(true, true, 1), (false, true, 1), (true, true, 1)], true);
-    check(&[(true, true, 1), (false, false, 1), (true, true, 1)], false);
+    check(&[(true, true, false, 1), (true, false, false, 1)], true);
+    check(&[(true, true, false, 1), (true, true, false, 2)], true);
+    check(&[(true, true, false, 1), (true, false, false, 2)], false);
+    check(&[(true, true, false, 1), (false, true, false, 1), (true, true, false, 1)], true);
+    check(&[(true, true, false, 1), (false, false, false, 1), (true, true, false, 1)], false);
+    // Two producers that start together are in one generation from the first.
+    check(&[(true, false, true, 1)], true);
+    check(&[(false, false, true, 1)], false);
+    check(&[(false, false, true, 1), (true, false, false, 1)], false);
+    check(&[(true, false, true, 1), (true, false, false, 1)], true);
+    check(&[(false, true, true, 1), (true, false, true, 1)], true);
 }
 
 #[test]
