@@ -241,12 +241,24 @@ impl Clusters {
                 }
                 self.followed = Followed::clone(of);
                 self.has_history = self.follows(&self.owed());
+                self.are_over(over);
             }
             RunNews::ReadToEnd { term, over } => {
                 self.read_in = Some(*term);
                 self.over.extend(over.iter());
+                self.are_over(over);
             }
             RunNews::ReadFrom(reads) => self.reads.clone_from(reads),
+        }
+    }
+
+    /// These runs are over, and some of them were told as open: the tracker may read the end of a run in the history after a
+    /// late copy of an earlier event, and tells it here alone.
+    fn are_over(&mut self, over: &HashSet<RunId>) {
+        let ended: Vec<(RunId, JobName)> =
+            self.unfinished.extract_if(.., |run, _| over.contains(run)).collect();
+        for (run, job) in ended {
+            self.over_and_released(Some(&job), run);
         }
     }
 

@@ -184,10 +184,13 @@ impl Ticks {
             });
         }
         self.first.get_or_insert(cursor);
-        let seen = self.last.map_or(0, |(_, seen)| seen);
-        let last = self.last.replace((cursor, seen + 1));
-        if let Some((last, _)) = last.filter(|(last, _)| cursor < *last && seen > 1 && !is_late) {
-            self.breaks(|| format!("the cursor goes back within a term, from {last} to {cursor}"));
+        // A late request may be of a take-over that was given up. What the leader commits next goes by its own cursor.
+        if !is_late {
+            let seen = self.last.map_or(0, |(_, seen)| seen);
+            let last = self.last.replace((cursor, seen + 1));
+            if let Some((last, _)) = last.filter(|(last, _)| cursor < *last && seen > 1) {
+                self.breaks(|| format!("the cursor goes back within a term, from {last} to {cursor}"));
+            }
         }
         if let Some(tick) = self.without_fate(cursor) {
             self.breaks(|| format!("the cursor {cursor} is ahead of {tick}"));

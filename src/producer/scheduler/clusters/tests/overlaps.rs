@@ -407,3 +407,20 @@ fn a_job_that_gains_an_overlap_is_asked_for_once_more_and_only_the_answer_to_tha
     clusters.swap(next, at(1));
     assert_eq!(clusters.asks_for(&file(&[&skips], "another")), None, "it gains nothing");
 }
+
+#[test]
+fn a_run_that_was_told_as_open_blocks_no_longer_when_the_history_says_that_it_is_over() {
+    for is_history in [true, false] {
+        let one = job("one", "c", job::Overlap::Queue);
+        let mut clusters = leading(&["c"], &[&one]);
+        start(&mut clusters, 0);
+        read(&mut clusters);
+        let run = RunId::of(&one.name, at(-9));
+        clusters.told(&RunNews::Unfinished(OpenRun { job: one.name.clone(), run, scheduled_at: None }));
+        assert_eq!(published(&mut clusters, 1), [""; 0], "it waits");
+        let (of, over) = (Clusters::overlapping(&clusters.file), Arc::new([run].into()));
+        let news = RunNews::HistoryRead { of, over: Arc::clone(&over) };
+        clusters.told(&if is_history { news } else { RunNews::ReadToEnd { term: FIRST, over } });
+        assert_eq!(published(&mut clusters, 1), ["one"]);
+    }
+}
