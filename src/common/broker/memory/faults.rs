@@ -130,7 +130,7 @@ impl Faults {
         self.log(of, |log| log.append_marker());
     }
 
-    /// Writes so many records in a transaction that is aborted: offsets that nobody reads anything at.
+    /// Writes so many records in a transaction that is aborted: offsets at which no reader finds a record.
     pub fn abort_transaction(&self, of: &TopicPartition, count: i64) {
         self.log(of, |log| log.append_aborted(count));
     }

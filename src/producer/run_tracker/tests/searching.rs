@@ -172,7 +172,7 @@ fn a_claim_of_which_a_new_leader_hears_nothing_is_judged_when_a_lease_has_passed
     world.note(1, &first);
     world.note(2, &second);
     world.claim(1, &first, "one");
-    // Whoever leads next begins to follow here: whether the claim has counted is not known.
+    // The next leader begins to follow here: whether the claim has counted is not known.
     for partition in 0..2 {
         let end = world.end_of_runs(partition);
         world.commit_for(topics::LEADER, of(topics::RUNS, partition), end, String::new());

@@ -381,7 +381,7 @@ fn a_run_of_before_the_term_that_is_over_blocks_no_job_that_a_file_gives_an_over
     read(&mut clusters);
     let found = these(&allows, &[1], at(60));
     clusters.start(FIRST, 0, Start { cursor: at(0), reboot: None, published: found, is_gap: false }, at(0));
-    // Nobody follows the job when its run ends.
+    // The run tracker does not follow the job when its run ends.
     over(&mut clusters, &allows, 1);
     assert_eq!(published(&mut clusters, 1), [""; 0]);
     let next = file(&[&skips], "next");
