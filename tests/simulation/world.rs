@@ -140,8 +140,10 @@ impl World {
         broker.faults().refuse(Call::ClusterTime, "", ErrorCode::Other(31));
         broker.faults().decide(Box::new(move |client, call| decides.lock().unwrap().fate(client, call)));
         let trace = Trace::new(traced);
+        let mut oracle = Oracle::new(client, began + Duration::from_secs(1));
+        oracle.read = traced.then(Vec::new);
         Self {
-            oracle: Oracle::new(client, began + Duration::from_secs(1)),
+            oracle,
             broker,
             clock,
             random,
@@ -253,7 +255,11 @@ impl World {
     pub fn observe(&mut self) {
         if std::mem::take(&mut self.weather().wrote) {
             let by = self.clock.monotonic() + Duration::from_secs(1);
+            let is_late = self.oracle.late;
             self.oracle.observe(by);
+            let read: Vec<String> = self.oracle.read.iter_mut().flat_map(std::mem::take).collect();
+            let who = if is_late { "written late" } else { "written" };
+            read.into_iter().for_each(|line| self.say(who, || line));
         }
     }
 

@@ -33,6 +33,9 @@ pub(super) struct ClusterTerm {
     has_taken: bool,
     /// The jobs whose runs were taken, under this file or one before it.
     taken: HashSet<JobName>,
+    /// Where the cursor stays until those runs are taken: `cron-runs` may not say of them that they are published, and a
+    /// leader that began behind them would not find them.
+    untaken_from: Option<DateTime<Utc>>,
     /// Ticks that cannot be decided yet.
     held_back: VecDeque<Queued>,
     /// Extra batches that are still to be handed over. The cursor does not pass the instant of a batch until that batch
@@ -60,6 +63,7 @@ impl ClusterTerm {
             remembers: true,
             has_taken: false,
             taken: HashSet::new(),
+            untaken_from: None,
             held_back: VecDeque::new(),
             extra: VecDeque::new(),
             extra_in_flight: VecDeque::new(),
@@ -246,8 +250,13 @@ impl ClusterTerm {
         all
     }
 
-    /// Lets runs be taken again: another job file has come, in which runs of other jobs may not overlap.
-    pub fn take_published_again(&mut self) {
+    /// Keeps the cursor before the runs of these jobs until they are taken. It does not go back to those that it has passed:
+    /// another job file may have come, in which runs of other jobs may not overlap.
+    pub fn hold_published<'a>(&mut self, jobs: impl Iterator<Item = &'a Arc<Job>>, now: DateTime<Utc>) {
+        let passed = self.cursor(now);
+        let untaken = jobs.filter(|job| !self.taken.contains(&job.name));
+        let first = untaken.filter_map(|job| self.published.runs.instants(&job.name).next()).min();
+        self.untaken_from = first.map(|at| passed.max(at - TimeDelta::milliseconds(1)));
         self.has_taken = false;
     }
 
@@ -267,11 +276,12 @@ impl ClusterTerm {
         }
     }
 
-    /// The plan's cursor, held back by extra batches and by ticks that wait.
+    /// The plan's cursor, held back by extra batches, by ticks that wait, and by runs that are still to be taken.
     pub fn cursor(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
         let extra = self.extra.iter().map(|(holds, _)| *holds);
         let extra = extra.chain(self.extra_in_flight.iter().map(|(holds, _)| *holds));
         let waiting = self.waiting.first().map(|(at, _)| *at - TimeDelta::milliseconds(1));
-        extra.chain(waiting).fold(self.plan.cursor(now), DateTime::min)
+        let untaken = self.untaken_from.filter(|_| !self.has_taken);
+        extra.chain(waiting).chain(untaken).fold(self.plan.cursor(now), DateTime::min)
     }
 }

@@ -141,6 +141,7 @@ impl Clusters {
         if let Some(at) = start.reboot {
             started.reboot(&self.file, &cluster.name, at);
         }
+        started.hold_published(exclusive(&self.file), now);
         cluster.term = Some(started);
     }
 
@@ -186,7 +187,7 @@ impl Clusters {
             let jobs = before.jobs.into_iter().filter(|job| job.overlap != job::Overlap::Allow);
             self.former.extend(jobs.map(|job| (job.name.clone(), job)));
         }
-        for job in self.file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow) {
+        for job in exclusive(&self.file) {
             self.former.remove(&job.name);
         }
         self.has_history = self.follows(&self.owed());
@@ -196,7 +197,7 @@ impl Clusters {
             // Where the clock was set back, `at` may lie before the cursor, and the event must not hold the cursor
             // there.
             let at = term.plan.swap(&self.file, at);
-            term.take_published_again();
+            term.hold_published(exclusive(&self.file).chain(self.former.values()), at);
             let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
             removed.extend(term.take_removed(&self.file));
@@ -212,8 +213,7 @@ impl Clusters {
 
     /// The jobs whose runs may not overlap, with their clusters.
     pub fn overlapping(file: &ActiveJobs) -> Followed {
-        let jobs = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        Arc::new(jobs.map(|job| (job.name.clone(), job.cluster.clone())).collect())
+        Arc::new(exclusive(file).map(|job| (job.name.clone(), job.cluster.clone())).collect())
     }
 
     /// Takes news from the run tracker.
@@ -407,6 +407,11 @@ impl Clusters {
         let next = with_room.filter_map(|term| term.plan.next()).min();
         next.map_or(longest, |at| (at - now).to_std().unwrap_or_default()).min(longest)
     }
+}
+
+/// The jobs of a file whose runs may not overlap.
+fn exclusive(file: &ActiveJobs) -> impl Iterator<Item = &Arc<Job>> {
+    file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow)
 }
 
 #[cfg(test)]

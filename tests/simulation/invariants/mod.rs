@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
-use kafka_cron::common::model::{AttemptRef, Event, MissedReason, Place, Then};
+use kafka_cron::common::model::{Attempt, AttemptRef, Event, MissedReason, Place, Then};
 use kafka_cron::common::wire;
 use kafka_cron::consumer::claiming::machine::{Claimed, Counts, Now};
 use uuid::Uuid;
@@ -21,6 +21,9 @@ pub use self::overlaps::Overlaps;
 use self::reads::Reads;
 pub use self::ticks::Ticks;
 use crate::world::{CLUSTER, PARTITIONS, RETRY, Sizes, partition};
+
+/// How much of an event the trace shows.
+const LINE: usize = 400;
 
 /// What a record of a topic of attempts says.
 #[derive(Debug, Clone, Copy)]
@@ -119,8 +122,20 @@ pub struct Oracle {
     pub has_producers: bool,
     pub lease: Duration,
     now: Instant,
+    /// What was read, for the trace; nothing where none is kept.
+    pub read: Option<Vec<String>>,
     /// The first promise that was broken.
     pub broken: Option<String>,
+}
+
+/// A record as the trace shows it.
+fn line(of: &TopicPartition, offset: i64, value: &[u8]) -> String {
+    let what = if let Ok(Attempt { run, attempt, .. }) = wire::decode_attempt(value) {
+        format!("{} at {}, attempt {attempt}, run {}", run.job, run.scheduled_at, run.id)
+    } else {
+        String::from_utf8_lossy(value).chars().take(LINE).collect()
+    };
+    format!("{}/{}:{offset} {what}", of.topic, of.partition)
 }
 
 fn of(place: &Place) -> LogId {
@@ -155,6 +170,7 @@ impl Oracle {
             has_producers: false,
             lease: Duration::ZERO,
             now: Instant::now(),
+            read: None,
             consumers: BTreeMap::new(),
             broken: None,
         };
@@ -308,6 +324,9 @@ impl Oracle {
             }
             for record in fetched.records {
                 let value = record.value.unwrap_or_default();
+                if let Some(read) = &mut self.read {
+                    read.push(line(&want.from, record.offset, &value));
+                }
                 match want.from.topic.as_str() {
                     topic @ (CLUSTER | RETRY) => {
                         self.message((of.unwrap(), topic), record.offset, &value, record.timestamp_ms);

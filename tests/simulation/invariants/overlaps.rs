@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::model::{Attempt, AttemptRef, Event, JobName, RunId, Then};
+use kafka_cron::common::model::{Attempt, AttemptRef, Event, JobName, MissedReason, RunId, Then};
 use kafka_cron::producer::leadership::Term;
 
 use crate::jobs::{file_number, is_exclusive, may_be_exclusive};
@@ -164,6 +164,11 @@ impl Overlaps {
                 if let Some(known) = self.runs.get_mut(run) {
                     known.is_recorded = true;
                 }
+                return;
+            }
+            // It blocks nothing from here on, and a leader that has not read that decides its tick anew.
+            Event::Missed { job, from, reason: MissedReason::TooLarge, .. } => {
+                self.unpublished.remove(&RunId::of(job, *from));
                 return;
             }
             Event::Finished { attempt, then, .. } => {

@@ -156,12 +156,17 @@ impl Oracle {
         }
     }
 
-    /// A run is said to be one that no consumer will run: no later attempt of it waits to be claimed.
+    /// A run is said to be one that no consumer will run: no later attempt of it waits to be claimed. Where that arrives late,
+    /// a consumer may have claimed a message that it had fetched before retention deleted it: no producer believes the late
+    /// word then, because the claim stands before it.
     fn ended(&mut self, ended: AttemptRef) {
+        let is_later = |name: &AttemptRef| name.run == ended.run && name.attempt > ended.attempt;
+        if self.late && self.heard.keys().any(is_later) {
+            return;
+        }
         let waits = |attempts: &Attempts| {
             attempts.messages.range(attempts.start..).any(|(offset, message)| {
-                let is_later = |name: AttemptRef| name.run == ended.run && name.attempt > ended.attempt;
-                message.name.is_some_and(is_later)
+                message.name.as_ref().is_some_and(is_later)
                     && attempts.is_unclaimed(*offset)
                     && !attempts.is_copy(message)
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Cluster, Clusters};
+use super::{Cluster, Clusters, exclusive};
 use crate::common::bounds::TICKS_PER_BATCH;
 use crate::common::model::{Event, JobName, Place, RunId};
 use crate::producer::job;
@@ -47,13 +47,13 @@ impl Clusters {
         }
         let (file, former) = (self.file.clone(), self.former.clone());
         let Some(mut deciding) = self.deciding(number, now) else { return };
-        let overlapping = file.jobs.iter().filter(|job| job.overlap != job::Overlap::Allow);
-        let all = deciding.term.take_published(overlapping.chain(former.values()));
+        let passed = deciding.term.cursor(now);
+        let all = deciding.term.take_published(exclusive(&file).chain(former.values()));
         for some in all.chunks(TICKS_PER_BATCH) {
             some.iter().for_each(|(tick, place)| deciding.found(tick, place.clone()));
             let (events, revision) = (std::mem::take(&mut deciding.events), Arc::clone(&file.revision));
             // All of them are published. Where the cursor has passed the first, it does not go back for that to be said.
-            let from = some[0].0.at.max(deciding.term.cursor(now) + TimeDelta::milliseconds(1));
+            let from = some[0].0.at.max(passed + TimeDelta::milliseconds(1));
             deciding.term.decided(Vec::new(), events, &revision, from);
         }
     }

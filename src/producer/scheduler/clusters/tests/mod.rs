@@ -3,6 +3,7 @@
 mod limits;
 mod overlaps;
 mod reboots;
+mod unrecorded;
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 
 use super::*;
 
-fn reboots(name: &str, overlap: job::Overlap) -> Arc<Job> {
+/// A job of a reboot.
+pub(super) fn reboots(name: &str, overlap: job::Overlap) -> Arc<Job> {
     let schedule = Arc::new(Schedule::parse("@reboot", &crate::producer::zone::Zone::utc()).unwrap());
     Arc::new(Job { schedule, ..Job::clone(&job(name, "c", overlap)) })
 }
