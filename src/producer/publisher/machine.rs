@@ -7,15 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::counting::{Count, Counting, Fact, fact_of};
-use super::records::{at, lines, missed, published};
-use super::{Confirmed, Encoded, Progress};
+use super::records::{lines, missed, published};
+use super::{Confirmed, Effect, Encoded, Progress};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Now;
 use crate::common::model::{ClusterName, JobName, RunId};
-use crate::common::outgoing::{Limits, Outgoing, Unwritten, Writer, Written};
+use crate::common::outgoing::{Limits, Unwritten, Writer, Written};
 use crate::common::topics;
 use crate::producer::leadership::LeaderLease;
-use crate::producer::metrics::ClusterMetrics;
 use crate::producer::plan::timetable::Tick;
 
 /// How long the topic may be looked up before a write. Together with the time in which the client still sends
@@ -28,10 +27,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Writes the batches of a cluster.
 #[derive(Debug)]
 pub struct Publishing {
-    cluster: ClusterName,
     number: usize,
     topic: Arc<str>,
-    metrics: ClusterMetrics,
     writer: Writer,
     counting: Counting,
     going: Option<Going>,
@@ -51,17 +48,9 @@ fn is_too_large(error: &BrokerError) -> bool {
 
 impl Publishing {
     /// Creates the machine for a cluster, which has this number in the scheduler's list.
-    pub fn new(cluster: ClusterName, number: usize, metrics: ClusterMetrics) -> Self {
-        let topic = topics::first(&cluster).into();
-        Self {
-            cluster,
-            number,
-            topic,
-            metrics,
-            writer: Writer::default(),
-            counting: Counting::default(),
-            going: None,
-        }
+    pub fn new(cluster: &ClusterName, number: usize) -> Self {
+        let topic = topics::first(cluster).into();
+        Self { number, topic, writer: Writer::default(), counting: Counting::default(), going: None }
     }
 
     /// Takes a batch, when there is none.
@@ -80,25 +69,29 @@ impl Publishing {
     }
 
     /// Makes the next step, of one write.
-    pub fn step(&mut self, client: &mut dyn Client, lease: &LeaderLease, now: Now) -> Progress {
-        let Some(mut going) = self.going.take() else { return Progress::Idle };
+    pub fn step(
+        &mut self,
+        client: &mut dyn Client,
+        lease: &LeaderLease,
+        now: Now,
+    ) -> (Vec<Effect>, Progress) {
+        let Some(mut going) = self.going.take() else { return (Vec::new(), Progress::Idle) };
         let term = going.left.batch.term;
         if !lease.holds(term, now.mono) {
             if lease.is_over(term) {
-                let (cluster, left) = (&self.cluster, going.left.records.len());
-                log::info!("{cluster}: {left} records are left to the new leader");
-                return Progress::Abandoned;
+                return (vec![Effect::Left(going.left.records.len())], Progress::Abandoned);
             }
             self.going = Some(going);
-            return Progress::Waits;
+            return (Vec::new(), Progress::Waits);
         }
-        let failed = self.write(client, &mut going, now);
+        let mut effects = Vec::new();
+        let failed = self.write(client, &mut going, now, &mut effects);
         if going.left.records.is_empty() {
             let confirmed = Confirmed::of(self.number, &going.left.batch);
-            return Progress::Done(Confirmed { refused: going.refused, ..confirmed });
+            return (effects, Progress::Done(Confirmed { refused: going.refused, ..confirmed }));
         }
         self.going = Some(going);
-        failed.map_or(Progress::GoesOn, |(topic, error)| Progress::Failed { topic, error })
+        (effects, failed.map_or(Progress::GoesOn, |(topic, error)| Progress::Failed { topic, error }))
     }
 
     /// Writes what is left, and returns to where some of it could not be written, and why.
@@ -107,6 +100,7 @@ impl Publishing {
         client: &mut dyn Client,
         going: &mut Going,
         now: Now,
+        effects: &mut Vec<Effect>,
     ) -> Option<(Arc<str>, BrokerError)> {
         let Going { left: Encoded { batch, records, ticks: unconfirmed, facts }, refused } = going;
         let by = Limits { look_up: now.mono + LOOK_UP, answer: now.mono + ANSWER };
@@ -128,8 +122,8 @@ impl Publishing {
         );
         for fact in told {
             match self.counting.count(&fact) {
-                Count::Missed(count, reason) => self.metrics.missed(count, reason.word()),
-                Count::Skipped => self.metrics.skipped(),
+                Count::Missed(count, reason) => effects.push(Effect::Missed(count, reason)),
+                Count::Skipped => effects.push(Effect::Skipped),
                 Count::Nothing => {}
             }
         }
@@ -139,7 +133,7 @@ impl Publishing {
         let mut failed = None;
         let mut waiting = HashMap::new();
         for Unwritten { records: left, error } in unwritten {
-            self.metrics.failed(error.word());
+            effects.push(Effect::Unwritten(error.clone()));
             // A tick whose message no broker takes becomes an event. An event becomes nothing smaller: it waits.
             let mut waits = !is_too_large(&error);
             let topic =
@@ -149,7 +143,8 @@ impl Publishing {
                     Some(number) if is_too_large(&error) => {
                         let tick = &batch.ticks[number];
                         refused.push((tick.job.name.clone(), RunId::of(&tick.job.name, tick.at)));
-                        let record = self.too_large(tick, now);
+                        effects.push(Effect::TooLarge { job: tick.job.name.clone(), due: tick.at });
+                        let record = missed(tick, now.wall);
                         facts.extend(fact_of(&record).map(|fact| (record.value.clone(), fact)));
                         records.push(record);
                     }
@@ -166,25 +161,15 @@ impl Publishing {
             failed = failed.or(waits.then_some((topic, error)));
         }
         let confirmed = std::mem::replace(unconfirmed, waiting);
-        self.count(confirmed.into_values().map(|number| &batch.ticks[number]).collect(), now);
+        let confirmed: Vec<&Tick> = confirmed.into_values().map(|number| &batch.ticks[number]).collect();
+        effects.extend(are_published(confirmed, now));
         failed
     }
+}
 
-    fn too_large(&self, tick: &Tick, now: Now) -> Outgoing {
-        log::error!(
-            "{}: the message of job {} is larger than topic {} takes; its tick at {} is missed",
-            self.cluster,
-            tick.job.name,
-            self.topic,
-            at(tick)
-        );
-        missed(tick, now.wall)
-    }
-
-    /// Counts what is confirmed, and says it.
-    fn count(&self, mut confirmed: Vec<&Tick>, now: Now) {
-        confirmed.sort_by_key(|tick| tick.at);
-        confirmed.iter().for_each(|tick| self.metrics.published(tick.at, now.wall));
-        lines(&confirmed, now.wall).iter().for_each(|line| log::info!("{}: {line}", self.topic));
-    }
+/// What follows from ticks that are confirmed, if there are any.
+fn are_published(mut confirmed: Vec<&Tick>, now: Now) -> Option<Effect> {
+    confirmed.sort_by_key(|tick| tick.at);
+    let due = confirmed.iter().map(|tick| tick.at).collect();
+    (!confirmed.is_empty()).then(|| Effect::Published { due, lines: lines(&confirmed, now.wall) })
 }

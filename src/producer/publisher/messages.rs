@@ -1,9 +1,11 @@
-//! What came of a step, and what the scheduler is told.
+//! What came of a step, what the thread logs and counts, and what the scheduler is told.
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::common::broker::BrokerError;
-use crate::common::model::{JobName, RunId};
+use crate::common::model::{JobName, MissedReason, RunId};
 use crate::producer::leadership::Term;
 use crate::producer::plan::{Batch, Source};
 
@@ -27,6 +29,33 @@ pub enum Progress {
     Done(Confirmed),
     /// The batch's term is over: the new leader finds what is missing by the cursor.
     Abandoned,
+}
+
+/// What is to be logged and counted after a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ticks are published, and that is confirmed.
+    Published {
+        /// When each of them was due.
+        due: Vec<DateTime<Utc>>,
+        /// What the log says of them.
+        lines: Vec<String>,
+    },
+    /// So many ticks more than were counted before are missed, and that is on record.
+    Missed(u64, MissedReason),
+    /// A tick is skipped, and that is on record.
+    Skipped,
+    /// The message of a tick is larger than the topic takes: the tick will be missed.
+    TooLarge {
+        /// The tick's job.
+        job: JobName,
+        /// When it was due.
+        due: DateTime<Utc>,
+    },
+    /// Some of a batch could not be written.
+    Unwritten(BrokerError),
+    /// So many records of a batch are left to the next leader.
+    Left(usize),
 }
 
 /// Every tick of a cluster's oldest batch of a source has its fate on record.

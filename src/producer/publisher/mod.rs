@@ -1,8 +1,8 @@
 //! Publishing: each cluster's publisher writes the cluster's batches to its topic, until the fate of every tick is on
 //! record.
 //!
-//! A cluster has two threads. `publish-CLUSTER` ([`thread`]) steps the state machine [`Publishing`] ([`machine`]) and
-//! tells the scheduler which batches are confirmed; the simulation steps the same machine. `encode-CLUSTER`
+//! A cluster has two threads. `publish-CLUSTER` ([`thread`]) steps the state machine [`Publishing`] ([`machine`]), logs and
+//! counts what follows, and tells the scheduler which batches are confirmed; the simulation steps the same machine. `encode-CLUSTER`
 //! ([`encoding`]) makes the records of the next batch meanwhile.
 //!
 //! A publisher writes only while the leader lease of the batch's term is valid, and confirms batches of one source in the
@@ -20,5 +20,5 @@ mod thread;
 
 pub use self::encoding::Encoded;
 pub use self::machine::Publishing;
-pub use self::messages::{Confirmed, Progress};
+pub use self::messages::{Confirmed, Effect, Progress};
 pub use self::thread::{Context, Options, Publisher};

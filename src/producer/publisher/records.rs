@@ -57,8 +57,8 @@ pub(super) fn missed(tick: &Tick, now: DateTime<Utc>) -> Outgoing {
 }
 
 /// The instant of a tick, for people.
-pub(super) fn at(tick: &Tick) -> String {
-    tick.at.to_rfc3339_opts(SecondsFormat::Secs, true)
+pub(super) fn instant(due: DateTime<Utc>) -> String {
+    due.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// What the log says of runs that are published, in the order of their instants: each run where they are few, how many
@@ -67,12 +67,13 @@ pub(super) fn lines(confirmed: &[&Tick], now: DateTime<Utc>) -> Vec<String> {
     const FEW: usize = 5;
     let late = |tick: &Tick| (now - tick.at).num_milliseconds();
     if confirmed.len() <= FEW {
-        let line =
-            |tick: &&Tick| format!("published {} due {}, {} ms late", tick.job.name, at(tick), late(tick));
+        let line = |tick: &&Tick| {
+            format!("published {} due {}, {} ms late", tick.job.name, instant(tick.at), late(tick))
+        };
         return confirmed.iter().map(line).collect();
     }
     let (number, first) = (confirmed.len(), confirmed[0]);
-    vec![format!("published {number} runs, the first due {}, {} ms late", at(first), late(first))]
+    vec![format!("published {number} runs, the first due {}, {} ms late", instant(first.at), late(first))]
 }
 
 #[cfg(test)]
@@ -83,10 +84,9 @@ mod tests {
     #[test]
     fn few_runs_are_told_one_by_one_and_many_by_their_number() {
         let job = Arc::new(sample("a", "@hourly"));
-        let instant = |second: i64| DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap();
-        let ticks: Vec<Tick> =
-            (0..6).map(|second| Tick { job: Arc::clone(&job), at: instant(second) }).collect();
-        let told = |count: usize| lines(&ticks.iter().take(count).collect::<Vec<_>>(), instant(7));
+        let due = |second: i64| DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap();
+        let ticks: Vec<Tick> = (0..6).map(|second| Tick { job: Arc::clone(&job), at: due(second) }).collect();
+        let told = |count: usize| lines(&ticks.iter().take(count).collect::<Vec<_>>(), due(7));
         assert_eq!(told(0), [""; 0]);
         let second = "published a due 2027-01-15T08:00:01Z, 6000 ms late";
         assert_eq!((told(5).len(), told(5)[1].as_str()), (5, second));

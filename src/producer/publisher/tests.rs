@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::thread::carry_out;
 use super::*;
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::memory::{Call, MemoryBroker};
@@ -19,7 +20,7 @@ use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 use crate::producer::job::{Job, Overlap, sample};
 use crate::producer::leadership::{LeaderLease, Term};
-use crate::producer::metrics::ProducerMetrics;
+use crate::producer::metrics::{ClusterMetrics, ProducerMetrics};
 use crate::producer::plan::timetable::Tick;
 use crate::producer::plan::{Batch, Missed, Source};
 use crate::producer::topics::Missing;
@@ -34,6 +35,7 @@ struct Bench {
     standing: Standing,
     lease: LeaderLease,
     metrics: Metrics,
+    counts: ClusterMetrics,
     cluster: ClusterName,
 }
 
@@ -48,7 +50,9 @@ fn bench() -> Bench {
     let standing = Standing::new(clock.monotonic());
     let lease = LeaderLease::new(standing.clone(), Duration::from_secs(3_600));
     lease.grant(Term::new(2).unwrap(), standing.losses());
-    Bench { clock, broker, client, standing, lease, metrics: Metrics::new(), cluster }
+    let metrics = Metrics::new();
+    let counts = ProducerMetrics::new(&metrics).of(&cluster);
+    Bench { clock, broker, client, standing, lease, metrics, counts, cluster }
 }
 
 fn batch(term: u64, jobs: Vec<Job>) -> Batch {
@@ -73,7 +77,7 @@ impl Bench {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             lease: self.lease.clone(),
             confirmed: confirming,
-            metrics: ProducerMetrics::new(&self.metrics).of(&self.cluster),
+            metrics: self.counts.clone(),
             health: Health::new(&self.metrics),
             missing,
             beat: Beats::new(&self.metrics).thread("publish"),
@@ -97,6 +101,14 @@ impl Bench {
 
     fn now(&self) -> Now {
         Now { wall: self.clock.now(), mono: self.clock.monotonic() }
+    }
+
+    /// Makes a step as the thread does.
+    fn step(&mut self, publishing: &mut Publishing) -> Progress {
+        let now = self.now();
+        let (effects, progress) = publishing.step(self.client.as_mut(), &self.lease, now);
+        carry_out(effects, &self.cluster, &self.counts, now);
+        progress
     }
 
     /// What lies in a topic.
@@ -142,14 +154,12 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     bench.broker.faults().set_topic("cluster-a", "max.message.bytes", "1500");
     let large = Job { command: "x".repeat(2_000), ..sample("large", "@hourly") };
     let jobs = vec![sample("a", "@hourly"), large, sample("b", "@hourly")];
-    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
+    let mut publishing = Publishing::new(&bench.cluster, 0);
     publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
     // As long as that cannot be put on record, the batch is not done.
     bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
     for _ in 0..3 {
-        let now = bench.now();
-        let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
+        let progress = bench.step(&mut publishing);
         assert!(matches!(progress, Progress::GoesOn | Progress::Failed { .. }), "{progress:?}");
     }
     let mut published =
@@ -158,8 +168,7 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
     assert_eq!(published, ["a", "b"], "each once");
     assert_eq!(bench.missed(), []);
     bench.broker.faults().allow(Call::Produce, topics::RUNS);
-    let now = bench.now();
-    let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
+    let progress = bench.step(&mut publishing);
     let Progress::Done(confirmed) = progress else { panic!("{progress:?}") };
     let name: JobName = "large".parse().unwrap();
     assert_eq!(confirmed.refused, [(name.clone(), RunId::of(&name, DateTime::UNIX_EPOCH))]);
@@ -171,8 +180,7 @@ fn a_tick_that_is_too_large_is_missed_on_record_before_its_batch_is_done_and_hol
 fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_of_several() {
     let mut bench = bench();
     bench.standing.set(Some(bench.clock.monotonic()));
-    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
+    let mut publishing = Publishing::new(&bench.cluster, 0);
     let job = Arc::new(sample("a", "* * * * * *"));
     let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
     let told = |term: u64, last: u64| {
@@ -198,18 +206,17 @@ fn missed_and_skipped_ticks_are_counted_once_they_are_on_record_and_in_one_term_
     };
     publishing.take(told(2, 100));
     bench.broker.faults().refuse(Call::Produce, topics::RUNS, ErrorCode::NotEnoughReplicas);
-    let now = bench.now();
-    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Failed { .. }));
+    assert!(matches!(bench.step(&mut publishing), Progress::Failed { .. }));
     assert_eq!(counted(&bench), (0, 0), "nothing is on record");
     // The term ends, and another one begins where the cursor was.
     bench.lease.grant(Term::new(3).unwrap(), bench.standing.losses());
     bench.broker.faults().allow(Call::Produce, topics::RUNS);
-    assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Abandoned));
+    assert!(matches!(bench.step(&mut publishing), Progress::Abandoned));
     assert_eq!((counted(&bench), bench.missed().len()), ((0, 0), 0));
     for (term, last, expected) in [(3, 120, 120), (4, 120, 120), (5, 150, 150)] {
         bench.lease.grant(Term::new(term).unwrap(), bench.standing.losses());
         publishing.take(told(term, last));
-        assert!(matches!(publishing.step(bench.client.as_mut(), &bench.lease, now), Progress::Done(_)));
+        assert!(matches!(bench.step(&mut publishing), Progress::Done(_)));
         assert_eq!(counted(&bench), (expected, 1), "term {term}");
     }
     assert_eq!(bench.missed().len(), 3, "each term records what it decides");
@@ -292,18 +299,16 @@ fn whatever_refuses_a_batch_for_long_is_asked_with_rests() {
 fn where_a_run_lies_is_on_record_before_its_tick_is_confirmed_if_the_runs_of_its_job_may_not_overlap() {
     let mut bench = bench();
     bench.standing.set(Some(bench.clock.monotonic()));
-    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
+    let mut publishing = Publishing::new(&bench.cluster, 0);
     let jobs = vec![
         sample("free", "@hourly"),
         Job { overlap: Overlap::Skip, ..sample("skips", "@hourly") },
         Job { overlap: Overlap::Queue, ..sample("queues", "@hourly") },
     ];
     publishing.take(Encoded::new(&Arc::from("cluster-a"), batch(2, jobs)));
-    let now = bench.now();
-    let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
+    let progress = bench.step(&mut publishing);
     assert!(matches!(progress, Progress::GoesOn), "{progress:?}");
-    let progress = publishing.step(bench.client.as_mut(), &bench.lease, now);
+    let progress = bench.step(&mut publishing);
     assert!(matches!(progress, Progress::Done(_)), "{progress:?}");
     let published = bench.read("cluster-a", |value| wire::decode_attempt(value).unwrap().run.job.to_string());
     let mut lies: Vec<(String, i64)> =
@@ -352,15 +357,13 @@ fn a_publisher_is_over_when_nobody_has_batches_any_more_and_all_is_written() {
 #[test]
 fn what_is_left_of_a_batch_is_known_until_it_is_written() {
     let mut bench = bench();
-    let metrics = ProducerMetrics::new(&bench.metrics).of(&bench.cluster);
-    let mut publishing = Publishing::new(bench.cluster.clone(), 0, metrics);
+    let mut publishing = Publishing::new(&bench.cluster, 0);
     assert_eq!(publishing.left(), 0);
     let topic = topics::first(&bench.cluster).into();
     let jobs = vec![sample("a", "@hourly"), sample("b", "@hourly"), sample("c", "@hourly")];
     publishing.take(Encoded::new(&topic, batch(2, jobs)));
     assert_eq!(publishing.left(), 3);
     bench.standing.set(Some(bench.clock.monotonic()));
-    let now = bench.now();
-    publishing.step(bench.client.as_mut(), &bench.lease, now);
+    bench.step(&mut publishing);
     assert_eq!(publishing.left(), 0);
 }

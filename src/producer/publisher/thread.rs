@@ -9,7 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::machine::Publishing;
-use super::{Confirmed, Encoded, Progress, encoding};
+use super::records::instant;
+use super::{Confirmed, Effect, Encoded, Progress, encoding};
 use crate::common::bounds::TICK_BATCHES;
 use crate::common::broker::{BrokerError, Client};
 use crate::common::clock::{Clock, Now};
@@ -18,6 +19,7 @@ use crate::common::metrics::Beat;
 use crate::common::model::ClusterName;
 use crate::common::rests::Rests;
 use crate::common::thread::{Joined, spawn};
+use crate::common::topics;
 use crate::producer::leadership::LeaderLease;
 use crate::producer::metrics::ClusterMetrics;
 use crate::producer::plan::Batch;
@@ -74,7 +76,7 @@ impl Publisher {
         let (give_up, given_up) = bounded(0);
         let thread = spawn(&format!("publish-{}", options.cluster), move || {
             let Options { cluster, number } = options;
-            let publishing = Publishing::new(cluster.clone(), number, context.metrics.clone());
+            let publishing = Publishing::new(&cluster, number);
             let duty = context.health.duty(&format!("publishing {cluster}"));
             context.health.set(cluster.as_str(), Fact::Ready);
             Thread { cluster, context, duty, publishing, given_up, is_away: false }.run(&encoded);
@@ -133,7 +135,9 @@ impl Thread {
         self.duty.owed();
         loop {
             let now = self.now();
-            let progress = self.publishing.step(self.context.client.as_mut(), &self.context.lease, now);
+            let (effects, progress) =
+                self.publishing.step(self.context.client.as_mut(), &self.context.lease, now);
+            carry_out(effects, &self.cluster, &self.context.metrics, now);
             match progress {
                 Progress::Idle | Progress::Abandoned => {
                     self.duty.done();
@@ -192,6 +196,27 @@ impl Thread {
         select! {
             recv(self.given_up) -> _ => false,
             recv(self.context.clock.alarm(rest)) -> _ => true,
+        }
+    }
+}
+
+/// Logs and counts what follows from a step of a cluster's publishing.
+pub(super) fn carry_out(effects: Vec<Effect>, cluster: &ClusterName, metrics: &ClusterMetrics, now: Now) {
+    let topic = topics::first(cluster);
+    for effect in effects {
+        match effect {
+            Effect::Published { due, lines } => {
+                due.into_iter().for_each(|due| metrics.published(due, now.wall));
+                lines.iter().for_each(|line| log::info!("{topic}: {line}"));
+            }
+            Effect::Missed(count, reason) => metrics.missed(count, reason.word()),
+            Effect::Skipped => metrics.skipped(),
+            Effect::TooLarge { job, due } => log::error!(
+                "{cluster}: the message of job {job} is larger than topic {topic} takes; its tick at {} is missed",
+                instant(due)
+            ),
+            Effect::Unwritten(error) => metrics.failed(error.word()),
+            Effect::Left(records) => log::info!("{cluster}: {records} records are left to the new leader"),
         }
     }
 }

@@ -10,12 +10,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 use kafka_cron::common::bounds::{LEAD_ACTS, RUNS_TOLD, TICK_BATCHES};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::membership::{self, Change, Member, Standing};
-use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::consumer::claiming::machine::Now;
 use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::leadership::{self, CursorCommit, Effect, LeaderLease, Leadership, Term};
-use kafka_cron::producer::metrics::ProducerMetrics;
 use kafka_cron::producer::plan::Batch;
 use kafka_cron::producer::publisher::{Confirmed, Publishing};
 use kafka_cron::producer::run_tracker as tracker;
@@ -132,7 +130,6 @@ impl Producer {
             window: Duration::from_secs(24 * 60 * 60),
             standing: standing.clone(),
         });
-        let metrics = ProducerMetrics::new(&Metrics::new()).of(&cluster());
         let file = file_of(world.file, &name, bug);
         world.oracle.overlaps.asks(&file.revision, now);
         let options = tracker::Options {
@@ -144,7 +141,7 @@ impl Producer {
             revision: Arc::clone(&file.revision),
             tzdata: Arc::clone(&file.tzdata),
         };
-        let publishing = Publishing::new(cluster(), 0, metrics);
+        let publishing = Publishing::new(&cluster(), 0);
         let lease = LeaderLease::new(standing.clone(), SESSION);
         let scheduler = Scheduler::new(vec![cluster()], file, name.clone(), lease.clone());
         let (channels, ends) = channels();

@@ -180,7 +180,8 @@ impl Producer {
             self.wake(Thread::Scheduler, now.mono);
             return Duration::from_millis(20);
         }
-        match self.publishing.step(self.publishes.as_mut(), &lease, now) {
+        let (_effects, progress) = self.publishing.step(self.publishes.as_mut(), &lease, now);
+        match progress {
             Progress::Idle => {
                 let Ok(batch) = self.ends.batches.try_recv() else { return LONGEST_WAIT };
                 self.writing = Some(batch.term);
