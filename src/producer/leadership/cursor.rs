@@ -18,9 +18,9 @@ pub(super) struct Found<'a> {
     pub is_used: bool,
 }
 
-/// Where a cluster goes on.
+/// Where a cluster goes on in a new term.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(super) struct StartingPoint {
     pub cursor: DateTime<Utc>,
     /// A reboot whose jobs are still owed their tick.
     pub reboot: Option<DateTime<Utc>>,
@@ -33,8 +33,13 @@ pub(super) struct Judged {
 /// Judges what was found by a term that began at an instant. No cursor and an unused topic is a first start: nothing is
 /// owed from before the term. No cursor and a topic that was used means that it expired (offsets do, seven days after their
 /// group is empty) or was deleted.
-pub(super) fn judge(found: Found<'_>, window: Duration, began: DateTime<Utc>, now: DateTime<Utc>) -> Judged {
-    let begin = |cursor, is_gap| Judged { cursor, reboot: None, is_gap, ahead: Duration::ZERO };
+pub(super) fn judge(
+    found: Found<'_>,
+    window: Duration,
+    began: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> StartingPoint {
+    let begin = |cursor, is_gap| StartingPoint { cursor, reboot: None, is_gap, ahead: Duration::ZERO };
     let known = found.committed.and_then(|c| Some((DateTime::from_timestamp_millis(c.offset)?, c)));
     let Some((cursor, committed)) = known else {
         let window = TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX);
@@ -45,7 +50,7 @@ pub(super) fn judge(found: Found<'_>, window: Duration, began: DateTime<Utc>, no
     let ahead = if ahead > AHEAD { ahead } else { Duration::ZERO };
     // Both are done when the cursor has passed them.
     let [reboot, gap] = read(&committed.metadata).map(|at| at.filter(|at| *at >= cursor));
-    Judged { reboot, ahead, ..begin(cursor, gap.is_some()) }
+    StartingPoint { reboot, ahead, ..begin(cursor, gap.is_some()) }
 }
 
 /// The whole second that an instant is in.
@@ -94,7 +99,7 @@ mod tests {
         let found = Found { committed: committed.as_ref(), is_used };
         let judged = judge(found, DAY, at("2026-11-24T11:59:50.100Z"), at("2026-11-24T12:00:00.700Z"));
         let ahead = Duration::from_millis(ahead);
-        assert_eq!(judged, Judged { cursor: at(cursor), reboot: reboot.map(at), is_gap, ahead });
+        assert_eq!(judged, StartingPoint { cursor: at(cursor), reboot: reboot.map(at), is_gap, ahead });
     }
 
     #[test]

@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 
 use super::Term;
 use super::clock_skew::{self, Compared};
-use super::cursor::Judged;
+use super::cursor::StartingPoint;
 use super::giving_way::Patience;
 use super::messages::{Call, CursorCommit, Effect, Event, Failure, Options, REST};
 use crate::common::broker::{BrokerError, Client, ErrorCode, Holder, TopicPartition};
@@ -65,7 +65,7 @@ pub struct Leadership {
     absent: Vec<usize>,
     try_again: Option<Instant>,
     /// The clusters of this term whose topics are still to be read for what is published.
-    unread: Vec<(usize, Judged)>,
+    unread: Vec<(usize, StartingPoint)>,
     /// What is to be committed, and when it may be.
     keep: Option<CursorCommit>,
     next_commit: Option<Instant>,

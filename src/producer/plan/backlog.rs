@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::backlog_count::{BacklogCount, Judged};
+use super::backlog_count::{BacklogCount, CountCriteria};
 use super::batch::{Batch, Missed, Source};
 use super::catchup;
 use super::catchup::LateTick;
@@ -71,8 +71,8 @@ impl Backlog {
     /// How many ticks are still to be handed out to be published, as far as they have been counted. Counts on by at most
     /// so many instants of groups.
     pub(super) fn left_to_publish(&mut self, now: DateTime<Utc>, steps: usize) -> u64 {
-        let judged = Judged { until: self.until, found: self.found, due_again: &self.due_again };
-        self.ahead.count(now, judged, steps);
+        let criteria = CountCriteria { until: self.until, found: self.found, due_again: &self.due_again };
+        self.ahead.count(now, criteria, steps);
         self.ahead.left()
     }
 

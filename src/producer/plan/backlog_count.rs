@@ -26,9 +26,9 @@ pub(super) struct BacklogCount {
     published: u64,
 }
 
-/// Of which ticks, and how they are judged.
+/// Which ticks are counted, and how they are judged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Judged<'a> {
+pub(super) struct CountCriteria<'a> {
     /// The last instant.
     pub until: DateTime<Utc>,
     /// When they moved to the backlog.
@@ -44,17 +44,17 @@ impl BacklogCount {
     }
 
     /// Counts on, at most so many instants of groups.
-    pub(super) fn count(&mut self, now: DateTime<Utc>, judged: Judged<'_>, steps: usize) {
+    pub(super) fn count(&mut self, now: DateTime<Utc>, criteria: CountCriteria<'_>, steps: usize) {
         for _ in 0..steps {
-            let Some(due) = self.timetable.due(judged.until) else { return };
-            let tick = LateTick { at: due.at, found: judged.found, now };
+            let Some(due) = self.timetable.due(criteria.until) else { return };
+            let tick = LateTick { at: due.at, found: criteria.found, now };
             let next = || self.timetable.next_of(due.group, due.at);
             // The jobs of a group are judged alike.
             let is_missed = due.jobs.first().is_some_and(|job| {
-                catchup::missed(job, tick, || next().is_none_or(|at| at > judged.until)).is_some()
+                catchup::missed(job, tick, || next().is_none_or(|at| at > criteria.until)).is_some()
             });
             if !is_missed {
-                let is_published = |job: &&Arc<Job>| !catchup::comes_later(job, tick, judged.due_again);
+                let is_published = |job: &&Arc<Job>| !catchup::comes_later(job, tick, criteria.due_again);
                 self.counted += due.jobs.iter().filter(is_published).count() as u64;
             }
             let all = due.jobs.len();

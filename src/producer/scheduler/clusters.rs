@@ -2,6 +2,7 @@
 //! jobs, and how far each cluster is.
 
 mod deciding;
+mod known_runs;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::cluster_term::ClusterTerm;
 use super::events;
 use super::levels::Levels;
-use super::overlap::Overlap;
+use super::overlap::ExclusiveJobs;
 use crate::common::bounds::TICKS_PER_BATCH;
 use crate::common::model::{ClusterName, Event, JobName, RunId};
 use crate::producer::active_jobs::ActiveJobs;
@@ -22,7 +23,6 @@ use crate::producer::leadership::{CursorCommit, Start, Term};
 use crate::producer::plan::timetable::Tick;
 use crate::producer::plan::{Batch, ClusterPlan, Missed};
 use crate::producer::publisher::Confirmed;
-use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::open_runs::Followed;
 
 /// One cluster as the scheduler sees it.
@@ -48,7 +48,7 @@ pub struct Clusters {
     /// Our name in events.
     name: String,
     /// Which runs block which jobs. A standby knows this, too.
-    overlap: Overlap,
+    overlap: ExclusiveJobs,
     /// The jobs whose open runs have all been told.
     followed: Followed,
     /// What the run tracker was last asked, while it has not answered. An answer to an earlier question does not count.
@@ -78,7 +78,7 @@ impl Clusters {
             file,
             former: BTreeMap::new(),
             name,
-            overlap: Overlap::default(),
+            overlap: ExclusiveJobs::default(),
             followed: Followed::default(),
             asked: None,
             has_history,
@@ -99,7 +99,7 @@ impl Clusters {
         self.term = Some(term);
         self.over = HashSet::new();
         // A run that an earlier term of ours decided and did not publish blocks nothing.
-        self.overlap = Overlap::default();
+        self.overlap = ExclusiveJobs::default();
         for (run, job) in &self.unfinished {
             self.overlap.published(job, *run);
         }
@@ -145,41 +145,6 @@ impl Clusters {
         cluster.term = Some(started);
     }
 
-    /// Whether the open runs are known of all jobs of a file whose runs may not overlap. Until they are, the file must
-    /// not become active: its ticks would be decided as if there were no open runs.
-    pub fn knows_runs_of(&self, file: &ActiveJobs) -> bool {
-        self.asked.is_none() && self.follows(&Self::overlapping(file))
-    }
-
-    fn follows(&self, jobs: &Followed) -> bool {
-        jobs.iter().all(|(job, cluster)| self.followed.get(job) == Some(cluster))
-    }
-
-    /// The jobs whose open runs must be known: those of the active file, and those of former files of which ticks are still
-    /// to be decided.
-    pub(super) fn owed(&self) -> Followed {
-        let former = self.former.values().map(|job| (job.name.clone(), job.cluster.clone()));
-        let active = Self::overlapping(&self.file);
-        Arc::new(former.chain(active.iter().map(|(job, cluster)| (job.clone(), cluster.clone()))).collect())
-    }
-
-    /// What the run tracker is to be asked before a file becomes active, if anything: the jobs to follow from now on. Those of
-    /// the active file are among them, because ticks of it may still be undecided then; where a job has moved to another
-    /// cluster, the new file counts. Of a job that gains an overlap the tracker must read to the end once more, although it
-    /// may follow the job already.
-    pub(super) fn asks_for(&mut self, file: &ActiveJobs) -> Option<Followed> {
-        let (owed, new) = (self.owed(), Self::overlapping(file));
-        let gains = new.iter().any(|(job, cluster)| owed.get(job) != Some(cluster));
-        self.asked = None;
-        if !gains && self.follows(&new) {
-            return None;
-        }
-        let both = owed.iter().chain(new.iter());
-        let both = Arc::new(both.map(|(job, cluster)| (job.clone(), cluster.clone())).collect());
-        self.asked = Some(Followed::clone(&both));
-        Some(both)
-    }
-
     /// Takes a new job file: ticks up to `at` belong to the old one.
     pub fn swap(&mut self, file: ActiveJobs, at: DateTime<Utc>) {
         let before = std::mem::replace(&mut self.file, file);
@@ -216,78 +181,11 @@ impl Clusters {
         Arc::new(exclusive(file).map(|job| (job.name.clone(), job.cluster.clone())).collect())
     }
 
-    /// Takes news from the run tracker.
-    pub fn told(&mut self, told: &RunNews) {
-        match told {
-            RunNews::Unfinished(run) => {
-                self.unfinished.insert(run.run, run.job.clone());
-                self.overlap.published(&run.job, run.run);
-            }
-            RunNews::Over { job, run } => {
-                self.unfinished.remove(run);
-                let is_followed = job.as_ref().is_none_or(|job| self.followed.contains_key(job));
-                if (is_followed || !self.has_history) && self.asks_what_is_over() {
-                    self.over.insert(*run);
-                }
-                self.over_and_released(job.as_ref(), *run);
-            }
-            RunNews::HistoryRead { of, .. }
-                if self.asked.as_ref().is_some_and(|asked| !Arc::ptr_eq(asked, of)) => {}
-            RunNews::HistoryRead { of, over } => {
-                self.asked = None;
-                // The ends of runs of a job were of no interest before a file gave it an overlap.
-                if self.asks_what_is_over() {
-                    self.over.extend(over.iter());
-                }
-                self.followed = Followed::clone(of);
-                self.has_history = self.follows(&self.owed());
-                self.are_over(over);
-            }
-            RunNews::ReadToEnd { term, over } => {
-                self.read_in = Some(*term);
-                self.over.extend(over.iter());
-                self.are_over(over);
-            }
-            RunNews::ReadFrom(reads) => self.reads.clone_from(reads),
-        }
-    }
-
-    /// These runs are over, and some of them were told as open: the tracker may read the end of a run in the history after a
-    /// late copy of an earlier event, and tells it here alone.
-    fn are_over(&mut self, over: &HashSet<RunId>) {
-        let ended: Vec<(RunId, JobName)> =
-            self.unfinished.extract_if(.., |run, _| over.contains(run)).collect();
-        for (run, job) in ended {
-            self.over_and_released(Some(&job), run);
-        }
-    }
-
     /// No cluster owes a tick of a former file any more.
     fn forget_former(&mut self) {
         if !self.former.is_empty() {
             self.former = BTreeMap::new();
             self.has_history = self.follows(&self.owed());
-        }
-    }
-
-    /// Whether a cluster finds runs of an earlier term, or has yet to look for them.
-    fn asks_what_is_over(&self) -> bool {
-        self.term.is_some()
-            && self.clusters.iter().any(|cluster| cluster.term.as_ref().is_none_or(ClusterTerm::remembers))
-    }
-
-    /// Notes that a run is over: the tick that waited for it is published now.
-    fn over_and_released(&mut self, job: Option<&JobName>, run: RunId) {
-        let names: Vec<JobName> = match job {
-            Some(job) => self.overlap.knows(job).then(|| job.clone()).into_iter().collect(),
-            None => self.overlap.jobs_of(run),
-        };
-        for name in names {
-            let Some(queued) = self.overlap.over(&name, run) else { continue };
-            let cluster = self.clusters.iter_mut().find(|cluster| cluster.name == queued.tick.job.cluster);
-            if let Some(term) = cluster.and_then(|cluster| cluster.term.as_mut()) {
-                term.release(queued);
-            }
         }
     }
 
@@ -318,12 +216,6 @@ impl Clusters {
 
     fn first_batch(&mut self, now: DateTime<Utc>) -> Option<(usize, Batch)> {
         (0..self.clusters.len()).find_map(|number| Some((number, self.batch_of(number, now)?)))
-    }
-
-    /// Whether the open runs are known. News that came in an earlier term, or was read before this one began, may lack
-    /// what the leader in between has published.
-    fn knows_unfinished(&self) -> bool {
-        self.has_history && self.read_in == self.term
     }
 
     /// The next batch of a cluster; `None` when nothing is due or there is no room.

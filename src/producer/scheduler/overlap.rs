@@ -13,18 +13,18 @@ use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::job;
 use crate::producer::plan::timetable::Tick;
 
-/// The runs that are not over, and the ticks that wait for them, of all jobs that do not allow overlaps.
+/// All jobs that do not allow overlaps: their runs that are not over, and the ticks that wait for those.
 #[derive(Debug, Default)]
-pub struct Overlap {
+pub struct ExclusiveJobs {
     jobs: HashMap<JobName, Runs>,
 }
 
 /// What is to be done about a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TickDecision {
     /// Publish it.
     Publish,
-    /// Put it on record as queued; [`Overlap::over`] says when it is to be published.
+    /// Put it on record as queued; [`ExclusiveJobs::over`] says when it is to be published.
     Queue {
         /// The run that is not over.
         blocked_by: RunId,
@@ -56,13 +56,13 @@ struct Runs {
     queued: VecDeque<Queued>,
 }
 
-impl Overlap {
-    /// What is to be done about a tick. With [`Verdict::Publish`] its run blocks from here on (but that of a job that
+impl ExclusiveJobs {
+    /// What is to be done about a tick. With [`TickDecision::Publish`] its run blocks from here on (but that of a job that
     /// allows overlaps is not remembered); if it cannot be published after all, say that it is [`over`](Self::over).
     /// To decide a tick again that is published or queued changes nothing.
-    pub fn decide(&mut self, tick: &Tick, revision: &Arc<str>) -> Verdict {
+    pub fn decide(&mut self, tick: &Tick, revision: &Arc<str>) -> TickDecision {
         if tick.job.overlap == job::Overlap::Allow {
-            return Verdict::Publish;
+            return TickDecision::Publish;
         }
         let run = RunId::of(&tick.job.name, tick.at);
         let runs = self.jobs.entry(tick.job.name.clone()).or_default();
@@ -70,17 +70,17 @@ impl Overlap {
             Some(last) if !runs.open.contains(&run) => *last,
             _ => {
                 runs.begin(run);
-                return Verdict::Publish;
+                return TickDecision::Publish;
             }
         };
         if runs.queued.iter().any(|queued| queued.tick.at == tick.at) {
-            return Verdict::Queue { blocked_by };
+            return TickDecision::Queue { blocked_by };
         }
         if tick.job.overlap != job::Overlap::Queue || !runs.queued.is_empty() {
-            return Verdict::Skip { blocked_by };
+            return TickDecision::Skip { blocked_by };
         }
         runs.queued.push_back(Queued { tick: tick.clone(), revision: Arc::clone(revision) });
-        Verdict::Queue { blocked_by }
+        TickDecision::Queue { blocked_by }
     }
 
     /// A run is in its topic, whichever producer published it. The call does no harm for a run that was decided here or
@@ -140,7 +140,7 @@ impl Runs {
 mod tests {
     use chrono::DateTime;
 
-    use super::Verdict::Publish;
+    use super::TickDecision::Publish;
     use super::*;
     use crate::producer::job::{Job, sample};
 
@@ -166,25 +166,25 @@ mod tests {
         Queued { tick, revision: "one".into() }
     }
 
-    fn check(overlap: &mut Overlap, tick: &Tick, expected: Verdict) {
+    fn check(overlap: &mut ExclusiveJobs, tick: &Tick, expected: TickDecision) {
         assert_eq!(overlap.decide(tick, &"one".into()), expected, "{} at {}", tick.job.name, tick.at);
     }
 
-    fn skipped_for(tick: &Tick) -> Verdict {
-        Verdict::Skip { blocked_by: run(tick) }
+    fn skipped_for(tick: &Tick) -> TickDecision {
+        TickDecision::Skip { blocked_by: run(tick) }
     }
 
-    fn queued_for(tick: &Tick) -> Verdict {
-        Verdict::Queue { blocked_by: run(tick) }
+    fn queued_for(tick: &Tick) -> TickDecision {
+        TickDecision::Queue { blocked_by: run(tick) }
     }
 
-    fn over(overlap: &mut Overlap, tick: &Tick) -> Option<Queued> {
+    fn over(overlap: &mut ExclusiveJobs, tick: &Tick) -> Option<Queued> {
         overlap.over(&tick.job.name, run(tick))
     }
 
     #[test]
     fn a_tick_is_skipped_while_the_run_before_it_is_not_over() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         check(&mut overlap, &skip(1), Publish);
         check(&mut overlap, &skip(2), skipped_for(&skip(1)));
         check(&mut overlap, &tick("other", job::Overlap::Skip, 2), Publish);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn one_tick_waits_and_the_next_is_skipped() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         check(&mut overlap, &queue(1), Publish);
         check(&mut overlap, &queue(2), queued_for(&queue(1)));
         check(&mut overlap, &queue(3), skipped_for(&queue(1)));
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn deciding_again_changes_nothing() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         for _ in 0..2 {
             check(&mut overlap, &queue(1), Publish);
             check(&mut overlap, &queue(2), queued_for(&queue(1)));
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_job_that_allows_overlaps_is_published_and_not_remembered() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         for seconds in 1..4 {
             check(&mut overlap, &tick("a", job::Overlap::Allow, seconds), Publish);
         }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn word_of_a_run_that_comes_late_or_twice_blocks_nobody() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         let first = skip(1);
         check(&mut overlap, &first, Publish);
         over(&mut overlap, &first);
@@ -240,7 +240,7 @@ mod tests {
         over(&mut overlap, &skip(2));
         check(&mut overlap, &skip(4), Publish);
         // The end may be read before anything else is known of the job: they stand in two partitions.
-        let mut standby = Overlap::default();
+        let mut standby = ExclusiveJobs::default();
         over(&mut standby, &first);
         standby.published(&first.job.name, run(&first));
         check(&mut standby, &skip(2), Publish);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_run_that_is_not_over_blocks_whoever_published_it() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         let [replayed, latest] = [queue(1), queue(2)];
         overlap.published(&replayed.job.name, run(&replayed));
         overlap.published(&latest.job.name, run(&latest));
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_removed_job_owes_no_queued_tick_and_blocks_when_it_comes_back() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         check(&mut overlap, &queue(1), Publish);
         check(&mut overlap, &queue(2), queued_for(&queue(1)));
         check(&mut overlap, &skip(1), Publish);
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_run_names_the_jobs_that_it_blocks() {
-        let mut overlap = Overlap::default();
+        let mut overlap = ExclusiveJobs::default();
         let (first, other) = (skip(1), queue(1));
         assert!(!overlap.knows(&first.job.name));
         check(&mut overlap, &first, Publish);

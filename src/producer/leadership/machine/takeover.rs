@@ -13,7 +13,7 @@ use crate::common::model::{Attempt, RunId};
 use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 use crate::producer::leadership::cursor;
-use crate::producer::leadership::cursor::{Found, Judged, judge};
+use crate::producer::leadership::cursor::{Found, StartingPoint, judge};
 
 /// How far before a cursor the topics are read for what is published: clocks of hosts differ.
 const MARGIN_MS: i64 = 60_000;
@@ -66,7 +66,7 @@ impl Leadership {
     /// counts as ours: that producer may have been there when this one was started.
     fn reboot_of(
         &self,
-        judged: &[(usize, Judged)],
+        judged: &[(usize, StartingPoint)],
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Option<DateTime<Utc>> {
@@ -113,7 +113,7 @@ impl Leadership {
         numbers: &[usize],
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Result<Vec<(usize, Judged)>, Failure> {
+    ) -> Result<Vec<(usize, StartingPoint)>, Failure> {
         let Some(holder) = &self.holder else { return Ok(Vec::new()) };
         let by = now.mono + CALL;
         let of: Vec<TopicPartition> = numbers.iter().map(|number| self.cursor_of(*number)).collect();
@@ -151,10 +151,10 @@ impl Leadership {
     fn claim(
         &mut self,
         client: &mut dyn Client,
-        judged: Vec<(usize, Judged)>,
+        judged: Vec<(usize, StartingPoint)>,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Result<Vec<(usize, Judged)>, Failure> {
+    ) -> Result<Vec<(usize, StartingPoint)>, Failure> {
         for (number, judged) in &judged {
             // This must be known before it is on record, also to the next leader.
             match judged.is_gap {
@@ -227,7 +227,7 @@ impl Leadership {
 }
 
 /// How far the furthest of the cursors lies ahead of our clock, where one does too far.
-fn ahead(judged: &[(usize, Judged)]) -> Option<Duration> {
+fn ahead(judged: &[(usize, StartingPoint)]) -> Option<Duration> {
     judged.iter().map(|(_, judged)| judged.ahead).max().filter(|ahead| !ahead.is_zero())
 }
 

@@ -13,11 +13,11 @@ use crate::producer::plan::timetable::Tick;
 use crate::producer::run_tracker::OVER_REMEMBERED;
 use crate::producer::scheduler::cluster_term::ClusterTerm;
 use crate::producer::scheduler::events;
-use crate::producer::scheduler::overlap::{Overlap, Verdict};
+use crate::producer::scheduler::overlap::{ExclusiveJobs, TickDecision};
 
 /// Decides the ticks of one cluster.
 pub(super) struct Deciding<'a> {
-    overlap: &'a mut Overlap,
+    overlap: &'a mut ExclusiveJobs,
     unfinished: &'a BTreeMap<RunId, JobName>,
     over: &'a HashSet<RunId>,
     pub term: &'a mut ClusterTerm,
@@ -77,12 +77,12 @@ impl Deciding<'_> {
             return self.term.waits_no_more(&tick);
         }
         match self.overlap.decide(&tick, revision) {
-            Verdict::Publish => self.due.push(tick),
-            Verdict::Queue { blocked_by } => {
+            TickDecision::Publish => self.due.push(tick),
+            TickDecision::Queue { blocked_by } => {
                 self.term.waits(&tick);
                 self.events.push(events::queued(&tick, blocked_by, self.now));
             }
-            Verdict::Skip { blocked_by } => {
+            TickDecision::Skip { blocked_by } => {
                 self.events.push(events::skipped(&tick, blocked_by, self.now));
                 self.term.waits_no_more(&tick);
             }

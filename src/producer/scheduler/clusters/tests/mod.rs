@@ -1,9 +1,10 @@
 //! Terms, overlaps and cursors, without a thread.
 
+mod files;
+mod in_topic;
 mod limits;
 mod overlaps;
 mod reboots;
-mod unrecorded;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::producer::leadership::{Published, Runs};
 use crate::producer::plan::Source;
 use crate::producer::plan::timetable::Tick;
 use crate::producer::run_tracker::OVER_REMEMBERED;
+use crate::producer::run_tracker::messages::RunNews;
 use crate::producer::run_tracker::open_runs::OpenRun;
 use crate::producer::schedule::Schedule;
 
