@@ -238,9 +238,6 @@ impl Chaos {
         let mut some = |of_thousand| if operator.chance(of_thousand) { 1 + operator.below(3) } else { 0 };
         let (grows, anew) = (some(250), some(150));
         let has_producers = world.oracle.has_producers;
-        // Where producers take part, topics are made anew only where a planted bug is looked for: the oracle does not know yet
-        // everything that is lost then.
-        let anew = if has_producers { 0 } else { anew };
         let weights = [a, b, c, d, e, f, g, h, i, j, anew, grows];
         Self { seats, has_producers, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
     }

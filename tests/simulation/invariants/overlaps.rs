@@ -16,9 +16,12 @@ const UNPUBLISHED: Duration = Duration::from_secs(80);
 /// it takes to lead again.
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// How long a leader may take to find that a run's message was deleted before a consumer claimed it: it looks for one that has
+/// How long producers may lead until one finds that a run's message was deleted before a consumer claimed it: it looks for one that has
 /// waited for a lease, again after twice as long, and may have to be found first.
 const DELETED: Duration = Duration::from_secs(100);
+
+/// The longest lease. A leader beats three times in one: where it does not, none leads, and none looks for anything.
+const LEASE: Duration = Duration::from_secs(12);
 
 #[derive(Debug)]
 struct Known {
@@ -55,6 +58,8 @@ pub struct Overlaps {
     asked: BTreeMap<String, Instant>,
     /// When a producer began its last term, and the term's number.
     began: BTreeMap<String, (Term, Instant)>,
+    /// When leaders' beats were written.
+    beats: Vec<Instant>,
     pub queued: u64,
     pub broken: Option<String>,
 }
@@ -154,6 +159,10 @@ impl Overlaps {
     /// An event is on record.
     pub fn event(&mut self, event: &Event, now: Instant) {
         let (attempt, then) = match event {
+            Event::Beat { .. } => {
+                self.beats.push(now);
+                return;
+            }
             Event::Claimed { attempt, .. } => {
                 if let Some(known) = self.runs.get_mut(&attempt.run) {
                     known.claimed.get_or_insert(now);
@@ -209,6 +218,15 @@ impl Overlaps {
         }
     }
 
+    /// For how long producers have led between two instants.
+    fn led(&self, from: Instant, until: Instant) -> Duration {
+        let first = self.beats.partition_point(|beat| *beat <= from);
+        let ends = self.beats[first..].iter().copied().chain([until]);
+        let since = [from].into_iter().chain(self.beats[first..].iter().copied());
+        let gaps = since.zip(ends).map(|(from, to)| to.saturating_duration_since(from));
+        gaps.filter(|gap| *gap <= LEASE).sum()
+    }
+
     /// A leader decides.
     pub fn decided(&mut self, event: &Event, now: Instant) {
         let (Event::Skipped { job, scheduled_at, blocked_by, .. }
@@ -241,12 +259,12 @@ impl Overlaps {
             ));
         }
         let deleted = self.runs.get(blocked_by).and_then(|known| Some((known.since, known.deleted?)));
-        let ago = deleted.map(|(_, at)| now.saturating_duration_since(at)).unwrap_or_default();
+        let led = deleted.map(|(_, at)| self.led(at, now)).unwrap_or_default();
         // It is looked for later each time, after as long as it has waited.
         let waited = deleted.map(|(since, at)| at.saturating_duration_since(since)).unwrap_or_default();
-        if ago > DELETED + waited {
+        if led > DELETED + waited {
             self.breaks(format!(
-                "{job} at {scheduled_at} is held back by run {blocked_by}, which was deleted unread {ago:?} ago"
+                "{job} at {scheduled_at} is held back by run {blocked_by}, which was deleted unread: since then, producers have led for {led:?}"
             ));
         }
         if is_skipped {

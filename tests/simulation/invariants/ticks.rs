@@ -34,8 +34,12 @@ pub struct Ticks {
     by_run: HashMap<RunId, usize>,
     /// The first cursor that was committed: ticks before it belong to no producer.
     first: Option<DateTime<Utc>>,
+    /// The same, of before all cursors were lost: what belonged to no producer then does not belong to one now.
+    first_before: Option<DateTime<Utc>>,
     /// The cursor that was seen last, and how many were seen in the present term.
     last: Option<(DateTime<Utc>, u32)>,
+    /// The cursor that is committed, also by a request that arrived late.
+    committed: Option<DateTime<Utc>>,
     /// Who began the last term.
     leader: Option<String>,
     /// A cursor was lost with all copies: what is due since a day before is owed.
@@ -74,7 +78,9 @@ impl Ticks {
             reboots: BTreeSet::new(),
             by_run,
             first: None,
+            first_before: None,
             last: None,
+            committed: None,
             leader: None,
             is_lost: false,
             broken: None,
@@ -95,7 +101,8 @@ impl Ticks {
 
     /// No copy of the cursor is left: ticks before the next one belong to no producer.
     pub fn cursor_is_lost(&mut self) {
-        self.first = None;
+        self.first_before = self.first_before.max(self.first.take());
+        self.committed = None;
         self.is_lost = true;
     }
 
@@ -183,9 +190,11 @@ impl Ticks {
                 format!("the cursor {cursor} is ahead of the tick of {job} of the reboot at {at}")
             });
         }
-        self.first.get_or_insert(cursor);
+        self.first.get_or_insert(self.first_before.map_or(cursor, |before| before.max(cursor)));
+        // A take-over that is given up may repeat, with another text beside it, what a late request had committed.
+        let is_repeated = self.committed.replace(cursor) == Some(cursor);
         // A late request may be of a take-over that was given up. What the leader commits next goes by its own cursor.
-        if !is_late {
+        if !is_late && !is_repeated {
             let seen = self.last.map_or(0, |(_, seen)| seen);
             let last = self.last.replace((cursor, seen + 1));
             if let Some((last, _)) = last.filter(|(last, _)| cursor < *last && seen > 1) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use chrono::DateTime;
 use kafka_cron::common::broker::TopicPartition;
 use kafka_cron::common::holes;
 use kafka_cron::common::model::{AttemptRef, Event, MissedReason, Place, Then};
@@ -186,6 +187,9 @@ impl Oracle {
         if let Some(cursor) = answers.remove(0)
             && self.cursor.as_ref() != Some(&cursor)
         {
+            if let Some(read) = &mut self.read {
+                read.push(format!("cursor {:?}", DateTime::from_timestamp_millis(cursor.offset)));
+            }
             self.ticks.cursor(cursor.offset, &cursor.metadata, self.late);
             self.cursor = Some(cursor);
         }
