@@ -23,6 +23,8 @@ pub struct Aim {
     pub grows_at_kills: bool,
     /// Copies are as far behind their originals as consumers look back.
     pub has_far_copies: bool,
+    /// `cron-runs` tells the broker's time, so that leaders compare their clocks with it.
+    pub tells_time: bool,
     /// How large records may be.
     pub sizes: Sizes,
 }
@@ -81,6 +83,10 @@ impl Aim {
                 Self { sizes: Sizes { retry: Some(900), dead: Some(900), ..Sizes::default() }, ..none }
             }
             Bug::ReloadsAtOnce => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0], ..none },
+            // Clocks of hosts jump forward.
+            Bug::BelievesAnyClock => {
+                Self { weights: [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], tells_time: true, ..none }
+            }
             // Groups' leaders are replaced while partitions are added.
             Bug::LeavesNewPartitions => {
                 Self { weights: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], grows_at_kills: true, ..none }

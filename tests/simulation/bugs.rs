@@ -49,11 +49,13 @@ pub enum Bug {
     LeavesNewPartitions,
     /// A partition that is taken over is read from a little before its first unclaimed offset only.
     ForgetsFarCopies,
+    /// The scheduler goes by its host's clock, however far that has jumped since it was compared with the broker's.
+    BelievesAnyClock,
 }
 
 /// All of them, what is said when one is found, and how many of 100 runs that are directed at it ([`crate::aim`]) say so:
 /// `KAFKA_CRON_SEEDS=100` measures that anew.
-pub const ALL: [(Bug, &str, u32); 22] = [
+pub const ALL: [(Bug, &str, u32); 23] = [
     (Bug::CommitBeforeClaimed, "without a claim", 100),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 100),
     (Bug::KeepsItsMemberId, "claims are undone", 72),
@@ -76,6 +78,7 @@ pub const ALL: [(Bug, &str, u32); 22] = [
     (Bug::ReloadsAtOnce, "is published beside", 49),
     (Bug::LeavesNewPartitions, "is still unclaimed", 77),
     (Bug::ForgetsFarCopies, "and again by", 22),
+    (Bug::BelievesAnyClock, "before it is due by the broker's clock", 52),
 ];
 
 impl Bug {
@@ -110,6 +113,7 @@ impl Bug {
                 | Self::EndsNoRun
                 | Self::ReadsFromTheEnd
                 | Self::ReloadsAtOnce
+                | Self::BelievesAnyClock
         )
     }
 }

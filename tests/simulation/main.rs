@@ -24,6 +24,8 @@ mod misled;
 #[cfg(test)]
 mod patience;
 #[cfg(test)]
+mod place;
+#[cfg(test)]
 mod report;
 #[cfg(test)]
 mod runs;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bugs::{self, Bug};
 use crate::report::{Counts, KINDS, KINDS_OF_ALL, KINDS_OF_AMBUSHES};
-use crate::stage::{Cast, play};
+use crate::stage::{Cast, play, play_faults_of};
 
 /// Seeds of an ordinary test.
 const SEEDS: u64 = 2_000;
@@ -143,6 +143,15 @@ fn every_planted_bug_is_found() {
         }
     }
     assert!(unfound.is_empty(), "not found in {SEEDS_FOR_A_BUG} seeds: {unfound:?}");
+}
+
+/// Only runs that look for this bug have a broker that tells the time, so it is shown that these runs are sound without it.
+#[test]
+fn leaders_that_compare_their_clocks_publish_nothing_early() {
+    for seed in 0..10 {
+        let run = play_faults_of(Bug::BelievesAnyClock, Cast::All, seed);
+        assert_eq!(run.broken, None, "seed {seed}");
+    }
 }
 
 #[test]

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::consumer::claiming::machine::Now;
 
-use crate::actors::{Actor, Consumer, Producer, Publisher, Seat};
+use crate::actors::{Actor, Publisher, Seat};
 use crate::aim::Aim;
 use crate::ambush::{self, Ambush, Of};
 use crate::bugs::Bug;
 use crate::faults::{Chaos, Order};
 use crate::invariants::Ticks;
 use crate::jobs;
+use crate::place::Place;
 use crate::report::Counts;
 use crate::world::{CLUSTER, RETRY, Random, Sizes, World};
 
@@ -30,18 +31,6 @@ pub struct Run {
     pub broken: Option<(String, String)>,
 }
 
-/// A place for a process: empty while it is dead, not stepped while it is stopped.
-struct Place {
-    /// A consumer's; a producer has none.
-    seat: Option<Seat>,
-    bug: Option<Bug>,
-    started: u32,
-    actor: Option<Box<dyn Actor>>,
-    stopped_until: Option<Instant>,
-    /// How far the host's clock is off.
-    skew: TimeDelta,
-}
-
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cast {
@@ -51,31 +40,6 @@ pub enum Cast {
     All,
     /// The same, and faults that strike where it matters.
     Ambushed,
-}
-
-impl Place {
-    /// Creates a stage where no actor has been started yet.
-    fn new(seat: Option<Seat>, bug: Option<Bug>) -> Self {
-        Self { seat, bug, started: 0, actor: None, stopped_until: None, skew: TimeDelta::zero() }
-    }
-
-    fn start(&mut self, world: &mut World, number: usize) {
-        self.started += 1;
-        let topic = self.seat.as_ref().map_or("producer", |seat| seat.topic);
-        let name = format!("{topic}#{number}.{}", self.started);
-        world.say(&name, || format!("starts, {:?}", self.seat));
-        self.actor = Some(match &self.seat {
-            Some(seat) => Box::new(Consumer::new(world, seat, name)),
-            None => Box::new(Producer::new(world, self.bug, name)),
-        });
-        self.stopped_until = None;
-    }
-
-    /// When it is to be stepped next.
-    fn wakes(&self) -> Option<Instant> {
-        let wakes = self.actor.as_ref()?.wakes();
-        Some(self.stopped_until.map_or(wakes, |until| until.max(wakes)))
-    }
 }
 
 struct Stage {
@@ -104,33 +68,45 @@ pub fn play(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Run {
     if let Some(bug) = bug {
         stage.take_aim(&Aim::at(bug));
     }
-    let mut steps = 0;
-    while stage.world.oracle.broken.is_none() && stage.step() {
-        steps += 1;
-    }
-    let Stage { world, .. } = stage;
-    let mut counts = world.weather().counts.clone();
-    let (started, finished) = world.oracle.totals();
-    counts.add("attempts started", started as u64);
-    counts.add("attempts finished", finished as u64);
-    let (letters, bare, ticks) = world.oracle.too_large();
-    counts.add("retry too large", letters);
-    counts.add("letter too large", bare);
-    if cast != Cast::Consumers {
-        let (published, missed) = world.oracle.ticks.totals();
-        counts.add("ticks published", published as u64);
-        counts.add("ticks missed", missed as u64);
-        let (reboots, skipped) = world.oracle.ticks.others();
-        counts.add("reboots published", reboots as u64);
-        counts.add("ticks skipped", skipped as u64);
-        counts.add("ticks queued", world.oracle.overlaps.queued);
-        counts.add("tick too large", ticks);
-    }
-    let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));
-    Run { steps, counts, broken }
+    stage.play(cast)
+}
+
+/// Plays a seed with the faults that are directed at a bug, and without the bug.
+pub fn play_faults_of(bug: Bug, cast: Cast, seed: u64) -> Run {
+    let mut stage = Stage::new(cast, seed, None, false);
+    stage.take_aim(&Aim::at(bug));
+    stage.play(cast)
 }
 
 impl Stage {
+    /// Plays to the end, or until a promise is broken.
+    fn play(mut self, cast: Cast) -> Run {
+        let mut steps = 0;
+        while self.world.oracle.broken.is_none() && self.step() {
+            steps += 1;
+        }
+        let Self { world, .. } = self;
+        let mut counts = world.weather().counts.clone();
+        let (started, finished) = world.oracle.totals();
+        counts.add("attempts started", started as u64);
+        counts.add("attempts finished", finished as u64);
+        let (letters, bare, ticks) = world.oracle.too_large();
+        counts.add("retry too large", letters);
+        counts.add("letter too large", bare);
+        if cast != Cast::Consumers {
+            let (published, missed) = world.oracle.ticks.totals();
+            counts.add("ticks published", published as u64);
+            counts.add("ticks missed", missed as u64);
+            let (reboots, skipped) = world.oracle.ticks.others();
+            counts.add("reboots published", reboots as u64);
+            counts.add("ticks skipped", skipped as u64);
+            counts.add("ticks queued", world.oracle.overlaps.queued);
+            counts.add("tick too large", ticks);
+        }
+        let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));
+        Run { steps, counts, broken }
+    }
+
     fn new(cast: Cast, seed: u64, bug: Option<Bug>, traced: bool) -> Self {
         let mut world = World::new(seed, traced);
         let all = cast != Cast::Consumers;
@@ -194,6 +170,9 @@ impl Stage {
         self.misleads = aim.ambush == Some(Of::Claims);
         self.grows_at_kills = aim.grows_at_kills;
         self.world.limit(aim.sizes);
+        if aim.tells_time {
+            self.world.tell_time();
+        }
         self.ambush = aim.ambush.map(|of| Ambush::of(of, &self.world));
         self.calm_from = self.calm_from.map(|_| self.world.began + aim.lasts());
         if let Some(publisher) = &mut self.publisher {
@@ -373,7 +352,6 @@ impl Stage {
 
     /// Nothing goes wrong any more: what was stopped goes on, what is late arrives, what is dead is started.
     fn calm(&mut self) {
-        let now = self.world.now();
         self.world.say("stage", || "calm".to_owned());
         self.world.weather().calm = true;
         self.world.make_anew();
@@ -381,6 +359,11 @@ impl Stage {
         self.world.weather().wrote = true;
         // The hosts' clocks agree, behind all that is ever due, and no cursor is ahead of them.
         let wall = self.highest.max(jobs::end() + TimeDelta::seconds(5));
+        // Where leaders compare their clocks with the broker's, that one has to agree with them.
+        if self.world.tells_time {
+            self.world.clock.jump_to(wall);
+        }
+        let now = self.world.now();
         for place in &mut self.places {
             place.stopped_until = None;
             if self.world.oracle.has_producers {

@@ -28,6 +28,8 @@ pub const PARTITIONS: i32 = 2;
 const MOST_PARTITIONS: i32 = 4;
 /// More than the records that a run writes to a partition.
 const MOST_RECORDS: i64 = 1_000;
+/// The most bytes that a batch may have by default.
+const USUAL_SIZE: u32 = 1_048_588;
 /// The shortest that a broker allows.
 pub const SESSION: Duration = Duration::from_secs(6);
 /// When a run begins, in seconds since the epoch: 2027-01-15, eight o'clock.
@@ -110,6 +112,8 @@ pub struct World {
     pub file: usize,
     /// How large records may be, where that is less than usual.
     pub sizes: Sizes,
+    /// Whether `cron-runs` tells the broker's time.
+    pub tells_time: bool,
     /// Partitions in which late requests have arrived far behind what was written in time: once in each, so that no copy is
     /// further from its original than consumers look back.
     far: BTreeSet<TopicPartition>,
@@ -152,6 +156,7 @@ impl World {
             lease: Duration::from_secs(12),
             file: 0,
             sizes: Sizes::default(),
+            tells_time: false,
             far: BTreeSet::new(),
             arrives_far: false,
             absent: None,
@@ -165,10 +170,15 @@ impl World {
         self.oracle.sizes = sizes;
         let Sizes { first, retry, dead, runs } = sizes;
         for (topic, size) in [(CLUSTER, first), (RETRY, retry), ("c-dead", dead), ("cron-runs", runs)] {
-            if let Some(size) = size {
-                self.broker.faults().set_topic(topic, "max.message.bytes", &size.to_string());
-            }
+            let size = size.unwrap_or(USUAL_SIZE);
+            self.broker.faults().set_topic(topic, "max.message.bytes", &size.to_string());
         }
+    }
+
+    /// From now on `cron-runs` tells the broker's time, and leaders compare their clocks with it.
+    pub fn tell_time(&mut self) {
+        self.tells_time = true;
+        self.broker.faults().set_topic("cron-runs", "message.timestamp.type", "LogAppendTime");
     }
 
     /// What goes wrong.
@@ -256,6 +266,7 @@ impl World {
         if std::mem::take(&mut self.weather().wrote) {
             let by = self.clock.monotonic() + Duration::from_secs(1);
             let is_late = self.oracle.late;
+            self.oracle.ticks.brokers_time = self.tells_time.then(|| self.clock.now());
             self.oracle.observe(by);
             let read: Vec<String> = self.oracle.read.iter_mut().flat_map(std::mem::take).collect();
             let who = if is_late { "written late" } else { "written" };

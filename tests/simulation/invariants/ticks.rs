@@ -8,6 +8,10 @@ use kafka_cron::common::model::{Attempt, JobName, RunId};
 
 use crate::jobs;
 
+/// How far ahead of the broker's clock a leader's may be when it publishes: as far as it may be off, and as long as a call
+/// takes that compares the two.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(35);
+
 #[derive(Debug, Clone)]
 struct Tick {
     job: JobName,
@@ -42,6 +46,8 @@ pub struct Ticks {
     committed: Option<DateTime<Utc>>,
     /// Who began the last term.
     leader: Option<String>,
+    /// What time it is at the broker, where leaders compare their clocks with it.
+    pub brokers_time: Option<DateTime<Utc>>,
     /// A cursor was lost with all copies: what is due since a day before is owed.
     is_lost: bool,
     /// The first promise that was broken.
@@ -82,6 +88,7 @@ impl Ticks {
             last: None,
             committed: None,
             leader: None,
+            brokers_time: None,
             is_lost: false,
             broken: None,
         }
@@ -129,6 +136,13 @@ impl Ticks {
                 if (&run.job, run.scheduled_at) != (&tick.job, tick.at) {
                     let what = format!("{} of {} has the id of another", run.scheduled_at, run.job);
                     self.breaks(|| what);
+                }
+                let early = self.brokers_time.map(|now| run.scheduled_at - now);
+                if let Some(early) = early.filter(|early| *early > TOLERANCE) {
+                    let (job, at) = (&run.job, run.scheduled_at);
+                    self.breaks(|| {
+                        format!("{job} at {at} is published {early} before it is due by the broker's clock")
+                    });
                 }
             }
             _ if is_reboot(&run.job) && run.id == RunId::of(&run.job, run.scheduled_at) => {
