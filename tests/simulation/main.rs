@@ -16,6 +16,8 @@ mod bugs;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod forwarding;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod jobs;

@@ -6,16 +6,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group,
-    Holder, Join, JoinRequest, Log, NodeId, Position, ProduceBatch, Record, Share, TopicPartition,
-    TopicState, Want, Written,
+    BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, FetchedRecord, Group, Holder, Join,
+    JoinRequest, Log, NodeId, Position, ProduceBatch, Record, Share, TopicPartition, TopicState, Want,
+    Written,
 };
 use kafka_cron::common::model::Event;
-use kafka_cron::common::topics::TopicSpec;
 use kafka_cron::common::wire;
 use uuid::Uuid;
 
 use crate::bugs::Bug;
+use crate::forwarding::forward_admin;
 use crate::world::{CLUSTER, RETRY};
 
 /// A client that misleads who uses it.
@@ -263,29 +263,4 @@ impl Group for Misled {
     }
 }
 
-impl Admin for Misled {
-    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
-        self.inner.broker_count(by)
-    }
-
-    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError> {
-        self.inner.cluster_time(by)
-    }
-
-    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
-        self.inner.topic_names(by)
-    }
-
-    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
-        self.inner.create_topic(topic, by)
-    }
-
-    fn topic_settings(
-        &mut self,
-        topic: &str,
-        names: &[&str],
-        by: Deadline,
-    ) -> Result<Vec<(String, String)>, BrokerError> {
-        self.inner.topic_settings(topic, names, by)
-    }
-}
+forward_admin!(Misled);

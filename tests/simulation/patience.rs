@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_cron::common::broker::{
-    Admin, BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, Join,
-    JoinRequest, Log, NodeId, Position, ProduceBatch, Share, TopicPartition, TopicState, Want, Written,
+    BrokerError, Client, Commit, Committed, Deadline, ErrorCode, Fetched, Group, Holder, Join, JoinRequest,
+    Log, NodeId, Position, ProduceBatch, Share, TopicPartition, TopicState, Want, Written,
 };
 use kafka_cron::common::clock::{Clock, ManualClock};
-use kafka_cron::common::topics::TopicSpec;
+
+use crate::forwarding::forward_admin;
 
 /// A client whose calls may take a while by the virtual clock.
 pub struct Patient {
@@ -103,29 +104,4 @@ impl Group for Patient {
     }
 }
 
-impl Admin for Patient {
-    fn broker_count(&mut self, by: Deadline) -> Result<usize, BrokerError> {
-        self.inner.broker_count(by)
-    }
-
-    fn cluster_time(&mut self, by: Deadline) -> Result<i64, BrokerError> {
-        self.inner.cluster_time(by)
-    }
-
-    fn topic_names(&mut self, by: Deadline) -> Result<Vec<String>, BrokerError> {
-        self.inner.topic_names(by)
-    }
-
-    fn create_topic(&mut self, topic: &TopicSpec, by: Deadline) -> Result<(), BrokerError> {
-        self.inner.create_topic(topic, by)
-    }
-
-    fn topic_settings(
-        &mut self,
-        topic: &str,
-        names: &[&str],
-        by: Deadline,
-    ) -> Result<Vec<(String, String)>, BrokerError> {
-        self.inner.topic_settings(topic, names, by)
-    }
-}
+forward_admin!(Patient);
