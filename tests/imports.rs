@@ -61,10 +61,14 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_no_log_and_no_metric() {
         "producer/plan",
         "producer/job.rs",
         "producer/file_watch/debounce.rs",
+        "producer/run_tracker/duties.rs",
+        "producer/run_tracker/ends.rs",
         "producer/run_tracker/heartbeat.rs",
+        "producer/run_tracker/history.rs",
         "producer/run_tracker/leases.rs",
         "producer/run_tracker/open_runs.rs",
-        "producer/run_tracker/verdict.rs",
+        "producer/run_tracker/passage.rs",
+        "producer/run_tracker/standbys.rs",
         "common/holes.rs",
         "consumer/claiming/duplicates.rs",
         "common/backoff.rs",
@@ -84,6 +88,23 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_no_log_and_no_metric() {
         "cronctl/verify/revision_history.rs",
     ];
     rules.iter().for_each(|rule| check(rule, &SHELL));
+}
+
+#[test]
+fn the_parts_of_the_run_tracker_write_no_log_and_no_metric_and_start_nothing() {
+    const THREADS: [&str; 5] =
+        ["crossbeam_channel", "thread::spawn", "Instant::now", "prometheus", "common::metrics"];
+    for source in sources("producer/run_tracker") {
+        let is_of_the_thread = ["thread.rs", "metrics.rs"].iter().any(|file| source.name.ends_with(file));
+        if is_of_the_thread {
+            continue;
+        }
+        for line in source.code.lines() {
+            let logs = line.contains("log::") && !line.contains("use log::Level;");
+            let found = THREADS.iter().any(|word| line.contains(word));
+            assert!(!logs && !found, "src/{}: {line}", source.name);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use super::heartbeat::Ends;
+use super::ends::Ends;
 use crate::common::bounds::FETCH_BYTES;
 use crate::common::broker::{BrokerError, Client, Deadline, ErrorCode, Position, TopicPartition, Want};
 use crate::common::model::{AttemptRef, ClusterName, Event};

@@ -2,12 +2,35 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::duties::Duties;
+use super::notes::Note;
 use super::open_runs::{Followed, OpenRun};
 use crate::common::broker::BrokerError;
 use crate::common::model::{ClusterName, JobName, RunId, Then};
 use crate::producer::leadership::Term;
+
+/// The options of a run tracker.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Our name in events and letters.
+    pub name: String,
+    /// The group in whose name the cursors are committed, and with them the offsets from which `cron-runs` must be
+    /// read.
+    pub group: String,
+    /// The clusters whose attempts are watched.
+    pub clusters: Vec<ClusterName>,
+    /// The lease that consumers commonly have: how often beats are written, and how far back reading begins.
+    pub lease: Duration,
+    /// The jobs whose ticks wait for the run before them, or are skipped. For these the tracker reads all of
+    /// `cron-runs` once, to know which of their runs are open.
+    pub overlapping: Followed,
+    /// The revision of the active job file.
+    pub revision: Arc<str>,
+    /// The version of the zone data that its schedules follow.
+    pub tzdata: Arc<str>,
+}
 
 /// The effects of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +43,8 @@ pub enum Effect {
     Unclaimable(ClusterName),
     /// A call failed, in this part of the work; it is made again.
     Failed(Duties, BrokerError),
+    /// A line for the log.
+    Note(Note),
 }
 
 /// The news that the run tracker tells the scheduler.

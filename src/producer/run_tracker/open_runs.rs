@@ -40,9 +40,6 @@ pub struct OpenRuns {
     open: HashMap<RunId, Open>,
     /// Runs that are over: that may be read before they are known to have begun.
     over: HashMap<RunId, Over>,
-    /// Topics in which runs may wait that no consumer will claim, and when to look for those.
-    doubtful: BTreeMap<String, Instant>,
-    doubtful_later: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -265,36 +262,9 @@ impl OpenRuns {
         self.open.retain(|_, open| is_certain(open));
     }
 
-    /// Takes news of messages that were deleted before a consumer had claimed them, or cut off: some runs may have been
-    /// among them, and no tick must wait for those.
-    pub fn deleted(&mut self, event: &Event, now: Instant) {
-        if let Event::DeletedUnread { place, .. } | Event::Truncated { place, .. } = event {
-            self.doubt(place.topic.clone(), now);
-        }
-    }
-
-    /// A topic in which runs may wait that no consumer will claim, taken off the list.
-    pub fn take_doubtful(&mut self, now: Instant) -> Option<String> {
-        let topic = self.doubtful.iter().find(|(_, at)| **at <= now).map(|(topic, _)| topic.clone())?;
-        self.doubtful.remove(&topic);
-        Some(topic)
-    }
-
-    /// Whether that list has any.
-    pub fn is_doubtful(&self) -> bool {
-        !self.doubtful.is_empty()
-    }
-
-    /// Puts a topic on that list, to be looked at from an instant on.
-    pub fn doubt(&mut self, topic: String, at: Instant) {
-        let known = self.doubtful.entry(topic).or_insert(at);
-        *known = at.min(*known);
-    }
-
-    /// Puts the topics on that list in which runs have waited for long. Each run is looked for again, later each time:
-    /// the topic may have been made anew, the group's offsets set forward, or the batch may be one that no consumer can
-    /// decode.
-    pub fn doubt_long_waiting(&mut self, under_way: &HashSet<RunId>, now: Instant) {
+    /// The topics in which runs have waited for long. Each run is looked for again, later each time: the topic may have
+    /// been made anew, the group's offsets set forward, or the batch may be one that no consumer can decode.
+    pub fn take_long_waiting(&mut self, under_way: &HashSet<RunId>, now: Instant) -> BTreeSet<String> {
         let mut topics = BTreeSet::new();
         for open in self.open.values_mut().filter(|open| open.look.0 <= now) {
             let Some(topic) = open.waits_in(under_way) else { continue };
@@ -302,7 +272,7 @@ impl OpenRuns {
             let wait = (open.look.1 * 2).min(LONGEST_LOOK);
             open.look = (now + wait, wait);
         }
-        topics.into_iter().for_each(|topic| self.doubt(topic, now));
+        topics
     }
 
     /// How long runs have waited for their first attempt to be claimed, the longest of each cluster. The times come
@@ -335,16 +305,6 @@ impl OpenRuns {
             last: open.last,
         };
         self.open.values().filter(is_there).map(waiting).collect()
-    }
-
-    /// Puts a topic on that list once more when all that is under way is known to be.
-    pub fn doubt_later(&mut self, topic: String) {
-        self.doubtful_later.insert(topic);
-    }
-
-    /// All that is under way is known to be.
-    pub fn doubt_again(&mut self, now: Instant) {
-        std::mem::take(&mut self.doubtful_later).into_iter().for_each(|topic| self.doubt(topic, now));
     }
 
     /// Whether the tracker has heard nothing of the run since, where these runs have attempts under way.

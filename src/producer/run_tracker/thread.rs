@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::duties::Duties;
+use super::duties::{Duties, Standing};
 use super::messages::{FollowRequest, RunNews};
 use super::metrics::RunTrackerMetrics;
 use super::{Effect, Options, RunTracker};
@@ -21,6 +21,7 @@ use crate::producer::leadership::LeaderLease;
 
 /// How often the thread measures how long runs wait.
 const MEASURE_WAITS: Duration = Duration::from_secs(5);
+
 /// What the thread needs, and where it shows how it is.
 pub struct Context {
     /// A connection of its own.
@@ -105,6 +106,7 @@ impl Tracking {
                         self.context.metrics.failed(error.word());
                         failed.push((work, Trouble::of(work.attempt(), &error)));
                     }
+                    Effect::Note(note) => log::log!(note.level(), "{note}"),
                 }
             }
             self.report(failed);
@@ -128,35 +130,16 @@ impl Tracking {
     /// Reports what was done and what was not.
     fn report(&self, failed: Vec<(Duties, Trouble)>) {
         for (work, duty) in &self.duties {
-            if self.tracker.is_done(*work) {
-                duty.done();
-            } else {
-                duty.owed();
+            match self.tracker.standing(*work) {
+                Standing::Done => duty.done(),
+                Standing::Owed => duty.owed(),
+                Standing::Hindered(why) => duty.failed(why.trouble()),
             }
         }
-        if self.tracker.misses_beats() {
-            self.duty(Duties::Beats, |duty| {
-                let cause = "beats that were written to cron-runs are not read back";
-                let cure = "see whether the topic is cut, compacted or overloaded (docs/OPERATIONS.md)";
-                duty.failed(Trouble::new("out_of_sight", cause, cure));
-            });
-        }
-        if !self.tracker.is_done(Duties::Led) {
-            self.duty(Duties::Led, |duty| {
-                let cause = "no producer leads: none has written a beat to cron-runs for long";
-                let cure = "see why on /readyz of the other producers, and which members the leaders' group has \
-                            (docs/playbooks/NobodyLeads.md)";
-                duty.failed(Trouble::new("no_leader", cause, cure));
-            });
-        }
-        for (work, trouble) in failed {
-            self.duty(work, |duty| duty.failed(trouble));
-        }
-    }
-
-    fn duty(&self, of: Duties, tell: impl FnOnce(&Duty)) {
-        if let Some((_, duty)) = self.duties.iter().find(|(work, _)| *work == of) {
-            tell(duty);
+        for (failed, trouble) in failed {
+            if let Some((_, duty)) = self.duties.iter().find(|(work, _)| *work == failed) {
+                duty.failed(trouble);
+            }
         }
     }
 

@@ -254,11 +254,9 @@ fn a_run_that_waits_is_looked_for_after_its_time_and_each_time_later() {
     runs.take(&claimed(1), at(30));
     let mut looked = Vec::new();
     for secs in 0..200 {
-        runs.doubt_long_waiting(&none, at(secs));
-        assert_eq!(runs.is_doubtful(), secs == 60 || secs == 180, "at {secs}");
-        looked.extend(runs.take_doubtful(at(secs)).map(|_| secs));
+        looked.extend(runs.take_long_waiting(&none, at(secs)).into_iter().map(|topic| (secs, topic)));
     }
-    assert_eq!(looked, [60, 180]);
+    assert_eq!(looked, [60, 180].map(|secs| (secs, "c".to_owned())));
 }
 
 #[test]
@@ -272,18 +270,6 @@ fn where_the_next_message_of_a_run_lies_is_known_in_the_topic_where_it_was_read_
     assert_eq!((waits(&runs, "c"), waits(&runs, "c-retry")), (vec![Some(place(1))], vec![]));
     runs.take(&lost_of(Some("j"), 1, Then::Retried), Instant::now());
     assert_eq!((waits(&runs, "c"), waits(&runs, "c-retry")), (vec![], vec![None]));
-}
-
-#[test]
-fn a_topic_is_looked_at_again_once_all_that_is_under_way_is_known() {
-    let now = Instant::now();
-    let mut runs = OpenRuns::new(jobs(&["j"]), Duration::from_secs(60));
-    runs.doubt_later("c".to_owned());
-    assert_eq!((runs.is_doubtful(), runs.take_doubtful(now)), (false, None));
-    runs.doubt_again(now);
-    assert_eq!((runs.is_doubtful(), runs.take_doubtful(now)), (true, Some("c".to_owned())));
-    runs.doubt_again(now);
-    assert_eq!(runs.take_doubtful(now), None, "once");
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::fixture::{
     LEASE, LEASE_AND_A_BIT, Producer, World, followed, has_read_history, name, of, options,
 };
+use crate::common::broker::ErrorCode;
+use crate::common::broker::memory::{Call, Fate};
 use crate::common::model::{Event, Outcome, Place, Then};
 use crate::common::topics;
 use crate::common::wire::DeadReason;
-use crate::producer::run_tracker::messages::RunNews;
+use crate::producer::run_tracker::messages::{FollowRequest, RunNews};
 use crate::producer::run_tracker::{Effect, RunTracker};
 
 #[test]
@@ -163,8 +165,8 @@ fn a_newer_claim_that_made_the_offset_pass_is_seen() {
     // up after reading the log would find it passed, and nothing but the old claim.
     let second = Duration::from_secs(1);
     let is_next = |leader: &Producer, now| {
-        let (from, seen) = leader.tracker.ends.seen().unwrap();
-        !leader.tracker.leases.over(from, seen, now + second).is_empty()
+        let (from, seen) = leader.tracker.parts.heartbeat.seen().unwrap();
+        !leader.tracker.parts.leases.over(from, seen, now + second).is_empty()
     };
     while !is_next(&leader, world.mono()) {
         world.pass(1, &mut [&mut leader]);
@@ -231,7 +233,7 @@ fn a_claimed_attempt_whose_topic_was_made_anew_becomes_a_letter() {
     );
     // The tracker does not report it as open when a job file with other jobs becomes active, either.
     leader.effects.clear();
-    leader.tracker.follow(followed(&["j", "k"]));
+    leader.tracker.handle(FollowRequest::Follow(followed(&["j", "k"])));
     world.pass(5, &mut [&mut leader]);
     assert!(has_read_history(&leader.effects, &["j", "k"]));
     assert!(
@@ -292,11 +294,11 @@ fn many_attempts_are_lost_together() {
     (0..200).for_each(|run| drop(world.start(run, 1)));
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader]);
     assert_eq!(world.fates(), (200, 0, 200));
-    assert_eq!(leader.tracker.must_be_read_from(), leader_ends(&leader));
+    assert_eq!(leader.tracker.parts.must_be_read_from(), leader_ends(&leader));
 }
 
 fn leader_ends(leader: &Producer) -> std::collections::BTreeMap<i32, i64> {
-    let ends = leader.tracker.ends.partitions();
+    let ends = leader.tracker.parts.log.ends().partitions();
     assert_eq!(ends.len(), 2, "of {}", topics::RUNS);
     ends.iter().map(|(partition, end)| (*partition, end.next)).collect()
 }
@@ -328,8 +330,8 @@ fn a_broker_that_takes_our_offset_for_out_of_range_although_it_is_not_ends_no_le
                 world.faults().delete_records(&of(topics::RUNS, partition), end);
             }
         }
-        leader.tracker.astray = vec![0, 1];
-        world.pass(1, &mut [&mut leader]);
-        assert_eq!(leader.tracker.watched(), 1, "{is_emptied}");
+        world.faults().next(Call::Fetch, Fate::Refused(ErrorCode::OffsetOutOfRange));
+        world.pass(2, &mut [&mut leader]);
+        assert_eq!((leader.tracker.watched(), &leader.notes[..]), (1, &[][..]), "{is_emptied}");
     }
 }

@@ -19,53 +19,76 @@ use crate::common::model::{
     Attempt, AttemptRef, Event, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId, RunningAttempt,
     Then,
 };
+use crate::common::outgoing::Writer;
 use crate::common::topics;
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
 use crate::common::wire::{DeadLetter, DeadRecord};
 use crate::producer::leadership::Term;
+use crate::producer::run_tracker::duties::{Hindrance, Standing};
 use crate::producer::run_tracker::messages::RunNews;
+use crate::producer::run_tracker::notes::Note;
 use crate::producer::run_tracker::open_runs::Followed;
-use crate::producer::run_tracker::{Effect, Options, RunTracker};
+use crate::producer::run_tracker::step::Step;
+use crate::producer::run_tracker::{Duties, Effect, Options, RunTracker};
 
-pub(super) const LEASE: u64 = 60;
+pub(in crate::producer::run_tracker) const LEASE: u64 = 60;
 /// The lease and what it takes to notice: a beat behind it, and a look.
-pub(super) const LEASE_AND_A_BIT: u64 = 75;
+pub(in crate::producer::run_tracker) const LEASE_AND_A_BIT: u64 = 75;
 
-pub(super) struct World {
-    pub(super) broker: MemoryBroker,
-    pub(super) clock: Arc<ManualClock>,
+pub(in crate::producer::run_tracker) struct World {
+    pub(in crate::producer::run_tracker) broker: MemoryBroker,
+    pub(in crate::producer::run_tracker) clock: Arc<ManualClock>,
     client: Box<dyn Client>,
 }
 
 /// A producer's run tracker with its connection.
-pub(super) struct Producer {
-    pub(super) tracker: RunTracker,
+pub(in crate::producer::run_tracker) struct Producer {
+    pub(in crate::producer::run_tracker) tracker: RunTracker,
     client: Box<dyn Client>,
-    pub(super) leads: bool,
-    pub(super) term: Term,
-    pub(super) effects: Vec<Effect>,
+    pub(in crate::producer::run_tracker) leads: bool,
+    pub(in crate::producer::run_tracker) term: Term,
+    pub(in crate::producer::run_tracker) effects: Vec<Effect>,
+    /// What it has said in the log.
+    pub(in crate::producer::run_tracker) notes: Vec<Note>,
 }
 
-pub(super) fn of(topic: &str, partition: i32) -> TopicPartition {
+impl Producer {
+    pub(in crate::producer::run_tracker) fn is_done(&self, work: Duties) -> bool {
+        self.tracker.standing(work) == Standing::Done
+    }
+
+    /// Whether beats were written and are not read back, although that is long overdue.
+    pub(in crate::producer::run_tracker) fn misses_beats(&self) -> bool {
+        self.tracker.standing(Duties::Beats) == Standing::Hindered(Hindrance::OutOfSight)
+    }
+
+    /// The partitions to which a beat is to be written, each with the beat's number.
+    pub(in crate::producer::run_tracker) fn beats_due(&self, now: Instant) -> Vec<(i32, u64)> {
+        let parts = &self.tracker.parts;
+        parts.heartbeat.due(now, parts.beat_every(Duration::from_secs(LEASE)))
+    }
+}
+
+pub(in crate::producer::run_tracker) fn of(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition { topic: topic.to_owned(), partition }
 }
 
-pub(super) fn name(run: u128) -> AttemptRef {
+pub(in crate::producer::run_tracker) fn name(run: u128) -> AttemptRef {
     AttemptRef { run: RunId(Uuid::from_u128(run)), attempt: 1 }
 }
 
-pub(super) fn followed(jobs: &[&str]) -> Followed {
+pub(in crate::producer::run_tracker) fn followed(jobs: &[&str]) -> Followed {
     Arc::new(jobs.iter().map(|job| (job.parse().unwrap(), ClusterName::new("c").unwrap())).collect())
 }
 
 /// Whether it was told that all open runs of these jobs are told.
-pub(super) fn has_read_history(effects: &[Effect], jobs: &[&str]) -> bool {
+pub(in crate::producer::run_tracker) fn has_read_history(effects: &[Effect], jobs: &[&str]) -> bool {
     let is_of_these = |effect: &Effect| matches!(effect, Effect::Tell(RunNews::HistoryRead { of, .. }) if *of == followed(jobs));
     effects.iter().any(is_of_these)
 }
 
-pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
+pub(in crate::producer::run_tracker) fn options(name: &str, overlapping: &[&str]) -> Options {
     let overlapping = followed(overlapping);
     let clusters = vec![ClusterName::new("c").unwrap()];
     let group = crate::common::topics::LEADER.to_owned();
@@ -74,7 +97,7 @@ pub(super) fn options(name: &str, overlapping: &[&str]) -> Options {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::producer::run_tracker) fn new() -> Self {
         let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
         let broker = MemoryBroker::stepped(Arc::<ManualClock>::clone(&clock));
         let mut world = Self { client: broker.client("world"), broker, clock };
@@ -85,7 +108,7 @@ impl World {
         world
     }
 
-    pub(super) fn create(&mut self, name: &str, partitions: i32) {
+    pub(in crate::producer::run_tracker) fn create(&mut self, name: &str, partitions: i32) {
         let settings = match name {
             topics::RUNS => vec![("message.timestamp.type", "LogAppendTime".to_owned())],
             _ => Vec::new(),
@@ -93,18 +116,24 @@ impl World {
         self.create_as(name, partitions, settings);
     }
 
-    pub(super) fn create_as(&mut self, name: &str, partitions: i32, settings: Vec<(&'static str, String)>) {
+    pub(in crate::producer::run_tracker) fn create_as(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: Vec<(&'static str, String)>,
+    ) {
         let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor: 1, settings };
         self.client.create_topic(&spec, self.soon()).unwrap();
     }
 
-    pub(super) fn producer(&self, name: &str, leads: bool) -> Producer {
+    pub(in crate::producer::run_tracker) fn producer(&self, name: &str, leads: bool) -> Producer {
         let options = options(name, &[]);
         let tracker = RunTracker::new(options, self.clock.monotonic());
-        Producer { tracker, client: self.broker.client(name), leads, term: Term::FIRST, effects: Vec::new() }
+        let client = self.broker.client(name);
+        Producer { tracker, client, leads, term: Term::FIRST, effects: Vec::new(), notes: Vec::new() }
     }
 
-    pub(super) fn faults(&self) -> Faults {
+    pub(in crate::producer::run_tracker) fn faults(&self) -> Faults {
         self.broker.faults()
     }
 
@@ -112,12 +141,12 @@ impl World {
         self.clock.monotonic() + Duration::from_secs(10)
     }
 
-    pub(super) fn mono(&self) -> Instant {
+    pub(in crate::producer::run_tracker) fn mono(&self) -> Instant {
         self.clock.monotonic()
     }
 
     /// Lets seconds pass, in each of which the producers make their steps.
-    pub(super) fn pass(&mut self, secs: u64, producers: &mut [&mut Producer]) {
+    pub(in crate::producer::run_tracker) fn pass(&mut self, secs: u64, producers: &mut [&mut Producer]) {
         for _ in 0..secs {
             self.clock.turn(Duration::from_secs(1));
             for producer in &mut *producers {
@@ -126,17 +155,38 @@ impl World {
         }
     }
 
-    pub(super) fn step(&self, producer: &mut Producer) {
+    pub(in crate::producer::run_tracker) fn step(&self, producer: &mut Producer) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
         let (effects, _) =
             producer.tracker.step(producer.client.as_mut(), now, producer.leads.then_some(producer.term));
+        let (notes, effects): (Vec<Effect>, Vec<Effect>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Note(_)));
+        producer.notes.extend(notes.into_iter().filter_map(|effect| match effect {
+            Effect::Note(note) => Some(note),
+            _ => None,
+        }));
         // Most tests are not about where the next leader must read, nor that all was read where no runs are followed.
         let is_asked = |effect: &Effect| match effect {
             Effect::Tell(RunNews::ReadFrom(_)) => false,
-            Effect::Tell(RunNews::ReadToEnd { .. }) => !producer.tracker.runs.is_idle(),
+            Effect::Tell(RunNews::ReadToEnd { .. }) => !producer.tracker.parts.runs.known().is_idle(),
             _ => true,
         };
         producer.effects.extend(effects.into_iter().filter(is_asked));
+    }
+
+    /// Lets a part make a move in a step of a producer that leads or not, and returns what follows.
+    pub(in crate::producer::run_tracker) fn in_step<T>(
+        &mut self,
+        leads: Option<Term>,
+        act: impl FnOnce(&mut Step<'_>) -> T,
+    ) -> (T, Vec<Effect>) {
+        let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
+        let (options, mut writer, by) = (options("p", &["j"]), Writer::default(), self.soon());
+        let client = self.client.as_mut();
+        let mut step =
+            Step { client, writer: &mut writer, options: &options, now, by, leads, effects: Vec::new() };
+        let answer = act(&mut step);
+        (answer, step.effects)
     }
 
     fn write(&mut self, to: TopicPartition, value: Bytes) -> i64 {
@@ -151,7 +201,7 @@ impl World {
     }
 
     /// Writes the first attempt of a run, which may be tried again so many times.
-    pub(super) fn publish(&mut self, run: u128, retries: u32) -> Place {
+    pub(in crate::producer::run_tracker) fn publish(&mut self, run: u128, retries: u32) -> Place {
         let run = Run {
             id: name(run).run,
             job: JobName::new("j").unwrap(),
@@ -179,7 +229,7 @@ impl World {
     }
 
     /// Says that a run is published.
-    pub(super) fn note(&mut self, run: u128, place: &Place) {
+    pub(in crate::producer::run_tracker) fn note(&mut self, run: u128, place: &Place) {
         let event = Event::Published {
             run: name(run).run,
             job: JobName::new("j").unwrap(),
@@ -192,7 +242,7 @@ impl World {
     }
 
     /// Writes the second attempt of a run to the retry topic.
-    pub(super) fn retry(&mut self, run: u128) -> Place {
+    pub(in crate::producer::run_tracker) fn retry(&mut self, run: u128) -> Place {
         let (key, timestamp_ms) =
             (Some(name(run).run.to_string().into()), self.clock.now().timestamp_millis());
         let to = of("c-retry", 0);
@@ -203,12 +253,12 @@ impl World {
     }
 
     /// Says that messages were deleted before they were read.
-    pub(super) fn deleted_unread(&mut self, place: &Place, next_offset: i64) {
+    pub(in crate::producer::run_tracker) fn deleted_unread(&mut self, place: &Place, next_offset: i64) {
         let event = Event::DeletedUnread { place: place.clone(), next_offset, at: self.clock.now() };
         self.say(&place.topic.clone(), &event);
     }
 
-    pub(super) fn claim(&mut self, run: u128, place: &Place, consumer: &str) {
+    pub(in crate::producer::run_tracker) fn claim(&mut self, run: u128, place: &Place, consumer: &str) {
         let event = Event::Claimed {
             attempt: name(run),
             job: JobName::new("j").unwrap(),
@@ -220,24 +270,24 @@ impl World {
         self.say(&name(run).run.to_string(), &event);
     }
 
-    pub(super) fn alive(&mut self, run: u128, place: &Place, consumer: &str) {
+    pub(in crate::producer::run_tracker) fn alive(&mut self, run: u128, place: &Place, consumer: &str) {
         self.alive_in(partition_for(consumer.as_bytes(), 2), run, place);
     }
 
     /// A sign of life in a partition of `cron-runs`.
-    pub(super) fn alive_in(&mut self, partition: i32, run: u128, place: &Place) {
+    pub(in crate::producer::run_tracker) fn alive_in(&mut self, partition: i32, run: u128, place: &Place) {
         let running = vec![RunningAttempt { attempt: name(run), place: place.clone() }];
         let (consumer, lease_ms, at) = ("one".to_owned(), LEASE * 1000, self.clock.now());
         let event = Event::Alive { consumer, lease_ms, running, at };
         self.write(of(topics::RUNS, partition), wire::encode(&event));
     }
 
-    pub(super) fn finish(&mut self, run: u128, then: Then) {
+    pub(in crate::producer::run_tracker) fn finish(&mut self, run: u128, then: Then) {
         self.finish_in("c", run, then);
     }
 
     /// An end that a consumer of a cluster tells of.
-    pub(super) fn finish_in(&mut self, cluster: &str, run: u128, then: Then) {
+    pub(in crate::producer::run_tracker) fn finish_in(&mut self, cluster: &str, run: u128, then: Then) {
         let event = Event::Finished {
             attempt: name(run),
             job: JobName::new("j").unwrap(),
@@ -255,7 +305,7 @@ impl World {
     }
 
     /// A loss that the leader of a cluster tells of.
-    pub(super) fn lose_in(&mut self, cluster: &str, run: u128, place: &Place) {
+    pub(in crate::producer::run_tracker) fn lose_in(&mut self, cluster: &str, run: u128, place: &Place) {
         let event = Event::Lost {
             attempt: name(run),
             job: Some(JobName::new("j").unwrap()),
@@ -270,12 +320,18 @@ impl World {
     }
 
     /// Commits for the cluster's group, which has no members.
-    pub(super) fn commit(&mut self, place: &Place, offset: i64, left_out: &[i64]) {
+    pub(in crate::producer::run_tracker) fn commit(&mut self, place: &Place, offset: i64, left_out: &[i64]) {
         let metadata = holes::encode(place.topic_id, offset, &left_out.iter().copied().collect()).unwrap();
         self.commit_for("c", of("c", 0), offset, metadata);
     }
 
-    pub(super) fn commit_for(&mut self, group: &str, of: TopicPartition, offset: i64, metadata: String) {
+    pub(in crate::producer::run_tracker) fn commit_for(
+        &mut self,
+        group: &str,
+        of: TopicPartition,
+        offset: i64,
+        metadata: String,
+    ) {
         let holder =
             Holder { group: group.to_owned(), member_id: String::new(), instance_id: None, generation: -1 };
         let commit = Commit { of, offset, metadata };
@@ -283,7 +339,7 @@ impl World {
     }
 
     /// A run that is published, claimed and passed.
-    pub(super) fn start(&mut self, run: u128, retries: u32) -> Place {
+    pub(in crate::producer::run_tracker) fn start(&mut self, run: u128, retries: u32) -> Place {
         let place = self.publish(run, retries);
         self.claim(run, &place, "one");
         self.commit(&place, place.offset + 1, &[]);
@@ -291,7 +347,7 @@ impl World {
     }
 
     /// Where a partition of `cron-runs` ends.
-    pub(super) fn end_of_runs(&mut self, partition: i32) -> i64 {
+    pub(in crate::producer::run_tracker) fn end_of_runs(&mut self, partition: i32) -> i64 {
         self.client.offset(&of(topics::RUNS, partition), Position::End, self.soon()).unwrap()
     }
 
@@ -302,12 +358,12 @@ impl World {
         fetched.records.into_iter().filter_map(|record| record.value).collect()
     }
 
-    pub(super) fn retried(&mut self) -> Vec<Attempt> {
+    pub(in crate::producer::run_tracker) fn retried(&mut self) -> Vec<Attempt> {
         let values = self.values(of("c-retry", 0));
         values.iter().map(|value| wire::decode_attempt(value).unwrap()).collect()
     }
 
-    pub(super) fn letters(&mut self) -> Vec<DeadLetter> {
+    pub(in crate::producer::run_tracker) fn letters(&mut self) -> Vec<DeadLetter> {
         let letter = |value: &Bytes| match wire::decode_dead(value).unwrap() {
             DeadRecord::Letter(letter) => *letter,
             DeadRecord::Replayed(_) => panic!("nobody replays here"),
@@ -316,12 +372,12 @@ impl World {
     }
 
     /// The events `lost`.
-    pub(super) fn lost(&mut self) -> Vec<Event> {
+    pub(in crate::producer::run_tracker) fn lost(&mut self) -> Vec<Event> {
         self.said(|event| matches!(event, Event::Lost { .. }))
     }
 
     /// The events of `cron-runs` that are wanted.
-    pub(super) fn said(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+    pub(in crate::producer::run_tracker) fn said(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
         let state = self.client.topic(topics::RUNS, self.soon()).unwrap().unwrap();
         let all = state.partitions.iter().flat_map(|p| self.values(of(topics::RUNS, p.partition)));
         let all: Vec<Event> = all.map(|value| wire::decode_event(&value).unwrap()).collect();
@@ -329,7 +385,7 @@ impl World {
     }
 
     /// How many next attempts, letters and events `lost` there are.
-    pub(super) fn fates(&mut self) -> (usize, usize, usize) {
+    pub(in crate::producer::run_tracker) fn fates(&mut self) -> (usize, usize, usize) {
         (self.retried().len(), self.letters().len(), self.lost().len())
     }
 }

@@ -6,7 +6,7 @@ use super::fixture;
 use super::fixture::{LEASE, Producer, World, name, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::model::{Place, RunId, Then};
-use crate::producer::run_tracker::messages::RunNews;
+use crate::producer::run_tracker::messages::{FollowRequest, RunNews};
 use crate::producer::run_tracker::{Effect, RunTracker};
 
 /// A producer that follows the runs of job `j`.
@@ -65,7 +65,7 @@ fn each_term_reads_to_the_end_anew() {
     world.pass(5, &mut [&mut leader]);
     assert_eq!(read_in(&leader.effects), [(2, HashSet::new())]);
     leader.effects.clear();
-    leader.tracker.follow(fixture::followed(&["j"]));
+    leader.tracker.handle(FollowRequest::Follow(fixture::followed(&["j"])));
     world.pass(5, &mut [&mut leader]);
     assert_eq!(read_in(&leader.effects).len(), 1, "and again when other jobs are followed");
 }
@@ -149,7 +149,7 @@ fn a_run_that_was_deleted_unread_is_looked_for_again_by_a_leader_that_was_unsure
     world.deleted_unread(&Place { topic: "c-retry".to_owned(), ..place }, 1);
     let looks = (0..100).any(|_| {
         world.step(&mut leader);
-        leader.tracker.missing.is_some()
+        leader.tracker.parts.deleted.is_searching()
     });
     assert!(looks);
     leader.leads = false;

@@ -7,6 +7,8 @@ use super::fixture::{LEASE, LEASE_AND_A_BIT, World, of};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::topics;
+use crate::producer::run_tracker::messages::FollowRequest;
+use crate::producer::run_tracker::notes::Note;
 
 #[test]
 fn a_standby_decides_nothing_and_a_new_leader_waits_a_lease() {
@@ -111,7 +113,7 @@ fn a_leader_that_dies_before_it_says_lost_is_followed_by_one_that_writes_the_sam
         assert!(seconds < LEASE, "nothing was passed on");
         world.pass(1, &mut [&mut second]);
         // Of a step in which no beat is due, the first write is the next attempt.
-        let beats = !first.tracker.ends.due(world.mono(), first.tracker.beat_every()).is_empty();
+        let beats = !first.beats_due(world.mono()).is_empty();
         let writes = AtomicUsize::new(0);
         world.faults().decide(Box::new(move |client, call| {
             let counts = client == "p" && call == Call::Produce && !beats;
@@ -162,19 +164,28 @@ fn a_leader_sees_which_producers_have_another_job_file_and_that_they_have_it_no_
     let mut world = World::new();
     let mut leader = world.producer("p", true);
     let (mut same, mut other) = (world.producer("q", false), world.producer("r", false));
-    other.tracker.active_jobs("old".into(), "2026f".into());
+    other.tracker.handle(FollowRequest::Active("old".into(), "2026f".into()));
     world.pass(25, &mut [&mut leader, &mut same, &mut other]);
     assert_eq!(leader.tracker.differing(), 0, "a deploy takes a while");
     world.pass(20, &mut [&mut leader, &mut same, &mut other]);
     let differing = |producer: &super::fixture::Producer| producer.tracker.differing();
     assert_eq!((differing(&leader), differing(&same), differing(&other)), (1, 0, 0));
-    other.tracker.active_jobs("r".into(), "2026f".into());
+    let others = vec![("r".to_owned(), "old".to_owned())];
+    assert_eq!(leader.notes, [Note::FilesDiffer { others, ours: "r".to_owned() }]);
+    other.tracker.handle(FollowRequest::Active("r".into(), "2026f".into()));
     world.pass(15, &mut [&mut leader, &mut same, &mut other]);
     assert_eq!(leader.tracker.differing(), 0);
-    other.tracker.active_jobs("r".into(), "2026g".into());
+    other.tracker.handle(FollowRequest::Active("r".into(), "2026g".into()));
     world.pass(45, &mut [&mut leader, &mut same, &mut other]);
     let zones = |producer: &super::fixture::Producer| producer.tracker.zones_differing();
     assert_eq!((zones(&leader), zones(&same), zones(&other), leader.tracker.differing()), (1, 0, 0, 0));
+    let others = vec![("r".to_owned(), "2026g".to_owned())];
+    let ours = || "2026f".to_owned();
+    let agree = Note::FilesAgree { ours: "r".to_owned() };
+    assert_eq!(leader.notes[1..], [agree, Note::ZonesDiffer { others, ours: ours() }]);
+    other.tracker.handle(FollowRequest::Active("r".into(), "2026f".into()));
+    world.pass(15, &mut [&mut leader, &mut same, &mut other]);
+    assert_eq!(leader.notes[3..], [Note::ZonesAgree { ours: ours() }]);
 }
 
 #[test]
@@ -183,12 +194,12 @@ fn a_leader_misses_its_beats_only_where_they_were_written_and_are_not_read_back(
         let mut world = World::new();
         let mut leader = world.producer("p", true);
         world.pass(5, &mut [&mut leader]);
-        assert!(!leader.tracker.misses_beats(), "all is well");
+        assert!(!leader.misses_beats(), "all is well");
         let of_leader =
             move |client: &str, of: Call| (client == "p" && Some(of) == call).then_some(Fate::NotSent);
         world.faults().decide(Box::new(of_leader));
         world.pass(LEASE, &mut [&mut leader]);
-        assert_eq!(leader.tracker.misses_beats(), expected, "{call:?}");
+        assert_eq!(leader.misses_beats(), expected, "{call:?}");
         let delay = leader.tracker.beat_delay(world.mono());
         assert_eq!(delay > Duration::from_secs(2), expected, "{call:?}: {delay:?}");
     };
@@ -198,12 +209,31 @@ fn a_leader_misses_its_beats_only_where_they_were_written_and_are_not_read_back(
 }
 
 #[test]
+fn the_log_says_once_that_beats_fail_and_once_that_they_are_read_back_again() {
+    let mut world = World::new();
+    let mut leader = world.producer("p", true);
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(leader.notes, []);
+    let of_leader = |client: &str, of: Call| client == "p" && of == Call::Produce;
+    world.faults().decide(Box::new(move |client, of| of_leader(client, of).then_some(Fate::NotSent)));
+    world.pass(LEASE, &mut [&mut leader]);
+    world.faults().decide(Box::new(|_, _| None));
+    world.pass(LEASE, &mut [&mut leader]);
+    let said: Vec<String> = leader.notes.iter().map(ToString::to_string).collect();
+    let starts =
+        ["a beat on cron-runs/0: ", "a beat on cron-runs/1: ", "the end of cron-runs is out of sight"];
+    let starts = [&starts[..], &["the end of cron-runs is in sight again"]].concat();
+    assert!(said.len() == starts.len(), "{said:?}");
+    assert!(said.iter().zip(&starts).all(|(said, start)| said.starts_with(start)), "{said:?}");
+}
+
+#[test]
 fn a_tail_is_behind_while_there_is_more_to_read_at_once() {
     let mut world = World::new();
     let mut standby = world.producer("p", false);
     world.pass(5, &mut [&mut standby]);
     assert!(!standby.tracker.is_behind(), "all was read");
-    standby.tracker.follow(super::fixture::followed(&["j"]));
+    standby.tracker.handle(FollowRequest::Follow(super::fixture::followed(&["j"])));
     world.start(1, 0);
     world.step(&mut standby);
     assert!(standby.tracker.is_behind(), "it reads all again");

@@ -1,7 +1,8 @@
 //! The rules of lost attempts, on a broker in memory and by a clock that is turned by hand.
 
+mod another_log;
 mod deciding;
-mod fixture;
+pub(super) mod fixture;
 mod knowing;
 mod leading;
 mod searching;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of, options};
+use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
-use crate::common::broker::{ErrorCode, Fetched};
 use crate::common::model::{AttemptRef, EndReason, Event, Then};
 use crate::common::topics;
 use crate::producer::run_tracker::messages::RunNews;
@@ -108,11 +108,11 @@ fn a_search_that_is_refused_is_owed_made_again_every_few_seconds_and_owed_no_mor
     world.pass(20, &mut [&mut leader]);
     let asked = asked.load(Ordering::Relaxed);
     assert!((4..=6).contains(&asked), "{asked} times in twenty seconds");
-    assert!(!leader.tracker.is_done(Duties::LostAttempts));
+    assert!(!leader.is_done(Duties::LostAttempts));
     world.faults().decide(Box::new(|_, _| None));
     world.finish(1, Then::Done);
     world.pass(10, &mut [&mut leader]);
-    assert!(leader.tracker.is_done(Duties::LostAttempts));
+    assert!(leader.is_done(Duties::LostAttempts));
 }
 
 #[test]
@@ -136,13 +136,13 @@ fn that_a_run_is_over_is_put_on_record_again_where_that_failed() {
         world.pass(1, &mut [&mut leader]);
     }
     world.pass(1, &mut [&mut leader]);
-    assert!(!leader.tracker.is_done(Duties::LostAttempts), "it is owed");
+    assert!(!leader.is_done(Duties::LostAttempts), "it is owed");
     world.pass(3, &mut [&mut leader]);
     assert_eq!(ended(&mut world), [0; 0], "not at once");
     world.pass(3, &mut [&mut leader]);
     assert_eq!(ended(&mut world), [1]);
     world.pass(1, &mut [&mut leader]);
-    assert!(leader.tracker.is_done(Duties::LostAttempts));
+    assert!(leader.is_done(Duties::LostAttempts));
 }
 
 #[test]
@@ -228,14 +228,15 @@ fn no_more_attempts_are_passed_on_in_one_step_than_it_has_time_for() {
 fn the_shortest_lease_under_way_says_how_often_beats_are_written() {
     let mut world = World::new();
     let mut leader = leader_of(&world, 2 * LEASE);
+    let lease = Duration::from_secs(2 * LEASE);
     world.pass(1, &mut [&mut leader]);
-    assert_eq!(leader.tracker.beat_every(), Duration::from_secs(2 * LEASE / 6));
+    assert_eq!(leader.tracker.parts.beat_every(lease), Duration::from_secs(2 * LEASE / 6));
     world.start(1, 1);
     world.pass(1, &mut [&mut leader]);
-    assert_eq!(leader.tracker.beat_every(), Duration::from_secs(LEASE / 6));
+    assert_eq!(leader.tracker.parts.beat_every(lease), Duration::from_secs(LEASE / 6));
     world.finish(1, Then::Done);
     world.pass(1, &mut [&mut leader]);
-    assert_eq!(leader.tracker.beat_every(), Duration::from_secs(2 * LEASE / 6));
+    assert_eq!(leader.tracker.parts.beat_every(lease), Duration::from_secs(2 * LEASE / 6));
 }
 
 #[test]
@@ -245,8 +246,9 @@ fn ends_are_remembered_for_four_leases_and_those_of_runs_for_an_hour_at_least() 
     world.start(1, 1);
     world.finish(1, Then::Done);
     world.pass(1, &mut [&mut leader]);
-    let remembers =
-        |leader: &Producer| (leader.tracker.leases.has_settled(&name(1)), leader.tracker.runs.over().len());
+    let remembers = |leader: &Producer| {
+        (leader.tracker.parts.leases.has_settled(&name(1)), leader.tracker.parts.runs.known().over().len())
+    };
     let mut after = |secs: u64| {
         world.clock.turn(Duration::from_secs(secs));
         world.step(&mut leader);
@@ -264,29 +266,6 @@ fn ends_are_remembered_for_four_leases_and_those_of_runs_for_an_hour_at_least() 
     world.clock.turn(Duration::from_secs(7_000));
     world.step(&mut leader);
     assert_eq!(remembers(&leader).1, 1);
-}
-
-#[test]
-fn a_tracker_is_behind_while_a_fetch_does_not_reach_the_end() {
-    let mut world = World::new();
-    let mut producer = world.producer("p", false);
-    world.pass(2, &mut [&mut producer]);
-    let fetched = |next_offset, end_offset| Fetched {
-        topic_id: producer.tracker.topic_id.unwrap(),
-        records: Vec::new(),
-        undecodable: Vec::new(),
-        next_offset,
-        start_offset: 0,
-        end_offset,
-    };
-    for (next, end, expected) in [(0, 5, true), (5, 5, false)] {
-        let mut tracker = RunTracker::new(options("p", &[]), world.mono());
-        tracker.arrived = vec![(0, Ok(fetched(next, end)))];
-        let mut behind = world.producer("q", false);
-        behind.tracker = tracker;
-        world.step(&mut behind);
-        assert_eq!(behind.tracker.is_behind(), expected, "{next} of {end}");
-    }
 }
 
 #[test]
@@ -312,12 +291,8 @@ fn what_is_told_late_of_an_attempt_ends_no_run_that_goes_on() {
     let place = world.publish(1, 3);
     world.note(1, &place);
     world.pass(2, &mut [&mut leader]);
-    let now = crate::common::clock::Now {
-        wall: crate::common::clock::Clock::now(&*world.clock),
-        mono: world.mono(),
-    };
+    let (now, at) = (world.mono(), crate::common::clock::Clock::now(&*world.clock));
     let (job, cluster) = (|| "j".parse().unwrap(), || "c".parse().unwrap());
-    let at = now.wall;
     let second = AttemptRef { attempt: 2, ..name(1) };
     let claimed = Event::Claimed {
         attempt: second,
@@ -348,8 +323,7 @@ fn what_is_told_late_of_an_attempt_ends_no_run_that_goes_on() {
         at,
     };
     let mut over = |event: &Event| {
-        let mut effects = Vec::new();
-        leader.tracker.take_event(event, (0, 1_000), now, &mut effects);
+        let effects = leader.tracker.parts.take_event(event, (0, 1_000), now);
         effects.iter().any(|effect| matches!(effect, Effect::Tell(RunNews::Over { .. })))
     };
     assert!(!over(&claimed));

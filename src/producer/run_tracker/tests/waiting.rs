@@ -62,7 +62,7 @@ fn check_unclaimable(happens: impl Fn(&mut World, &Place)) {
     // Who begins to follow after that knows it, too.
     let mut next = following(&world, "r", false);
     world.pass(3, &mut [&mut next]);
-    assert_eq!((next.tracker.runs.open(), over(&next.effects)), (vec![], vec![1]));
+    assert_eq!((next.tracker.parts.runs.known().open(), over(&next.effects)), (vec![], vec![1]));
     world.pass(20 * LEASE, &mut [&mut leader, &mut standby]);
     assert_eq!((ended(&mut world).len(), over(&leader.effects).len()), (1, 1), "once");
 }

@@ -8,7 +8,7 @@ use crate::producer::run_tracker::Duties;
 
 /// What is not done, but for seeing a leader: most standbys of these tests have none.
 fn undone(producer: &Producer) -> Vec<Duties> {
-    let is_asked = |work: &Duties| *work != Duties::Led && !producer.tracker.is_done(*work);
+    let is_asked = |work: &Duties| *work != Duties::Led && !producer.is_done(*work);
     Duties::ALL.into_iter().filter(is_asked).collect()
 }
 
@@ -75,9 +75,9 @@ fn a_standby_knows_whether_some_producer_leads() {
     let (mut leader, mut standby) = (world.producer("p", true), world.producer("q", false));
     world.start(1, 0);
     world.pass(LEASE_AND_A_BIT, &mut [&mut leader, &mut standby]);
-    assert!(standby.tracker.is_done(Duties::Led), "it reads the leader's beats");
-    world.pass(LEASE / u64::from(super::super::machine::LED_FOR) + 2, &mut [&mut standby]);
-    assert!(!standby.tracker.is_done(Duties::Led), "no producer leads any more");
+    assert!(standby.is_done(Duties::Led), "it reads the leader's beats");
+    world.pass(LEASE / u64::from(crate::producer::run_tracker::heartbeat::LED_FOR) + 2, &mut [&mut standby]);
+    assert!(!standby.is_done(Duties::Led), "no producer leads any more");
     world.pass(LEASE, &mut [&mut leader, &mut standby]);
-    assert!(standby.tracker.is_done(Duties::Led), "it leads again");
+    assert!(standby.is_done(Duties::Led), "it leads again");
 }

@@ -87,7 +87,7 @@ impl Producer {
                     world.weather().counts.add("declared lost", 1);
                 }
                 tracker::Effect::Unclaimable(_) => world.weather().counts.add("unclaimable", 1),
-                tracker::Effect::Failed(..) => {}
+                tracker::Effect::Failed(..) | tracker::Effect::Note(_) => {}
                 tracker::Effect::Tell(told) => {
                     if let RunNews::ReadToEnd { term, .. } = &told {
                         world.oracle.overlaps.read_to_end(&self.name, *term);

@@ -1,0 +1,354 @@
+//! What the run tracker says in the log: each line with its level. Pure; the thread writes the lines.
+
+use std::fmt;
+
+use log::Level;
+
+use crate::common::broker::{BrokerError, NodeId};
+use crate::common::model::{AttemptRef, ClusterName, JobName, Place, RunId};
+use crate::common::topics;
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Beats fail or are late.
+    OutOfSight,
+    /// Beats are read back again.
+    InSight,
+    /// `cron-runs` is not the log that was read so far.
+    LogIsAnother {
+        /// How many attempts were known to be under way.
+        attempts: usize,
+    },
+    /// Events were deleted before they were read.
+    DeletedUnread {
+        /// The partition.
+        partition: i32,
+        /// The first offset that was not read.
+        from: i64,
+        /// The first offset that is left.
+        to: i64,
+    },
+    /// A beat was not confirmed, and the one before it was.
+    BeatFailed {
+        /// The partition.
+        partition: i32,
+        /// Why.
+        error: BrokerError,
+    },
+    /// An attempt was declared lost.
+    Lost {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// Its job, where its message could be read.
+        job: Option<JobName>,
+        /// The topic in which its message lies.
+        topic: String,
+        /// Who had it.
+        consumer: String,
+        /// The topic of what follows.
+        to: String,
+    },
+    /// An attempt is in a topic that belongs to no cluster.
+    OfNoCluster {
+        /// The topic.
+        topic: String,
+    },
+    /// The message of a lost attempt could not be read.
+    UnreadMessage {
+        /// Where it lies.
+        place: Place,
+        /// Why.
+        error: BrokerError,
+    },
+    /// What follows from lost attempts or runs was not confirmed.
+    Unwritten {
+        /// Why.
+        error: BrokerError,
+    },
+    /// No consumer will run this run.
+    Unclaimable {
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The run.
+        run: RunId,
+        /// Its job.
+        job: JobName,
+        /// How that is known.
+        detail: String,
+    },
+    /// Producers that stand by have other job files than ours.
+    FilesDiffer {
+        /// Each with the revision of its file.
+        others: Vec<(String, String)>,
+        /// The revision of ours.
+        ours: String,
+    },
+    /// No producer has another job file any more.
+    FilesAgree {
+        /// The revision of ours.
+        ours: String,
+    },
+    /// Producers that stand by have other zone data than ours.
+    ZonesDiffer {
+        /// Each with the version of its data.
+        others: Vec<(String, String)>,
+        /// The version of ours.
+        ours: String,
+    },
+    /// No producer has other zone data any more.
+    ZonesAgree {
+        /// The version of ours.
+        ours: String,
+    },
+    /// A call failed, and is made again.
+    Failed {
+        /// What was to be found out.
+        what: &'static str,
+        /// Why.
+        error: BrokerError,
+    },
+    /// A partition of `cron-runs` was not read.
+    PartitionFailed {
+        /// The partition.
+        partition: i32,
+        /// Why.
+        error: BrokerError,
+    },
+    /// A broker was not read from.
+    FetchFailed {
+        /// The broker.
+        broker: NodeId,
+        /// Why.
+        error: BrokerError,
+    },
+    /// What a standby says of its job file was not confirmed.
+    FileUnsaid {
+        /// Why.
+        error: BrokerError,
+    },
+    /// There is no such topic of attempts.
+    NoTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// It is not known where a partition of attempts begins.
+    NoStart {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Why.
+        error: BrokerError,
+    },
+}
+
+impl Note {
+    /// How much the line matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::LogIsAnother { .. }
+            | Self::DeletedUnread { .. }
+            | Self::OfNoCluster { .. }
+            | Self::FilesDiffer { .. } => Level::Error,
+            Self::OutOfSight
+            | Self::BeatFailed { .. }
+            | Self::Lost { .. }
+            | Self::UnreadMessage { .. }
+            | Self::Unwritten { .. }
+            | Self::Unclaimable { .. }
+            | Self::ZonesDiffer { .. } => Level::Warn,
+            Self::InSight | Self::FilesAgree { .. } | Self::ZonesAgree { .. } => Level::Info,
+            Self::Failed { .. }
+            | Self::PartitionFailed { .. }
+            | Self::FetchFailed { .. }
+            | Self::FileUnsaid { .. }
+            | Self::NoTopic { .. }
+            | Self::NoStart { .. } => Level::Debug,
+        }
+    }
+}
+
+/// Each of these producers with what it has.
+fn list(producers: &[(String, String)], what: &str) -> String {
+    let each: Vec<String> = producers.iter().map(|(name, has)| format!("{name} has {what} {has}")).collect();
+    each.join(", ")
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = topics::RUNS;
+        match self {
+            Self::OutOfSight => write!(f, "the end of {runs} is out of sight: nothing is found to be lost"),
+            Self::InSight => write!(f, "the end of {runs} is in sight again, and leases start anew"),
+            Self::LogIsAnother { attempts } => write!(
+                f,
+                "{runs} was cut or made anew: it is read from its start, and what became of {attempts} attempts under way \
+                 is not known until their consumers tell"
+            ),
+            Self::DeletedUnread { partition, from, to } => write!(
+                f,
+                "offsets {from} to {to} of {runs}/{partition} were deleted before they were read; attempts under way may \
+                 have ended there"
+            ),
+            Self::BeatFailed { partition, error } => {
+                write!(f, "a beat on {runs}/{partition}: {error}; leases start anew")
+            }
+            Self::Lost { attempt: AttemptRef { run, attempt }, job, topic, consumer, to } => {
+                let what = job.as_ref().map_or_else(|| format!("run {run}"), ToString::to_string);
+                write!(
+                    f,
+                    "{topic}: {what}, attempt {attempt}: lost with consumer {consumer}; what follows is in {to}"
+                )
+            }
+            Self::OfNoCluster { topic } => {
+                write!(f, "an attempt in {topic}, which is no cluster's topic, is given up")
+            }
+            Self::UnreadMessage { place: Place { topic, partition, offset, .. }, error } => {
+                write!(f, "the lost attempt at {topic}/{partition} {offset}: {error}; trying again")
+            }
+            Self::Unwritten { error } => {
+                write!(f, "what follows from lost attempts and runs: {error}; trying again")
+            }
+            Self::Unclaimable { cluster, run, job, detail } => {
+                write!(f, "{cluster}: run {run} of {job} will not be run: {detail}")
+            }
+            Self::FilesDiffer { others, ours } => write!(
+                f,
+                "the producers' job files differ: {}; ours is {ours}, and rules while we lead",
+                list(others, "revision")
+            ),
+            Self::FilesAgree { ours } => {
+                write!(f, "no producer has another job file than ours any more: {ours}")
+            }
+            Self::ZonesDiffer { others, ours } => write!(
+                f,
+                "the producers' time-zone data differs: {}; ours is {ours}, and rules while we lead (update the host's \
+                 package tzdata, or the program)",
+                list(others, "tzdata")
+            ),
+            Self::ZonesAgree { ours } => {
+                write!(f, "no producer has other time-zone data than ours any more: {ours}")
+            }
+            Self::Failed { what, error } => write!(f, "{what}: {error}; trying again"),
+            Self::PartitionFailed { partition, error } => write!(f, "{runs}/{partition}: {error}"),
+            Self::FetchFailed { broker, error } => write!(f, "reading {runs} from broker {broker}: {error}"),
+            Self::FileUnsaid { error } => write!(f, "saying which job file we have: {error}"),
+            Self::NoTopic { topic } => {
+                write!(f, "topic {topic} does not exist; attempts of it are looked at again later")
+            }
+            Self::NoStart { topic, partition, error } => {
+                write!(f, "{topic}/{partition}: {error}; trying again")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn check(note: &Note, level: Level, text: &str) {
+        assert_eq!((note.level(), note.to_string().as_str()), (level, text));
+    }
+
+    fn error() -> BrokerError {
+        BrokerError::NotSent("no route".to_owned())
+    }
+
+    #[test]
+    fn what_is_seen_and_not_seen_of_cron_runs_is_said() {
+        check(
+            &Note::OutOfSight,
+            Level::Warn,
+            "the end of cron-runs is out of sight: nothing is found to be lost",
+        );
+        check(&Note::InSight, Level::Info, "the end of cron-runs is in sight again, and leases start anew");
+        check(
+            &Note::LogIsAnother { attempts: 3 },
+            Level::Error,
+            "cron-runs was cut or made anew: it is read from its start, and what became of 3 attempts under way is not \
+             known until their consumers tell",
+        );
+        check(
+            &Note::DeletedUnread { partition: 1, from: 5, to: 9 },
+            Level::Error,
+            "offsets 5 to 9 of cron-runs/1 were deleted before they were read; attempts under way may have ended there",
+        );
+        let text = format!("a beat on cron-runs/1: {}; leases start anew", error());
+        check(&Note::BeatFailed { partition: 1, error: error() }, Level::Warn, &text);
+    }
+
+    #[test]
+    fn what_became_of_attempts_and_runs_is_said() {
+        let run = RunId(Uuid::from_u128(1));
+        let lost = |job: Option<&str>| Note::Lost {
+            attempt: AttemptRef { run, attempt: 2 },
+            job: job.map(|job| job.parse().unwrap()),
+            topic: "c-retry".to_owned(),
+            consumer: "one".to_owned(),
+            to: "c-dead".to_owned(),
+        };
+        let rest = "attempt 2: lost with consumer one; what follows is in c-dead";
+        check(&lost(Some("j")), Level::Warn, &format!("c-retry: j, {rest}"));
+        check(&lost(None), Level::Warn, &format!("c-retry: run {run}, {rest}"));
+        check(
+            &Note::OfNoCluster { topic: "t".to_owned() },
+            Level::Error,
+            "an attempt in t, which is no cluster's topic, is given up",
+        );
+        let place = Place { topic: "c".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 5 };
+        let text = format!("the lost attempt at c/0 5: {}; trying again", error());
+        check(&Note::UnreadMessage { place, error: error() }, Level::Warn, &text);
+        let text = format!("what follows from lost attempts and runs: {}; trying again", error());
+        check(&Note::Unwritten { error: error() }, Level::Warn, &text);
+        let (cluster, job) = ("c".parse().unwrap(), "j".parse().unwrap());
+        let text = format!("c: run {run} of j will not be run: it is gone");
+        check(&Note::Unclaimable { cluster, run, job, detail: "it is gone".to_owned() }, Level::Warn, &text);
+    }
+
+    #[test]
+    fn which_producers_have_other_files_and_zone_data_is_said() {
+        let others: Vec<_> = [("a", "1"), ("b", "2")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
+        let ours = || "3".to_owned();
+        check(
+            &Note::FilesDiffer { others: others.clone(), ours: ours() },
+            Level::Error,
+            "the producers' job files differ: a has revision 1, b has revision 2; ours is 3, and rules while we lead",
+        );
+        check(
+            &Note::FilesAgree { ours: ours() },
+            Level::Info,
+            "no producer has another job file than ours any more: 3",
+        );
+        check(
+            &Note::ZonesDiffer { others, ours: ours() },
+            Level::Warn,
+            "the producers' time-zone data differs: a has tzdata 1, b has tzdata 2; ours is 3, and rules while we lead \
+             (update the host's package tzdata, or the program)",
+        );
+        check(
+            &Note::ZonesAgree { ours: ours() },
+            Level::Info,
+            "no producer has other time-zone data than ours any more: 3",
+        );
+    }
+
+    #[test]
+    fn calls_that_failed_are_said_to_who_debugs() {
+        let debug =
+            |note: Note, text: &str| check(&note, Level::Debug, &text.replace('@', &error().to_string()));
+        debug(Note::Failed { what: "what it was", error: error() }, "what it was: @; trying again");
+        debug(Note::PartitionFailed { partition: 1, error: error() }, "cron-runs/1: @");
+        debug(Note::FetchFailed { broker: 2, error: error() }, "reading cron-runs from broker 2: @");
+        debug(Note::FileUnsaid { error: error() }, "saying which job file we have: @");
+        debug(
+            Note::NoTopic { topic: "c".to_owned() },
+            "topic c does not exist; attempts of it are looked at again later",
+        );
+        let error = error();
+        debug(Note::NoStart { topic: "c".to_owned(), partition: 1, error }, "c/1: @; trying again");
+    }
+}
