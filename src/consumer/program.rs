@@ -10,6 +10,7 @@ use super::claiming::machine as claiming;
 use super::claiming::thread::ClaimingThread;
 use super::fetching::poll::{Poll, PollOptions};
 use super::metrics::ConsumerMetrics;
+use super::reporting::messages as reporting;
 use super::reporting::thread as reporter;
 use super::reporting::thread::Reporter;
 use super::running::process::descriptors::Descriptors;
@@ -100,8 +101,11 @@ impl Consumer {
         let (idle, became_idle) = bounded(config.workers);
         let (jobs, taken) = bounded(config.workers);
 
-        let options =
-            reporter::Options { consumer: config.name.clone(), lease: config.lease, workers: config.workers };
+        let options = reporting::Options {
+            consumer: config.name.clone(),
+            lease: config.lease,
+            workers: config.workers,
+        };
         let (reporter, report) = Reporter::start(
             options,
             platform.client("reporter"),
@@ -152,6 +156,7 @@ impl Consumer {
             consumer: config.name,
             lease: config.lease,
             waiting_bytes: HELD_BYTES_PER_PARTITION,
+            workers: config.workers,
         };
         let channels = Channels { changes, chunks, idle: became_idle, jobs, report, poll, membership };
         let observe = Observe { metrics, health: health.clone(), beat: beats.thread("dispatch") };

@@ -12,8 +12,8 @@ use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::model::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
 use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::metrics::ConsumerMetrics;
+use kafka_cron::consumer::reporting::messages::Event;
 use kafka_cron::consumer::reporting::reports::Report;
-use kafka_cron::consumer::reporting::thread::Tell;
 use kafka_cron::consumer::running::process::Output;
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
@@ -30,7 +30,7 @@ pub struct Bench {
     pub metrics: Metrics,
     pub idle: Receiver<()>,
     jobs: Option<Sender<Box<Claimed>>>,
-    told: Receiver<Tell>,
+    told: Receiver<Event>,
 }
 
 impl Bench {
@@ -69,7 +69,7 @@ impl Bench {
 
     pub fn report(&self) -> Report {
         match self.told.recv_timeout(LONG).expect("a report") {
-            Tell::Ended(report) => *report,
+            Event::Ended(report) => *report,
             other => panic!("{other:?}"),
         }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use kafka_cron::common::broker::ErrorCode;
 use kafka_cron::common::broker::memory::{Call, Fate};
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::clock::{Clock, ManualClock};
-use kafka_cron::consumer::claiming::machine::Now;
 
 use crate::actors::Actor;
 use crate::report::Counts;

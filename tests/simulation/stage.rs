@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kafka_cron::consumer::claiming::machine::Now;
+use kafka_cron::common::clock::Now;
 
 use crate::actors::{Actor, Publisher, Seat};
 use crate::aim::Aim;

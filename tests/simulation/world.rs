@@ -9,10 +9,10 @@ use chrono::DateTime;
 use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::broker::memory::{Call, MemoryBroker};
 use kafka_cron::common::broker::{Broker, Client, ErrorCode, TopicPartition};
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::model::ClusterName;
 use kafka_cron::common::topics::TopicSpec;
-use kafka_cron::consumer::claiming::machine::Now;
 
 use crate::faults::Weather;
 use crate::invariants::Oracle;

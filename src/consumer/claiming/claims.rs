@@ -24,6 +24,16 @@ pub struct Pending {
     failures: u32,
 }
 
+/// What came of sending a commit once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answered {
+    /// What is decided by it.
+    pub decided: Vec<Decided>,
+    /// Why the rest is not, where that is to be told: the first time, and then once in a while, for an outage is one thing,
+    /// not a thousand.
+    pub tell: Option<String>,
+}
+
 /// What an answer decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
@@ -34,12 +44,12 @@ pub struct Decided {
     /// How long the text beside the offset was, in bytes.
     pub text_bytes: usize,
     /// What was decided.
-    pub verdict: Verdict,
+    pub outcome: ClaimOutcome,
 }
 
-/// What an answer decides about a partition's claim.
+/// How the claim of a partition's messages ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ClaimOutcome {
     /// It is ours to start.
     Granted,
     /// Our membership is over.
@@ -71,14 +81,13 @@ impl Pending {
         Self { holder, commits, claims, claimed_sent, may_arrive_late: false, failures: 0 }
     }
 
-    /// Takes the answer to one sending and returns what is decided by it. What is not stays to be sent again.
-    pub fn answered(&mut self, answer: Result<Vec<Option<ErrorCode>>, BrokerError>) -> Vec<Decided> {
+    /// Takes the answer to one sending. What it does not decide stays to be sent again.
+    pub fn answered(&mut self, answer: Result<Vec<Option<ErrorCode>>, BrokerError>) -> Answered {
         let codes = match answer {
             Ok(codes) => codes,
             Err(error) => {
                 self.may_arrive_late |= may_arrive_late(&error);
-                self.failed(&error);
-                return Vec::new();
+                return Answered { decided: Vec::new(), tell: self.failed(&error) };
             }
         };
         let mut decided = Vec::new();
@@ -88,31 +97,28 @@ impl Pending {
             let answer = codes.get(i).map_or(Answer::Unknown, |code| to_partition(*code));
             match answer {
                 Answer::NotApplied | Answer::Unknown => undecided.push(commit),
-                Answer::Granted => decided.push(self.decide(&commit, Verdict::Granted)),
-                Answer::Refused => decided.push(self.decide(&commit, Verdict::Refused)),
-                Answer::Rejected(code) => decided.push(self.decide(&commit, Verdict::Rejected(code))),
+                Answer::Granted => decided.push(self.decide(&commit, ClaimOutcome::Granted)),
+                Answer::Refused => decided.push(self.decide(&commit, ClaimOutcome::Refused)),
+                Answer::Rejected(code) => decided.push(self.decide(&commit, ClaimOutcome::Rejected(code))),
             }
         }
         self.commits = undecided;
-        if let (Some(commit), Some(code)) = (self.commits.first(), codes.iter().flatten().next()) {
-            let of = format!("{}/{}: {code}", commit.of.topic, commit.of.partition);
-            self.failed(&of);
-        }
-        decided
+        let of = self.commits.first().map(|commit| &commit.of).zip(codes.iter().flatten().next());
+        let of = of.map(|(of, code)| format!("{}/{}: {code}", of.topic, of.partition));
+        Answered { decided, tell: of.and_then(|of| self.failed(&of)) }
     }
 
-    fn decide(&mut self, commit: &Commit, verdict: Verdict) -> Decided {
+    fn decide(&mut self, commit: &Commit, outcome: ClaimOutcome) -> Decided {
         let partition = commit.of.partition;
         let offsets = self.claims.remove(&partition).unwrap_or_default();
-        Decided { partition, offsets, text_bytes: commit.metadata.len(), verdict }
+        Decided { partition, offsets, text_bytes: commit.metadata.len(), outcome }
     }
 
-    /// Tells of the first failure and then of one in a while: an outage is one thing, not a thousand.
-    fn failed(&mut self, why: &dyn std::fmt::Display) {
-        if self.failures.is_multiple_of(50) {
-            log::warn!("a claim's commit is not decided yet ({why}); sending the same again");
-        }
+    /// Counts a failure, and returns what is to be told of it.
+    fn failed(&mut self, why: &dyn std::fmt::Display) -> Option<String> {
+        let is_told = self.failures.is_multiple_of(50);
         self.failures = self.failures.saturating_add(1);
+        is_told.then(|| why.to_string())
     }
 
     /// Whether nothing is left to be answered.
@@ -142,9 +148,9 @@ mod tests {
         let partitions: Vec<i32> = (0..3).collect();
         let mut pending = pending(&partitions);
         let codes = codes.iter().map(|code| ErrorCode::from_wire(*code)).collect();
-        let decided = pending.answered(Ok(codes));
+        let decided = pending.answered(Ok(codes)).decided;
         let of = |granted| {
-            let is = |d: &&Decided| (d.verdict == Verdict::Granted) == granted;
+            let is = |d: &&Decided| (d.outcome == ClaimOutcome::Granted) == granted;
             decided.iter().filter(is).map(|d| d.partition).collect::<Vec<_>>()
         };
         assert_eq!((of(true), of(false)), (granted.to_vec(), refused.to_vec()));
@@ -164,12 +170,19 @@ mod tests {
     #[test]
     fn a_lost_connection_decides_nothing_and_is_remembered() {
         let mut lost = pending(&[0]);
-        assert_eq!(lost.answered(Err(BrokerError::NoAnswer("cut".to_owned()))), []);
+        let tell = |pending: &mut Pending, error| {
+            let Answered { decided, tell } = pending.answered(Err(error));
+            assert_eq!(decided, []);
+            tell
+        };
+        let cut = || BrokerError::NoAnswer("cut".to_owned());
+        assert_eq!(tell(&mut lost, cut()), Some(cut().to_string()));
+        assert_eq!(tell(&mut lost, cut()), None, "an outage is told once in a while");
         assert!(lost.may_arrive_late && !lost.is_settled());
-        assert_eq!(lost.answered(Ok(vec![None])).len(), 1);
+        assert_eq!(lost.answered(Ok(vec![None])).decided.len(), 1);
         assert!(lost.may_arrive_late, "the first copy may still be under way");
         let mut unsent = pending(&[0]);
-        assert_eq!(unsent.answered(Err(BrokerError::NotSent("refused".to_owned()))), []);
+        assert!(tell(&mut unsent, BrokerError::NotSent("refused".to_owned())).is_some());
         assert!(!unsent.may_arrive_late);
     }
 

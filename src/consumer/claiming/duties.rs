@@ -100,6 +100,7 @@ mod tests {
             consumer: "me".to_owned(),
             lease: Duration::from_secs(60),
             waiting_bytes: 1 << 20,
+            workers: 1,
         };
         let health = Health::new(&Metrics::new());
         let duties = Duties::new(&health, &options);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::common::broker::{Log, Position};
+use crate::common::broker::{BrokerError, Log, Position, TopicPartition};
 use crate::consumer::fetching::fetcher::Track;
 
 /// How often the end of a partition is looked at that is not read.
@@ -47,22 +47,31 @@ impl Ends {
     }
 
     /// Asks for an end that no fetch tells: a partition that is full is not read.
-    pub(super) fn look<L: Log + ?Sized>(&mut self, client: &mut L, tracks: &[Arc<Track>], now: Instant) {
+    ///
+    /// # Errors
+    /// The partition whose end could not be learned, and why.
+    pub(super) fn look<L: Log + ?Sized>(
+        &mut self,
+        client: &mut L,
+        tracks: &[Arc<Track>],
+        now: Instant,
+    ) -> Result<(), (TopicPartition, BrokerError)> {
         if now < self.look_at {
-            return;
+            return Ok(());
         }
         self.look_at = now + LOOK;
         let shut: Vec<&Arc<Track>> =
             tracks.iter().filter(|track| !track.open.load(Ordering::Acquire)).collect();
         self.looked = self.looked.wrapping_add(1);
-        let Some(track) = self.looked.checked_rem(shut.len()).map(|which| shut[which]) else { return };
+        let Some(track) = self.looked.checked_rem(shut.len()).map(|which| shut[which]) else { return Ok(()) };
         match client.offset(&track.of, Position::End, now + PATIENCE) {
             Ok(end) => self.told(track.of.partition, end),
             Err(error) => {
-                log::debug!("where {}/{} ends: {error}", track.of.topic, track.of.partition);
                 self.look_at = now + REST;
+                return Err((track.of.clone(), error));
             }
         }
+        Ok(())
     }
 }
 
@@ -72,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::common::broker::memory::{Call, Fate, MemoryBroker};
-    use crate::common::broker::{Broker, Client, ProduceBatch, Record, TopicPartition};
+    use crate::common::broker::{Broker, Client, ProduceBatch, Record};
     use crate::common::clock::SystemClock;
     use crate::common::topics::TopicSpec;
 
@@ -87,7 +96,7 @@ mod tests {
         let track = |partition| {
             let of = TopicPartition { topic: "c".to_owned(), partition };
             let (next, open) = (AtomicI64::new(0), AtomicBool::new(partition == 0));
-            Arc::new(Track { of, generation: 1, next, open })
+            Arc::new(Track { of, plan: 1, next, open })
         };
         let tracks: Vec<_> = (0..3).map(track).collect();
         for track in &tracks {
@@ -96,19 +105,19 @@ mod tests {
             client.produce(&[batch], by).remove(0).unwrap();
         }
         let mut ends = Ends::new(now);
-        ends.look(client.as_mut(), &tracks, now);
-        ends.look(client.as_mut(), &tracks, now);
+        (0..2).for_each(|_| ends.look(client.as_mut(), &tracks, now).unwrap());
         assert_eq!(ends.iter().count(), 1, "one a second");
-        ends.look(client.as_mut(), &tracks, now + LOOK);
+        ends.look(client.as_mut(), &tracks, now + LOOK).unwrap();
         assert_eq!(ends.iter().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
         // A broker that does not answer is left alone for longer.
         broker.faults().next(Call::Offset, Fate::RequestLost);
+        let failed = now + LOOK * 2;
         let asked = |ends: &mut Ends, client: &mut dyn Client, at: Instant| {
             let before = broker.faults().made(Call::Offset);
-            ends.look(client, &tracks, at);
+            let looked = ends.look(client, &tracks, at);
+            assert_eq!(looked.is_err(), at == failed);
             broker.faults().made(Call::Offset) - before
         };
-        let failed = now + LOOK * 2;
         let rows = [(failed, 1), (failed + LOOK, 0), (failed + REST - LOOK, 0), (failed + REST, 1)];
         for (at, expected) in rows {
             assert_eq!(asked(&mut ends, client.as_mut(), at), expected, "{:?} later", at - failed);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::messages::Report;
 use super::position::{Finding, LogEnds, Position, resume, without_claimed};
 use crate::common::broker::{
     BrokerError, Client, Deadline, ErrorCode, NodeId, Position as End, TopicPartition, TopicState, Want,
@@ -41,6 +42,8 @@ pub struct Loading {
     /// Until when there is nothing to be had, because brokers are left alone.
     rests_until: Option<Instant>,
     error: Option<BrokerError>,
+    /// What operators have not been told yet.
+    reports: Vec<Report>,
 }
 
 impl Loading {
@@ -79,7 +82,7 @@ impl Loading {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    log::warn!("{topic}/{}: where it goes on: {error}; trying again", of.partition);
+                    self.reports.push(Report::PositionUnknown(of.partition, error.clone()));
                     soon |= error.code().is_some();
                     self.error = Some(error);
                 }
@@ -95,7 +98,7 @@ impl Loading {
                     loaded.position = self.on_record.position(loaded);
                 }),
                 Err(error) => {
-                    log::warn!("{topic}: what was claimed before: {error}; trying again");
+                    self.reports.push(Report::ClaimsUnknown(error.clone()));
                     all.retain(|loaded| !loaded.has_no_offset());
                     soon = true;
                     self.error = Some(error);
@@ -144,6 +147,11 @@ impl Loading {
     /// Why a partition was left out.
     pub fn take_error(&mut self) -> Option<BrokerError> {
         self.error.take()
+    }
+
+    /// What operators are to be told of the last try.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
     }
 
     /// All that was asked for was had: what was claimed is read anew the next time.
@@ -218,35 +226,17 @@ impl OnRecord {
     }
 }
 
-/// The event for a finding at `place`, where it has one; the rest is told in the log.
+/// The event for a finding at `place`, where it has one; of the rest operators alone are told.
 pub fn event(finding: &Finding, place: Place, at: DateTime<Utc>) -> Option<Event> {
-    let Place { topic, partition, .. } = &place;
     match finding {
-        Finding::DeletedUnread { from, to, count } => {
-            log::error!("{topic}/{partition}: {count} messages from offset {from} on were deleted unread");
+        Finding::DeletedUnread { from, to, .. } => {
             let place = Place { offset: *from, ..place };
             Some(Event::DeletedUnread { place, next_offset: *to, at })
         }
         Finding::Truncated { committed, end } => {
-            log::error!("{topic}/{partition}: the log ends at {end}, below the committed offset {committed}");
             let place = Place { offset: *committed, ..place };
             Some(Event::Truncated { place, end_offset: *end, at })
         }
-        Finding::TopicMadeAnew => {
-            log::warn!(
-                "{topic}/{partition}: the topic was made anew; reading what no consumer has claimed of it"
-            );
-            None
-        }
-        Finding::NoOffset => {
-            log::info!(
-                "{topic}/{partition}: no committed offset; what cron-runs shows as claimed is left out"
-            );
-            None
-        }
-        Finding::UnreadableHoles(error) => {
-            log::warn!("{topic}/{partition}: {error}; going on from the offset alone");
-            None
-        }
+        Finding::TopicMadeAnew | Finding::NoOffset | Finding::UnreadableHoles(_) => None,
     }
 }

@@ -1,11 +1,14 @@
-//! Claiming as a state machine: takes assignments and what was read, claims for the workers that are free, and says
-//! what to start. It is the only one that commits. Each call of [`Claimer::step`] does a bounded piece of that; the
-//! thread and the simulation both do nothing but call it.
+//! Claiming as a state machine: takes assignments and what was read ([`Claimer::handle`]), claims for the workers that are
+//! free, and says what to start. It is the only one that commits. Each call of [`Claimer::step`] does a bounded piece of that.
+//! It also says when to listen to other threads ([`Claimer::listens`]), how long to wait, and when it has ended. The thread and
+//! the simulation drive it by the same calls, and carry out what follows by the same [outbox](super::outbox).
 //!
 //! This file knows what is ours and where each partition goes on. [`claiming`] claims and starts, [`writing`] records claims,
-//! [`reread`] reads again what waited too long to be kept, and [`unreadable`] writes letters for what could not be read.
+//! [`reread`] reads again what waited too long to be kept, [`unreadable`] writes letters for what could not be read, and
+//! [`reading_plan`] knows what is to be read.
 
 mod claiming;
+mod reading_plan;
 mod reread;
 #[cfg(test)]
 pub(super) mod tests;
@@ -17,19 +20,22 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-pub use super::messages::{Call, Claimed, Counts, Effect, Failure, Now, Options};
+pub use super::messages::{Call, Claimed, Counts, Effect, Event, Failure, Options, Report};
 
 use self::claiming::Granted;
+use self::reading_plan::ReadingPlan;
 use self::reread::Again;
 use self::unreadable::Unread;
 use self::writing::{ClaimLog, Of};
 use super::claims::Pending;
+use super::linger::Linger;
 use super::loading;
 use super::loading::{Loaded, Loading};
 use super::partition::{Partition, Taken};
 use crate::common::broker::{BrokerError, Client, Holder};
+use crate::common::clock::Now;
 use crate::common::membership::Change;
-use crate::common::model::{Event, Place};
+use crate::common::model::{self, Place};
 use crate::common::outgoing::Outgoing;
 use crate::common::rests::Rests;
 use crate::common::{bounds, holes};
@@ -41,6 +47,13 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 /// The longest wait of the thread.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a claim that is under way when we leave may still be answered.
+pub(super) const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+/// How long the first claim waits for the comparison of clocks. What keeps it from being made mostly keeps claims from being
+/// written as well, and the duty `clock` tells of it.
+pub(super) const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How long a call may take where the lease is short.
 const CALL: Duration = Duration::from_secs(2);
 /// How long partitions rest whose position could not be had, while those of others could.
@@ -50,10 +63,22 @@ const LOAD_AGAIN: Duration = Duration::from_millis(500);
 /// brokers that do not agree about a topic would otherwise keep us asking all the time.
 const LOSSES: u32 = 3;
 
-/// The state of the claiming thread.
+/// The state of claiming.
 #[derive(Debug)]
 pub struct Claimer {
     options: Options,
+    /// How many workers wait for an attempt.
+    free: usize,
+    /// The linger of claims.
+    linger: Linger,
+    is_clock_settled: bool,
+    /// Until then the first claim waits for the clock to be compared with the broker's.
+    claims_by: Option<Instant>,
+    plan: ReadingPlan,
+    /// Another process has our place in the group.
+    is_fenced: bool,
+    /// Nothing more is claimed, and a claim that is under way is waited for until then.
+    leaves_by: Option<Instant>,
     holder: Option<Holder>,
     partitions: BTreeMap<i32, Partition>,
     to_load: Vec<i32>,
@@ -88,6 +113,14 @@ impl Claimer {
     /// Creates one that owns nothing yet.
     pub fn new(options: Options) -> Self {
         Self {
+            free: 0,
+            // Half of the workers run attempts while we claim for the others.
+            linger: Linger::new(options.workers / 2),
+            is_clock_settled: false,
+            claims_by: None,
+            plan: ReadingPlan::default(),
+            is_fenced: false,
+            leaves_by: None,
             options,
             holder: None,
             partitions: BTreeMap::new(),
@@ -112,10 +145,57 @@ impl Claimer {
         }
     }
 
+    /// Takes an event.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Changed(change) => self.changed(&change, &mut effects),
+            Event::Read { plan, partition, slice } => {
+                if self.plan.is(plan) {
+                    self.read(partition, slice, &mut effects);
+                }
+            }
+            Event::LostPosition { plan, partition } => {
+                if self.plan.is(plan) {
+                    self.plan.lose(partition);
+                    self.lost_position(partition);
+                }
+            }
+            Event::WorkersFree(count) => self.free += count,
+            Event::ClockSettled => self.is_clock_settled = true,
+            Event::Leave => self.leaves_by = self.leaves_by.or(Some(now.mono + LAST_ANSWER)),
+        }
+        self.pause_where_full(&mut effects);
+        effects
+    }
+
+    /// Whether other threads are to be listened to: not while something that was granted waits to be started, and not once we
+    /// leave. Until then the next step is made at once.
+    pub fn listens(&self) -> bool {
+        !self.has_granted() && self.leaves_by.is_none()
+    }
+
+    /// Whether nothing more comes of us: our place is taken by another process, or we leave, and nothing is under way or that
+    /// was waited for long enough.
+    pub fn is_over(&self, now: Instant) -> bool {
+        let has_left = |by| !self.has_pending() || (now >= by && !self.has_granted());
+        self.is_fenced || self.leaves_by.is_some_and(has_left)
+    }
+
+    /// Until when is waited for what is under way; `None` while we do not leave.
+    pub fn leaves_by(&self) -> Option<Instant> {
+        self.leaves_by
+    }
+
+    /// Whether what the plan of this number brings counts: whether it is the newest.
+    pub fn reads_by(&self, plan: u64) -> bool {
+        self.plan.is(plan)
+    }
+
     /// A change of the membership. Everything that is held unclaimed is let go and read anew from the committed
     /// offsets, also for partitions that stayed: under the old generation another member may have moved them. What was
     /// granted is ours and still starts.
-    pub fn changed(&mut self, change: &Change) {
+    fn changed(&mut self, change: &Change, effects: &mut Vec<Effect>) {
         self.partitions.clear();
         self.unread.clear();
         self.load_again = None;
@@ -138,26 +218,24 @@ impl Claimer {
                 self.holder = None;
             }
         }
+        self.is_fenced |= *change == Change::Fenced;
+        effects.push(self.plan.replace(Vec::new()));
     }
 
-    /// Takes what was read from a partition under a generation. It must have been read by the newest [`Effect::Read`]: what
-    /// an older one brings may lie behind a gap. Whatever lies behind one is not taken, and the position looked up anew:
-    /// what is not known here must not be committed past. The same holds for what was read from another topic of the same
-    /// name: its offsets say nothing about ours.
-    pub fn read(&mut self, generation: i32, partition: i32, slice: LogSlice) {
+    /// Takes what was read from a partition by the newest plan: what an older one brings may lie behind a gap, or be of a log
+    /// that was made anew since, even under the same generation. Whatever lies behind a gap is not taken, and the position
+    /// looked up anew: what is not known here must not be committed past. The same holds for what was read from another topic
+    /// of the same name: its offsets say nothing about ours.
+    fn read(&mut self, partition: i32, slice: LogSlice, effects: &mut Vec<Effect>) {
         let LogSlice { topic_id, records, span } = slice;
-        let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
-        let Some(held) = self.partitions.get_mut(&partition).filter(|_| current) else { return };
+        let Some(held) = self.partitions.get_mut(&partition) else { return };
         if topic_id != held.topic_id() {
-            log::warn!("partition {partition}: the topic was made anew: its id is {topic_id} now");
+            effects.push(Effect::Report(Report::OtherTopic(partition, topic_id)));
             return self.loses_position(partition);
         }
         if span.start > held.next_read() {
-            log::warn!(
-                "partition {partition}: offsets {} to {} are missing in what was read",
-                held.next_read(),
-                span.start
-            );
+            let missing = held.next_read()..span.start;
+            effects.push(Effect::Report(Report::Missing(partition, missing)));
             return self.loses_position(partition);
         }
         for (offset, read) in records {
@@ -178,11 +256,10 @@ impl Claimer {
         self.losses.remove(&partition);
     }
 
-    /// Has a partition's position looked up anew: its leader says that our offset is out of range, or that it has no such
-    /// topic. A claim that is under way is decided first, for what it claims is at hand and may be started.
-    pub fn lost_position(&mut self, generation: i32, partition: i32) {
-        let current = self.holder.as_ref().is_some_and(|holder| holder.generation == generation);
-        if current && self.partitions.contains_key(&partition) {
+    /// Has a partition's position looked up anew. A claim that is under way is decided first, for what it claims is at hand
+    /// and may be started.
+    fn lost_position(&mut self, partition: i32) {
+        if self.partitions.contains_key(&partition) {
             self.loses_position(partition);
         }
     }
@@ -195,24 +272,28 @@ impl Claimer {
         }
     }
 
-    /// Makes the next step for `free` idle workers.
+    /// Makes the next step.
     ///
     /// What is granted in one step is started by the next, which does nothing else: the call that brought the answer
     /// may have taken any time, and only an instant that was read after it tells whether the lease still holds.
-    pub fn step(&mut self, client: &mut dyn Client, now: Now, free: usize) -> Vec<Effect> {
+    pub fn step(&mut self, client: &mut dyn Client, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if self.free > 0 {
+            self.claims_by.get_or_insert(now.mono + CLOCK_PATIENCE);
+        }
         if self.has_granted() {
+            self.linger.went(now.mono);
             self.start_granted(now, &mut effects);
         } else if self.pending.is_some() {
             self.send_pending(client, now, &mut effects);
-        } else if !self.waits_for_new_id {
+        } else if !self.waits_for_new_id && self.leaves_by.is_none() {
             if let Err(error) = self.load(client, now, &mut effects) {
-                log::debug!("dispatch: where partitions go on: {error}; trying again");
+                effects.push(Effect::Report(Report::PositionsUnknown(error.clone())));
                 effects.push(Effect::Failed(Failure { call: Call::Load, error }));
             }
             self.read_again(client, now, &mut effects);
             self.write_letters(client, now, &mut effects);
-            self.claim(client, now, free, &mut effects);
+            self.claim(client, now, &mut effects);
             self.send_pending(client, now, &mut effects);
         }
         if effects.iter().any(|effect| matches!(effect, Effect::Failed(_))) {
@@ -221,22 +302,39 @@ impl Claimer {
             self.rests.succeeded();
             self.rest = Duration::ZERO;
         }
+        self.pause_where_full(&mut effects);
         effects
     }
 
-    /// How long to wait before the next step for `free` idle workers, if nothing comes before that: at most a second,
-    /// because the wall clock may jump.
-    pub fn wait(&self, now: Now, free: usize) -> Duration {
+    /// How long to wait before the next step, if nothing comes before that: at most a second, because the wall clock may
+    /// jump.
+    pub fn wait(&self, now: Now) -> Duration {
         if self.has_granted() {
             return Duration::ZERO;
         }
         if self.is_busy() || self.is_resting() {
             return self.rest;
         }
+        if self.free > 0 && self.waits_for_clock(now.mono) {
+            return FIRST_REST;
+        }
         let until_due = self.next_due().map(|at| at - now.wall);
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
         // If an attempt is due and no worker is free, the worker's message wakes the thread.
-        until_due.filter(|_| free > 0).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+        let wait = until_due.filter(|_| self.free > 0).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+        let linger = self.linger.wait(self.free, now.mono);
+        if linger.is_zero() { wait } else { wait.min(linger) }
+    }
+
+    /// Whether the clock has not been compared yet, and that has not been waited for long enough.
+    fn waits_for_clock(&self, now: Instant) -> bool {
+        !self.is_clock_settled && self.claims_by.is_none_or(|by| now < by)
+    }
+
+    /// For how many workers may be claimed now: for none while a claim lingers for more, or waits for the clock.
+    fn claimable(&self, now: Instant) -> usize {
+        let may_claim = self.linger.wait(self.free, now).is_zero() && !self.waits_for_clock(now);
+        if may_claim { self.free } else { 0 }
     }
 
     /// Whether a call failed in the last step.
@@ -266,7 +364,9 @@ impl Claimer {
             self.unread.forget(*partition);
         }
         let of = (self.options.topic.as_str(), self.options.group.as_str());
-        let loaded = self.loading.load(client, of, &self.to_load, now.mono)?;
+        let loaded = self.loading.load(client, of, &self.to_load, now.mono);
+        effects.extend(self.loading.take_reports().into_iter().map(Effect::Report));
+        let loaded = loaded?;
         self.to_load.retain(|partition| loaded.iter().all(|loaded| loaded.partition != *partition));
         if self.to_load.is_empty() {
             self.loading.is_done();
@@ -281,6 +381,7 @@ impl Claimer {
         for Loaded { partition, is_new, log, position } in loaded {
             let place = self.place(log.topic_id, partition, position.unread_from);
             let finding = position.finding.as_ref();
+            effects.extend(finding.map(|finding| Effect::Report(Report::Found(partition, finding.clone()))));
             let event = finding.and_then(|finding| loading::event(finding, place, now.wall));
             if let Some(event) = event
                 && let Err(error) = self.write_event(client, &event, now)
@@ -300,8 +401,8 @@ impl Claimer {
             }
             self.partitions.insert(partition, held);
         }
-        let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read()));
-        effects.push(Effect::Read(reads.collect()));
+        let reads = self.partitions.iter().map(|(partition, held)| (*partition, held.next_read())).collect();
+        effects.push(self.plan.replace(reads));
         Ok(())
     }
 
@@ -313,7 +414,12 @@ impl Claimer {
 
     /// Writes what was odd about a position. It is on record before the next commit puts that right, for no reader would
     /// find it again.
-    fn write_event(&mut self, client: &mut dyn Client, event: &Event, now: Now) -> Result<(), BrokerError> {
+    fn write_event(
+        &mut self,
+        client: &mut dyn Client,
+        event: &model::Event,
+        now: Now,
+    ) -> Result<(), BrokerError> {
         self.claim_log.tell(client, Outgoing::event(event), now, CALL)
     }
 
@@ -344,9 +450,11 @@ impl Claimer {
         self.has_pending() || (!self.waits_for_new_id && works)
     }
 
-    /// Whether reading this partition should pause: it holds as much as it may.
-    pub fn is_full(&self, partition: i32) -> bool {
-        self.partitions.get(&partition).is_some_and(Partition::is_full) || self.unread.is_full()
+    /// Reading a partition pauses while it holds as much as it may.
+    fn pause_where_full(&mut self, effects: &mut Vec<Effect>) {
+        let Self { plan, partitions, unread, .. } = self;
+        let is_full = |of: i32| partitions.get(&of).is_some_and(Partition::is_full) || unread.is_full();
+        plan.pause_where(is_full, effects);
     }
 
     /// What is still to be done of what a step has tried: a call whose part is not owed any more has not failed for good.

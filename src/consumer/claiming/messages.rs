@@ -1,13 +1,17 @@
-//! What the claiming machine takes and what follows from its steps.
+//! What claiming learns and what follows from it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
+use super::position::Finding;
 use crate::common::broker::BrokerError;
-pub use crate::common::clock::Now;
-use crate::common::model::{Attempt, ClusterName, Event, Place};
+use crate::common::membership::Change;
+use crate::common::model::{self, Attempt, ClusterName, Place};
 use crate::common::wire::DeadReason;
+use crate::consumer::fetching::reading::LogSlice;
 
 /// What the claiming machine is to do.
 #[derive(Debug, Clone)]
@@ -24,6 +28,37 @@ pub struct Options {
     pub lease: Duration,
     /// How many bytes of messages that wait for their instant are kept, a partition; of the rest, offset and instant.
     pub waiting_bytes: usize,
+    /// How many workers there are.
+    pub workers: usize,
+}
+
+/// What claiming learns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Our share of the topic has changed.
+    Changed(Change),
+    /// A piece of a partition's log was read.
+    Read {
+        /// The number of the plan by which it was read.
+        plan: u64,
+        /// The partition.
+        partition: i32,
+        /// What was read.
+        slice: LogSlice,
+    },
+    /// A partition's leader says that our offset is out of range, or that it has no such topic.
+    LostPosition {
+        /// The number of the plan by which the partition was read.
+        plan: u64,
+        /// The partition.
+        partition: i32,
+    },
+    /// So many workers have become free.
+    WorkersFree(usize),
+    /// The host's clock was compared with the broker's, or it is known that it cannot be.
+    ClockSettled,
+    /// The program ends: nothing more is claimed, and a claim that is under way is waited for.
+    Leave,
 }
 
 /// An attempt that is ours to start.
@@ -41,7 +76,7 @@ pub struct Claimed {
     pub start_by: Instant,
 }
 
-/// What follows from a step.
+/// What follows from an event or a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Hand it to a worker.
@@ -49,13 +84,52 @@ pub enum Effect {
     /// Have the membership join under a new member id; nothing is claimed before.
     JoinAsNew,
     /// Read these partitions, each from its offset; nothing else is ours.
-    Read(Vec<(i32, i64)>),
-    /// A fact for log and `cron-runs`.
-    Note(Event),
+    Read {
+        /// The number of this plan. What an older one brings is dropped.
+        plan: u64,
+        /// The partitions and their offsets.
+        offsets: Vec<(i32, i64)>,
+    },
+    /// Go on reading a partition of the newest plan, or pause it.
+    Open {
+        /// The partition.
+        partition: i32,
+        /// Whether there is room for more of it.
+        is_open: bool,
+    },
+    /// A fact for `cron-runs`.
+    Note(model::Event),
     /// A letter is confirmed for what could not be read.
     Letter(DeadReason),
     /// A call failed; it is made again, and not at once.
     Failed(Failure),
+    /// Operators are told.
+    Report(Report),
+}
+
+/// What operators are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// What was read is of another topic of this name, with this id.
+    OtherTopic(i32, Uuid),
+    /// Offsets of a partition are missing in what was read.
+    Missing(i32, Range<i64>),
+    /// Nothing could be learned of where partitions go on; it is tried again.
+    PositionsUnknown(BrokerError),
+    /// Where this partition goes on could not be learned; it is tried again.
+    PositionUnknown(i32, BrokerError),
+    /// What was claimed before could not be read from `cron-runs`; it is tried again.
+    ClaimsUnknown(BrokerError),
+    /// What was odd about a partition's committed offset.
+    Found(i32, Finding),
+    /// What is due in a partition could not be read again.
+    NotReadAgain(i32, BrokerError),
+    /// A letter for what cannot be read in a partition could not be written; it is tried again.
+    LetterUnwritten(i32, BrokerError),
+    /// Why a claim's commit is not decided yet; the same is sent again.
+    Undecided(String),
+    /// So many claims were confirmed after their lease and are not started.
+    TooLate(u64),
 }
 
 /// A call that failed.

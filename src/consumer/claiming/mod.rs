@@ -2,8 +2,8 @@
 //! answer.
 //!
 //! The thread is named `dispatch`: [`thread`] has its handle and its loop, and [`channels`] what it listens to and
-//! talks to. It steps the state machine [`machine::Claimer`], which is the only one that commits; [`messages`] lists what the
-//! machine needs and what follows from its steps.
+//! talks to. It drives the state machine [`machine::Claimer`], which is the only one that commits, and carries out what
+//! follows by an [`outbox`]; the simulation does the same. [`messages`] names the events and what follows from them.
 //!
 //! The rules of the room are these:
 //!
@@ -22,8 +22,11 @@ mod lag;
 pub mod letters;
 pub mod linger;
 pub mod loading;
+mod log_lines;
 pub mod machine;
 pub mod messages;
+pub mod outbox;
 pub mod partition;
 pub mod position;
+mod runs_topic;
 pub mod thread;

@@ -11,17 +11,17 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::reading::{LogSlice, loses_position, slice};
 use crate::common::bounds;
-use crate::common::broker::{BrokerError, Log, NodeId, TopicPartition, Want};
+use crate::common::broker::{BrokerError, Fetched, Log, NodeId, TopicPartition, Want};
 use crate::common::clock::Clock;
 use crate::common::metrics::Beat;
 use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 use crate::consumer::metrics::ConsumerMetrics;
 
-/// What was read from a partition under a generation.
+/// What was read from a partition.
 #[derive(Debug)]
 pub struct Chunk {
-    /// Which partition it is, under which generation, and by which plan it was read.
+    /// Which partition it is, and by which plan it was read.
     pub track: Arc<Track>,
     /// What came.
     pub what: What,
@@ -47,12 +47,61 @@ pub enum What {
 pub struct Track {
     /// Topic and partition.
     pub of: TopicPartition,
-    /// The generation under which it is read.
-    pub generation: i32,
+    /// The number of the plan by which it is read. What an older plan brings is dropped.
+    pub plan: u64,
     /// The next offset to read: the claiming thread has, or is about to have, all before it.
     pub next: AtomicI64,
     /// Whether the claiming thread has room for more.
     pub open: AtomicBool,
+}
+
+impl Track {
+    /// What is to be fetched of it next; `None` while there is no room for more.
+    pub fn want(&self) -> Option<Want> {
+        self.open.load(Ordering::Acquire).then(|| Want {
+            from: self.of.clone(),
+            offset: self.next.load(Ordering::Acquire),
+            max_bytes: bounds::FETCH_PARTITION_BYTES,
+        })
+    }
+
+    /// What an answer from `offset` on means. Where the position is lost, nothing more is read.
+    ///
+    /// # Errors
+    /// Why nothing came: another fetcher is to try again.
+    pub fn take(
+        &self,
+        offset: i64,
+        answer: Result<Fetched, BrokerError>,
+        cluster: &ClusterName,
+    ) -> Result<What, BrokerError> {
+        match answer {
+            Ok(fetched) => {
+                let end = fetched.end_offset;
+                Ok(What::Records { slice: slice(offset, fetched, cluster), end })
+            }
+            Err(error) if loses_position(&error) => {
+                self.open.store(false, Ordering::Release);
+                Ok(What::NoPosition)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was read is on its way to the claiming thread: the next fetch begins behind it.
+    pub fn read_to(&self, next: Option<i64>) {
+        next.into_iter().for_each(|next| self.next.store(next, Ordering::Release));
+    }
+}
+
+impl What {
+    /// Where reading goes on behind it.
+    pub fn next(&self) -> Option<i64> {
+        match self {
+            Self::Records { slice, .. } => Some(slice.span.end),
+            Self::NoPosition => None,
+        }
+    }
 }
 
 /// A fetcher's thread. Dropping the handle ends it, at the latest when the present fetch returns.
@@ -135,8 +184,8 @@ fn turn(
     to: &Sender<Chunk>,
     stopped: &Receiver<()>,
 ) -> Result<bool, BrokerError> {
-    let open: Vec<&Arc<Track>> =
-        options.tracks.iter().filter(|track| track.open.load(Ordering::Acquire)).collect();
+    let wants = options.tracks.iter().filter_map(|track| Some((track, track.want()?)));
+    let (open, wants): (Vec<&Arc<Track>>, Vec<Want>) = wants.unzip();
     let pause = if open.is_empty() { Duration::from_millis(5) } else { Duration::ZERO };
     if !matches!(stopped.recv_timeout(pause), Err(crossbeam_channel::RecvTimeoutError::Timeout)) {
         return Ok(false);
@@ -145,12 +194,6 @@ fn turn(
         options.works.store(true, Ordering::Release);
         return Ok(true);
     }
-    let want = |track: &&Arc<Track>| Want {
-        from: track.of.clone(),
-        offset: track.next.load(Ordering::Acquire),
-        max_bytes: bounds::FETCH_PARTITION_BYTES,
-    };
-    let wants: Vec<Want> = open.iter().map(want).collect();
     // While others are shut the fetch must not outwait their opening.
     let all_open = open.len() == options.tracks.len();
     let max_wait = if all_open { bounds::FETCH_MAX_WAIT } else { Duration::from_millis(20) };
@@ -169,35 +212,26 @@ fn turn(
     options.metrics.fetches.inc();
     let mut failed = None;
     for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
-        let what = match answer {
-            Ok(fetched) => {
-                let end = fetched.end_offset;
-                What::Records { slice: slice(want.offset, fetched, &options.cluster), end }
-            }
-            Err(error) if loses_position(&error) => {
-                log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
-                track.open.store(false, Ordering::Release);
-                What::NoPosition
-            }
+        if let Err(error) = &answer {
+            log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
+        }
+        let what = match track.take(want.offset, answer, &options.cluster) {
+            Ok(what) => what,
             Err(error) => {
                 options.metrics.failed(&options.metrics.fetch_failures, error.word());
-                log::info!("{}/{}: {error}", track.of.topic, track.of.partition);
                 // What came of the others is handed over first: one bad partition must not keep them waiting for ever.
                 failed = Some(error);
                 continue;
             }
         };
-        let next = match &what {
-            What::Records { slice, .. } => Some(slice.span.end),
-            What::NoPosition => None,
-        };
+        let next = what.next();
         let chunk = Chunk { track: Arc::clone(track), what };
         select! {
             send(to, chunk) -> sent => if sent.is_err() { return Ok(false) },
             recv(stopped) -> _ => return Ok(false),
         }
         // Not before it is on its way: another fetcher may go on here.
-        next.into_iter().for_each(|next| track.next.store(next, Ordering::Release));
+        track.read_to(next);
     }
     match failed {
         Some(error) => Err(error),

@@ -1,7 +1,8 @@
-//! Reporting as a state machine: it takes what is told and writes it. For each attempt it first writes the next attempt or
-//! the letter, and `finished` only once that is confirmed. Attempts never wait for each other: what cannot be written rests, by
-//! topic, and the rest is written. Each call of [`Reporting::step`] writes once; the thread and the simulation both do
-//! nothing but call it.
+//! Reporting as a state machine: it takes what is told ([`Reporting::handle`]) and writes it. For each attempt it first writes
+//! the next attempt or the letter, and `finished` only once that is confirmed. Attempts never wait for each other: what cannot
+//! be written rests, by topic, and the rest is written. Each call of [`Reporting::step`] writes once. The machine also says
+//! whether it may be told more ([`Reporting::takes`]), how long to wait, and when it has ended; the thread and the simulation
+//! drive it by the same calls.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -15,14 +16,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use self::waiting::Waiting;
-pub use super::messages::{Effect, Options, Tell, started};
+pub use super::messages::{Effect, Event, Instead, Options};
 use crate::common::bounds::RESULTS_WAITING_BYTES;
 use crate::common::broker::{BrokerError, Client, ErrorCode};
-use crate::common::clock::Now;
-use crate::common::clock::Skew;
-use crate::common::model::{AttemptRef, Event, RunningAttempt};
+use crate::common::clock::{Now, Skew};
+use crate::common::model::{self, AttemptRef, RunningAttempt};
 use crate::common::outgoing::{Outgoing, Unwritten, Writer, in_pieces, is_final};
 use crate::common::{topics, wire};
+use crate::consumer::claiming::linger::Linger;
 
 /// How long a write may take where the lease is short. Otherwise it may take a quarter of the lease, so that a slow
 /// broker's work is not given up and done twice, and a sign of life is still in time after it.
@@ -53,6 +54,14 @@ pub struct Reporting {
     /// The newest sign of life was not written.
     is_alive_unsaid: bool,
     waiting: Vec<Waiting>,
+    /// How many of these, the last ones, were told since the last step. They linger for more.
+    fresh: usize,
+    linger: Linger,
+    /// The last step has written something; when that was over the next look at the clock sees.
+    has_written: bool,
+    takes_all: bool,
+    is_all_told: bool,
+    has_given_up: bool,
     /// By topic: until when it rests, and for how long it has rested.
     rests: BTreeMap<Arc<str>, (Instant, Duration)>,
     /// How our clock stands to the broker's, as far as that is known.
@@ -70,6 +79,12 @@ impl Reporting {
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
             next_alive: now + options.lease / 3,
+            linger: Linger::new(options.workers / 2),
+            fresh: 0,
+            has_written: false,
+            takes_all: false,
+            is_all_told: false,
+            has_given_up: false,
             options,
             writer: Writer::undated_where_refused(),
             running: BTreeMap::new(),
@@ -83,33 +98,49 @@ impl Reporting {
         }
     }
 
-    /// An attempt was handed to a worker. It is said to be alive from now on, whatever else waits.
-    pub fn started(&mut self, running: RunningAttempt) {
-        self.running.insert(running.attempt, running);
-    }
-
-    /// Takes what was told. Unless [`Reporting::has_room`] it should wait outside, so that what waits has a bound.
-    pub fn take(&mut self, tell: Tell) {
-        let waiting = match tell {
-            Tell::Ended(report) => {
+    /// Takes an event. Ends and notes should wait outside unless [`Reporting::takes`], so that what waits has a bound.
+    pub fn handle(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Started(running) => {
+                self.running.insert(running.attempt, running);
+            }
+            Event::Ended(report) => {
                 let passed_on = report.passed_on(&self.options.consumer);
                 let is_last = passed_on.is_none();
                 let record = passed_on.unwrap_or_else(|| report.finished(&self.options.consumer));
                 let bytes = RESULT_BYTES + record.value.len() + report.output_tail.len();
-                Waiting { whose: Some(*report), record, is_last, was_tried: false, bytes }
+                self.take(Waiting { whose: Some(*report), record, is_last, was_tried: false, bytes });
             }
-            Tell::Note(event) => {
+            Event::Note(event) => {
                 let record = Outgoing::event(&event);
                 let bytes = RESULT_BYTES + record.value.len();
-                Waiting { whose: None, record, is_last: true, was_tried: false, bytes }
+                self.take(Waiting { whose: None, record, is_last: true, was_tried: false, bytes });
             }
-        };
-        self.waiting.push(waiting);
+            Event::TakeAll => self.takes_all = true,
+            Event::AllTold => self.is_all_told = true,
+            // Only what waits can be given up.
+            Event::GiveUp if self.is_busy() => {
+                self.has_given_up = true;
+                return vec![Effect::GivenUp(self.waiting.len())];
+            }
+            Event::GiveUp => {}
+        }
+        Vec::new()
     }
 
-    /// Writes once: a sign of life where one is due, or else all that may be written now.
+    fn take(&mut self, waiting: Waiting) {
+        self.waiting.push(waiting);
+        self.fresh += 1;
+    }
+
+    /// Writes once: a sign of life where one is due, or else all that may be written now. What was told since the last step
+    /// lingers for more, unless something else is written anyway.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if self.fresh > 0 && self.takes() && !self.wait(now.mono).is_zero() {
+            return effects;
+        }
+        self.fresh = 0;
         if let Some((sent, brokers_ms)) = self.seen.take() {
             effects.push(Effect::Clock(self.compare(Skew::between(sent, brokers_ms, now.mono), now)));
         }
@@ -124,6 +155,29 @@ impl Reporting {
             self.seen = self.seen.or(brokers_ms.map(|brokers_ms| (now, brokers_ms)));
         }
         effects
+    }
+
+    /// How long to wait before the next step, if nothing is told before that.
+    pub fn wait(&mut self, now: Instant) -> Duration {
+        if std::mem::take(&mut self.has_written) {
+            self.linger.went(now);
+        }
+        let wait = self.next(now).saturating_duration_since(now);
+        if self.fresh == 0 || !self.takes() {
+            return wait;
+        }
+        let others = self.next_of(self.waiting.len() - self.fresh, now).saturating_duration_since(now);
+        others.min(self.linger.wait(self.due(now), now))
+    }
+
+    /// Whether more may be told. Otherwise it waits outside.
+    pub fn takes(&self) -> bool {
+        !self.is_all_told && (self.has_room() || self.takes_all)
+    }
+
+    /// Whether nothing more comes: all is told and written, or what cannot be written was given up.
+    pub fn is_over(&self) -> bool {
+        self.has_given_up || (self.is_all_told && !self.is_busy())
     }
 
     fn compare(&mut self, skew: Skew, now: Now) -> Skew {
@@ -154,8 +208,8 @@ impl Reporting {
         self.is_alive_unsaid || self.waiting.iter().any(|waiting| waiting.was_tried)
     }
 
-    /// Whether more may be taken.
-    pub fn has_room(&self) -> bool {
+    /// Whether what waits is within its bound.
+    fn has_room(&self) -> bool {
         self.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>() < RESULTS_WAITING_BYTES
     }
 
@@ -169,12 +223,17 @@ impl Reporting {
         self.waiting.len()
     }
 
-    /// When the next step has something to do.
-    pub fn next(&self, now: Instant) -> Instant {
+    /// When the next step has something to do, where nothing lingers.
+    fn next(&self, now: Instant) -> Instant {
+        self.next_of(self.waiting.len(), now)
+    }
+
+    /// As [`Self::next`], with so many of those that wait.
+    fn next_of(&self, waiting: usize, now: Instant) -> Instant {
         if self.seen.is_some() {
             return now;
         }
-        let due = self.waiting.iter().map(|waiting| self.due_at(waiting).unwrap_or(now)).min();
+        let due = self.waiting[..waiting].iter().map(|waiting| self.due_at(waiting).unwrap_or(now)).min();
         let alive = self.next_alive.min(self.compare_at.max(self.compare_not_before));
         due.map_or(alive, |due| due.min(alive))
     }
@@ -211,7 +270,7 @@ impl Reporting {
         let running: Vec<RunningAttempt> = self.running.values().cloned().collect();
         let wall = self.wall(now);
         let event = |running: &[RunningAttempt]| {
-            wire::encode(&Event::Alive {
+            wire::encode(&model::Event::Alive {
                 consumer: self.options.consumer.clone(),
                 lease_ms: u64::try_from(self.options.lease.as_millis()).unwrap_or(u64::MAX),
                 running: running.to_vec(),
@@ -270,16 +329,19 @@ impl Reporting {
         let tried: BTreeSet<Arc<str>> = records.iter().map(|record| Arc::clone(&record.topic)).collect();
         let stamp = self.wall(now).timestamp_millis();
         let unwritten = self.writer.write(client, records, stamp, self.patience(now));
+        self.has_written = true;
         let failed = self.rest(tried, &unwritten, now.mono, effects);
         for (mut waiting, was_due) in std::mem::take(&mut self.waiting).into_iter().zip(due) {
             match failed.get(&waiting.record) {
                 _ if !was_due => self.waiting.push(waiting),
                 Some(error) if is_final(error) => {
-                    effects.push(Effect::Refused(Arc::clone(&waiting.record.topic), (*error).clone()));
-                    if waiting.becomes_less(&self.options.consumer) {
-                        self.waiting.push(waiting);
-                    } else {
+                    let topic = Arc::clone(&waiting.record.topic);
+                    let instead = waiting.becomes_less(&self.options.consumer);
+                    effects.push(Effect::Refused(topic, (*error).clone(), instead));
+                    if matches!(instead, Instead::NoEnd(_) | Instead::NoEvent(_)) {
                         self.ends(waiting, effects);
+                    } else {
+                        self.waiting.push(waiting);
                     }
                 }
                 Some(_) => {

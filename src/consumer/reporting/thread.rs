@@ -15,19 +15,16 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
-use super::machine::{Effect, Reporting};
+use super::machine::Reporting;
+use super::messages::{Effect, Event, Instead, Options};
 use crate::common::broker::{BrokerError, Client};
-use crate::common::clock::{Clock, CorrectedClock, Skew};
+use crate::common::clock::{Clock, CorrectedClock, Now, Skew};
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::metrics::{Beat, ChannelGauge};
 use crate::common::model::RunningAttempt;
 use crate::common::thread::{Joined, spawn};
 use crate::common::{topics, unknown_time};
-use crate::consumer::claiming::linger::Linger;
-use crate::consumer::claiming::machine::Now;
 use crate::consumer::metrics::ConsumerMetrics;
-
-pub use super::machine::{Options, Tell, started};
 
 /// The name of the channel to this thread. The claiming thread looks at it too, for it may be the one that waits there.
 pub(in crate::consumer) const RESULTS: &str = "results";
@@ -46,7 +43,7 @@ pub struct Reporter {
 pub struct Channels {
     /// Ends of attempts, and what else is to be told. While too much cannot be written it is full, and the thread that
     /// has something to say waits.
-    pub tell: Sender<Tell>,
+    pub tell: Sender<Event>,
     /// Attempts that are handed to workers. It is emptied whatever waits: what runs must be said to be alive.
     pub started: Sender<RunningAttempt>,
 }
@@ -71,34 +68,14 @@ impl Reporter {
         let clock = Arc::clone(corrected.host());
         // Between two looks no more are started than there is room for their ends, and as many again that run.
         let (started, starts) = bounded(room * 2);
-        let observed = Observed {
-            waiting: metrics.channel(RESULTS, room),
-            results: health.duty("results"),
-            clock: health.duty("clock"),
-            metrics,
-            is_troubled: false,
-            corrected,
-            is_unknown: false,
-        };
+        let observed = Observed::new(metrics, health, room, corrected);
         let (give_up, given_up) = bounded(0);
-        let pace = Linger::new(options.workers / 2);
         let takes_all = Arc::new(AtomicBool::new(false));
         let all = Arc::clone(&takes_all);
         let thread = spawn("reporter", move || {
             let reporting = Reporting::new(options, clock.monotonic());
-            let (takes_all, is_all_told) = (all, false);
-            let writing = Writing {
-                reporting,
-                client,
-                clock,
-                given_up,
-                takes_all,
-                told,
-                is_all_told,
-                starts,
-                pace,
-                observed,
-            };
+            let takes_all = all;
+            let writing = Writing { reporting, client, clock, given_up, takes_all, told, starts, observed };
             writing.run(&beat);
         })?;
         Ok((Self { _give_up: give_up, takes_all, thread }, Channels { tell, started }))
@@ -137,103 +114,79 @@ struct Writing {
     clock: Arc<dyn Clock>,
     given_up: Receiver<()>,
     takes_all: Arc<AtomicBool>,
-    told: Receiver<Tell>,
-    /// Every sender of `told` is gone.
-    is_all_told: bool,
+    told: Receiver<Event>,
     starts: Receiver<RunningAttempt>,
-    pace: Linger,
     observed: Observed,
 }
 
 impl Writing {
     fn run(mut self, beat: &Beat) {
-        while self.listen() {
-            beat.touch(self.clock.now());
-            self.step();
+        while !self.reporting.is_over() {
+            self.listen();
+            if !self.reporting.is_over() {
+                beat.touch(self.clock.now());
+                self.step();
+            }
         }
     }
 
-    /// Waits for what there is to do. `false` when that is nothing any more, or there is no waiting any longer.
-    fn listen(&mut self) -> bool {
+    /// Waits for what there is to do.
+    fn listen(&mut self) {
         self.observed.waiting.is(self.told.len());
         self.take_starts();
-        let now = self.clock.monotonic();
-        let wait = self.reporting.next(now).saturating_duration_since(now);
+        if self.takes_all.load(Ordering::Acquire) {
+            self.handle(Event::TakeAll);
+        }
+        let wait = self.reporting.wait(self.clock.monotonic());
         if wait.is_zero() {
-            if self.takes() {
-                self.told.clone().try_iter().for_each(|tell| self.take(tell));
-            }
-            return true;
+            return self.take_told();
         }
-        if self.is_all_told && !self.reporting.is_busy() {
-            return false;
-        }
-        let told = if self.takes() && !self.is_all_told { self.told.clone() } else { never() };
-        // Only what waits can be given up.
+        let told = if self.reporting.takes() { self.told.clone() } else { never() };
         let given_up = if self.reporting.is_busy() { self.given_up.clone() } else { never() };
         select! {
-            recv(told) -> tell => match tell {
-                Ok(tell) => {
-                    self.take(tell);
-                    self.gather();
+            recv(told) -> event => match event {
+                Ok(event) => {
+                    self.take(event);
+                    self.take_told();
                 }
-                Err(_) => self.is_all_told = true,
+                Err(_) => self.handle(Event::AllTold),
             },
-            recv(given_up) -> _ => {
-                let left = self.reporting.waiting();
-                log::error!("{left} results could not be written; their leases will end them");
-                return false;
-            }
+            recv(given_up) -> _ => self.handle(Event::GiveUp),
             recv(self.clock.alarm(wait.min(LOOK))) -> _ => {}
         }
-        true
     }
 
-    fn takes(&self) -> bool {
-        self.reporting.has_room() || self.takes_all.load(Ordering::Acquire)
-    }
-
-    fn take_starts(&mut self) {
-        self.starts.try_iter().for_each(|running| self.reporting.started(running));
+    /// Takes everything that is told by now, so that it goes in the same round trips.
+    fn take_told(&mut self) {
+        if self.reporting.takes() {
+            self.told.clone().try_iter().for_each(|event| self.take(event));
+        }
     }
 
     /// An end comes after its start.
-    fn take(&mut self, tell: Tell) {
+    fn take(&mut self, event: Event) {
         self.take_starts();
-        self.reporting.take(tell);
+        self.handle(event);
     }
 
-    /// Takes what goes in the same round trips: everything that waits, and what comes while the thread lingers.
-    fn gather(&mut self) {
-        let told = self.told.clone();
-        loop {
-            told.try_iter().for_each(|tell| self.take(tell));
-            let now = self.clock.monotonic();
-            let wait = self.pace.wait(self.reporting.due(now), now);
-            if wait.is_zero() || !self.takes() {
-                return;
-            }
-            select! {
-                recv(told) -> tell => match tell {
-                    Ok(tell) => self.take(tell),
-                    Err(_) => return,
-                },
-                recv(self.clock.alarm(wait)) -> _ => {}
-            }
+    fn take_starts(&mut self) {
+        self.starts.clone().try_iter().for_each(|running| self.handle(Event::Started(running)));
+    }
+
+    fn handle(&mut self, event: Event) {
+        for effect in self.reporting.handle(event) {
+            self.observed.carry_out(effect);
         }
     }
 
     fn step(&mut self) {
         let now = Now { wall: self.clock.now(), mono: self.clock.monotonic() };
-        let writes = self.reporting.due(now.mono) > 0;
-        if writes {
+        if self.reporting.due(now.mono) > 0 {
             self.observed.results.owed();
         }
-        let effects = self.reporting.step(self.client.as_mut(), now);
-        if writes {
-            self.pace.went(self.clock.monotonic());
+        for effect in self.reporting.step(self.client.as_mut(), now) {
+            self.observed.carry_out(effect);
         }
-        effects.into_iter().for_each(|effect| self.observed.carry_out(effect));
         if !self.reporting.has_failed() {
             self.observed.is_well();
         }
@@ -241,6 +194,19 @@ impl Writing {
 }
 
 impl Observed {
+    /// Creates one that has heard of nothing, for a channel with so much room.
+    fn new(metrics: ConsumerMetrics, health: &Health, room: usize, corrected: Arc<CorrectedClock>) -> Self {
+        Self {
+            waiting: metrics.channel(RESULTS, room),
+            results: health.duty("results"),
+            clock: health.duty("clock"),
+            metrics,
+            is_troubled: false,
+            corrected,
+            is_unknown: false,
+        }
+    }
+
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::PassedOn(report) => {
@@ -255,7 +221,13 @@ impl Observed {
                 }
                 self.results.failed(trouble);
             }
-            Effect::Refused(_, error) => self.metrics.failed(&self.metrics.report_failures, error.word()),
+            Effect::Refused(topic, error, instead) => {
+                self.metrics.failed(&self.metrics.report_failures, error.word());
+                say_refused(&topic, instead);
+            }
+            Effect::GivenUp(left) => {
+                log::error!("{left} results could not be written; their leases will end them");
+            }
             Effect::Clock(skew) => self.tell_clock(skew),
             Effect::ClockUnknown(error) => self.tell_unknown(&error),
             Effect::NotCompared(error) => {
@@ -294,6 +266,24 @@ impl Observed {
         self.clock.done();
         if !std::mem::replace(&mut self.is_unknown, true) {
             log::warn!("{}", unknown_time::said(error));
+        }
+    }
+}
+
+fn say_refused(topic: &str, instead: Instead) {
+    match instead {
+        Instead::Smaller(of) => {
+            log::warn!("run {}, attempt {}: {topic} does not take it", of.run, of.attempt);
+        }
+        Instead::EndWithoutOutput(_) => {}
+        Instead::NoLetter(run) => {
+            log::error!("run {run}: {topic} takes not even a bare letter, and there is none");
+        }
+        Instead::NoEnd(of) => {
+            log::error!("run {}, attempt {}: {topic} does not take its end", of.run, of.attempt);
+        }
+        Instead::NoEvent(bytes) => {
+            log::error!("{topic} takes no event of {bytes} bytes: it is not written");
         }
     }
 }

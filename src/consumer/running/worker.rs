@@ -20,8 +20,8 @@ use crate::common::passing::Fit;
 use crate::common::thread::{Joined, spawn};
 use crate::consumer::claiming::machine::Claimed;
 use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::reporting::messages::Event;
 use crate::consumer::reporting::reports::Report;
-use crate::consumer::reporting::thread::Tell;
 
 /// What workers are to do.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub struct Channels {
     /// One message for each time that a worker becomes free, the first at its start. Needs as many places as workers.
     pub idle: Sender<()>,
     /// To the reporting thread. While too many results cannot be written it is full, and workers wait with theirs.
-    pub tell: Sender<Tell>,
+    pub tell: Sender<Event>,
     /// That what is claimed can be started.
     pub starting: Duty,
 }
@@ -153,7 +153,7 @@ impl Worker {
         let report =
             Report { claimed, outcome, started_at, ended_at, output_bytes, output_tail, fit, is_terse };
         self.metrics.ended(&report);
-        if self.channels.tell.send(Tell::Ended(Box::new(report))).is_err() {
+        if self.channels.tell.send(Event::Ended(Box::new(report))).is_err() {
             log::error!("the reporter has ended; the lease of an attempt that is over will end it");
         }
     }

@@ -7,7 +7,7 @@ mod publisher;
 
 use std::time::Instant;
 
-use kafka_cron::consumer::claiming::machine::Now;
+use kafka_cron::common::clock::Now;
 
 pub use consumer::{Consumer, Seat};
 pub use producer::Producer;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::broker::{Client, ProduceBatch, Record, partition_for};
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::model::{Attempt, AttemptRef, JobName, Limits, RetryPolicy, Run, RunId};
 use kafka_cron::common::wire;
-use kafka_cron::consumer::claiming::machine::Now;
 use uuid::Uuid;
 
 use super::Actor;

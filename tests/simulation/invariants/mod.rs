@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::model::{Attempt, AttemptRef, Event, MissedReason, Place, Then};
 use kafka_cron::common::wire;
-use kafka_cron::consumer::claiming::machine::{Claimed, Counts, Now};
+use kafka_cron::consumer::claiming::machine::{Claimed, Counts};
 use uuid::Uuid;
 
 pub use self::overlaps::Overlaps;

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{Call, Claimed, Claimer, Effect, Failure, LOAD_AGAIN, Now};
+use super::{Call, Claimed, Claimer, Effect, Failure, LOAD_AGAIN, Report};
 use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, TopicPartition};
+use crate::common::clock::Now;
 use crate::common::holes;
 use crate::common::model::{Event, Place};
 use crate::common::outgoing::Outgoing;
 use crate::consumer::claiming::answers::{Answer, to_partition};
-use crate::consumer::claiming::claims::{Decided, Pending, Verdict, in_time, start_by};
+use crate::consumer::claiming::claims::{Answered, ClaimOutcome, Decided, Pending, in_time, start_by};
 use crate::consumer::fetching::reading::Held;
 
 /// For how long a claim that could not be written gives way to others.
@@ -27,16 +28,10 @@ pub(super) struct Granted {
 
 impl Claimer {
     /// Claims for as many workers as are free: writes `claimed`, then commits, each in one round trip.
-    pub(super) fn claim(
-        &mut self,
-        client: &mut dyn Client,
-        now: Now,
-        free: usize,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn claim(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder.clone() else { return };
         self.may_claim = false;
-        let chosen = self.choose(now, free);
+        let chosen = self.choose(now, self.claimable(now.mono));
         let written = self.write_claimed(client, chosen, now, effects);
         let mut commits = Vec::new();
         let mut claims = BTreeMap::new();
@@ -128,7 +123,6 @@ impl Claimer {
         let postponed = outcome.unwritten.into_iter().map(|of| (of, now.mono + POSTPONED));
         self.postponed.extend(postponed);
         if let Some(error) = outcome.error {
-            log::debug!("dispatch: writing claims: {error}; trying again");
             effects.push(Effect::Failed(Failure { call: Call::Claim, error }));
         }
         for (partition, offsets) in &mut claims {
@@ -157,7 +151,9 @@ impl Claimer {
         let Some(mut pending) = self.pending.take() else { return };
         let answer = client.commit(&pending.holder, &pending.commits, now.mono + self.claim_call());
         let error = answer.as_ref().map_or_else(Clone::clone, |codes| undecided(codes));
-        for decided in pending.answered(answer) {
+        let Answered { decided, tell } = pending.answered(answer);
+        effects.extend(tell.map(|why| Effect::Report(Report::Undecided(why))));
+        for decided in decided {
             self.decided(&pending, &decided, now, effects);
         }
         let late = pending.may_arrive_late;
@@ -174,8 +170,8 @@ impl Claimer {
     fn decided(&mut self, pending: &Pending, decided: &Decided, now: Now, effects: &mut Vec<Effect>) {
         let partition = decided.partition;
         let Some(held) = self.partitions.get_mut(&partition) else { return };
-        match decided.verdict {
-            Verdict::Granted => {
+        match decided.outcome {
+            ClaimOutcome::Granted => {
                 self.rejections.remove(&partition);
                 let topic_id = held.topic_id();
                 for (offset, message) in held.claimed(&decided.offsets) {
@@ -183,12 +179,12 @@ impl Claimer {
                     self.granted.push(Granted { claimed_sent: pending.claimed_sent, place, message });
                 }
             }
-            Verdict::Refused => {
+            ClaimOutcome::Refused => {
                 self.counts.refused += decided.offsets.len() as u64;
                 // Not ours any more: the membership is about to say so, and the new owner reads it from its offset.
                 self.partitions.remove(&partition);
             }
-            Verdict::Rejected(code) => {
+            ClaimOutcome::Rejected(code) => {
                 self.counts.refused += decided.offsets.len() as u64;
                 if code == ErrorCode::OffsetMetadataTooLarge {
                     let shorter = decided.text_bytes - decided.text_bytes.div_ceil(4);
@@ -219,11 +215,12 @@ impl Claimer {
             let Held { attempt, published_ms, .. } = message;
             let start_by = start_by(claimed_sent, self.options.lease);
             let claimed = Claimed { attempt, place, published_ms, claimed_at: now.wall, start_by };
+            self.free = self.free.saturating_sub(1);
             effects.push(Effect::Start(Box::new(claimed)));
         }
         if late > 0 {
             self.counts.too_late += late;
-            log::error!("{late} claims were confirmed after their lease and are not started");
+            effects.push(Effect::Report(Report::TooLate(late)));
         }
     }
 }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Call, Claimer, Effect, Failure, Now};
+use super::{Call, Claimer, Effect, Failure, Report};
 use crate::common::bounds;
 use crate::common::broker::{BrokerError, Client, NodeId, TopicPartition, Want};
+use crate::common::clock::Now;
 use crate::consumer::claiming::partition::Partition;
 use crate::consumer::fetching::reading::{LogSlice, loses_position, slice};
 
@@ -53,8 +54,8 @@ impl Claimer {
                 if loses_position(&error) {
                     return self.loses_position(partition);
                 }
-                log::warn!("{}/{partition}: reading what is due again: {error}", self.options.topic);
                 self.again.rests_until = Some(now.mono + REST);
+                effects.push(Effect::Report(Report::NotReadAgain(partition, error.clone())));
                 effects.push(Effect::Failed(Failure { call: Call::ReadAgain, error }));
             }
         }

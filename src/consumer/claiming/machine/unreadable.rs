@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{CALL, Call, Claimer, Effect, Failure, Now};
+use super::{CALL, Call, Claimer, Effect, Failure, Report};
 use crate::common::bounds;
 use crate::common::broker::{BrokerError, Client};
+use crate::common::clock::Now;
 use crate::common::model::Event;
 use crate::common::model::Place;
 use crate::consumer::claiming::letters;
@@ -86,7 +87,7 @@ impl Claimer {
             let Some(held) = self.partitions.get(&letter.partition) else { continue };
             let place = self.place(held.topic_id(), letter.partition, letter.offset);
             if let Err(error) = self.write_letter(client, &letter, &place, now) {
-                log::warn!("a letter for {}/{}: {error}; trying again", place.topic, place.partition);
+                effects.push(Effect::Report(Report::LetterUnwritten(letter.partition, error.clone())));
                 self.unread.bytes += letter.bytes();
                 // It goes to the end of the queue: the next ones may succeed.
                 self.unread.letters.push_back(letter);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Now;
 use crate::common::broker::{BrokerError, Client, partition_for};
+use crate::common::clock::Now;
 use crate::common::outgoing::{Outgoing, Unwritten, Writer, is_final};
 use crate::common::topics;
 

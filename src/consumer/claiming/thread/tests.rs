@@ -3,23 +3,28 @@
 
 mod by_clock;
 
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::*;
 use crate::common::broker::memory::{Call as Asked, Fate, Faults, MemoryBroker};
-use crate::common::broker::{Broker, ErrorCode, ProduceBatch, Record};
-use crate::common::clock::{Now, Skew, SystemClock};
+use crate::common::broker::{Broker, ErrorCode, ProduceBatch, Record, TopicPartition};
+use crate::common::clock::{Skew, SystemClock};
 use crate::common::http::Health;
 use crate::common::membership;
 use crate::common::membership::Membership;
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::model::{Place, RunningAttempt};
+use crate::common::model::{self, Place, RunningAttempt};
 use crate::common::topics::TopicSpec;
 use crate::consumer::claiming::machine::tests::fixture::attempt;
+use crate::consumer::fetching::fetcher::Track;
 use crate::consumer::fetching::poll::{Poll, PollOptions};
 use crate::consumer::fetching::reading::{LogSlice, Read};
 use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::reporting::{messages as reporting, thread as reporter};
 
 /// Generous: nothing here takes a second on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +41,7 @@ struct Ends {
     health: Health,
     metrics: ConsumerMetrics,
     jobs: Receiver<Box<Claimed>>,
-    told: Receiver<Tell>,
+    told: Receiver<reporting::Event>,
     started: Option<Receiver<RunningAttempt>>,
     idle: Sender<()>,
 }
@@ -110,6 +115,7 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
         consumer: "me".to_owned(),
         lease: PATIENCE * 2,
         waiting_bytes: 1 << 20,
+        workers: 4,
     };
     let beat = beats.thread("dispatch");
     let observe = Observe { metrics: metrics.clone(), health: health.clone(), beat };
@@ -125,7 +131,7 @@ impl Bench {
     fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut bench = Self::with(parts(Arc::clone(&clock), MemoryBroker::new(clock)));
-        bench.dispatching.free = 1;
+        bench.dispatching.handle(Event::WorkersFree(1));
         bench.dispatching.turn();
         bench
     }
@@ -134,7 +140,7 @@ impl Bench {
     fn with(parts: Parts) -> Self {
         let Parts { options, client, clock, channels, observe, change, ends } = parts;
         let mut dispatching = Claiming::new(options, client, clock, channels, observe);
-        assert!(dispatching.changed(&change));
+        dispatching.handle(Event::Changed(change));
         Self { dispatching, ends }
     }
 
@@ -145,8 +151,21 @@ impl Bench {
             if matches!(&chunk.what, What::Records { slice, .. } if !slice.records.is_empty()) {
                 return chunk;
             }
-            self.dispatching.read(chunk);
+            self.reads(chunk);
         }
+    }
+
+    /// Takes what was read.
+    fn reads(&mut self, chunk: Chunk) {
+        let event = self.dispatching.read(chunk);
+        self.dispatching.handle(event);
+    }
+
+    /// Leaves, as the thread does when it is told to.
+    fn finish(&mut self) {
+        self.dispatching.handle(Event::Leave);
+        self.dispatching.turn();
+        self.dispatching.tell_the_rest();
     }
 
     /// The host's clock is found to be so many minutes ahead of the broker's.
@@ -187,7 +206,7 @@ fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
     let Chunk { track, what } = bench.take_chunk();
     let older = Arc::new(Track {
         of: track.of.clone(),
-        generation: track.generation,
+        plan: track.plan - 1,
         next: AtomicI64::new(0),
         open: AtomicBool::new(true),
     });
@@ -197,9 +216,9 @@ fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
     let mut other = held.clone();
     other.published_ms += 1;
     let wrong = LogSlice { topic_id, records: vec![(0, Read::Attempt(other))], span: span.clone() };
-    bench.dispatching.read(Chunk { track: older, what: What::Records { slice: wrong, end } });
+    bench.reads(Chunk { track: older, what: What::Records { slice: wrong, end } });
     let right = LogSlice { topic_id, records, span };
-    bench.dispatching.read(Chunk { track, what: What::Records { slice: right, end } });
+    bench.reads(Chunk { track, what: What::Records { slice: right, end } });
     bench.dispatching.turn();
     let claimed = bench.jobs.try_recv().expect("what the newest plan read is claimed");
     assert_eq!(claimed.published_ms, 0, "it is the record of the newest plan that is started");
@@ -210,7 +229,7 @@ fn a_worker_gets_no_attempt_that_the_reporter_has_not_heard_of() {
     let mut bench = Bench::new();
     bench.publish(7);
     let chunk = bench.take_chunk();
-    bench.dispatching.read(chunk);
+    bench.reads(chunk);
     // The reporting thread has ended: from here on no thread says that an attempt is alive.
     bench.ends.started = None;
     bench.dispatching.turn();
@@ -223,12 +242,12 @@ fn a_claim_under_way_at_the_end_is_waited_for_and_started() {
     let mut bench = Bench::new();
     bench.publish(7);
     let chunk = bench.take_chunk();
-    bench.dispatching.read(chunk);
+    bench.reads(chunk);
     bench.faults().next(Asked::Commit, Fate::AppliedButRefused(ErrorCode::RequestTimedOut));
     bench.dispatching.turn();
     assert!(bench.dispatching.claimer.has_pending());
     assert_eq!(bench.job(), None);
-    bench.dispatching.finish();
+    bench.finish();
     assert_eq!(bench.job(), Some(7));
     assert!(bench.started.as_ref().unwrap().try_recv().is_ok());
 }
@@ -239,9 +258,11 @@ fn nothing_more_is_claimed_while_what_was_met_cannot_be_told() {
     bench.publish(7);
     let chunk = bench.take_chunk();
     let place = Place { topic: "c".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
-    let note = Event::Truncated { place, end_offset: 0, at: SystemClock.now() };
-    bench.dispatching.notes.extend([note.clone(), note]);
-    bench.dispatching.read(chunk);
+    let note = model::Event::Truncated { place, end_offset: 0, at: SystemClock.now() };
+    for note in [note.clone(), note] {
+        assert_eq!(bench.dispatching.outbox.take(Effect::Note(note)), None);
+    }
+    bench.reads(chunk);
     let before = bench.faults().made(Asked::Commit);
     for _ in 0..3 {
         bench.dispatching.turn();
@@ -259,7 +280,7 @@ fn what_waits_is_started_by_the_brokers_clock_where_the_hosts_is_wrong() {
         bench.finds_ahead(ahead);
         bench.publish_for(7, Some(SystemClock.now() + TimeDelta::minutes(due)));
         let chunk = bench.take_chunk();
-        bench.dispatching.read(chunk);
+        bench.reads(chunk);
         bench.dispatching.turn();
         assert_eq!(bench.job(), starts.then_some(7), "{ahead} min ahead, due in {due} min");
     };
@@ -271,30 +292,19 @@ fn what_waits_is_started_by_the_brokers_clock_where_the_hosts_is_wrong() {
 }
 
 #[test]
-fn nothing_is_claimed_before_the_clock_was_compared_or_that_was_waited_for() {
-    let mut bench = Bench::new();
-    let host = Arc::clone(bench.dispatching.clock.host());
-    bench.dispatching.clock = Arc::new(CorrectedClock::new(host));
-    bench.dispatching.claims_by = None;
+fn nothing_is_claimed_before_the_clock_was_compared() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut parts = parts(Arc::clone(&clock), MemoryBroker::new(Arc::clone(&clock)));
+    parts.clock = Arc::new(CorrectedClock::new(clock));
+    let mut bench = Bench::with(parts);
+    bench.dispatching.handle(Event::WorkersFree(1));
+    bench.dispatching.turn();
     bench.publish(7);
     let chunk = bench.take_chunk();
-    bench.dispatching.read(chunk);
+    bench.reads(chunk);
     bench.dispatching.turn();
-    let wait = bench.dispatching.wait();
-    assert_eq!((bench.job(), wait), (None, FIRST_REST));
-    let is_settled = |bench: &mut Bench| {
-        bench.dispatching.turn();
-        bench.job()
-    };
+    assert_eq!((bench.job(), bench.dispatching.wait()), (None, FIRST_REST));
     bench.finds_ahead(0);
-    assert_eq!(is_settled(&mut bench), Some(7));
-    // It could not be compared for so long that its time is over.
-    let mut bench = Bench::new();
-    let host = Arc::clone(bench.dispatching.clock.host());
-    bench.dispatching.clock = Arc::new(CorrectedClock::new(host));
-    bench.dispatching.claims_by = Some(bench.dispatching.clock.monotonic());
-    bench.publish(8);
-    let chunk = bench.take_chunk();
-    bench.dispatching.read(chunk);
-    assert_eq!(is_settled(&mut bench), Some(8));
+    bench.dispatching.turn();
+    assert_eq!(bench.job(), Some(7));
 }

@@ -23,7 +23,7 @@ fn what_was_not_handed_over_is_read_again() {
     let batch = ProduceBatch { to: of.clone(), records: vec![record] };
     client.produce(&[batch], by).remove(0).unwrap();
 
-    let track = Arc::new(Track { of, generation: 1, next: AtomicI64::new(0), open: AtomicBool::new(true) });
+    let track = Arc::new(Track { of, plan: 1, next: AtomicI64::new(0), open: AtomicBool::new(true) });
     let options = Options {
         leader: 1,
         tracks: vec![Arc::clone(&track)],
@@ -64,7 +64,7 @@ fn a_partition_that_cannot_be_read_keeps_no_other_waiting() {
     broker.faults().lead(&of(0), None);
     let track = |partition| {
         let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
-        Arc::new(Track { of: of(partition), generation: 1, next, open })
+        Arc::new(Track { of: of(partition), plan: 1, next, open })
     };
     let options = Options {
         leader: 1,

@@ -44,7 +44,7 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     let (poll, chunks) = Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, clock).unwrap();
     let track = |partition| {
         let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
-        Arc::new(Track { of: of(partition), generation: 1, next, open })
+        Arc::new(Track { of: of(partition), plan: 1, next, open })
     };
     poll.plans.send(vec![track(0), track(1)]).unwrap();
 

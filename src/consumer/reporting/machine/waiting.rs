@@ -1,6 +1,7 @@
 //! A record that was told and is not confirmed yet, and what becomes of it if no broker will ever take it.
 
 use super::super::reports::Report;
+use super::Instead;
 use crate::common::outgoing::Outgoing;
 
 /// Something that was told and is not confirmed yet.
@@ -27,35 +28,28 @@ impl Waiting {
         (self.is_last, self.was_tried) = (true, false);
     }
 
-    /// Makes something else of what no broker will ever take; `false` when nothing is left to be written.
-    pub fn becomes_less(&mut self, consumer: &str) -> bool {
+    /// Makes something else of what no broker will ever take, and returns what.
+    pub fn becomes_less(&mut self, consumer: &str) -> Instead {
         self.was_tried = false;
-        let topic = &self.record.topic;
-        let Some(report) = &mut self.whose else {
-            log::error!("{topic} takes no event of {} bytes: it is not written", self.record.value.len());
-            return false;
-        };
+        let Some(report) = &mut self.whose else { return Instead::NoEvent(self.record.value.len()) };
         let name = report.name();
         if self.is_last {
             if report.is_terse {
-                log::error!("run {}, attempt {}: {topic} does not take its end", name.run, name.attempt);
-                return false;
+                return Instead::NoEnd(name);
             }
             report.is_terse = true;
             self.record = report.finished(consumer);
-            return true;
+            return Instead::EndWithoutOutput(name);
         }
         let Some(fit) = report.fit.smaller() else {
-            log::error!("run {}: {topic} takes not even a bare letter, and there is none", name.run);
             self.goes_on(consumer);
-            return true;
+            return Instead::NoLetter(name.run);
         };
-        log::warn!("run {}, attempt {}: {topic} does not take it", name.run, name.attempt);
         report.fit = fit;
         match report.passed_on(consumer) {
             Some(less) => self.record = less,
             None => self.goes_on(consumer),
         }
-        true
+        Instead::Smaller(name)
     }
 }

@@ -9,10 +9,11 @@ use crate::common::broker::memory::{Call, Faults, MemoryBroker};
 use crate::common::broker::{Broker, BrokerError, ErrorCode, TopicPartition, Want};
 use crate::common::clock::{CLOCK_TOLERANCE, CorrectedClock, ManualClock, Now, Skew};
 use crate::common::metrics::{Beats, Metrics};
-use crate::common::model::{Event, Outcome};
+use crate::common::model::{self, Outcome};
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
-use crate::consumer::reporting::machine::tests::{claimed, ended, note};
+use crate::consumer::reporting::machine::tests::fixture::{claimed, ended, note};
+use crate::consumer::reporting::messages::started;
 
 /// Generous: nothing here takes a second on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,17 +65,17 @@ impl Bench {
     }
 
     /// Tells something, and waits until the thread has taken it.
-    fn tell(&self, tell: Tell) {
-        self.channels().tell.send_timeout(tell, PATIENCE).unwrap();
+    fn tell(&self, event: Event) {
+        self.channels().tell.send_timeout(event, PATIENCE).unwrap();
         await_that("it is taken", || self.channels().tell.is_empty());
     }
 
     /// How many events `cron-runs` holds, but for signs of life: the first compares the clock with the broker's.
     fn written(&self) -> usize {
-        self.events().iter().filter(|event| !matches!(event, Event::Alive { .. })).count()
+        self.events().iter().filter(|event| !matches!(event, model::Event::Alive { .. })).count()
     }
 
-    fn events(&self) -> Vec<Event> {
+    fn events(&self) -> Vec<model::Event> {
         let from = TopicPartition { topic: "cron-runs".to_owned(), partition: 0 };
         let want = Want { from, offset: 0, max_bytes: 1 << 20 };
         let mut client = self.broker.client("test");
@@ -120,7 +121,7 @@ fn await_that(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn good(run: u8) -> Tell {
+fn good(run: u8) -> Event {
     ended(claimed(run, 0), Outcome::Succeeded)
 }
 
@@ -187,8 +188,8 @@ fn what_was_handed_to_a_worker_is_said_to_be_alive_until_its_end_is_told() {
         bench.channels().started.send(started(&claimed(run, 0))).unwrap();
     }
     let alive = |bench: &Bench| {
-        let count = |event: &Event| match event {
-            Event::Alive { running, .. } if !running.is_empty() => Some(running.len()),
+        let count = |event: &model::Event| match event {
+            model::Event::Alive { running, .. } if !running.is_empty() => Some(running.len()),
             _ => None,
         };
         bench.events().iter().filter_map(count).collect::<Vec<_>>()
@@ -205,9 +206,9 @@ fn what_was_handed_to_a_worker_is_said_to_be_alive_until_its_end_is_told() {
 fn workers_wait_with_their_results_while_too_much_is_held_unless_nothing_more_is_claimed() {
     let bench = Bench::new(1);
     bench.retries_are_stuck(true);
-    let Tell::Ended(mut large) = ended(claimed(1, 1), Outcome::TimedOut) else { unreachable!() };
+    let Event::Ended(mut large) = ended(claimed(1, 1), Outcome::TimedOut) else { unreachable!() };
     large.output_tail = " ".repeat(crate::common::bounds::RESULTS_WAITING_BYTES);
-    bench.tell(Tell::Ended(large));
+    bench.tell(Event::Ended(large));
     await_that("it was tried", || !bench.health.owed().is_empty());
     let room = bench.channels().tell.capacity().unwrap();
     for _ in 0..room {
@@ -241,19 +242,18 @@ fn results_are_owed_while_they_cannot_be_written() {
     await_that("it is counted", || bench.page().contains("cron_retries_total{topic=\"a\"} 1\n"));
 }
 
+/// What hears of failures, and where that shows.
+fn observed(metrics: &Metrics) -> (Health, Observed) {
+    let health = Health::new(metrics);
+    let corrected = Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now()))));
+    let observed = Observed::new(ConsumerMetrics::new(metrics, "a"), &health, 1, corrected);
+    (health, observed)
+}
+
 #[test]
 fn a_clock_that_is_off_is_told_with_its_side() {
     let (metrics, ahead_of) = (Metrics::new(), "clock: this host's clock is 31 s ahead of the broker's");
-    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
-    let mut observed = Observed {
-        waiting: measures.channel(RESULTS, 1),
-        results: health.duty("results"),
-        clock: health.duty("clock"),
-        metrics: measures,
-        is_troubled: false,
-        corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
-        is_unknown: false,
-    };
+    let (health, mut observed) = observed(&metrics);
     let at = Now { wall: now(), mono: Instant::now() };
     let mut check = |ahead: TimeDelta, skew: &str, expected: &str| {
         observed.carry_out(Effect::Clock(Skew { ahead, at }));
@@ -274,16 +274,7 @@ fn a_clock_that_is_off_is_told_with_its_side() {
 #[test]
 fn a_clock_that_cannot_be_compared_keeps_no_claim_waiting_and_is_owed_by_nobody() {
     let metrics = Metrics::new();
-    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
-    let mut observed = Observed {
-        waiting: measures.channel(RESULTS, 1),
-        results: health.duty("results"),
-        clock: health.duty("clock"),
-        metrics: measures,
-        is_troubled: false,
-        corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
-        is_unknown: false,
-    };
+    let (health, mut observed) = observed(&metrics);
     let error = || BrokerError::NotSent("refused".to_owned());
     observed.carry_out(Effect::NotCompared(error()));
     assert_eq!((health.owed().len(), observed.corrected.is_settled()), (1, false));
@@ -294,18 +285,9 @@ fn a_clock_that_cannot_be_compared_keeps_no_claim_waiting_and_is_owed_by_nobody(
 #[test]
 fn a_record_that_a_topic_never_takes_is_counted_and_troubles_nobody() {
     let metrics = Metrics::new();
-    let (health, measures) = (Health::new(&metrics), ConsumerMetrics::new(&metrics, "a"));
-    let mut observed = Observed {
-        waiting: measures.channel(RESULTS, 1),
-        results: health.duty("results"),
-        clock: health.duty("clock"),
-        metrics: measures,
-        is_troubled: false,
-        corrected: Arc::new(CorrectedClock::new(Arc::new(ManualClock::new(now())))),
-        is_unknown: false,
-    };
+    let (health, mut observed) = observed(&metrics);
     let error = BrokerError::Refused(ErrorCode::MessageTooLarge);
-    observed.carry_out(Effect::Refused("a-retry".into(), error));
+    observed.carry_out(Effect::Refused("a-retry".into(), error, Instead::NoEvent(7)));
     let page = String::from_utf8(metrics.page().unwrap()).unwrap();
     assert!(
         page.contains("cron_report_failures_total{reason=\"message_too_large\",topic=\"a\"} 1\n"),

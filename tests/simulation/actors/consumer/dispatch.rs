@@ -3,70 +3,89 @@
 use std::time::Duration;
 
 use kafka_cron::common::bounds::DUPLICATE_WINDOW;
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::membership::Change;
-use kafka_cron::consumer::claiming::machine::{Claimed, Effect, Now};
+use kafka_cron::consumer::claiming::machine::{Claimed, Effect, Event};
 use kafka_cron::consumer::claiming::position::{LogEnds, resume};
-use kafka_cron::consumer::reporting::machine::{Tell, started};
+use kafka_cron::consumer::fetching::fetcher::{Chunk, What};
+use kafka_cron::consumer::reporting::messages as reporting;
+use kafka_cron::consumer::reporting::messages::started;
 
-use super::{Consumer, Thread, Track, what};
+use super::{Consumer, Thread, what};
 use crate::bugs::Bug;
 use crate::world::{World, partition};
+
+/// How long the thread waits for room where it has ended but for what it has to tell.
+const ROOM: Duration = Duration::from_millis(20);
 
 impl Consumer {
     pub(super) fn dispatch(&mut self, world: &mut World, now: Now) -> Option<Duration> {
         if !self.dispatches {
             return None;
         }
-        if let Some(by) = self.leaves_by {
-            if !self.claimer.has_pending() || now.mono >= by {
-                self.stop_taking(world, now);
-                return None;
-            }
-        } else if !self.claimer.has_granted() {
-            // What is granted is started by the same turn: nothing is listened to before.
-            self.listen(world, now);
-            if !self.dispatches {
-                return None;
-            }
+        if self.claimer.listens()
+            && let Some(event) = self.listen(world)
+        {
+            self.handle(world, event, now);
         }
-        self.free += std::mem::take(&mut self.idle);
-        self.step_dispatcher(world, now);
-        for track in &mut self.tracks {
-            track.is_open = !self.claimer.is_full(track.partition);
+        if self.claimer.is_over(now.mono) {
+            self.send(now);
+            if !self.outbox.is_done(&self.claimer, now.mono) {
+                return Some(ROOM);
+            }
+            self.stop_taking(world, now);
+            return None;
         }
-        let has_news = self.change.is_some() || !self.chunks.is_empty();
-        Some(if has_news { Duration::ZERO } else { self.claimer.wait(now, self.free) })
+        let free = std::mem::take(&mut self.idle);
+        self.handle(world, Event::WorkersFree(free), now);
+        if self.is_clock_settled {
+            self.handle(world, Event::ClockSettled, now);
+        }
+        self.send(now);
+        if self.outbox.lets_step(&self.claimer) {
+            for effect in self.claimer.step(self.client.as_mut(), now) {
+                self.carry_out(world, effect, now);
+            }
+            world.oracle.counts(&self.name, self.claimer.counts());
+        }
+        self.send(now);
+        let has_news = self.change.is_some() || !self.chunks.is_empty() || self.is_asked_to_leave;
+        let is_next = has_news && self.claimer.listens();
+        Some(if is_next { Duration::ZERO } else { self.outbox.wait(&self.claimer, now) })
     }
 
     /// Takes one message of one channel, whichever.
-    fn listen(&mut self, world: &mut World, now: Now) {
+    fn listen(&mut self, world: &mut World) -> Option<Event> {
+        if std::mem::take(&mut self.is_asked_to_leave) {
+            return Some(Event::Leave);
+        }
         let first = world.random.chance(500);
         if first && let Some(change) = self.change.take() {
-            self.changed(world, now, &change);
-        } else if let Some(chunk) = self.chunks.pop_front() {
-            if chunk.plan == self.plan {
-                match chunk.what {
-                    Some(slice) => self.claimer.read(self.generation, chunk.partition, slice),
-                    None => self.claimer.lost_position(self.generation, chunk.partition),
-                }
-            }
-        } else if let Some(change) = self.change.take() {
-            self.changed(world, now, &change);
+            return Some(Event::Changed(change));
         }
+        let Some(Chunk { track, what }) = self.chunks.pop_front() else {
+            return self.change.take().map(Event::Changed);
+        };
+        let (plan, partition) = (track.plan, track.of.partition);
+        Some(match what {
+            What::Records { slice, .. } => Event::Read { plan, partition, slice },
+            What::NoPosition => Event::LostPosition { plan, partition },
+        })
     }
 
-    fn changed(&mut self, world: &mut World, now: Now, change: &Change) {
-        if let Change::Assigned { holder, .. } = change {
-            self.generation = holder.generation;
-            self.assigned = Some(change.clone());
-            world.weather().counts.add("rebalance", 1);
+    fn handle(&mut self, world: &mut World, event: Event, now: Now) {
+        if let Event::Changed(change) = &event {
+            match change {
+                Change::Assigned { .. } => {
+                    self.assigned = Some(change.clone());
+                    world.weather().counts.add("rebalance", 1);
+                }
+                Change::Fenced => world.weather().counts.add("fenced", 1),
+                Change::Lost => {}
+            }
         }
-        self.claimer.changed(change);
-        self.plan += 1;
-        self.tracks.clear();
-        if *change == Change::Fenced {
-            world.weather().counts.add("fenced", 1);
-            self.stop_taking(world, now);
+        for effect in self.claimer.handle(event, now) {
+            self.carry_out(world, effect, now);
         }
     }
 
@@ -76,53 +95,58 @@ impl Consumer {
         self.is_member = false;
         self.tracks.clear();
         self.member.leave(self.members_client.as_mut(), now.mono);
+        self.reporting.handle(reporting::Event::TakeAll);
         world.oracle.left(&self.name);
     }
 
-    fn step_dispatcher(&mut self, world: &mut World, now: Now) {
-        for effect in self.claimer.step(self.client.as_mut(), now, self.free) {
-            world.say(&self.name, || format!("dispatch: {}", brief(&effect)));
-            match effect {
-                Effect::Start(claimed) => self.hand_over(*claimed, now),
-                Effect::JoinAsNew if self.seat.bug == Some(Bug::KeepsItsMemberId) => {
-                    if let Some(assigned) = self.assigned.clone() {
-                        self.claimer.changed(&assigned);
-                        self.plan += 1;
+    fn carry_out(&mut self, world: &mut World, effect: Effect, now: Now) {
+        world.say(&self.name, || format!("dispatch: {}", brief(&effect)));
+        let effect = match effect {
+            Effect::Read { plan, offsets } => {
+                let begin = |(partition, told): (i32, i64)| (partition, self.begin(partition, told, now));
+                let begins: Vec<_> = offsets.iter().copied().map(begin).collect();
+                let pretend =
+                    |(told, begins): (&(i32, i64), &(i32, i64))| (begins.1 > told.1).then_some(*told);
+                self.pretends = offsets.iter().zip(&begins).filter_map(pretend).collect();
+                Effect::Read { plan, offsets: begins }
+            }
+            other => other,
+        };
+        match self.outbox.take(effect) {
+            Some(Effect::Start(claimed)) => self.hand_over(*claimed, now),
+            Some(Effect::JoinAsNew) if self.seat.bug == Some(Bug::KeepsItsMemberId) => {
+                if let Some(assigned) = self.assigned.clone() {
+                    for effect in self.claimer.handle(Event::Changed(assigned), now) {
+                        self.carry_out(world, effect, now);
                     }
                 }
-                Effect::JoinAsNew => {
-                    self.member.join_as_new();
-                    self.wake(Thread::Membership, now.mono);
-                }
-                Effect::Read(offsets) => self.read_from(&offsets, now),
-                Effect::Failed(_) | Effect::Letter(_) => {}
-                Effect::Note(event) => self.tell(Tell::Note(event), now),
             }
+            Some(Effect::JoinAsNew) => {
+                self.member.join_as_new();
+                self.wake(Thread::Membership, now.mono);
+            }
+            // What operators are told, and what the outbox has taken.
+            Some(_) | None => {}
         }
-        world.oracle.counts(&self.name, self.claimer.counts());
+    }
+
+    /// Sends the other threads what waits for them.
+    fn send(&mut self, now: Now) {
+        self.outbox.send(&self.tell, &self.plans);
+        if !self.told.is_empty() {
+            self.wake(Thread::Reporter, now.mono);
+        }
+        if !self.planned.is_empty() {
+            self.wake(Thread::Fetch, now.mono);
+        }
     }
 
     fn hand_over(&mut self, claimed: Claimed, now: Now) {
-        self.free = self.free.saturating_sub(1);
         self.starts.push(started(&claimed));
         self.jobs.push_back(claimed);
         for worker in 0..self.workers.len() {
             self.wake(Thread::Worker(worker), now.mono);
         }
-    }
-
-    fn read_from(&mut self, offsets: &[(i32, i64)], now: Now) {
-        self.plan += 1;
-        self.tracks = offsets
-            .iter()
-            .map(|(partition, next)| {
-                let told = *next;
-                let next = self.begin(*partition, told, now);
-                let pretends = (next > told).then_some(told);
-                Track { partition: *partition, next, is_open: true, pretends, lacks_some: false }
-            })
-            .collect();
-        self.wake(Thread::Fetch, now.mono);
     }
 
     /// Where reading a partition begins: where it is told to, but for two bugs.

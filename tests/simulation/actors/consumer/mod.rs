@@ -5,17 +5,22 @@ mod dispatch;
 mod reading;
 mod working;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use kafka_cron::common::broker::Client;
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::membership::{self, Change, Member};
 use kafka_cron::common::model::RunningAttempt;
-use kafka_cron::consumer::claiming::machine::{Claimed, Claimer, Now, Options};
-use kafka_cron::consumer::fetching::reading::LogSlice;
-use kafka_cron::consumer::reporting::machine as reporting;
-use kafka_cron::consumer::reporting::machine::{Reporting, Tell};
+use kafka_cron::consumer::claiming::machine::{Claimed, Claimer, Options};
+use kafka_cron::consumer::claiming::outbox::Outbox;
+use kafka_cron::consumer::fetching::fetcher::{Chunk, Track};
+use kafka_cron::consumer::fetching::poll::Plan;
+use kafka_cron::consumer::reporting::machine::Reporting;
+use kafka_cron::consumer::reporting::messages as reporting;
 
 use super::Actor;
 use crate::bugs::Bug;
@@ -42,17 +47,9 @@ enum Thread {
     Worker(usize),
 }
 
-/// What was read by a plan.
-struct Chunk {
-    plan: u64,
-    partition: i32,
-    what: Option<LogSlice>,
-}
-
-struct Track {
-    partition: i32,
-    next: i64,
-    is_open: bool,
+/// A partition that is read, and what goes wrong with that.
+struct Reading {
+    track: Arc<Track>,
     /// From where it is said to be read first, where a bug reads from elsewhere.
     pretends: Option<i64>,
     /// Some of what was read got lost on the way to the claiming thread.
@@ -82,15 +79,18 @@ pub struct Consumer {
 
     claimer: Claimer,
     client: Box<dyn Client>,
-    generation: i32,
+    outbox: Outbox,
     assigned: Option<Change>,
-    free: usize,
-    leaves_by: Option<Instant>,
+    is_asked_to_leave: bool,
+    is_clock_settled: bool,
     dispatches: bool,
 
     fetches: Box<dyn Client>,
-    plan: u64,
-    tracks: Vec<Track>,
+    plans: Sender<Plan>,
+    planned: Receiver<Plan>,
+    /// From where each partition of the newest plan is said to be read, where a bug reads from elsewhere.
+    pretends: BTreeMap<i32, i64>,
+    tracks: Vec<Reading>,
     chunks: VecDeque<Chunk>,
 
     jobs: VecDeque<Claimed>,
@@ -99,7 +99,8 @@ pub struct Consumer {
 
     reporting: Reporting,
     reports_client: Box<dyn Client>,
-    tells: VecDeque<Tell>,
+    tell: Sender<reporting::Event>,
+    told: Receiver<reporting::Event>,
     starts: Vec<RunningAttempt>,
 }
 
@@ -119,13 +120,15 @@ impl Consumer {
         let reporting = Reporting::new(options, now);
         let claimer = Claimer::new(Options {
             cluster: cluster(),
-            topic,
+            topic: topic.clone(),
             group,
             consumer: name.clone(),
             lease: world.lease,
             // Some keep next to nothing of what waits, and must read it again.
             waiting_bytes: if world.random.chance(500) { 1_000 } else { 1 << 20 },
+            workers,
         });
+        let ((plans, planned), (tell, told)) = (bounded(1), bounded(workers * 2 + 2));
         let threads = [Thread::Membership, Thread::Claiming, Thread::Fetch, Thread::Reporter];
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));
         Self {
@@ -144,16 +147,18 @@ impl Consumer {
                 world.client(&format!("{name}-dispatch")),
                 seat.bug.filter(|bug| !bug.is_reporters()),
             ),
-            generation: -1,
+            outbox: Outbox::new(topic),
             assigned: None,
-            free: 0,
-            leaves_by: None,
+            is_asked_to_leave: false,
+            is_clock_settled: false,
             dispatches: true,
             fetches: plant(
                 world.client(&format!("{name}-fetch")),
                 seat.bug.filter(|bug| *bug == Bug::GoesByTopicNames),
             ),
-            plan: 0,
+            plans,
+            planned,
+            pretends: BTreeMap::new(),
             tracks: Vec::new(),
             chunks: VecDeque::new(),
             jobs: VecDeque::new(),
@@ -164,7 +169,8 @@ impl Consumer {
                 world.client(&format!("{name}-reporter")),
                 seat.bug.filter(|bug| bug.is_reporters()),
             ),
-            tells: VecDeque::new(),
+            tell,
+            told,
             starts: Vec::new(),
             seat: seat.clone(),
             name,
@@ -206,13 +212,13 @@ impl Actor for Consumer {
     }
 
     fn leave(&mut self, now: Now) {
-        self.leaves_by.get_or_insert(now.mono + Duration::from_secs(3));
+        self.is_asked_to_leave = true;
         self.wake(Thread::Claiming, now.mono);
     }
 
     fn is_over(&self) -> bool {
         let works = !self.jobs.is_empty() || self.workers.iter().any(Option::is_some);
-        !self.dispatches && !works && self.tells.is_empty() && !self.reporting.is_busy()
+        !self.dispatches && !works && self.told.is_empty() && !self.reporting.is_busy()
     }
 }
 

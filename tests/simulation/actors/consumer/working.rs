@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use kafka_cron::common::clock::Now;
 use kafka_cron::common::model::Outcome;
 use kafka_cron::common::passing::Fit;
-use kafka_cron::consumer::claiming::machine::Now;
-use kafka_cron::consumer::reporting::machine as reporting;
-use kafka_cron::consumer::reporting::machine::Tell;
+use kafka_cron::consumer::reporting::messages::{Effect, Event};
 use kafka_cron::consumer::reporting::reports::Report;
 
 use super::{Busy, Consumer, Thread, what};
@@ -21,7 +20,7 @@ impl Consumer {
                 return Some(wait);
             }
             // The channel is full: it waits with what it has to say.
-            Some(busy) if self.tells.len() >= self.workers.len() * 2 + 2 => {
+            Some(busy) if self.tell.is_full() => {
                 self.workers[number] = Some(busy);
                 return Some(Duration::from_millis(100));
             }
@@ -40,7 +39,8 @@ impl Consumer {
                     fit: Fit::Whole,
                     is_terse: false,
                 };
-                self.tell(Tell::Ended(Box::new(report)), now);
+                self.tell.try_send(Event::Ended(Box::new(report))).expect("it has room");
+                self.wake(Thread::Reporter, now.mono);
                 self.idle += 1;
                 self.wake(Thread::Claiming, now.mono);
             }
@@ -59,26 +59,22 @@ impl Consumer {
         Some(takes)
     }
 
-    pub(super) fn tell(&mut self, tell: Tell, now: Now) {
-        self.tells.push_back(tell);
-        self.wake(Thread::Reporter, now.mono);
-    }
-
     pub(super) fn report(&mut self, world: &mut World, now: Now) -> Duration {
-        self.starts.drain(..).for_each(|running| self.reporting.started(running));
-        if self.reporting.has_room() {
-            self.tells.drain(..).for_each(|tell| self.reporting.take(tell));
+        // An end comes after its start.
+        self.starts.drain(..).map(Event::Started).for_each(|event| drop(self.reporting.handle(event)));
+        if self.reporting.takes() {
+            self.told.try_iter().for_each(|event| drop(self.reporting.handle(event)));
         }
         for effect in self.reporting.step(self.reports_client.as_mut(), now) {
-            if let reporting::Effect::PassedOn(report) = effect {
-                world.say(&self.name, || {
+            match effect {
+                Effect::PassedOn(report) => world.say(&self.name, || {
                     format!("reporter: {} has {}", what(&report.claimed), report.outcome)
-                });
+                }),
+                Effect::Clock(_) | Effect::ClockUnknown(_) => self.is_clock_settled = true,
+                _ => {}
             }
         }
-        if !self.tells.is_empty() {
-            return Duration::ZERO;
-        }
-        self.reporting.next(now.mono).saturating_duration_since(now.mono)
+        let is_next = self.reporting.takes() && !self.told.is_empty();
+        if is_next { Duration::ZERO } else { self.reporting.wait(now.mono) }
     }
 }

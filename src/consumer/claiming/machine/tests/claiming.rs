@@ -394,35 +394,35 @@ fn a_partition_that_holds_as_much_as_it_may_pauses_alone_but_for_too_many_letter
     let mut world = World::new();
     let mut consumer = ready(&mut world, &[]);
     let mut run = 0;
-    while !consumer.claimer.is_full(0) {
+    while !consumer.is_paused(0) {
         run += 1;
         assert!(run <= READY_PER_PARTITION as u128, "it holds more than it may");
         world.publish(0, run);
         consumer.poll(&world);
     }
-    assert_eq!((run, consumer.claimer.is_full(1)), (READY_PER_PARTITION as u128, false));
+    assert_eq!((run, consumer.is_paused(1)), (READY_PER_PARTITION as u128, false));
     consumer.step(&world, 1);
     consumer.step(&world, 0);
-    assert!(!consumer.claimer.is_full(0), "there is room again");
+    assert!(!consumer.is_paused(0), "there is room again");
     // Letters that cannot be written are held for all partitions together.
     world.faults().refuse(Call::Produce, "c-dead", ErrorCode::NotEnoughReplicas);
     let garbage = bytes::Bytes::from_static(b"garbage");
     world.write(1, &vec![garbage.clone(); READY_PER_PARTITION - 1]);
     consumer.poll(&world);
-    assert!(!consumer.claimer.is_full(1));
+    assert!(!consumer.is_paused(1));
     world.write(1, std::slice::from_ref(&garbage));
     consumer.poll(&world);
-    assert!(consumer.claimer.is_full(0) && consumer.claimer.is_full(1));
+    assert!(consumer.is_paused(0) && consumer.is_paused(1));
     world.faults().allow(Call::Produce, "c-dead");
     consumer.step(&world, 0);
-    assert!(!consumer.claimer.is_full(0) && !consumer.claimer.is_full(1));
+    assert!(!consumer.is_paused(0) && !consumer.is_paused(1));
     // A new generation holds nothing of the old one.
     world.faults().refuse(Call::Produce, "c-dead", ErrorCode::NotEnoughReplicas);
     world.write(1, &vec![garbage; READY_PER_PARTITION]);
     consumer.poll(&world);
-    assert!(consumer.claimer.is_full(0) && consumer.claimer.owes(claimer::Call::Letter));
+    assert!(consumer.is_paused(0) && consumer.claimer.owes(claimer::Call::Letter));
     consumer.next_generation_by_leaving(&world);
-    assert!(!consumer.claimer.is_full(0) && !consumer.claimer.owes(claimer::Call::Letter));
+    assert!(!consumer.is_paused(0) && !consumer.claimer.owes(claimer::Call::Letter));
 }
 
 fn runs_partition(partition: i32) -> TopicPartition {

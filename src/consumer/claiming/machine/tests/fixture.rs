@@ -14,12 +14,12 @@ use crate::common::broker::{
     Broker, Client, Commit, Committed, Deadline, Holder, Position, ProduceBatch, Record, TopicPartition, Want,
 };
 use crate::common::clock::Clock;
+use crate::common::clock::Now;
 use crate::common::holes;
 use crate::common::model::{Attempt, ClusterName, Event, JobName, Limits, RetryPolicy, Run, RunId};
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
 use crate::common::wire::{DeadLetter, DeadRecord};
-use crate::consumer::claiming::machine::Now;
 
 pub(super) const TOPIC: &str = "c";
 pub(super) const LEASE: Duration = Duration::from_secs(60);

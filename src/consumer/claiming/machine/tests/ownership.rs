@@ -7,6 +7,7 @@ use super::fixture::{World, of};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::membership::Change;
+use crate::consumer::claiming::machine::Event;
 use crate::consumer::fetching::reading::LogSlice;
 
 #[test]
@@ -28,12 +29,13 @@ fn what_was_read_under_an_older_generation_is_not_taken() {
     let mut world = World::new();
     let mut consumer = Consumer::join(&world);
     consumer.step(&world, 0);
-    let before = consumer.holder.clone().unwrap().generation;
+    let plan = consumer.plan;
     consumer.next_generation_by_leaving(&world);
     consumer.step(&world, 0);
     let topic_id = world.topic_id();
-    consumer.claimer.read(before, 0, LogSlice { topic_id, records: Vec::new(), span: 0..5 });
-    consumer.claimer.lost_position(before, 0);
+    let slice = LogSlice { topic_id, records: Vec::new(), span: 0..5 };
+    consumer.handle(Event::Read { plan, partition: 0, slice }, &world);
+    consumer.handle(Event::LostPosition { plan, partition: 0 }, &world);
     assert!(!consumer.claimer.is_busy());
     world.publish(0, 1);
     consumer.run(&world, 1);
@@ -48,12 +50,8 @@ fn a_partition_that_went_to_another_is_let_go() {
     world.publish(1, 2);
     consumer.run(&world, 0);
     let holder = consumer.holder.clone().unwrap();
-    consumer.claimer.changed(&Change::Assigned {
-        holder,
-        partitions: vec![of(1)],
-        alone: true,
-        is_first: true,
-    });
+    let change = Change::Assigned { holder, partitions: vec![of(1)], alone: true, is_first: true };
+    consumer.handle(Event::Changed(change), &world);
     consumer.run(&world, 9);
     assert_eq!(consumer.started, [2]);
 }
@@ -133,7 +131,7 @@ fn what_was_granted_is_started_although_the_membership_has_ended() {
     world.publish(0, 7);
     consumer.run(&world, 0);
     consumer.step(&world, 1);
-    consumer.claimer.changed(&Change::Lost);
+    consumer.handle(Event::Changed(Change::Lost), &world);
     consumer.step(&world, 0);
     assert_eq!(consumer.started, [7]);
 }
@@ -144,7 +142,7 @@ fn without_a_membership_nothing_is_asked_of_the_broker() {
     let mut consumer = Consumer::join(&world);
     world.publish(0, 7);
     consumer.run(&world, 0);
-    consumer.claimer.changed(&Change::Lost);
+    consumer.handle(Event::Changed(Change::Lost), &world);
     world.faults().decide(Box::new(|client, call| {
         assert_ne!(client, "dispatch", "{call:?}");
         None

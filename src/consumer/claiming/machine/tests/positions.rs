@@ -172,7 +172,7 @@ fn a_claim_under_way_when_the_position_is_lost_is_decided_and_started() {
     consumer.run(&world, 0);
     world.faults().next(Call::Commit, Fate::NotSent);
     consumer.step(&world, 1);
-    consumer.claimer.lost_position(consumer.holder.as_ref().unwrap().generation, 0);
+    consumer.loses_position(&world, 0);
     consumer.step(&world, 1);
     consumer.step(&world, 1);
     assert_eq!(consumer.started, [1]);
@@ -188,7 +188,7 @@ fn nothing_is_claimed_by_what_was_known_before_the_position_was_lost() {
     consumer.step(&world, 0);
     world.publish(0, 1);
     consumer.poll(&world);
-    consumer.claimer.lost_position(consumer.holder.as_ref().unwrap().generation, 0);
+    consumer.loses_position(&world, 0);
     world.faults().next(Call::Committed, Fate::NotSent);
     consumer.step(&world, 9);
     assert!(world.faults().all_met());

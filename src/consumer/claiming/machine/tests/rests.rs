@@ -115,11 +115,10 @@ fn what_was_claimed_of_a_topic_is_not_left_out_of_one_that_was_made_after_it() {
 fn a_position_that_is_lost_again_and_again_is_looked_up_three_times_before_it_rests() {
     let world = World::new();
     let mut consumer = settled(&world);
-    let generation = consumer.holder.as_ref().unwrap().generation;
     let mut lookups = |times: usize| {
         let before = world.faults().made(Call::Committed);
         for _ in 0..times {
-            consumer.claimer.lost_position(generation, 0);
+            consumer.loses_position(&world, 0);
             consumer.step(&world, 0);
         }
         world.faults().made(Call::Committed) - before
@@ -236,8 +235,8 @@ fn bytes_of_letters_that_are_written_are_held_no_more() {
     for offset in 0..4 {
         // Its value does not fit into a letter, which is written without it.
         consumer.claimer.unread.push(0, offset, unreadable(1, HELD_BYTES_PER_PARTITION / 2));
-        assert!(!consumer.claimer.is_full(0));
         consumer.step(&world, 0);
+        assert!(!consumer.is_paused(0));
     }
     assert_eq!(consumer.letters.len(), 4);
 }

@@ -112,7 +112,7 @@ fn a_letter_that_waits_when_its_partitions_position_is_lost_settles_nothing() {
     consumer.poll(&world);
     consumer.step(&world, 0);
     assert!(consumer.claimer.owes(claimer::Call::Letter));
-    consumer.claimer.lost_position(consumer.holder.as_ref().unwrap().generation, 0);
+    consumer.loses_position(&world, 0);
     world.faults().allow(Call::Produce, "c-dead");
     world.turn_clock(Duration::from_secs(5));
     consumer.step(&world, 9);

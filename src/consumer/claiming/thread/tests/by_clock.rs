@@ -1,10 +1,13 @@
 //! What depends on how much time passes, by a clock that the test turns.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::common::bounds::HELD_BYTES_PER_PARTITION;
 use crate::common::clock::ManualClock;
 use crate::common::wire;
-use crate::consumer::claiming::thread::ClaimingThread;
+use crate::consumer::claiming::machine::{CLOCK_PATIENCE, LAST_ANSWER};
+use crate::consumer::claiming::runs_topic;
 use crate::consumer::fetching::reading::Held;
 
 /// A thread that is stepped by hand, and its clock.
@@ -41,13 +44,13 @@ impl Still {
         let not_before = Some(self.clock.now() + due_in);
         let attempt = wire::decode_attempt(&attempt(run, not_before)).unwrap();
         let held = Read::Attempt(Held { attempt, published_ms: 0, bytes });
-        let track = Arc::clone(&self.bench.dispatching.tracks[0]);
+        let track = Arc::clone(&self.bench.dispatching.outbox.tracks()[0]);
         let mut client = self.bench.broker.client("test");
         let topic_id = client.topic("c", self.clock.monotonic() + PATIENCE).unwrap().unwrap().id;
         let slice = LogSlice { topic_id, records: vec![(self.next, held)], span: self.next..self.next + 1 };
         self.next += 1;
         let what = What::Records { slice, end: self.next };
-        self.bench.dispatching.read(Chunk { track, what });
+        self.bench.reads(Chunk { track, what });
     }
 
     /// The thread is given an attempt that may start now.
@@ -60,16 +63,23 @@ impl Still {
     }
 
     fn frees(&mut self, workers: usize) {
-        self.bench.dispatching.free += workers;
+        self.bench.dispatching.handle(Event::WorkersFree(workers));
     }
 
     fn wait(&self) -> Duration {
         self.bench.dispatching.wait()
     }
 
-    fn note(&self) -> Event {
+    /// Turns until the thread `poll` has taken the plan of what to read, which it does at any time.
+    fn settle(&mut self) {
+        while self.wait() == FIRST_REST {
+            self.turn();
+        }
+    }
+
+    fn note(&self) -> model::Event {
         let place = Place { topic: "c".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
-        Event::Truncated { place, end_offset: 0, at: self.clock.now() }
+        model::Event::Truncated { place, end_offset: 0, at: self.clock.now() }
     }
 
     fn made(&self, call: Asked) -> usize {
@@ -87,22 +97,16 @@ fn still_parts() -> (Parts, Arc<ManualClock>) {
 fn the_thread_sleeps_until_something_is_to_be_done_and_a_second_at_most() {
     let second = Duration::from_secs(1);
     let mut still = Still::new();
-    // The thread `poll` takes the plan of what to read at any time, and then nothing is left to do.
-    while still.bench.dispatching.plan.is_some() {
-        assert_eq!(still.wait(), FIRST_REST, "a plan waits for its place");
-        still.turn();
-    }
+    still.settle();
     assert_eq!(still.wait(), second, "nothing is there");
-    let generation = still.bench.dispatching.generation;
-    still.bench.dispatching.claimer.lost_position(generation, 0);
+    let plan = still.bench.dispatching.outbox.tracks()[0].plan;
+    still.bench.dispatching.handle(Event::LostPosition { plan, partition: 0 });
     assert_eq!(still.wait(), Duration::ZERO, "it looks up where it goes on");
     (0..3).for_each(|_| still.turn());
-    while still.bench.dispatching.plan.is_some() {
-        still.turn();
-    }
+    still.settle();
     still.reads(1, TimeDelta::milliseconds(300), 1);
     still.reads(2, TimeDelta::seconds(30), 1);
-    still.bench.dispatching.claimer.step(still.bench.broker.client("x").as_mut(), now(&still), 0);
+    still.bench.dispatching.claimer.step(still.bench.broker.client("x").as_mut(), now(&still));
     assert_eq!(still.wait(), second, "a worker that becomes free wakes the thread");
     still.frees(1);
     assert_eq!(still.wait(), Duration::from_millis(300), "the first is due");
@@ -202,7 +206,7 @@ fn a_topic_of_claims_that_is_gone_is_told_within_seconds_and_asked_for_no_more_o
     }));
     (0..10).for_each(|_| still.turn());
     assert_eq!((asked.load(Ordering::Relaxed), still.bench.health.owed()), (0, vec![]));
-    still.clock.turn(LOOK_AT_RUNS);
+    still.clock.turn(runs_topic::LOOK);
     (0..10).for_each(|_| still.turn());
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     let owed = still.bench.health.owed().concat();
@@ -212,7 +216,7 @@ fn a_topic_of_claims_that_is_gone_is_told_within_seconds_and_asked_for_no_more_o
 #[test]
 fn reading_pauses_while_a_partition_is_full() {
     let mut still = Still::new();
-    let is_open = |still: &Still| still.bench.dispatching.tracks[0].open.load(Ordering::Acquire);
+    let is_open = |still: &Still| still.bench.dispatching.outbox.tracks()[0].open.load(Ordering::Acquire);
     still.turn();
     assert!(is_open(&still));
     still.reads(1, TimeDelta::zero(), HELD_BYTES_PER_PARTITION);
@@ -267,7 +271,7 @@ fn a_lag_is_shown_of_no_partition_that_is_not_ours() {
     still.reads_due(1);
     still.turn();
     assert_eq!(still.bench.metrics.lag.with_label_values(&["c", "0"]).get(), 1);
-    assert!(still.bench.dispatching.changed(&Change::Lost));
+    still.bench.dispatching.handle(Event::Changed(Change::Lost));
     still.turn();
     let shown = prometheus::core::Collector::collect(&still.bench.metrics.lag);
     assert!(shown.iter().all(|family| family.get_metric().is_empty()), "{shown:?}");
@@ -287,7 +291,7 @@ fn the_last_answer_is_waited_for_three_seconds_and_no_longer() {
         Some(Fate::NotSent)
     }));
     let before = still.made(Asked::Commit);
-    still.bench.dispatching.finish();
+    still.bench.finish();
     assert_eq!((still.made(Asked::Commit) - before, still.bench.job()), (3, None));
 }
 
@@ -295,8 +299,9 @@ fn the_last_answer_is_waited_for_three_seconds_and_no_longer() {
 fn what_was_found_is_told_before_the_thread_ends_where_the_reporter_takes_it() {
     for takes in [true, false] {
         let mut still = Still::new();
-        let notes = [still.note(), still.note(), still.note()];
-        still.bench.dispatching.notes.extend(notes);
+        for note in [still.note(), still.note(), still.note()] {
+            assert_eq!(still.bench.dispatching.outbox.take(Effect::Note(note)), None);
+        }
         // No other thread waits for this clock.
         let clock = Arc::new(ManualClock::new(still.clock.now()));
         still.bench.dispatching.clock = Arc::new(CorrectedClock::new(Arc::clone(&clock) as Arc<dyn Clock>));
@@ -312,12 +317,11 @@ fn what_was_found_is_told_before_the_thread_ends_where_the_reporter_takes_it() {
                 }
                 heard + told.try_iter().count()
             });
-            still.bench.dispatching.finish();
+            still.bench.finish();
             is_over.store(true, Ordering::Release);
             reporter.join().unwrap()
         });
         assert_eq!(heard, if takes { 3 } else { 1 });
-        assert_eq!(still.bench.dispatching.notes.len(), if takes { 0 } else { 2 });
         assert!(takes || clock.monotonic() - start == LAST_ANSWER);
     }
 }

@@ -1,0 +1,4 @@
+mod alive;
+mod clocks;
+mod ends;
+pub(in crate::consumer::reporting) mod fixture;
