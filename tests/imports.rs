@@ -108,6 +108,27 @@ fn the_parts_of_the_run_tracker_write_no_log_and_no_metric_and_start_nothing() {
 }
 
 #[test]
+fn machines_know_no_channel_no_log_and_no_metric() {
+    const SHELL: [&str; 5] = ["crossbeam_channel", "thread::spawn", "log::", "prometheus", "common::metrics"];
+    let machines = [
+        "common/membership/machine.rs",
+        "consumer/claiming/machine",
+        "consumer/claiming/machine.rs",
+        "consumer/claiming/claims.rs",
+        "consumer/claiming/loading.rs",
+        "consumer/claiming/lag.rs",
+        "consumer/claiming/runs_topic.rs",
+        "consumer/reporting/machine",
+        "consumer/reporting/machine.rs",
+        "producer/leadership/machine",
+        "producer/leadership/machine.rs",
+        "producer/publisher/machine.rs",
+        "producer/scheduler/machine.rs",
+    ];
+    machines.iter().for_each(|machine| check(machine, &SHELL));
+}
+
+#[test]
 fn no_files_import_each_other_in_a_circle() {
     let circles = Graph::new(sources("")).circles();
     assert!(circles.is_empty(), "move what these share to a file of its own: {circles:#?}");

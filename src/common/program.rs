@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
+
 use super::broker::{Broker, Client};
 use super::cli::{KafkaArgs, ObserveArgs};
 use super::clock::{Clock, SystemClock};
 use super::exit::Fault;
 use super::http::{Bound, Health, Page};
 use super::logging::{self, Logging};
+use super::membership::{self, Change, Membership, Standing};
 use super::metrics::{Beats, Metrics};
 use super::signals::{self, Signals};
 
@@ -52,6 +55,19 @@ impl Platform {
     /// The host's time.
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// Joins a group, until the membership is dropped. What becomes of our share arrives on the receiver.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for a thread.
+    pub fn join(
+        &self,
+        options: membership::Options,
+    ) -> Result<(Membership, Receiver<Change>, Standing), Fault> {
+        let (duty, beat) = (self.health.duty("group"), self.beats.thread("membership"));
+        Membership::start(options, self.client("membership"), self.clock(), duty, beat)
+            .map_err(Fault::system("the membership's thread"))
     }
 
     /// Serves the page, until that is dropped.

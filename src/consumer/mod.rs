@@ -7,7 +7,7 @@
 //! 4. [`reporting`] writes how the attempt ended and what follows from that.
 //!
 //! Each room has threads of its own, and the rooms talk through bounded channels. Claiming and reporting have a state machine
-//! that their thread and the simulation drive through the same calls. [`metrics`] holds what all of them count.
+//! that takes events and returns effects; their thread and the simulation drive it through the same calls. [`metrics`] holds what all of them count.
 
 mod channel_gauges;
 pub mod claiming;

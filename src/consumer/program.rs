@@ -20,7 +20,7 @@ use crate::common::bounds::HELD_BYTES_PER_PARTITION;
 use crate::common::clock::{Clock, CorrectedClock};
 use crate::common::exit::{Exit, Fault};
 use crate::common::http::{Fact, Health};
-use crate::common::membership::{self, Membership};
+use crate::common::membership;
 use crate::common::model::ClusterName;
 use crate::common::program::Platform;
 use crate::common::{duration, topics};
@@ -130,14 +130,7 @@ impl Consumer {
             instance_id: config.instance_id.clone(),
             session_timeout: config.session_timeout,
         };
-        let (membership, changes, _standing) = Membership::start(
-            options,
-            platform.client("membership"),
-            platform.clock(),
-            health.duty("group"),
-            beats.thread("membership"),
-        )
-        .map_err(Fault::system("the membership's thread"))?;
+        let (membership, changes, _standing) = platform.join(options)?;
 
         let options = PollOptions {
             topic: config.topic.clone(),

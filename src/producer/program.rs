@@ -24,7 +24,7 @@ use super::topics::{self, TopicMetrics, Topics, Upkeep};
 use crate::common::bounds::{LEAD_ACTS, TICK_BATCHES};
 use crate::common::exit::Fault;
 use crate::common::identity;
-use crate::common::membership::{self, Membership};
+use crate::common::membership;
 use crate::common::model::ClusterName;
 use crate::common::program::Platform;
 use crate::common::topics::LEADER;
@@ -81,14 +81,7 @@ impl Producer {
             instance_id: None,
             session_timeout: config.session_timeout,
         };
-        let (membership, changes, standing) = Membership::start(
-            membership,
-            platform.client("membership"),
-            platform.clock(),
-            health.duty("group"),
-            beats.thread("membership"),
-        )
-        .map_err(Fault::system("the membership's thread"))?;
+        let (membership, changes, standing) = platform.join(membership)?;
         let lease = LeaderLease::new(standing.clone(), config.session_timeout);
 
         let context = topics::Context {

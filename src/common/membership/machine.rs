@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::messages::{Change, Failing, Options};
+use super::messages::{Change, Event, Failing, Options, Report};
 use super::{ASSIGNOR, assign, flatten};
 use crate::common::broker::{
     BrokerError, Client, ErrorCode, Holder, Join, JoinRequest, Joined, Owned, Share, Subscription,
@@ -52,6 +52,8 @@ pub struct Member {
     next_look: Option<Instant>,
     /// When we left last to join as new.
     left_at: Option<Instant>,
+    /// What operators are to be told of the last step.
+    reports: Vec<Report>,
 }
 
 /// How often the group's leader looks whether the topic has more partitions now, and whether it is there at all.
@@ -88,6 +90,7 @@ impl Member {
             shared_out: 0,
             next_look: None,
             left_at: None,
+            reports: Vec::new(),
         }
     }
 
@@ -112,6 +115,19 @@ impl Member {
         self.state != State::Fenced && self.proven.is_none() && self.away_until.is_none()
     }
 
+    /// Takes what is asked for.
+    pub fn handle(&mut self, event: Event) {
+        match event {
+            Event::JoinAsNew => self.join_as_new(),
+            Event::StayAway(rest) => self.stay_away(rest),
+        }
+    }
+
+    /// What operators are to be told of the last step.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
     /// Leave, and join under a new member id with the next step: a commit of ours may still be under way on a
     /// connection that was given up, and only a new id makes the coordinator refuse it. Joining with the old one
     /// returns the same generation in a stable group and fences nothing.
@@ -127,6 +143,7 @@ impl Member {
 
     /// Makes the next step and says what changed, and after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Instant) -> (Option<Change>, Duration) {
+        self.reports.clear();
         let leaving = self.leaving.take();
         if self.state == State::Fenced {
             // A process that came back would fence the other one in its turn.
@@ -171,8 +188,7 @@ impl Member {
         if self.options.instance_id.is_none() && !self.member_id.is_empty() {
             let by = now + Duration::from_secs(2);
             if let Err(error) = client.leave(&self.holder(), by) {
-                // The session time-out does it.
-                log::debug!("leaving group {}: {error}", self.options.group);
+                self.reports.push(Report::NotLeft(error));
             }
         }
         self.forget_identity();
@@ -304,7 +320,6 @@ impl Member {
         error: &BrokerError,
         now: Instant,
     ) -> (Option<Change>, Duration) {
-        let group = &self.options.group;
         let (failures, rest) = (self.rests.failures(), self.rests.failed(now));
         let before = self.failing.replace(Failing::Call { attempt: what, error: error.clone() });
         // This is how a coordinator says that there is a new generation: at once, but not again and again.
@@ -313,14 +328,13 @@ impl Member {
         let at_once = if again { rest } else { Duration::ZERO };
         match error.code() {
             Some(ErrorCode::FencedInstanceId) => {
-                let instance = self.options.instance_id.as_deref().unwrap_or("");
-                log::error!("group {group}: another process uses instance id `{instance}`");
+                self.reports.push(Report::Fenced);
                 self.state = State::Fenced;
                 self.failing = Some(Failing::Fenced);
                 return (Some(Change::Fenced), Duration::ZERO);
             }
             Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
-                log::info!("{what} {group}: {error}; joining anew");
+                self.reports.push(Report::JoiningAnew(what, error.clone()));
                 let was_member = self.generation >= 0;
                 self.forget_identity();
                 return (was_member.then_some(Change::Lost), at_once);
@@ -334,7 +348,7 @@ impl Member {
         // Once it has lasted a second, and then once in a while: a fresh cluster needs that long to find coordinators,
         // and an outage is one thing to be told, not a thousand.
         if failures % 20 == 3 {
-            log::warn!("{what} {group}: {error}; trying again");
+            self.reports.push(Report::TryingAgain(what, error.clone()));
         }
         (None, rest)
     }

@@ -1,4 +1,4 @@
-//! What a member is to be, what became of its share, and why it is of no use.
+//! What a member is to be, what it is asked for, what became of its share, and why it is of no use.
 
 use std::time::Duration;
 
@@ -15,6 +15,28 @@ pub struct Options {
     pub instance_id: Option<String>,
     /// Silence after which the coordinator takes the member for dead.
     pub session_timeout: Duration,
+}
+
+/// What a member is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// To come back under a new member id, see [`Member::join_as_new`](super::Member::join_as_new).
+    JoinAsNew,
+    /// To leave the group for so long, see [`Member::stay_away`](super::Member::stay_away).
+    StayAway(Duration),
+}
+
+/// What operators are told of a step, besides [`Failing`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The group could not be left; the session time-out does it.
+    NotLeft(BrokerError),
+    /// What was attempted failed for long; it is tried again.
+    TryingAgain(&'static str, BrokerError),
+    /// What was attempted failed, for we are no member of this generation; we join anew.
+    JoiningAnew(&'static str, BrokerError),
+    /// Another process uses our instance id.
+    Fenced,
 }
 
 /// What became of our share.

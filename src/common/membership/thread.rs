@@ -6,24 +6,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use super::{Change, Failing, Member, Options, Standing};
+use super::{Change, Event, Failing, Member, Options, Report, Rounds, Standing};
 use crate::common::broker::{BrokerError, Client, ErrorCode};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Trouble};
 use crate::common::metrics::Beat;
 use crate::common::thread::{Joined, spawn};
 
-/// What others ask of the thread.
-#[derive(Debug)]
-enum Ask {
-    JoinAsNew,
-    StayAway(Duration),
-}
-
 /// The handle. Dropping it leaves the group and ends the thread; the field order matters for that.
 #[derive(Debug)]
 pub struct Membership {
-    asks: Sender<Ask>,
+    asks: Sender<Event>,
     _thread: Joined,
 }
 
@@ -47,29 +40,31 @@ impl Membership {
         let thread = spawn("membership", move || {
             let mut member = Member::new(options.clone());
             duty.owed();
-            let tell = |member: &Member| {
+            let tell = |member: &mut Member| {
                 proof.tell(member.proven_holder());
                 report(&duty, member, &options);
+                say(member, &options);
             };
             run(&mut member, client.as_mut(), clock.as_ref(), &asked, &changes, &tell, &beat);
             proof.set(None);
             member.leave(client.as_mut(), clock.monotonic());
+            say(&mut member, &options);
         })?;
         Ok((Self { asks, _thread: thread }, changed, standing))
     }
 
     /// Has the member leave and come back under a new member id, see [`Member::join_as_new`]. Returns at once.
     pub fn join_as_new(&self) {
-        self.ask(Ask::JoinAsNew);
+        self.ask(Event::JoinAsNew);
     }
 
     /// Has the member leave, and stay away for so long, see [`Member::stay_away`]. Returns at once.
     pub fn stay_away(&self, rest: Duration) {
-        self.ask(Ask::StayAway(rest));
+        self.ask(Event::StayAway(rest));
     }
 
-    fn ask(&self, ask: Ask) {
-        match self.asks.try_send(ask) {
+    fn ask(&self, event: Event) {
+        match self.asks.try_send(event) {
             // Full: the same is asked for already. Disconnected: the thread ends, and with it the membership.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
@@ -80,41 +75,45 @@ fn run(
     member: &mut Member,
     client: &mut dyn Client,
     clock: &dyn Clock,
-    asked: &Receiver<Ask>,
+    asked: &Receiver<Event>,
     changes: &Sender<Change>,
-    tell: &dyn Fn(&Member),
+    tell: &dyn Fn(&mut Member),
     beat: &Beat,
 ) {
-    let mut untaken: Option<Change> = None;
-    let mut due = clock.monotonic();
-    loop {
-        let mut wait = due.saturating_duration_since(clock.monotonic());
-        if let Some(change) = untaken.take() {
-            match changes.try_send(change) {
-                Ok(()) => {}
-                Err(TrySendError::Full(change)) => {
-                    untaken = Some(change);
-                    wait = wait.min(Duration::from_millis(20));
-                }
-                Err(TrySendError::Disconnected(_)) => return,
-            }
-        }
+    let mut rounds = Rounds::default();
+    while rounds.send(changes) {
         select! {
-            recv(asked) -> ask => match ask {
-                Ok(Ask::JoinAsNew) => { member.join_as_new(); due = clock.monotonic() },
-                Ok(Ask::StayAway(rest)) => { member.stay_away(rest); due = clock.monotonic() },
+            recv(asked) -> event => match event {
+                Ok(event) => {
+                    member.handle(event);
+                    rounds.is_asked();
+                }
                 Err(_) => return,
             },
-            recv(clock.alarm(wait)) -> _ => {}
+            recv(clock.alarm(rounds.wait(clock.monotonic()))) -> _ => {}
         }
         beat.touch(clock.now());
-        if clock.monotonic() < due {
-            continue; // only to pass on what the receiver has not taken yet
+        if rounds.is_due(clock.monotonic()) {
+            let (change, wait) = member.step(client, clock.monotonic());
+            tell(member);
+            rounds.stepped(change, clock.monotonic(), wait);
         }
-        let (change, next) = member.step(client, clock.monotonic());
-        tell(member);
-        due = clock.monotonic() + next;
-        untaken = change.or(untaken);
+    }
+}
+
+/// Writes to the log what there is to say of a step.
+fn say(member: &mut Member, options: &Options) {
+    let group = &options.group;
+    for report in member.take_reports() {
+        match report {
+            Report::NotLeft(error) => log::debug!("leaving group {group}: {error}"),
+            Report::TryingAgain(what, error) => log::warn!("{what} {group}: {error}; trying again"),
+            Report::JoiningAnew(what, error) => log::info!("{what} {group}: {error}; joining anew"),
+            Report::Fenced => {
+                let instance = options.instance_id.as_deref().unwrap_or("");
+                log::error!("group {group}: another process uses instance id `{instance}`");
+            }
+        }
     }
 }
 

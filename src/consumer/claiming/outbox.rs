@@ -60,15 +60,19 @@ impl Outbox {
         })
     }
 
-    /// Sends what finds a place. Returns `false` when the reporting thread has ended, and an event is not written for that.
-    pub fn send(&mut self, tell: &Sender<reporting::Event>, plans: &Sender<Plan>) -> bool {
-        if let Some(plan) = self.plan.take() {
-            match plans.try_send(plan) {
-                // Disconnected: nothing is read any more.
-                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-                Err(TrySendError::Full(plan)) => self.plan = Some(plan),
-            }
+    /// Sends the newest plan, if that finds a place: to be called after a step, which may replace it.
+    pub fn send_plan(&mut self, plans: &Sender<Plan>) {
+        let Some(plan) = self.plan.take() else { return };
+        match plans.try_send(plan) {
+            // Disconnected: nothing is read any more.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(plan)) => self.plan = Some(plan),
         }
+    }
+
+    /// Tells the reporting thread what finds a place. Returns `false` when that thread has ended, and an event is not written
+    /// for that.
+    pub fn tell(&mut self, tell: &Sender<reporting::Event>) -> bool {
         while let Some(event) = self.notes.pop_front() {
             match tell.try_send(reporting::Event::Note(event)) {
                 Ok(()) => {}
@@ -105,5 +109,61 @@ impl Outbox {
     /// What is read at present.
     pub fn tracks(&self) -> &Plan {
         &self.tracks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::common::model::Place;
+
+    fn note(offset: i64) -> Effect {
+        let place = Place { topic: "c".to_owned(), topic_id: Uuid::nil(), partition: 0, offset };
+        Effect::Note(model::Event::Truncated { place, end_offset: 0, at: chrono::DateTime::UNIX_EPOCH })
+    }
+
+    #[test]
+    fn of_plans_only_the_newest_is_offered_and_a_partition_is_opened_and_shut_in_it() {
+        let (plans, planned) = bounded(1);
+        let mut outbox = Outbox::new("c".to_owned());
+        for plan in 1..=3 {
+            assert_eq!(outbox.take(Effect::Read { plan, offsets: vec![(0, 10), (1, 20)] }), None);
+            if plan != 2 {
+                outbox.send_plan(&plans);
+            }
+        }
+        let first = planned.try_recv().unwrap();
+        outbox.send_plan(&plans);
+        let newest = planned.try_recv().unwrap();
+        assert_eq!((first[0].plan, newest[0].plan, planned.len()), (1, 3, 0));
+        assert_eq!(outbox.take(Effect::Open { partition: 1, is_open: false }), None);
+        let offsets =
+            |plan: &Plan| plan.iter().map(|track| track.want().map(|want| want.offset)).collect::<Vec<_>>();
+        assert_eq!((offsets(&first), offsets(&newest)), (vec![Some(10), Some(20)], vec![Some(10), None]));
+    }
+
+    #[test]
+    fn what_finds_no_place_is_told_later_in_its_order() {
+        let (tell, told) = bounded(1);
+        let mut outbox = Outbox::new("c".to_owned());
+        for offset in 0..3 {
+            assert_eq!(outbox.take(note(offset)), None);
+        }
+        assert_eq!(outbox.take(Effect::JoinAsNew), Some(Effect::JoinAsNew), "that is for the membership");
+        for offset in 0..3 {
+            assert!(outbox.tell(&tell));
+            let event = told.try_recv().unwrap();
+            let reporting::Event::Note(model::Event::Truncated { place, .. }) = event else {
+                panic!("{event:?}")
+            };
+            assert_eq!(place.offset, offset);
+        }
+        drop(told);
+        assert!(outbox.tell(&tell), "there is nothing to be told");
+        outbox.take(note(3));
+        assert!(!outbox.tell(&tell));
     }
 }

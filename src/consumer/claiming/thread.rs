@@ -134,14 +134,15 @@ impl Claiming {
         }
         // By the host's clock, so that the metric shows how wrong it is.
         self.observe.beat.touch(self.clock.host().now());
-        self.send();
+        self.tell();
         if self.outbox.lets_step(&self.claimer) {
             self.step();
             while !self.claimer.listens() && !self.is_over() {
                 self.step();
             }
         }
-        self.send();
+        self.tell();
+        self.outbox.send_plan(&self.channels.poll.plans);
         if self.claimer.listens() {
             self.look();
         }
@@ -241,9 +242,9 @@ impl Claiming {
         self.outbox.wait(&self.claimer, self.now())
     }
 
-    /// Sends other threads what waits for them.
-    fn send(&mut self) {
-        if !self.outbox.send(&self.channels.report.tell, &self.channels.poll.plans) {
+    /// Tells the reporting thread what waits for it.
+    fn tell(&mut self) {
+        if !self.outbox.tell(&self.channels.report.tell) {
             log::debug!("the reporter has ended; an event is not written");
         }
     }
@@ -277,11 +278,11 @@ impl Claiming {
 
     /// Tells the reporting thread what was found and not told yet, if it takes that in time.
     fn tell_the_rest(&mut self) {
-        self.send();
+        self.tell();
         while !self.outbox.is_done(&self.claimer, self.clock.monotonic()) {
             // Whichever message it is, there may be room by then.
             let _rung = self.clock.alarm(FIRST_REST).recv();
-            self.send();
+            self.tell();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::clock::Now;
-use kafka_cron::common::membership::Change;
+use kafka_cron::common::membership::{self, Change};
 use kafka_cron::consumer::claiming::machine::{Claimed, Effect, Event};
 use kafka_cron::consumer::claiming::position::{LogEnds, resume};
 use kafka_cron::consumer::fetching::fetcher::{Chunk, What};
@@ -29,7 +29,7 @@ impl Consumer {
             self.handle(world, event, now);
         }
         if self.claimer.is_over(now.mono) {
-            self.send(now);
+            self.send_notes(now);
             if !self.outbox.is_done(&self.claimer, now.mono) {
                 return Some(ROOM);
             }
@@ -41,15 +41,19 @@ impl Consumer {
         if self.is_clock_settled {
             self.handle(world, Event::ClockSettled, now);
         }
-        self.send(now);
+        self.send_notes(now);
         if self.outbox.lets_step(&self.claimer) {
             for effect in self.claimer.step(self.client.as_mut(), now) {
                 self.carry_out(world, effect, now);
             }
             world.oracle.counts(&self.name, self.claimer.counts());
         }
-        self.send(now);
-        let has_news = self.change.is_some() || !self.chunks.is_empty() || self.is_asked_to_leave;
+        self.send_notes(now);
+        self.outbox.send_plan(&self.plans);
+        if !self.planned.is_empty() {
+            self.wake(Thread::Fetch, now.mono);
+        }
+        let has_news = !self.changed.is_empty() || !self.chunks.is_empty() || self.is_asked_to_leave;
         let is_next = has_news && self.claimer.listens();
         Some(if is_next { Duration::ZERO } else { self.outbox.wait(&self.claimer, now) })
     }
@@ -60,11 +64,11 @@ impl Consumer {
             return Some(Event::Leave);
         }
         let first = world.random.chance(500);
-        if first && let Some(change) = self.change.take() {
+        if first && let Ok(change) = self.changed.try_recv() {
             return Some(Event::Changed(change));
         }
         let Some(Chunk { track, what }) = self.chunks.pop_front() else {
-            return self.change.take().map(Event::Changed);
+            return self.changed.try_recv().ok().map(Event::Changed);
         };
         let (plan, partition) = (track.plan, track.of.partition);
         Some(match what {
@@ -122,7 +126,8 @@ impl Consumer {
                 }
             }
             Some(Effect::JoinAsNew) => {
-                self.member.join_as_new();
+                self.member.handle(membership::Event::JoinAsNew);
+                self.rounds.is_asked();
                 self.wake(Thread::Membership, now.mono);
             }
             // What operators are told, and what the outbox has taken.
@@ -130,14 +135,11 @@ impl Consumer {
         }
     }
 
-    /// Sends the other threads what waits for them.
-    fn send(&mut self, now: Now) {
-        self.outbox.send(&self.tell, &self.plans);
+    /// Tells the reporting thread what waits for it.
+    fn send_notes(&mut self, now: Now) {
+        self.outbox.tell(&self.tell);
         if !self.told.is_empty() {
             self.wake(Thread::Reporter, now.mono);
-        }
-        if !self.planned.is_empty() {
-            self.wake(Thread::Fetch, now.mono);
         }
     }
 

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::clock::Now;
-use kafka_cron::common::membership::{self, Change, Member};
+use kafka_cron::common::membership::{self, Change, Member, Rounds};
 use kafka_cron::common::model::RunningAttempt;
 use kafka_cron::consumer::claiming::machine::{Claimed, Claimer, Options};
 use kafka_cron::consumer::claiming::outbox::Outbox;
@@ -72,9 +72,9 @@ pub struct Consumer {
 
     member: Member,
     members_client: Box<dyn Client>,
-    /// The channel of one place, and what waits for it.
-    change: Option<Change>,
-    untaken: Option<Change>,
+    rounds: Rounds,
+    changes: Sender<Change>,
+    changed: Receiver<Change>,
     is_member: bool,
 
     claimer: Claimer,
@@ -128,6 +128,7 @@ impl Consumer {
             waiting_bytes: if world.random.chance(500) { 1_000 } else { 1 << 20 },
             workers,
         });
+        let (changes, changed) = bounded(1);
         let ((plans, planned), (tell, told)) = (bounded(1), bounded(workers * 2 + 2));
         let threads = [Thread::Membership, Thread::Claiming, Thread::Fetch, Thread::Reporter];
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));
@@ -139,8 +140,9 @@ impl Consumer {
                 world.client(&format!("{name}-membership")),
                 seat.bug.filter(|bug| *bug == Bug::LeavesNewPartitions),
             ),
-            change: None,
-            untaken: None,
+            rounds: Rounds::default(),
+            changes,
+            changed,
             is_member: true,
             claimer,
             client: plant(

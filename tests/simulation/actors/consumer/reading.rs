@@ -16,23 +16,18 @@ impl Consumer {
         if !self.is_member {
             return None;
         }
-        let mut wait = Duration::from_secs(1);
-        if self.change.is_none()
-            && let Some(change) = self.untaken.take()
-        {
-            self.change = Some(change);
+        if self.rounds.is_due(now.mono) {
+            let (change, wait) = self.member.step(self.members_client.as_mut(), now.mono);
+            if let Some(change) = &change {
+                world.say(&self.name, || format!("membership: {change:?}"));
+            }
+            self.rounds.stepped(change, now.mono, wait);
+        }
+        self.rounds.send(&self.changes);
+        if !self.changed.is_empty() {
             self.wake(Thread::Claiming, now.mono);
         }
-        if self.untaken.is_some() {
-            wait = Duration::from_millis(20);
-        }
-        let (change, next) = self.member.step(self.members_client.as_mut(), now.mono);
-        if let Some(change) = &change {
-            world.say(&self.name, || format!("membership: {change:?}"));
-        }
-        let has_changed = change.is_some();
-        self.untaken = change.or(self.untaken.take());
-        Some(if has_changed { Duration::ZERO } else { wait.min(next) })
+        Some(self.rounds.wait(now.mono))
     }
 
     pub(super) fn fetch(&mut self, world: &mut World, now: Now) -> Option<Duration> {

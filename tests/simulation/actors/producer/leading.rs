@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kafka_cron::common::clock::Now;
+use kafka_cron::common::membership;
 use kafka_cron::producer::leadership::{Effect, Event};
 use kafka_cron::producer::run_tracker as tracker;
 use kafka_cron::producer::run_tracker::messages::RunNews;
@@ -13,37 +14,33 @@ use crate::world::World;
 
 impl Producer {
     pub(super) fn membership(&mut self, world: &mut World, now: Now) -> Duration {
-        let mut wait = Duration::from_secs(1);
-        if self.change.is_none()
-            && let Some(change) = self.untaken.take()
-        {
-            self.change = Some(change);
+        if self.rounds.is_due(now.mono) {
+            let (change, wait) = self.member.step(self.members_client.as_mut(), now.mono);
+            self.standing.tell(self.member.proven_holder());
+            if let Some(change) = &change {
+                world.say(&self.name, || format!("membership: {change:?}"));
+            }
+            self.rounds.stepped(change, now.mono, wait);
+        }
+        self.rounds.send(&self.changes);
+        if !self.changed.is_empty() {
             self.wake(Thread::Lead, now.mono);
         }
-        if self.untaken.is_some() {
-            wait = Duration::from_millis(20);
-        }
-        let (change, next) = self.member.step(self.members_client.as_mut(), now.mono);
-        self.standing.tell(self.member.proven_holder());
-        if let Some(change) = &change {
-            world.say(&self.name, || format!("membership: {change:?}"));
-        }
-        let has_changed = change.is_some();
-        self.untaken = change.or(self.untaken.take());
-        if has_changed { Duration::ZERO } else { wait.min(next) }
+        self.rounds.wait(now.mono)
     }
 
     pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
         let (effects, wait) = self.leadership.step(self.leads_client.as_mut(), now);
         for effect in effects {
             if let Some(away) = effect.stay_away() {
-                self.member.stay_away(away);
+                self.member.handle(membership::Event::StayAway(away));
+                self.rounds.is_asked();
                 self.wake(Thread::Membership, now.mono);
             }
             self.say(world, effect, now);
         }
         let cursors = || self.ends.cursors.try_recv().ok().map(Event::Cursors);
-        if let Some(event) = self.change.take().map(Event::Membership).or_else(cursors) {
+        if let Some(event) = self.changed.try_recv().ok().map(Event::Membership).or_else(cursors) {
             for effect in self.leadership.handle(event) {
                 self.say(world, effect, now);
             }

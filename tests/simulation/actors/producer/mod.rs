@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 use kafka_cron::common::bounds::{LEAD_ACTS, RUNS_TOLD, TICK_BATCHES};
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::clock::Now;
-use kafka_cron::common::membership::{self, Change, Member, Standing};
+use kafka_cron::common::membership::{self, Change, Member, Rounds, Standing};
 use kafka_cron::common::topics::LEADER;
 use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::leadership::{self, CursorCommit, Effect, LeaderLease, Leadership, Term};
@@ -83,9 +83,9 @@ pub struct Producer {
     member: Member,
     members_client: Box<dyn Client>,
     standing: Standing,
-    /// The channel of one place, and what waits for it.
-    change: Option<Change>,
-    untaken: Option<Change>,
+    rounds: Rounds,
+    changes: Sender<Change>,
+    changed: Receiver<Change>,
 
     leadership: Leadership,
     leads_client: Box<dyn Client>,
@@ -145,6 +145,7 @@ impl Producer {
         let lease = LeaderLease::new(standing.clone(), SESSION);
         let scheduler = Scheduler::new(vec![cluster()], file, name.clone(), lease.clone());
         let (channels, ends) = channels();
+        let (changes, changed) = bounded(1);
         Self {
             wakes: THREADS.map(|thread| (thread, now)).to_vec(),
             soonest: now,
@@ -152,8 +153,9 @@ impl Producer {
             members_client: world.client(&format!("{name}-membership")),
             lease,
             standing,
-            change: None,
-            untaken: None,
+            rounds: Rounds::default(),
+            changes,
+            changed,
             leadership,
             leads_client: plant(
                 world.patient_client(&format!("{name}-lead")),

@@ -135,7 +135,7 @@ impl Consumer {
 
     /// Whether reading a partition pauses.
     pub(super) fn is_paused(&self, partition: i32) -> bool {
-        !self.open[&partition]
+        self.open.get(&partition) == Some(&false)
     }
 
     /// A partition's position is lost, as the newest plan shows.

@@ -2,8 +2,11 @@
 
 mod claiming;
 mod consumer;
+mod findings;
 pub(in crate::consumer::claiming) mod fixture;
+mod made_anew;
 mod ownership;
 mod positions;
 mod rests;
+mod room;
 mod unreadable;

@@ -1,0 +1,4 @@
+mod beats;
+mod fixture;
+mod outside;
+mod shares;
