@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod bounds;
 pub mod broker;
+pub mod byte_size;
 pub mod cli;
 pub mod clock;
 pub mod duration;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::schedule::Schedule;
 use super::window::Window;
-use crate::common::model::{ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
+use crate::common::model::{ClusterName, JobName, Limits, Resources, RetryPolicy, Run, RunId};
 
 /// Namespace of the hash that spreads jobs over their jitter; any fixed value would do.
 const SPREAD: Uuid = Uuid::NAMESPACE_OID;
@@ -37,6 +37,8 @@ pub struct Job {
     pub user: Option<String>,
     /// How long an attempt may take.
     pub limits: Limits,
+    /// What an attempt may use of its host.
+    pub resources: Resources,
     /// How often and when it is tried again.
     pub retry: RetryPolicy,
     /// What happens at a tick while the run before it is not finished.
@@ -85,6 +87,30 @@ pub enum CatchUpPolicy {
 }
 
 impl Job {
+    /// Creates a job for tests, with the defaults of the job file and a schedule of these words in UTC.
+    ///
+    /// # Panics
+    /// When the words are not a schedule.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn sample(name: JobName, cluster: ClusterName, words: &str) -> Self {
+        Self {
+            name,
+            cluster,
+            schedule: Arc::new(Schedule::parse(words, &super::zone::Zone::utc()).expect(words)),
+            window: Window::default(),
+            jitter: Duration::ZERO,
+            command: "true".to_owned(),
+            environment: Arc::default(),
+            cwd: None,
+            user: None,
+            limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
+            resources: Resources::default(),
+            retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
+            overlap: Overlap::Allow,
+            catch_up: CatchUp::default(),
+        }
+    }
+
     /// By how much the job's ticks come after the instants of its schedule: whole seconds, less than the jitter (none
     /// where that is below a second), always the same for the same name.
     pub fn shift(&self) -> TimeDelta {
@@ -116,6 +142,7 @@ impl Job {
             cwd: self.cwd.clone(),
             user: self.user.clone(),
             limits: self.limits,
+            resources: self.resources,
             retry: self.retry,
             revision: revision.to_owned(),
         }
@@ -125,19 +152,6 @@ impl Job {
 /// A job of `cluster-a` with the defaults of the job file.
 #[cfg(test)]
 pub(super) fn sample(name: &str, words: &str) -> Job {
-    Job {
-        name: JobName::new(name).expect(name),
-        cluster: ClusterName::new("cluster-a").expect("a name"),
-        schedule: Arc::new(Schedule::parse(words, &crate::producer::zone::Zone::utc()).expect(words)),
-        window: Window::default(),
-        jitter: Duration::ZERO,
-        command: "true".to_owned(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
-        overlap: Overlap::Allow,
-        catch_up: CatchUp::default(),
-    }
+    let cluster = ClusterName::new("cluster-a").expect("a name");
+    Job::sample(JobName::new(name).expect(name), cluster, words)
 }

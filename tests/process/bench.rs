@@ -104,18 +104,12 @@ pub fn system_clock() -> Arc<dyn Clock> {
 pub fn attempt(command: &str) -> Attempt {
     let job = JobName::new(&unique("job")).unwrap();
     let scheduled_at = "2026-11-23T17:00:00Z".parse().unwrap();
+    let sample = Run::sample(RunId::of(&job, scheduled_at), job, "a".parse().unwrap());
     let run = Run {
-        id: RunId::of(&job, scheduled_at),
-        job,
-        cluster: "a".parse().unwrap(),
         scheduled_at,
         command: command.to_owned(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 1, backoff_max_ms: 1 },
-        revision: "r".to_owned(),
+        limits: Limits { grace_ms: 10_000, ..sample.limits },
+        ..sample
     };
     Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: None }
 }

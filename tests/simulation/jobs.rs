@@ -88,19 +88,12 @@ fn job((name, words, policy, retries, overlap): Row) -> Arc<Job> {
     let deadline_ms = deadline(&name).map(|deadline| deadline.num_milliseconds().unsigned_abs());
     let command = if is_bulky(&name) { bulky_command() } else { "true".to_owned() };
     Arc::new(Job {
-        name,
-        cluster: cluster(),
-        schedule: Arc::new(Schedule::parse(words, &kafka_cron::producer::zone::Zone::utc()).unwrap()),
-        jitter: Duration::ZERO,
         command,
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
         limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms },
         retry: RetryPolicy { retries, backoff_ms: 500, backoff_max_ms: 4_000 },
         overlap,
-        window: Window::default(),
         catch_up: CatchUp { policy, ..CatchUp::default() },
+        ..Job::sample(name, cluster(), words)
     })
 }
 

@@ -136,18 +136,13 @@ fn publish(world: &World, name: &str, backoff_ms: u64) -> String {
     let note = std::fs::read_to_string(world.jobs("{note}")).unwrap();
     let job = JobName::new(name).unwrap();
     let scheduled_at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let sample = Run::sample(RunId(uuid::Uuid::new_v4()), job, world.a.clone());
     let run = Run {
-        id: RunId(uuid::Uuid::new_v4()),
-        job,
-        cluster: world.a.clone(),
         scheduled_at,
         command: format!("{}; test $CRON_ATTEMPT -gt 1", note.trim()),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 1_000, deadline_ms: None },
+        limits: Limits { grace_ms: 1_000, ..sample.limits },
         retry: RetryPolicy { retries: 1, backoff_ms, backoff_max_ms: 60_000 },
-        revision: "by hand".to_owned(),
+        ..sample
     };
     let id = run.id.to_string();
     let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left: 1, not_before: None };

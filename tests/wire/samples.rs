@@ -51,18 +51,13 @@ fn in_cluster(offset: i64) -> Place {
 
 /// A run with no more than a run must have.
 fn bare() -> Arc<Run> {
+    let sample = Run::sample(RUN.parse::<RunId>().unwrap(), job(), cluster());
     Arc::new(Run {
-        id: RUN.parse::<RunId>().unwrap(),
-        job: job(),
-        cluster: cluster(),
         scheduled_at: at("2026-11-23T17:00:00Z"),
-        command: "true".to_owned(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
+        limits: Limits { grace_ms: 10_000, ..sample.limits },
         retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
         revision: "0123456789ab".to_owned(),
+        ..sample
     })
 }
 

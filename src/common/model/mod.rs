@@ -6,9 +6,11 @@
 mod event;
 mod names;
 mod outcome;
+mod resources;
 mod run;
 
 pub use event::{AttemptRef, EndReason, Event, MissedReason, Place, RunningAttempt, Then};
 pub use names::{ClusterName, JobName, NameError, RunId};
 pub use outcome::Outcome;
+pub use resources::{Exit, Limit, Resources};
 pub use run::{Attempt, Limits, RetryPolicy, Run};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptRef, ClusterName, JobName, RunId};
+use super::{AttemptRef, ClusterName, JobName, Resources, RunId};
 
 /// What never changes over a run's life, however often it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Run {
     pub user: Option<String>,
     /// How long an attempt may take, how it is ended, and when it is too late for one.
     pub limits: Limits,
+    /// What an attempt may use of its host. Absent where the job asks for nothing.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
     /// How often and when a failed attempt is tried again.
     pub retry: RetryPolicy,
     /// Which job file made the run: the first 12 hexadecimal digits of a hash of its content.
@@ -40,6 +43,25 @@ pub struct Run {
 }
 
 impl Run {
+    /// Creates a run for tests: `true`, with no limit and no retry, due at the epoch.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn sample(id: RunId, job: JobName, cluster: ClusterName) -> Self {
+        Self {
+            id,
+            job,
+            cluster,
+            scheduled_at: DateTime::UNIX_EPOCH,
+            command: "true".to_owned(),
+            environment: Arc::default(),
+            cwd: None,
+            user: None,
+            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
+            resources: Resources::default(),
+            retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
+            revision: String::new(),
+        }
+    }
+
     /// Whether an attempt that starts at `now` would start later than the deadline allows. The two instants come from
     /// two hosts' clocks: their difference shortens or lengthens the deadline.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {

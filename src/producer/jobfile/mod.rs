@@ -18,6 +18,7 @@ mod lookalikes;
 mod options;
 mod reader;
 mod report;
+mod resources;
 mod settings;
 mod shell;
 #[cfg(test)]

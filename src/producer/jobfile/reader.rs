@@ -222,6 +222,7 @@ impl<'c> Reader<'c> {
                 cwd: body.settings.cwd,
                 user: body.settings.user,
                 limits: body.settings.limits,
+                resources: body.settings.resources,
                 retry: body.settings.retry,
                 overlap: body.settings.overlap,
                 catch_up: body.settings.catch_up,

@@ -4,19 +4,20 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::report::quoted;
+use super::resources;
 use super::values::{
     CATCH_UPS, OVERLAPS, cwd, deadline, instant, jitter, millis, name, one_of, retries, timeout, user, window,
 };
 use super::zones::Known;
 use crate::common::duration;
-use crate::common::model::{JobName, Limits, RetryPolicy};
+use crate::common::model::{JobName, Limits, Resources, RetryPolicy};
 use crate::common::nearest::nearest;
 use crate::producer::job::{CatchUp, Overlap};
 use crate::producer::window::Window;
 use crate::producer::zone::Zone;
 
 /// The options, as messages list them.
-pub(super) const KNOWN: [&str; 16] = [
+pub(super) const KNOWN: [&str; 21] = [
     "name",
     "retries",
     "backoff",
@@ -32,6 +33,11 @@ pub(super) const KNOWN: [&str; 16] = [
     "until",
     "cwd",
     "user",
+    "memory",
+    "cpu",
+    "pids",
+    "nofile",
+    "nice",
     "tz",
 ];
 
@@ -41,6 +47,7 @@ pub(super) struct Settings {
     pub(super) name: Option<JobName>,
     pub(super) retry: RetryPolicy,
     pub(super) limits: Limits,
+    pub(super) resources: Resources,
     pub(super) overlap: Overlap,
     pub(super) catch_up: CatchUp,
     pub(super) jitter: Duration,
@@ -56,6 +63,7 @@ impl Default for Settings {
             name: None,
             retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 60 * 60 * 1000 },
             limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
+            resources: Resources::default(),
             overlap: Overlap::default(),
             catch_up: CatchUp::default(),
             jitter: Duration::ZERO,
@@ -113,6 +121,11 @@ impl Settings {
             "until" => self.window.until = Some(instant(word, value)?),
             "cwd" => self.cwd = Some(cwd(value)?),
             "user" => self.user = Some(user(value)?),
+            "memory" => self.resources.memory_bytes = Some(resources::memory(value)?),
+            "cpu" => self.resources.cpu_s = Some(resources::cpu(value)?),
+            "pids" => self.resources.pids = Some(resources::pids(value)?),
+            "nofile" => self.resources.nofile = Some(resources::nofile(value)?),
+            "nice" => self.resources.nice = Some(resources::nice(value)?),
             "tz" => self.zone = Some(zones.get(value).map_err(|error| format!("option `tz`: {error}"))?),
             _ => return Err(unknown(word)),
         }
@@ -179,6 +192,11 @@ mod tests {
         check(&[("until", "2026-03-01T01:00:00+01:00")], |s| s.window.until = instant);
         check(&[("cwd", "/srv/a b")], |s| s.cwd = Some("/srv/a b".to_owned()));
         check(&[("user", "www-data")], |s| s.user = Some("www-data".to_owned()));
+        check(&[("memory", "512m")], |s| s.resources.memory_bytes = Some(512 * 1024 * 1024));
+        check(&[("cpu", "90s")], |s| s.resources.cpu_s = Some(90));
+        check(&[("pids", "64")], |s| s.resources.pids = Some(64));
+        check(&[("nofile", "1024")], |s| s.resources.nofile = Some(1_024));
+        check(&[("nice", "-5")], |s| s.resources.nice = Some(-5));
         check(&[("tz", "Europe/London")], |s| s.zone = "Europe/London".parse().ok());
         check(&[("tz", "UTC"), ("retries", "1")], |s| {
             s.zone = Some(Zone::utc());

@@ -75,23 +75,11 @@ impl Publisher {
         let id = RunId(Uuid::from_u128(self.runs));
         let retries = u32::try_from(world.random.below(3)).unwrap();
         let is_bulky = world.sizes.are_small() && world.random.chance(300);
-        let run = Run {
-            id,
-            job: JobName::new("j").unwrap(),
-            cluster: cluster(),
-            scheduled_at: now.wall,
-            command: if is_bulky { jobs::bulky_command() } else { "true".to_owned() },
-            environment: Arc::default(),
-            cwd: None,
-            user: None,
-            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-            retry: RetryPolicy {
-                retries,
-                backoff_ms: 500 + world.random.below(2_000),
-                backoff_max_ms: 4_000,
-            },
-            revision: String::new(),
-        };
+        let retry =
+            RetryPolicy { retries, backoff_ms: 500 + world.random.below(2_000), backoff_max_ms: 4_000 };
+        let command = if is_bulky { jobs::bulky_command() } else { "true".to_owned() };
+        let sample = Run::sample(id, JobName::new("j").unwrap(), cluster());
+        let run = Run { scheduled_at: now.wall, command, retry, ..sample };
         let later = world.random.chance(250);
         let wait = TimeDelta::from_std(world.random.span(500, 12_000)).unwrap();
         let not_before = later.then(|| now.wall + wait);

@@ -9,19 +9,8 @@ fn at(second: i64) -> DateTime<Utc> {
 }
 
 fn message(run: u128, not_before: Option<i64>) -> Held {
-    let run = Run {
-        id: RunId(Uuid::from_u128(run)),
-        job: JobName::new("j").unwrap(),
-        cluster: ClusterName::new("c").unwrap(),
-        scheduled_at: at(0),
-        command: String::new(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 0, backoff_max_ms: 0 },
-        revision: String::new(),
-    };
+    let (id, job) = (RunId(Uuid::from_u128(run)), JobName::new("j").unwrap());
+    let run = Run::sample(id, job, ClusterName::new("c").unwrap());
     let attempt =
         Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: not_before.map(at) };
     Held { attempt, published_ms: 0, bytes: 10 }

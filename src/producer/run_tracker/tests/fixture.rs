@@ -202,19 +202,9 @@ impl World {
 
     /// Writes the first attempt of a run, which may be tried again so many times.
     pub(in crate::producer::run_tracker) fn publish(&mut self, run: u128, retries: u32) -> Place {
-        let run = Run {
-            id: name(run).run,
-            job: JobName::new("j").unwrap(),
-            cluster: ClusterName::new("c").unwrap(),
-            scheduled_at: DateTime::UNIX_EPOCH,
-            command: "true".to_owned(),
-            environment: Arc::default(),
-            cwd: None,
-            user: None,
-            limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-            retry: RetryPolicy { retries, backoff_ms: 1000, backoff_max_ms: 1000 },
-            revision: String::new(),
-        };
+        let (job, cluster) = (JobName::new("j").unwrap(), ClusterName::new("c").unwrap());
+        let retry = RetryPolicy { retries, backoff_ms: 1000, backoff_max_ms: 1000 };
+        let run = Run { retry, ..Run::sample(name(run).run, job, cluster) };
         let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left: retries, not_before: None };
         let key = Some(attempt.run.id.to_string().into());
         let offset = self.write_as(of("c", 0), key, wire::encode(&attempt));

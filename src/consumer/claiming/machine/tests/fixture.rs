@@ -204,18 +204,8 @@ pub(super) fn of(partition: i32) -> TopicPartition {
 
 /// An attempt on the wire.
 pub(in crate::consumer::claiming) fn attempt(run: u128, not_before: Option<DateTime<Utc>>) -> Bytes {
-    let run = Run {
-        id: RunId(Uuid::from_u128(run)),
-        job: JobName::new("j").unwrap(),
-        cluster: ClusterName::new(TOPIC).unwrap(),
-        scheduled_at: DateTime::UNIX_EPOCH,
-        command: "true".to_owned(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 3_600_000, backoff_max_ms: 3_600_000 },
-        revision: String::new(),
-    };
+    let (id, job) = (RunId(Uuid::from_u128(run)), JobName::new("j").unwrap());
+    let retry = RetryPolicy { retries: 0, backoff_ms: 3_600_000, backoff_max_ms: 3_600_000 };
+    let run = Run { retry, ..Run::sample(id, job, ClusterName::new(TOPIC).unwrap()) };
     wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before })
 }
