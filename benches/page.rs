@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use kafka_cron::common::metrics::{Beats, Metrics};
-use kafka_cron::common::model::{
-    Attempt, ClusterName, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId,
-};
+use kafka_cron::common::model::{Attempt, ClusterName, JobName, Outcome, Place, Run, RunId};
 use kafka_cron::common::passing::Fit;
 use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::metrics::ConsumerMetrics;
@@ -72,19 +70,8 @@ fn print(program: &str, metrics: &Metrics) {
 
 fn report(number: usize, outcome: Outcome) -> Report {
     let job = JobName::new(&format!("a-job-with-a-name-of-usual-length-{number}")).expect("a name");
-    let run = Run {
-        id: RunId::of(&job, DateTime::UNIX_EPOCH),
-        job,
-        cluster: ClusterName::new("cluster-a").expect("a name"),
-        scheduled_at: DateTime::UNIX_EPOCH,
-        command: "true".to_owned(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 1, backoff_max_ms: 1 },
-        revision: "r".to_owned(),
-    };
+    let id = RunId::of(&job, DateTime::UNIX_EPOCH);
+    let run = Run::sample(id, job, ClusterName::new("cluster-a").expect("a name"));
     let attempt = Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: None };
     let topic_id = uuid::Uuid::nil();
     let place = Place { topic: "cluster-a".to_owned(), topic_id, partition: 0, offset: 0 };

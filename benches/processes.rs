@@ -20,8 +20,7 @@ use kafka_cron::common::thread::spawn;
 use kafka_cron::common::wire::decode_attempt;
 use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::metrics::ConsumerMetrics;
-use kafka_cron::consumer::running::process::Output;
-use kafka_cron::consumer::running::process::descriptors::Descriptors;
+use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
 
 type Failure = Box<dyn std::error::Error>;
@@ -52,7 +51,7 @@ fn main() -> Result<(), Failure> {
     if rustix::process::geteuid().is_root() {
         compare(&[
             ("with 64 MiB resident: through a worker", &|| path(None)),
-            ("with 64 MiB resident: as another user, which forks", &|| path(Some("nobody"))),
+            ("with 64 MiB resident: as another user, through the starter", &|| path(Some("nobody"))),
         ])?;
     }
     black_box(resident);
@@ -119,8 +118,7 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting };
     let guard = PathBuf::from(kafka_cron::consumer::running::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let descriptors = Descriptors::default();
-    let options = Options { workers: THREADS, output: Output::Tail, guard, descriptors };
+    let options = Options { workers: THREADS, process: Settings::plain(guard) };
     let workers = Workers::start(options, &clock, &lines, &ConsumerMetrics::new(&metrics, "a"))?;
     let claimed = claimed(user)?;
     let began = Instant::now();

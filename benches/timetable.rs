@@ -12,14 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kafka_cron::common::model::{ClusterName, JobName, Limits, RetryPolicy};
+use kafka_cron::common::model::{ClusterName, JobName};
 use kafka_cron::producer::active_jobs::ActiveJobs;
-use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
+use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job};
 use kafka_cron::producer::leadership::Term;
 use kafka_cron::producer::plan::ClusterPlan;
 use kafka_cron::producer::plan::timetable::{Tick, Timetable};
 use kafka_cron::producer::schedule::Schedule;
-use kafka_cron::producer::window::Window;
 use kafka_cron::producer::zone::Zone;
 
 const JOBS: usize = 1_000_000;
@@ -112,21 +111,10 @@ fn schedules() -> Vec<Arc<Schedule>> {
 }
 
 fn job(number: usize, schedule: &Arc<Schedule>) -> Arc<Job> {
-    Arc::new(Job {
-        name: JobName::new(&format!("job-{number}")).expect("a name"),
-        cluster: ClusterName::new("cluster-a").expect("a name"),
-        schedule: Arc::clone(schedule),
-        jitter: Duration::ZERO,
-        command: String::new(),
-        environment: Arc::default(),
-        cwd: None,
-        user: None,
-        limits: Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: None },
-        retry: RetryPolicy { retries: 0, backoff_ms: 10_000, backoff_max_ms: 3_600_000 },
-        overlap: Overlap::Allow,
-        catch_up: CatchUp::default(),
-        window: Window::default(),
-    })
+    let (name, cluster) = (format!("job-{number}"), "cluster-a");
+    let name = JobName::new(&name).expect("a name");
+    let schedule = Schedule::clone(schedule);
+    Arc::new(Job::sample(name, ClusterName::new(cluster).expect("a name"), schedule))
 }
 
 fn known(zone: &str) -> Zone {

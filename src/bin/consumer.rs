@@ -7,9 +7,9 @@ use crossbeam_channel::Receiver;
 use kafka_cron::common::cli::{self, KafkaArgs, ObserveArgs};
 use kafka_cron::common::exit::{self, Exit, Fault};
 use kafka_cron::common::{identity, program};
+use kafka_cron::consumer::cli::ProcessArgs;
 use kafka_cron::consumer::program::{Config, Consumer, check};
 use kafka_cron::consumer::running::process;
-use kafka_cron::consumer::running::process::descriptors::Descriptors;
 
 /// Takes attempts from one topic and runs their commands: each at most once, as many at a time as there are workers.
 ///
@@ -51,10 +51,8 @@ struct Args {
     #[arg(long, env = "KAFKA_CRON_DRAIN", value_name = "DURATION", value_parser = cli::duration)]
     drain: Option<Duration>,
 
-    /// What to do with the commands' output, whose last 8 KiB are always kept with the result: `tail` (nothing more),
-    /// `log` (write each line to the log), or a directory (write a file for each attempt)
-    #[arg(long, env = "KAFKA_CRON_OUTPUT", default_value = "tail", value_name = "tail|log|DIR")]
-    output: process::Output,
+    #[command(flatten)]
+    process: ProcessArgs,
 
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -72,7 +70,7 @@ fn run(args: &Args) -> Result<(), Fault> {
     let (_logging, signals, platform) = program::start(&args.kafka, &args.observe)?;
     let cluster = check(&args.topic, args.lease, args.session_timeout)?;
     let workers = args.workers.map_or_else(cores, usize::from);
-    let descriptors = Descriptors::raise_for(workers).map_err(Fault::usage("--workers"))?;
+    let process = args.process.settings(workers)?;
     Consumer::is_not_ready_yet(&platform.health);
     let _page = platform.serve(&args.observe)?;
     let config = Config {
@@ -84,10 +82,10 @@ fn run(args: &Args) -> Result<(), Fault> {
         session_timeout: args.session_timeout,
         lease: args.lease,
         workers,
-        output: args.output.clone(),
+        process,
     };
     log::info!("{}: topic {}, group {}, {workers} workers", config.name, config.topic, config.group);
-    let consumer = Consumer::start(config, descriptors, &platform)?;
+    let consumer = Consumer::start(config, &platform)?;
     let ended = await_end(&signals, &consumer);
     platform.health.stops();
     consumer.end(&signals, args.drain);

@@ -38,7 +38,7 @@ fn read(text: &str) -> Result<u64, &'static str> {
 
 /// Writes bytes in the largest unit of which they are a whole number: `512m`.
 pub fn format(bytes: u64) -> String {
-    let unit = UNITS.iter().rev().find(|(_, of)| bytes >= *of && bytes % of == 0);
+    let unit = UNITS.iter().rev().find(|(_, of)| bytes >= *of && bytes.is_multiple_of(*of));
     unit.map_or_else(|| format!("{bytes} bytes"), |(letter, of)| format!("{}{letter}", bytes / of))
 }
 

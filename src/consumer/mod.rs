@@ -11,6 +11,7 @@
 
 mod channel_gauges;
 pub mod claiming;
+pub mod cli;
 pub mod fetching;
 pub mod metrics;
 pub mod program;

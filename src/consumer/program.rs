@@ -13,8 +13,7 @@ use super::metrics::ConsumerMetrics;
 use super::reporting::messages as reporting;
 use super::reporting::thread as reporter;
 use super::reporting::thread::Reporter;
-use super::running::process::descriptors::Descriptors;
-use super::running::process::{self, guard};
+use super::running::process;
 use super::running::worker::{self, Workers};
 use crate::common::bounds::HELD_BYTES_PER_PARTITION;
 use crate::common::clock::{Clock, CorrectedClock};
@@ -50,8 +49,8 @@ pub struct Config {
     pub lease: Duration,
     /// How many attempts run at a time.
     pub workers: usize,
-    /// What to do with the commands' output.
-    pub output: process::Output,
+    /// How attempts are started.
+    pub process: process::Settings,
 }
 
 /// What the options mean together; returns the cluster that the topic is of.
@@ -89,11 +88,11 @@ impl Consumer {
         health.set(MEMBER, Fact::NotReady("the group has not been joined yet".to_owned()));
     }
 
-    /// Starts a consumer. Its descriptors are enough for its workers.
+    /// Starts a consumer.
     ///
     /// # Errors
     /// The system's, when it has no room for a thread.
-    pub fn start(config: Config, descriptors: Descriptors, platform: &Platform) -> Result<Self, Fault> {
+    pub fn start(config: Config, platform: &Platform) -> Result<Self, Fault> {
         let Platform { health, beats, .. } = platform;
         let metrics = ConsumerMetrics::new(&platform.metrics, &config.topic);
         // What decides when an attempt may start, and what is written about it, goes by this clock.
@@ -116,12 +115,7 @@ impl Consumer {
         )
         .map_err(Fault::system("the reporter's thread"))?;
 
-        let options = worker::Options {
-            workers: config.workers,
-            output: config.output.clone(),
-            guard: guard::THIS_PROGRAM.into(),
-            descriptors,
-        };
+        let options = worker::Options { workers: config.workers, process: config.process };
         let workers = start_workers(options, &corrected, (taken, idle), &report, &metrics, health)?;
 
         let options = membership::Options {

@@ -87,16 +87,13 @@ pub enum CatchUpPolicy {
 }
 
 impl Job {
-    /// Creates a job for tests, with the defaults of the job file and a schedule of these words in UTC.
-    ///
-    /// # Panics
-    /// When the words are not a schedule.
+    /// Creates a job for tests, with the defaults of the job file.
     #[cfg(any(test, feature = "testing"))]
-    pub fn sample(name: JobName, cluster: ClusterName, words: &str) -> Self {
+    pub fn sample(name: JobName, cluster: ClusterName, schedule: Schedule) -> Self {
         Self {
             name,
             cluster,
-            schedule: Arc::new(Schedule::parse(words, &super::zone::Zone::utc()).expect(words)),
+            schedule: Arc::new(schedule),
             window: Window::default(),
             jitter: Duration::ZERO,
             command: "true".to_owned(),
@@ -153,5 +150,6 @@ impl Job {
 #[cfg(test)]
 pub(super) fn sample(name: &str, words: &str) -> Job {
     let cluster = ClusterName::new("cluster-a").expect("a name");
-    Job::sample(JobName::new(name).expect(name), cluster, words)
+    let schedule = Schedule::parse(words, &crate::producer::zone::Zone::utc()).expect(words);
+    Job::sample(JobName::new(name).expect(name), cluster, schedule)
 }

@@ -9,13 +9,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
-use kafka_cron::common::model::{Attempt, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId};
+use kafka_cron::common::model::{Attempt, JobName, Limits, Outcome, Place, Run, RunId};
 use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::metrics::ConsumerMetrics;
 use kafka_cron::consumer::reporting::messages::Event;
 use kafka_cron::consumer::reporting::reports::Report;
-use kafka_cron::consumer::running::process::Output;
-use kafka_cron::consumer::running::process::descriptors::Descriptors;
+use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
 use uuid::Uuid;
 
@@ -91,10 +90,13 @@ impl Drop for Bench {
     }
 }
 
+/// Settings whose hidden modes are the consumer's: this program has none.
+pub fn settings() -> Settings {
+    Settings::plain(PathBuf::from(env!("CARGO_BIN_EXE_consumer")))
+}
+
 pub fn options(workers: usize) -> Options {
-    let guard = PathBuf::from(env!("CARGO_BIN_EXE_consumer"));
-    let descriptors = Descriptors::default();
-    Options { workers, output: Output::Tail, guard, descriptors }
+    Options { workers, process: settings() }
 }
 
 pub fn system_clock() -> Arc<dyn Clock> {

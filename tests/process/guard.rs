@@ -5,6 +5,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use kafka_cron::common::model::Outcome::{CouldNotStart, Succeeded};
+use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -129,7 +130,8 @@ fn nothing_is_started_that_nobody_guards() {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("consumer");
     child::copy(Path::new(env!("CARGO_BIN_EXE_consumer")), &program);
-    let bench = Bench::with(Options { guard: program.clone(), ..options(1) }, &system_clock());
+    let bench =
+        Bench::with(Options { process: Settings::plain(program.clone()), ..options(1) }, &system_clock());
     assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
     let guard = bench.workers.guard_pid().unwrap();
     let hidden = program.with_extension("gone");

@@ -16,6 +16,8 @@ mod ending;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod outcomes;
 #[cfg(test)]
 mod resources;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use kafka_cron::common::clock::{Clock, ManualClock};
 use kafka_cron::common::model::Outcome;
 use kafka_cron::common::model::Outcome::{CouldNotStart, Expired, Failed, Signalled, Succeeded};
-use kafka_cron::consumer::running::process::Output;
+use kafka_cron::consumer::running::process::{Output, Settings};
 use kafka_cron::consumer::running::worker::Options;
 
-use crate::bench::{Bench, Cracked, LONG, attempt, check, options, run, system_clock, with};
+use crate::bench::{Bench, Cracked, LONG, attempt, check, options, run, settings, system_clock, with};
 use crate::support::wait_until;
 
 #[test]
@@ -165,7 +165,8 @@ fn workers_say_when_they_are_free_and_end_when_there_is_nothing_more() {
 fn output_may_go_to_a_file_as_well() {
     let directory = tempfile::tempdir().unwrap();
     let output = Output::Directory(directory.path().to_owned());
-    let bench = Bench::with(Options { output, ..options(1) }, &system_clock());
+    let bench =
+        Bench::with(Options { process: Settings { output, ..settings() }, ..options(1) }, &system_clock());
     let report = bench.run(attempt("seq 10000"));
     assert_eq!(report.outcome, Succeeded);
     let run = &report.claimed.attempt.run;

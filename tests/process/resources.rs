@@ -3,11 +3,12 @@
 use std::fs;
 
 use kafka_cron::common::model::Outcome::Succeeded;
+use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
 use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::bench::{Bench, LONG, attempt, options, system_clock};
+use crate::bench::{Bench, LONG, attempt, options, settings, system_clock};
 use crate::child;
 use crate::support::wait_until;
 
@@ -34,7 +35,10 @@ fn a_consumer_has_the_descriptors_that_its_workers_need_and_jobs_have_those_that
     limit(512);
     let descriptors = Descriptors::raise_for(100).unwrap();
     assert!(getrlimit(Resource::Nofile).current.unwrap() > 1_000);
-    let bench = Bench::with(Options { descriptors, ..options(1) }, &system_clock());
+    let bench = Bench::with(
+        Options { process: Settings { descriptors, ..settings() }, ..options(1) },
+        &system_clock(),
+    );
     for command in ["ulimit -n; ulimit -Sn", "/bin/grep files /proc/self/limits"] {
         let report = bench.run(attempt(command));
         assert!(report.outcome == Succeeded && report.output_tail.contains("512"), "{report:?}");

@@ -2,14 +2,12 @@
 //! before the next day, so that all of it comes to an end.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::model::{JobName, Limits, RetryPolicy};
 use kafka_cron::producer::active_jobs::ActiveJobs;
 use kafka_cron::producer::job::{CatchUp, CatchUpPolicy, Job, Overlap};
 use kafka_cron::producer::schedule::Schedule;
-use kafka_cron::producer::window::Window;
 
 use crate::world::{BEGIN, cluster};
 
@@ -87,13 +85,14 @@ fn job((name, words, policy, retries, overlap): Row) -> Arc<Job> {
     let name = JobName::new(name).unwrap();
     let deadline_ms = deadline(&name).map(|deadline| deadline.num_milliseconds().unsigned_abs());
     let command = if is_bulky(&name) { bulky_command() } else { "true".to_owned() };
+    let schedule = Schedule::parse(words, &kafka_cron::producer::zone::Zone::utc()).unwrap();
     Arc::new(Job {
         command,
         limits: Limits { timeout_ms: None, grace_ms: 0, deadline_ms },
         retry: RetryPolicy { retries, backoff_ms: 500, backoff_max_ms: 4_000 },
         overlap,
         catch_up: CatchUp { policy, ..CatchUp::default() },
-        ..Job::sample(name, cluster(), words)
+        ..Job::sample(name, cluster(), schedule)
     })
 }
 

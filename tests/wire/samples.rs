@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kafka_cron::common::model::{
-    Attempt, AttemptRef, ClusterName, EndReason, Event, JobName, Limits, MissedReason, Outcome, Place,
-    RetryPolicy, Run, RunId, RunningAttempt, Then,
+    Attempt, AttemptRef, ClusterName, EndReason, Event, Exit, JobName, Limit, Limits, MissedReason, Outcome,
+    Place, Resources, RetryPolicy, Run, RunId, RunningAttempt, Then,
 };
 
 use self::letters::letters;
@@ -77,6 +77,12 @@ fn full() -> Arc<Run> {
     })
 }
 
+fn with_resources() -> Arc<Run> {
+    let (memory_bytes, cpu_s, pids, nofile) = (Some(536_870_912), Some(600), Some(64), Some(1_024));
+    let resources = Resources { memory_bytes, cpu_s, pids, nofile, nice: Some(-5) };
+    Arc::new(Run { resources, ..Run::clone(&bare()) })
+}
+
 fn with_deadline() -> Arc<Run> {
     let limits = Limits { timeout_ms: None, grace_ms: 10_000, deadline_ms: Some(900_000) };
     Arc::new(Run { limits, ..Run::clone(&bare()) })
@@ -112,6 +118,7 @@ fn attempts() -> Vec<(&'static str, Message)> {
         ("attempt-first", Message::Attempt(attempt(bare(), 1, 0, None))),
         ("attempt-full", Message::Attempt(attempt(full(), 1, 3, Some("2026-11-23T17:00:00Z")))),
         ("attempt-deadline", Message::Attempt(attempt(with_deadline(), 1, 0, None))),
+        ("attempt-resources", Message::Attempt(attempt(with_resources(), 1, 0, None))),
         ("attempt-retry", Message::Attempt(attempt(full(), 2, 2, Some("2026-11-23T17:00:33.127Z")))),
     ]
 }
@@ -274,10 +281,23 @@ fn ends() -> Vec<(&'static str, Message)> {
     let silent = (0, "");
     let no_user = Outcome::CouldNotStart { reason: "user `backup`: no such user".to_owned() };
     let signalled = Outcome::Signalled { signal: 11 };
+    let over = |limit, exit| Outcome::OverLimit { limit, exit };
     vec![
         ("event-finished-succeeded", finished(1, Outcome::Succeeded, Then::Done, silent)),
         ("event-finished-failed", finished(2, Outcome::Failed { code: 3 }, Then::Retried, oops)),
         ("event-finished-signalled", finished(2, signalled, Then::Dead, (10_485_760, "… the end"))),
+        (
+            "event-finished-out-of-memory",
+            finished(2, over(Limit::Memory, Exit::Signal(9)), Then::Dead, (10_485_760, "… the end")),
+        ),
+        (
+            "event-finished-out-of-cpu-time",
+            finished(2, over(Limit::Cpu, Exit::Code(152)), Then::Retried, oops),
+        ),
+        (
+            "event-finished-out-of-processes",
+            finished(2, over(Limit::Pids, Exit::Code(2)), Then::Retried, oops),
+        ),
         ("event-finished-timed-out", finished(2, Outcome::TimedOut, Then::Retried, oops)),
         ("event-finished-could-not-start", finished(2, no_user, Then::Dead, silent)),
         ("event-finished-cancelled", finished(2, Outcome::Cancelled, Then::Retried, oops)),

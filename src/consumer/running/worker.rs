@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::io::{self, PipeReader, PipeWriter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,8 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
 
-use super::process::descriptors::Descriptors;
-use super::process::{self, Ended, Host, Output, Running, StartError};
+use super::process::{self, Ended, Host, Running, StartError};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Trouble};
 use crate::common::model::Outcome;
@@ -28,12 +26,8 @@ use crate::consumer::reporting::reports::Report;
 pub struct Options {
     /// How many there are: as many attempts run at a time.
     pub workers: usize,
-    /// What is kept of the output.
-    pub output: Output,
-    /// The program that guards, [`process::guard::THIS_PROGRAM`] where `main` asks for it first.
-    pub guard: PathBuf,
-    /// The limit of descriptors that commands find.
-    pub descriptors: Descriptors,
+    /// How attempts are started.
+    pub process: process::Settings,
 }
 
 /// What workers listen to and talk to.
@@ -71,7 +65,7 @@ impl Workers {
         channels: &Channels,
         metrics: &ConsumerMetrics,
     ) -> io::Result<Self> {
-        let host = Arc::new(Host::new(options.output, &options.guard, options.descriptors)?);
+        let host = Arc::new(Host::new(options.process)?);
         let (cancelled, cancel) = io::pipe()?;
         let cancelled = Arc::new(cancelled);
         let waiting = Arc::new(AtomicUsize::new(0));

@@ -70,29 +70,29 @@ mod tests {
 
     #[test]
     fn what_is_right_is_taken_and_what_is_not_says_what_would_be() {
-        fn check<T: PartialEq + std::fmt::Debug>(found: Result<T, String>, expected: Result<T, &str>) {
-            match (&found, expected) {
+        fn check<T: PartialEq + std::fmt::Debug>(found: &Result<T, String>, expected: Result<T, &str>) {
+            match (found, expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(*found, expected),
                 (Err(wrong), Err(part)) => assert!(wrong.contains(part), "{wrong}"),
                 (_, expected) => panic!("{found:?} and not {expected:?}"),
             }
         }
-        check(memory("4m"), Ok(LEAST_MEMORY));
-        check(memory("4095k"), Err("option `memory`: `4095k` is too little for any command (at least 4m)"));
-        check(memory("512"), Err("option `memory`: `512` is not an amount of memory: its unit is missing"));
-        check(cpu("1s"), Ok(1));
-        check(cpu("1h30m"), Ok(5_400));
-        check(cpu("1500ms"), Err("option `cpu`: `1500ms` is not whole seconds"));
-        check(cpu("0s"), Err("option `cpu`: 0 leaves no time to run"));
-        check(cpu("2"), Err("option `cpu`: `2` is not a duration"));
-        check(pids("1"), Ok(1));
-        check(pids("0"), Err("option `pids`: `0` is not a number of processes (1 to 4194304)"));
-        check(pids("+1"), Err("option `pids`: `+1` is not a number of processes"));
-        check(nofile("8"), Ok(8));
-        check(nofile("7"), Err("option `nofile`: `7` is not a number of descriptors (8 to 1048576)"));
-        check(nice("19"), Ok(19));
-        check(nice("-20"), Ok(-20));
-        check(nice("20"), Err("option `nice`: `20` is not a nice value (-20 to 19"));
-        check(nice("low"), Err("option `nice`: `low` is not a nice value"));
+        check(&memory("4m"), Ok(LEAST_MEMORY));
+        check(&memory("4095k"), Err("option `memory`: `4095k` is too little for any command (at least 4m)"));
+        check(&memory("512"), Err("option `memory`: `512` is not an amount of memory: its unit is missing"));
+        check(&cpu("1s"), Ok(1));
+        check(&cpu("1h30m"), Ok(5_400));
+        check(&cpu("1500ms"), Err("option `cpu`: `1500ms` is not whole seconds"));
+        check(&cpu("0s"), Err("option `cpu`: 0 leaves no time to run"));
+        check(&cpu("2"), Err("option `cpu`: `2` is not a duration"));
+        check(&pids("1"), Ok(1));
+        check(&pids("0"), Err("option `pids`: `0` is not a number of processes (1 to 4194304)"));
+        check(&pids("+1"), Err("option `pids`: `+1` is not a number of processes"));
+        check(&nofile("8"), Ok(8));
+        check(&nofile("7"), Err("option `nofile`: `7` is not a number of descriptors (8 to 1048576)"));
+        check(&nice("19"), Ok(19));
+        check(&nice("-20"), Ok(-20));
+        check(&nice("20"), Err("option `nice`: `20` is not a nice value (-20 to 19"));
+        check(&nice("low"), Err("option `nice`: `low` is not a nice value"));
     }
 }

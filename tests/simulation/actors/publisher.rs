@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use kafka_cron::common::bounds::DUPLICATE_WINDOW;
 use kafka_cron::common::broker::{Client, ProduceBatch, Record, partition_for};
 use kafka_cron::common::clock::Now;
-use kafka_cron::common::model::{Attempt, AttemptRef, JobName, Limits, RetryPolicy, Run, RunId};
+use kafka_cron::common::model::{Attempt, AttemptRef, JobName, RetryPolicy, Run, RunId};
 use kafka_cron::common::wire;
 use uuid::Uuid;
 

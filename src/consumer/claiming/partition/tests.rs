@@ -1,7 +1,7 @@
 //! What is held, what may be claimed, and what a commit has to say of it.
 
 use super::*;
-use crate::common::model::{Attempt, ClusterName, JobName, Limits, RetryPolicy, Run, RunId};
+use crate::common::model::{Attempt, ClusterName, JobName, Run, RunId};
 use std::sync::Arc;
 
 fn at(second: i64) -> DateTime<Utc> {

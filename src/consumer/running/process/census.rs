@@ -92,7 +92,7 @@ fn processes() -> impl Iterator<Item = Pid> {
 }
 
 /// A pause outside of any channel's reach: between two looks at what has no signal to wait for.
-fn pause(length: Duration) {
+pub(super) fn pause(length: Duration) {
     let end = Instant::now() + length;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         let left = Timespec::try_from(left).ok();

@@ -1,9 +1,9 @@
-//! The start of an attempt's command. The ordinary case stays on posix_spawn(3), which is why nothing that makes std's
-//! `Command` fork instead is set for it: only a change of user does.
+//! The start of an attempt's command. It is always posix_spawn(3), which is why nothing is set here that makes std's
+//! `Command` fork instead. What has to happen between the two is the starter's ([`prepared`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt;
@@ -15,9 +15,9 @@ use rustix::process::Pid;
 
 use super::mark::Mark;
 use super::output::Recorder;
-use super::running::Running;
-use super::user::{self, Step, User};
-use super::{Host, StartError, direct, environment, is_exhausted};
+use super::running::{Limited, Running};
+use super::user::{self, User};
+use super::{Host, StartError, direct, environment, is_exhausted, prepared};
 use crate::common::model::{Attempt, Run};
 
 /// Starts an attempt's command, and tells the guard before and after.
@@ -29,6 +29,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     if run.command.contains('\0') {
         return Err(StartError::NulInCommand);
     }
+    let resources = host.settings.ceilings.resolve(&run.resources)?;
     let user = match &run.user {
         Some(name) => Cow::Owned(find(name)?),
         None => Cow::Borrowed(&host.me),
@@ -43,46 +44,53 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     // One pipe for both, so that the lines stay in the order in which they were written.
     let (output, writer) = io::pipe().map_err(pipe)?;
     let outputs = || Ok((writer.try_clone().map_err(pipe)?, writer.try_clone().map_err(pipe)?));
-    let mut entry =
-        host.guard.enter(Mark::of(attempt)).map_err(|error| StartError::refused("guard", &error))?;
-    let child = match without_shell(host, run, &user, &environment) {
-        // What cannot be started so is the shell's to interpret, or to complain about.
-        Some(mut command) => {
-            let spawned = outfit(&mut command, host, &environment, outputs()?).spawn();
-            if let Some(error) = spawned.as_ref().err().filter(|error| is_exhausted(error)) {
-                return Err(StartError::refused("process", error));
-            }
-            spawned.ok()
-        }
-        None => None,
-    };
-    let child = match child {
-        Some(child) => child,
-        None => {
-            let mut command = Command::new(&shell);
-            command.env_clear().arg("-c").arg(&run.command);
-            dress(&mut command, host, run, &user)?;
-            let spawned = outfit(&mut command, host, &environment, outputs()?).spawn();
-            spawned.map_err(|error| diagnose(&error, run, &user, &shell))?
-        }
+    let mark = Mark::of(attempt);
+    let mut entry = host.guard.enter(mark.clone()).map_err(|error| StartError::refused("guard", &error))?;
+    let mut leaf = None;
+    let child = if resources.is_empty() && user.uid == host.me.uid {
+        as_we_are(host, run, &shell, &environment, outputs)?
+    } else {
+        leaf = prepared::leaf(host, &mark, &resources)?;
+        prepared::spawn(host, run, &user, (&resources, leaf.as_ref()), (&shell, &environment), outputs()?)?
     };
     let since = Instant::now();
     // Our ends of the pipe's writing side are closed with it; otherwise the output would never end.
     drop(writer);
     let group = leader(&child)?;
     entry.runs(group);
-    let recorder = Recorder::new(&host.output, attempt);
-    Ok(Running::new(attempt, since, child, group, (output, recorder), entry))
+    let recorder = Recorder::new(&host.settings.output, attempt);
+    let limited = Limited { resources, leaf };
+    Ok(Running::new(attempt, since, child, group, (output, recorder), limited, entry))
+}
+
+/// Starts a command that asks for nothing but a directory: as our own user, with our own limits.
+fn as_we_are(
+    host: &Host,
+    run: &Run,
+    shell: &OsStr,
+    environment: &BTreeMap<String, OsString>,
+    outputs: impl Fn() -> Result<(PipeWriter, PipeWriter), StartError>,
+) -> Result<Child, StartError> {
+    if let Some(mut command) = without_shell(host, run, environment) {
+        match outfit(&mut command, host, environment, outputs()?).spawn() {
+            Ok(child) => return Ok(child),
+            Err(error) if is_exhausted(&error) => return Err(StartError::refused("process", &error)),
+            // What cannot be started so is the shell's to interpret, or to complain about.
+            Err(_) => {}
+        }
+    }
+    let mut command = Command::new(shell);
+    command.env_clear().arg("-c").arg(&run.command);
+    if let Some(cwd) = &run.cwd {
+        command.current_dir(cwd);
+    }
+    let spawned = outfit(&mut command, host, environment, outputs()?).spawn();
+    spawned.map_err(|error| diagnose(&error, run, shell))
 }
 
 /// The program itself, where the command cannot tell that there is no shell between it and us.
-fn without_shell(
-    host: &Host,
-    run: &Run,
-    user: &User,
-    environment: &BTreeMap<String, OsString>,
-) -> Option<Command> {
-    if !host.shell_is_transparent || user.uid != host.me.uid {
+fn without_shell(host: &Host, run: &Run, environment: &BTreeMap<String, OsString>) -> Option<Command> {
+    if !host.shell_is_transparent {
         return None;
     }
     let words = direct::words(&run.command, environment)?;
@@ -108,7 +116,7 @@ fn outfit<'a>(
     (output, errors): (PipeWriter, PipeWriter),
 ) -> &'a mut Command {
     command.envs(environment).process_group(0);
-    host.descriptors.give_back(command);
+    host.settings.descriptors.give_back(command);
     command.stdin(Stdio::null()).stdout(output).stderr(errors)
 }
 
@@ -118,35 +126,11 @@ fn find(name: &str) -> Result<User, StartError> {
     found.ok_or_else(|| StartError::Refused { what: what(), why: "no such user".to_owned() })
 }
 
-/// The working directory, and the user where it is another than ours.
-fn dress(command: &mut Command, host: &Host, run: &Run, user: &User) -> Result<(), StartError> {
-    if user.uid == host.me.uid {
-        if let Some(cwd) = &run.cwd {
-            command.current_dir(cwd);
-        }
-        return Ok(());
-    }
-    let groups = user::groups(user)
-        .map_err(|error| StartError::refused(format!("groups of user {}", user.name), &error))?;
-    let cwd = run.cwd.as_deref().map(CString::new).transpose();
-    let cwd = cwd.map_err(|error| StartError::refused("cwd", &error.into()))?;
-    user::run_as(command, user, groups, cwd);
-    Ok(())
-}
-
 /// `spawn` says what the system said, and little about where. Whatever can be looked at is looked at afterwards, so
 /// that the ordinary case pays nothing for it.
-fn diagnose(error: &io::Error, run: &Run, user: &User, shell: &OsStr) -> StartError {
+fn diagnose(error: &io::Error, run: &Run, shell: &OsStr) -> StartError {
     let cwd = run.cwd.as_deref();
     let at_cwd = |error: &io::Error| StartError::refused(format!("cwd {}", cwd.unwrap_or(".")), error);
-    match user::failed_step(error) {
-        Some((Step::Switch, error)) => {
-            let what = format!("user {} (it takes root to run as another user)", user.name);
-            return StartError::refused(what, &error);
-        }
-        Some((Step::Enter, error)) => return at_cwd(&error),
-        None => {}
-    }
     if let Some(directory) = cwd {
         match fs::metadata(directory) {
             Err(error) => return at_cwd(&error),

@@ -55,6 +55,12 @@ impl Descriptors {
         }
     }
 
+    /// The limit that jobs find, soft and hard, where we have raised ours.
+    pub fn of_jobs(&self) -> Option<(u64, u64)> {
+        let infinite = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+        self.jobs.map(|limit| (infinite(limit.current), infinite(limit.maximum)))
+    }
+
     /// Has a command find the limit that we found. Where it was not raised the command stays one for posix_spawn(3).
     pub fn give_back(&self, command: &mut Command) {
         let Some(limit) = self.jobs else { return };

@@ -2,6 +2,7 @@
 //!
 //! [`start`] hands the command to the shell (or leaves that out where the command cannot tell: [`direct`], [`probe`]),
 //! with an environment made for it ([`environment`]), in a process group of its own, and returns it [`Running`].
+//! An attempt that asks for limits or for another user is started through our own program in a hidden mode ([`starter`]).
 //! [`Running::wait`] watches it to its end and makes sure that nothing of it is left ([`running`]). If the consumer itself
 //! is killed, the [`guard`] does that. The signals go to the group first and then to what has left it ([`census`],
 //! [`mark`]). The output is read without a bound and kept with one ([`output`]).
@@ -9,7 +10,9 @@
 //! Nothing here knows Kafka, claims or reports: what goes in is an attempt, what comes out is how it ended.
 //! `docs/decisions/2026-11-24-processes.md` says why it is done this way, and what it cost when measured.
 
+pub mod ceilings;
 pub mod census;
+pub mod cgroup;
 mod command;
 pub mod descriptors;
 pub mod direct;
@@ -17,57 +20,88 @@ pub mod environment;
 pub mod guard;
 pub mod mark;
 pub mod output;
+mod prepared;
 pub mod probe;
 pub mod running;
+pub mod starter;
 mod tail;
 pub mod user;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::command::start;
 pub use self::output::Output;
 pub use self::running::{Ended, Running};
 
+use self::ceilings::Ceilings;
+use self::cgroup::{Cgroups, Unavailable};
 use self::descriptors::Descriptors;
 use self::guard::Guard;
 use self::user::User;
 
+/// How attempts are started on this host, as the command line says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is kept of their output.
+    pub output: Output,
+    /// Our own program, for its hidden modes: [`guard::THIS_PROGRAM`] where `main` asks for them first
+    /// ([`guard::main_if_asked`]).
+    pub program: PathBuf,
+    /// The limit of descriptors that they find.
+    pub descriptors: Descriptors,
+    /// What they may use of this host.
+    pub ceilings: Ceilings,
+    /// Where they get control groups, or why they cannot have any.
+    pub cgroups: Result<Cgroups, Unavailable>,
+}
+
+impl Settings {
+    /// Creates settings that limit nothing and keep no more of the output than its end.
+    pub fn plain(program: PathBuf) -> Self {
+        Self {
+            output: Output::Tail,
+            program,
+            descriptors: Descriptors::default(),
+            ceilings: Ceilings::default(),
+            cgroups: Err(Unavailable::not_looked_for()),
+        }
+    }
+}
+
 /// What every attempt on this host is started with.
 #[derive(Debug)]
 pub struct Host {
+    /// What the command line says.
+    pub settings: Settings,
     /// The user for attempts that name none.
     pub me: User,
     /// `LANG` of the attempts.
     pub lang: OsString,
-    /// What is kept of their output.
-    pub output: Output,
     /// Ends them if we are killed. Dropping the last handle ends it too.
     pub guard: Arc<Guard>,
-    /// The limit of descriptors that they find.
-    pub descriptors: Descriptors,
     /// Whether the shell of this host does nothing to a plain command that could be told ([`probe`]).
     pub shell_is_transparent: bool,
 }
 
 impl Host {
-    /// Takes stock of the host, and starts the guard: `program` in its hidden mode ([`guard::main_if_asked`]).
+    /// Takes stock of the host, and starts the guard.
     ///
     /// # Errors
     /// The system's, when the guard cannot be started.
-    pub fn new(output: Output, program: &Path, descriptors: Descriptors) -> io::Result<Self> {
+    pub fn new(settings: Settings) -> io::Result<Self> {
         forget_our_parent();
         // The C locale in UTF-8 is everywhere, and no command stumbles over an accent in it.
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
+        let leaves = settings.cgroups.as_ref().ok().map(|groups| groups.directory().to_owned());
         Ok(Self {
             me: user::own(),
             lang: lang.unwrap_or_else(|| "C.UTF-8".into()),
-            output,
-            guard: Arc::new(Guard::start(program)?),
-            descriptors,
-            shell_is_transparent: probe::shell_is_transparent(program),
+            guard: Arc::new(Guard::start(&settings.program, leaves)?),
+            shell_is_transparent: probe::shell_is_transparent(&settings.program),
+            settings,
         })
     }
 }

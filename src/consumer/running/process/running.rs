@@ -12,10 +12,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::census;
+use super::cgroup::{Leaf, Seen};
 use super::guard::Entry;
 use super::mark::Mark;
 use super::output::Recorder;
-use crate::common::model::{Attempt, Limits, Outcome};
+use crate::common::model::{Attempt, Exit, Limit, Limits, Outcome, Resources};
 
 /// How an attempt ended, and what it wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,15 @@ pub struct Ended {
     pub output_bytes: u64,
     /// The end of what it wrote.
     pub output_tail: String,
+}
+
+/// What limits a command.
+#[derive(Debug)]
+pub struct Limited {
+    /// The limits.
+    pub resources: Resources,
+    /// The control group, where the limits take one.
+    pub leaf: Option<Leaf>,
 }
 
 /// A command under way. Dropped before its end (a panic), it is killed.
@@ -44,6 +54,7 @@ pub struct Running {
     output: Option<PipeReader>,
     recorder: Option<Recorder>,
     piece: Vec<u8>,
+    limited: Limited,
     /// Strikes us off the guard's list: after the group is gone, so the last field.
     entry: Entry,
 }
@@ -87,6 +98,7 @@ impl Running {
         child: Child,
         group: Pid,
         (output, recorder): (PipeReader, Recorder),
+        limited: Limited,
         entry: Entry,
     ) -> Self {
         Self {
@@ -100,6 +112,7 @@ impl Running {
             output: Some(output),
             recorder: Some(recorder),
             piece: Vec::with_capacity(PIECE),
+            limited,
             entry,
         }
     }
@@ -115,12 +128,12 @@ impl Running {
         if cause != Cause::Exited || !self.is_gone() {
             self.end(cancel);
         }
-        if cause != Cause::Exited {
+        if cause != Cause::Exited && self.limited.leaf.is_none() {
             census::kill_strays(std::slice::from_ref(&self.mark), 1);
         }
         self.read_the_rest();
         let outcome = match cause {
-            Cause::Exited => self.status.map_or(Outcome::Cancelled, outcome),
+            Cause::Exited => self.status.map_or(Outcome::Cancelled, |status| self.limited.outcome(status)),
             Cause::TimedOut => Outcome::TimedOut,
             Cause::Cancelled => Outcome::Cancelled,
         };
@@ -149,7 +162,7 @@ impl Running {
     /// TERM, the time of grace, KILL; returns when the group is gone. One that KILL does not end (a disk that hangs, a
     /// process of another user) is waited for, because it runs, unless the consumer is to stop.
     fn end(&mut self, cancel: &PipeReader) {
-        census::signal_group(self.group, Signal::TERM);
+        self.signal(Signal::TERM);
         let grace = Duration::from_millis(self.limits.grace_ms);
         let grace = Instant::now().checked_add(grace);
         if self.wait_until_gone(grace) {
@@ -157,7 +170,7 @@ impl Running {
         }
         let mut told = false;
         loop {
-            census::signal_group(self.group, Signal::KILL);
+            self.signal(Signal::KILL);
             if self.wait_until_gone(Some(Instant::now() + KILLED)) {
                 return;
             }
@@ -168,6 +181,15 @@ impl Running {
             if self.look(Some(Instant::now()), Some(cancel)).contains(&Source::Cancel) {
                 return;
             }
+        }
+    }
+
+    /// Sends a signal to all that belongs to the attempt: its control group where it has one, else its process group.
+    fn signal(&self, signal: Signal) {
+        match &self.limited.leaf {
+            Some(leaf) if signal == Signal::KILL => leaf.kill(),
+            Some(leaf) => leaf.signal(signal),
+            None => census::signal_group(self.group, signal),
         }
     }
 
@@ -194,9 +216,13 @@ impl Running {
         self.pidfd.is_some() || self.status.is_some()
     }
 
-    /// Whether the shell has been reaped and no process lives in its group.
+    /// Whether the shell has been reaped and nothing lives that belongs to the attempt.
     fn is_gone(&mut self) -> bool {
-        self.is_reaped() && !census::group_lives(self.group)
+        self.is_reaped()
+            && match &self.limited.leaf {
+                Some(leaf) => !leaf.is_populated(),
+                None => !census::group_lives(self.group),
+            }
     }
 
     fn is_reaped(&mut self) -> bool {
@@ -287,7 +313,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.status.is_none() {
-            census::signal_group(self.group, Signal::KILL);
+            self.signal(Signal::KILL);
             // One that outlives even that is not waited for: who ends us is to be able to.
             self.wait_until_gone(Some(Instant::now() + KILLED));
             let _reaped = self.child.try_wait();
@@ -295,11 +321,37 @@ impl Drop for Running {
     }
 }
 
-fn outcome(status: ExitStatus) -> Outcome {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Outcome::Succeeded,
-        (Some(code), _) => Outcome::Failed { code },
-        (None, signal) => Outcome::Signalled { signal: signal.unwrap_or_default() },
+impl Limited {
+    /// What the end of the shell says, with what the kernel did because of a limit.
+    fn outcome(&self, status: ExitStatus) -> Outcome {
+        let exit = match (status.code(), status.signal()) {
+            (Some(0), _) => return Outcome::Succeeded,
+            (Some(code), _) => Exit::Code(code),
+            (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+        };
+        let seen = self.leaf.as_ref().map(Leaf::seen).unwrap_or_default();
+        match (reached(exit, &self.resources, seen), exit) {
+            (Some(limit), exit) => Outcome::OverLimit { limit, exit },
+            (None, Exit::Code(code)) => Outcome::Failed { code },
+            (None, Exit::Signal(signal)) => Outcome::Signalled { signal },
+        }
+    }
+}
+
+/// The limit that explains why a command failed.
+fn reached(exit: Exit, resources: &Resources, seen: Seen) -> Option<Limit> {
+    /// A shell says so of a command that a signal has ended (POSIX.1-2024, "Exit Status for Commands").
+    const BY_SIGNAL: i32 = 128;
+    let used_up = matches!(exit, Exit::Signal(libc::SIGXCPU))
+        || matches!(exit, Exit::Code(code) if code == BY_SIGNAL + libc::SIGXCPU);
+    if seen.killed_for_memory {
+        Some(Limit::Memory)
+    } else if resources.cpu_s.is_some() && used_up {
+        Some(Limit::Cpu)
+    } else if seen.refused_process {
+        Some(Limit::Pids)
+    } else {
+        None
     }
 }
 
@@ -313,4 +365,29 @@ pub fn is_closed(pipe: &PipeReader) -> bool {
 pub fn await_closed(pipe: &PipeReader, limit: Duration) {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
     let _closed_or_late = poll(&mut fds, Timespec::try_from(limit).ok().as_ref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_explained_by_the_limit_that_made_it() {
+        let memory = Seen { killed_for_memory: true, ..Seen::default() };
+        let process = Seen { refused_process: true, ..Seen::default() };
+        let nothing = Seen::default();
+        let check = |exit: Exit, cpu_s: Option<u64>, seen: Seen, expected: Option<Limit>| {
+            let resources = Resources { cpu_s, ..Resources::default() };
+            assert_eq!(reached(exit, &resources, seen), expected, "{exit} {cpu_s:?} {seen:?}");
+        };
+        check(Exit::Code(1), None, nothing, None);
+        check(Exit::Signal(libc::SIGKILL), None, memory, Some(Limit::Memory));
+        check(Exit::Code(1), None, memory, Some(Limit::Memory));
+        check(Exit::Code(2), None, process, Some(Limit::Pids));
+        check(Exit::Signal(libc::SIGXCPU), Some(1), nothing, Some(Limit::Cpu));
+        check(Exit::Code(128 + libc::SIGXCPU), Some(1), nothing, Some(Limit::Cpu));
+        // Nobody limited its CPU time: then another process sent the signal.
+        check(Exit::Signal(libc::SIGXCPU), None, nothing, None);
+        check(Exit::Code(1), Some(1), nothing, None);
+    }
 }

@@ -1,10 +1,8 @@
-//! Users: who there is, and how a command becomes one of them. Nearly all of this room's unsafe code.
+//! Users: who there is, and how a process becomes one of them. Nearly all of this room's unsafe code.
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::{mem, ptr};
 
 /// An entry of the user database (passwd(5), or whatever else nsswitch.conf(5) names).
@@ -101,52 +99,19 @@ pub fn groups(user: &User) -> io::Result<Vec<libc::gid_t>> {
     }
 }
 
-/// A step between fork and exec that failed; see [`failed_step`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Becoming the user.
-    Switch = 1,
-    /// Entering the working directory, as that user.
-    Enter = 2,
-}
-
-/// Only one number comes back from the child, so the step is put above the error's number, which is below 4,096.
-const STEP: i32 = 1 << 16;
-
-/// Has the command run as `user`, with exactly these groups, in `cwd`. Everything that may allocate or lock is done
-/// before: between fork and exec there are system calls only.
-pub fn run_as(command: &mut Command, user: &User, groups: Vec<libc::gid_t>, cwd: Option<CString>) {
-    let (uid, gid) = (user.uid, user.gid);
-    let check = |answer: i32, step: Step| {
-        if answer == 0 {
-            return Ok(());
-        }
-        let number = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
-        Err(io::Error::from_raw_os_error(step as i32 * STEP + number))
-    };
-    let switch = move || {
-        // The user last, because after it the right to the others is gone.
-        // SAFETY: `groups` is as long as is said; all four calls are async-signal-safe, and the child has one thread.
-        check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }, Step::Switch)?;
-        // SAFETY: as above.
-        check(unsafe { libc::setgid(gid) }, Step::Switch)?;
-        // SAFETY: as above.
-        check(unsafe { libc::setuid(uid) }, Step::Switch)?;
-        match &cwd {
-            // SAFETY: as above; `cwd` ends in NUL.
-            Some(cwd) => check(unsafe { libc::chdir(cwd.as_ptr()) }, Step::Enter),
-            None => Ok(()),
-        }
-    };
-    // SAFETY: `switch` allocates nothing, takes no lock, and makes system calls only.
-    unsafe { command.pre_exec(switch) };
-}
-
-/// Which step of [`run_as`] an error of `spawn` comes from, and what the system said there. `None`: from none.
-pub fn failed_step(error: &io::Error) -> Option<(Step, io::Error)> {
-    let number = error.raw_os_error()?;
-    let step = [Step::Switch, Step::Enter].into_iter().find(|step| number / STEP == *step as i32)?;
-    Some((step, io::Error::from_raw_os_error(number % STEP)))
+/// Makes this process the user's, with exactly these groups.
+///
+/// # Errors
+/// The system's: it takes root.
+pub fn become_user(uid: u32, gid: u32, groups: &[libc::gid_t]) -> io::Result<()> {
+    let check = |answer: i32| if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // The user last, because after it the right to the others is gone.
+    // SAFETY: `groups` is as long as is said.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
+    // SAFETY: a system call with a number.
+    check(unsafe { libc::setgid(gid) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::setuid(uid) })
 }
 
 #[cfg(test)]
@@ -163,18 +128,5 @@ mod tests {
             assert_eq!(named(stranger).unwrap(), None, "{stranger:?}");
         }
         assert_eq!(own().uid, rustix::process::geteuid().as_raw());
-    }
-
-    #[test]
-    fn an_error_of_the_child_says_which_step_failed() {
-        let check = |number: i32, expected: Option<(Step, i32)>| {
-            let found = failed_step(&io::Error::from_raw_os_error(number));
-            let found = found.map(|(step, error)| (step, error.raw_os_error().unwrap()));
-            assert_eq!(found, expected, "{number}");
-        };
-        check(libc::ENOENT, None);
-        check(STEP + libc::EPERM, Some((Step::Switch, libc::EPERM)));
-        check(2 * STEP + libc::EACCES, Some((Step::Enter, libc::EACCES)));
-        assert!(failed_step(&io::Error::other("no number")).is_none());
     }
 }

@@ -16,8 +16,7 @@ use crate::common::clock::{Clock, ManualClock, Now};
 use crate::common::holes;
 use crate::common::model::ClusterName;
 use crate::common::model::{
-    Attempt, AttemptRef, Event, JobName, Limits, Outcome, Place, RetryPolicy, Run, RunId, RunningAttempt,
-    Then,
+    Attempt, AttemptRef, Event, JobName, Outcome, Place, RetryPolicy, Run, RunId, RunningAttempt, Then,
 };
 use crate::common::outgoing::Writer;
 use crate::common::topics;

@@ -16,7 +16,7 @@ use crate::common::broker::{
 use crate::common::clock::Clock;
 use crate::common::clock::Now;
 use crate::common::holes;
-use crate::common::model::{Attempt, ClusterName, Event, JobName, Limits, RetryPolicy, Run, RunId};
+use crate::common::model::{Attempt, ClusterName, Event, JobName, RetryPolicy, Run, RunId};
 use crate::common::topics::TopicSpec;
 use crate::common::wire;
 use crate::common::wire::{DeadLetter, DeadRecord};

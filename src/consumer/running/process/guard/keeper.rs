@@ -28,6 +28,8 @@ const STUCK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Guard {
     program: PathBuf,
+    /// Where attempts have their control groups.
+    leaves: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -47,14 +49,15 @@ struct Process {
 }
 
 impl Guard {
-    /// Starts a guard: `program` with the argument for the hidden mode.
+    /// Starts a guard: `program` with the argument for the hidden mode, and the directory in which attempts have their
+    /// control groups.
     ///
     /// # Errors
     /// The system's; or when what was started is not ready in five seconds.
-    pub fn start(program: &Path) -> io::Result<Self> {
-        let process = Some(Process::start(program)?);
+    pub fn start(program: &Path, leaves: Option<PathBuf>) -> io::Result<Self> {
+        let process = Some(Process::start(program, leaves.as_deref())?);
         let state = State { ledger: Ledger::default(), next: 0, process };
-        Ok(Self { program: program.to_owned(), state: Mutex::new(state) })
+        Ok(Self { program: program.to_owned(), leaves, state: Mutex::new(state) })
     }
 
     /// Writes down that a process of an attempt is about to be started.
@@ -95,7 +98,7 @@ impl Guard {
             log::error!("the guard (process {}) is dead or stuck; starting another one", old.child.id());
             old.kill();
         }
-        let new = Process::start(&self.program)?;
+        let new = Process::start(&self.program, self.leaves.as_deref())?;
         if let Err(error) = state.ledger.lines().try_for_each(|line| new.write(&line)) {
             // At the end of its pipe it would end what it has heard of.
             new.kill();
@@ -165,12 +168,13 @@ impl Drop for Entry {
 }
 
 impl Process {
-    fn start(program: &Path) -> io::Result<Self> {
+    fn start(program: &Path, leaves: Option<&Path>) -> io::Result<Self> {
         let (stdin, pipe) = io::pipe()?;
         // A guard that does not read must not stop the workers.
         ioctl_fionbio(&pipe, true)?;
         let mut child = Command::new(program)
             .arg(ARGUMENT)
+            .args(leaves)
             .env_clear()
             .stdin(stdin)
             .stdout(Stdio::piped())

@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 
 use rustix::process::{Signal, setsid};
 
 use super::ledger::Ledger;
 use crate::common::exit::Exit;
-use crate::consumer::running::process::{census, probe};
+use crate::consumer::running::process::{census, cgroup, probe, starter};
 
 /// The program that runs, also after its file was replaced by a newer one.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -22,12 +23,13 @@ pub(super) const READY: &[u8] = b"ready\n";
 /// environment a moment after it has let go of the pipe (execve(2) closes descriptors first).
 const CLEAN_LOOKS: u32 = 3;
 
-/// Becomes the guard (or the probe of the shell) and never returns, if the command line asks for it. To be called first
+/// Becomes the guard (or the starter of a command, or the probe of the shell) and never returns, if the command line asks for it. To be called first
 /// thing in `main`.
 pub fn main_if_asked() {
     let asked = std::env::args_os().nth(1);
     let ended = match asked.as_deref() {
         Some(mode) if mode == OsStr::new(ARGUMENT) => guard(),
+        Some(mode) if mode == OsStr::new(starter::ARGUMENT) => starter::main(),
         Some(mode) if mode == OsStr::new(probe::ARGUMENT) => probe::say(),
         _ => return,
     };
@@ -45,6 +47,9 @@ fn guard() -> io::Result<()> {
     lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).for_each(|line| ledger.enter(line));
 
     let marks = ledger.marks();
+    if let Some(leaves) = std::env::args_os().nth(2) {
+        marks.iter().for_each(|mark| cgroup::end_leaf(Path::new(&leaves), mark));
+    }
     if !marks.is_empty() {
         ledger.groups().for_each(|group| census::signal_group(group, Signal::KILL));
         census::kill_strays(&marks, CLEAN_LOOKS);

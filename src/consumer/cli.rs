@@ -1,0 +1,108 @@
+//! The part of the consumer's command line that says how attempts are started, and what they may use of the host.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::running::process::ceilings::Ceilings;
+use super::running::process::cgroup::{Cgroups, Unavailable};
+use super::running::process::descriptors::Descriptors;
+use super::running::process::{Output, Settings, guard};
+use crate::common::byte_size;
+use crate::common::cli;
+use crate::common::exit::{Exit, Fault};
+use crate::common::model::Resources;
+
+/// How attempts are started.
+#[derive(Debug, Clone, Args)]
+pub struct ProcessArgs {
+    /// What to do with the commands' output, whose last 8 KiB are always kept with the result: `tail` (nothing more),
+    /// `log` (write each line to the log), or a directory (write a file for each attempt)
+    #[arg(long, env = "KAFKA_CRON_OUTPUT", default_value = "tail", value_name = "tail|log|DIR")]
+    pub output: Output,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What attempts may use of the host.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits for jobs")]
+struct LimitArgs {
+    /// The most memory of a job, as in 512m or 2g; also what a job gets that names none. Needs a control group
+    #[arg(long, env = "KAFKA_CRON_MAX_MEMORY", value_name = "SIZE", value_parser = byte_size::parse)]
+    max_memory: Option<u64>,
+
+    /// The most CPU time of each process of a job, in whole seconds; also what a job gets that names none
+    #[arg(long, env = "KAFKA_CRON_MAX_CPU", value_name = "DURATION", value_parser = cli::duration)]
+    max_cpu: Option<Duration>,
+
+    /// The most processes and threads of a job; also what a job gets that names none. Needs a control group
+    #[arg(long, env = "KAFKA_CRON_MAX_PIDS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_pids: Option<u64>,
+
+    /// The most descriptors of each process of a job; also what a job gets that names none
+    #[arg(long, env = "KAFKA_CRON_MAX_NOFILE", value_name = "N", value_parser = clap::value_parser!(u64).range(8..))]
+    max_nofile: Option<u64>,
+
+    /// The nice value of jobs that name none [default: the consumer's own]
+    #[arg(
+        long,
+        env = "KAFKA_CRON_NICE",
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i32).range(-20..=19)
+    )]
+    nice: Option<i32>,
+
+    /// A control group (version 2) in which jobs get groups of their own [default: the consumer's own, where systemd or a
+    /// container has given it one]
+    #[arg(long, env = "KAFKA_CRON_CGROUP", value_name = "DIR")]
+    cgroup: Option<PathBuf>,
+}
+
+impl ProcessArgs {
+    /// Prepares this process and the host for so many workers.
+    ///
+    /// # Errors
+    /// When the host has too few descriptors, or no control group for a limit that takes one.
+    pub fn settings(&self, workers: usize) -> Result<Settings, Fault> {
+        let limits = &self.limits;
+        let descriptors = Descriptors::raise_for(workers).map_err(Fault::usage("--workers"))?;
+        let ceilings = limits.ceilings()?;
+        let cgroups = Cgroups::prepare(limits.cgroup.as_deref());
+        limits.check(&ceilings, &cgroups)?;
+        match &cgroups {
+            Ok(groups) => log::info!("jobs get control groups in {}", groups.directory().display()),
+            Err(why) => log::info!("jobs with memory= or pids= cannot be started here: {why}"),
+        }
+        let program = PathBuf::from(guard::THIS_PROGRAM);
+        Ok(Settings { output: self.output.clone(), program, descriptors, ceilings, cgroups })
+    }
+}
+
+impl LimitArgs {
+    fn ceilings(&self) -> Result<Ceilings, Fault> {
+        let cpu_s = self.max_cpu.map(|time| time.as_secs());
+        if self.max_cpu.is_some_and(|time| time.subsec_millis() != 0 || time.is_zero()) {
+            let why = "--max-cpu: whole seconds, at least one (as in `90s`)";
+            return Err(Fault::new(Exit::Usage, why.to_owned()));
+        }
+        let (memory_bytes, pids, nofile) = (self.max_memory, self.max_pids, self.max_nofile);
+        Ok(Ceilings(Resources { memory_bytes, cpu_s, pids, nofile, nice: self.nice }))
+    }
+
+    /// A limit for all jobs that cannot be enforced is found at the start, and not with each job.
+    fn check(&self, ceilings: &Ceilings, cgroups: &Result<Cgroups, Unavailable>) -> Result<(), Fault> {
+        let given = [("--cgroup", self.cgroup.is_some()), ("--max-memory", self.max_memory.is_some())];
+        let asked = given.into_iter().chain([("--max-pids", self.max_pids.is_some())]);
+        let Some((flag, _)) = asked.into_iter().find(|(_, is_given)| *is_given) else { return Ok(()) };
+        let refused = |why: &Unavailable| {
+            let more = "docs/OPERATIONS.md, \"Limits for jobs\", says how a consumer gets a control group";
+            Fault::new(Exit::Usage, format!("{flag}: {why} ({more})"))
+        };
+        let groups = cgroups.as_ref().map_err(refused)?;
+        groups.has_what_it_takes(&ceilings.0).map_err(|why| refused(&why))
+    }
+}

@@ -1,0 +1,268 @@
+//! The starter: our own program in a hidden mode that prepares itself as an attempt asks, and then becomes its command.
+//!
+//! What has to happen between the birth of a process and its command (entering a control group, limits, priority, another
+//! user, a directory) happens in this program and not in the consumer's copy of itself: so the consumer never forks, however
+//! large it is, and the code may allocate, and fail in words. The orders are its arguments. Its standard input is a socket
+//! to the worker, on which it says which step failed; becoming the command closes the socket, and that says that all went
+//! well. The command gets `/dev/null` in its place.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+
+use super::user;
+
+/// The argument that asks for the hidden mode.
+pub(super) const ARGUMENT: &str = "__start";
+
+/// What stands between the orders and the command.
+const COMMAND: &str = "--";
+
+/// What is done before the command is executed, in this order: what takes rights comes before they are given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// The entrance of a control group.
+    pub cgroup: Option<PathBuf>,
+    /// Soft and hard limit of descriptors.
+    pub nofile: Option<(u64, u64)>,
+    /// Seconds of CPU time.
+    pub cpu_s: Option<u64>,
+    /// The nice value.
+    pub nice: Option<i32>,
+    /// User, group and all groups.
+    pub user: Option<(u32, u32, Vec<u32>)>,
+    /// The working directory.
+    pub cwd: Option<PathBuf>,
+}
+
+/// A step that can fail. Its word is how the starter names it to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Entering the control group.
+    Cgroup,
+    /// The limit of descriptors.
+    Descriptors,
+    /// The limit of CPU time.
+    Cpu,
+    /// The nice value.
+    Nice,
+    /// Becoming the user.
+    User,
+    /// Entering the working directory, as that user.
+    Directory,
+    /// Executing the command.
+    Execute,
+}
+
+impl Step {
+    const ALL: [Self; 7] =
+        [Self::Cgroup, Self::Descriptors, Self::Cpu, Self::Nice, Self::User, Self::Directory, Self::Execute];
+
+    fn byte(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+/// What failed, and what the system said.
+#[derive(Debug)]
+pub struct Failed {
+    /// The step.
+    pub step: Step,
+    /// The system's error.
+    pub error: io::Error,
+}
+
+impl Orders {
+    /// The arguments that carry the orders, each a letter and its value.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = vec![ARGUMENT.into()];
+        let mut say = |letter: &str, value: &OsStr| {
+            let mut argument = OsString::from(letter);
+            argument.push(value);
+            all.push(argument);
+        };
+        if let Some(entrance) = &self.cgroup {
+            say("g", entrance.as_os_str());
+        }
+        if let Some((soft, hard)) = self.nofile {
+            say("f", format!("{soft}:{hard}").as_ref());
+        }
+        if let Some(seconds) = self.cpu_s {
+            say("c", seconds.to_string().as_ref());
+        }
+        if let Some(nice) = self.nice {
+            say("n", nice.to_string().as_ref());
+        }
+        if let Some((uid, gid, groups)) = &self.user {
+            let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+            say("u", format!("{uid}:{gid}:{}", groups.join(",")).as_ref());
+        }
+        if let Some(cwd) = &self.cwd {
+            say("d", cwd.as_os_str());
+        }
+        all.push(COMMAND.into());
+        all
+    }
+
+    /// Reads the arguments of [`Orders::arguments`] back, and the words of the command after them.
+    fn read(arguments: impl Iterator<Item = OsString>) -> Option<(Self, Vec<OsString>)> {
+        let mut orders = Self::default();
+        let mut arguments = arguments;
+        loop {
+            let argument = arguments.next()?;
+            if argument == COMMAND {
+                return Some((orders, arguments.collect()));
+            }
+            let (letter, value) = argument.as_bytes().split_first()?;
+            let text = || std::str::from_utf8(value).ok();
+            let path = || PathBuf::from(OsString::from_vec(value.to_vec()));
+            match letter {
+                b'g' => orders.cgroup = Some(path()),
+                b'f' => {
+                    let (soft, hard) = text()?.split_once(':')?;
+                    orders.nofile = Some((soft.parse().ok()?, hard.parse().ok()?));
+                }
+                b'c' => orders.cpu_s = Some(text()?.parse().ok()?),
+                b'n' => orders.nice = Some(text()?.parse().ok()?),
+                b'u' => {
+                    let mut parts = text()?.splitn(3, ':');
+                    let (uid, gid, groups) = (parts.next()?, parts.next()?, parts.next()?);
+                    let groups: Result<_, _> =
+                        groups.split(',').filter(|group| !group.is_empty()).map(str::parse).collect();
+                    orders.user = Some((uid.parse().ok()?, gid.parse().ok()?, groups.ok()?));
+                }
+                b'd' => orders.cwd = Some(path()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Carries the orders out in this process.
+    fn carry_out(&self) -> Result<(), Failed> {
+        let step = |step: Step| move |error: io::Error| Failed { step, error };
+        if let Some(entrance) = &self.cgroup {
+            fs::write(entrance, "0").map_err(step(Step::Cgroup))?;
+        }
+        if let Some((soft, hard)) = self.nofile {
+            limit(Resource::Nofile, soft, hard).map_err(step(Step::Descriptors))?;
+        }
+        if let Some(seconds) = self.cpu_s {
+            // XCPU comes first, which a program can be told by; one that ignores it is killed a second later.
+            limit(Resource::Cpu, seconds, seconds.saturating_add(1)).map_err(step(Step::Cpu))?;
+        }
+        if let Some(nice) = self.nice {
+            setpriority_process(None, nice).map_err(io::Error::from).map_err(step(Step::Nice))?;
+        }
+        if let Some((uid, gid, groups)) = &self.user {
+            user::become_user(*uid, *gid, groups).map_err(step(Step::User))?;
+        }
+        if let Some(cwd) = &self.cwd {
+            std::env::set_current_dir(cwd).map_err(step(Step::Directory))?;
+        }
+        Ok(())
+    }
+}
+
+fn limit(of: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    // A hard limit that is lower already holds as it is: only root could raise it.
+    let hard = getrlimit(of).maximum.map_or(hard, |ours| if soft <= ours { hard.min(ours) } else { hard });
+    setrlimit(of, Rlimit { current: Some(soft), maximum: Some(hard) }).map_err(io::Error::from)
+}
+
+/// The starter's own side. It returns only if it could not become the command; the worker has been told why then.
+pub(super) fn main() -> io::Result<()> {
+    let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let failed = match Orders::read(std::env::args_os().skip(2)) {
+        None => Failed { step: Step::Execute, error: io::Error::from_raw_os_error(libc::EINVAL) },
+        Some((orders, words)) => match (orders.carry_out(), words.split_first()) {
+            (Err(failed), _) => failed,
+            (Ok(()), None) => {
+                Failed { step: Step::Execute, error: io::Error::from_raw_os_error(libc::EINVAL) }
+            }
+            (Ok(()), Some((program, arguments))) => {
+                // Besides executing the program this restores the signals that our runtime has changed.
+                let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
+                Failed { step: Step::Execute, error }
+            }
+        },
+    };
+    let number = failed.error.raw_os_error().unwrap_or(libc::EIO);
+    let mut said = vec![failed.step.byte()];
+    said.extend_from_slice(&number.to_le_bytes());
+    worker.write_all(&said)
+}
+
+/// The worker's side of the socket: waits until the starter has become the command, or has failed.
+pub(super) fn await_command(mut starter: UnixStream) -> Result<(), Failed> {
+    let mut said = Vec::new();
+    let read = starter.read_to_end(&mut said);
+    match (said.split_first(), read) {
+        (None, Ok(_)) => Ok(()),
+        (Some((byte, number)), _) => {
+            let number = number.try_into().map_or(libc::EIO, i32::from_le_bytes);
+            let step = Step::ALL.into_iter().find(|step| step.byte() == *byte).unwrap_or(Step::Execute);
+            Err(Failed { step, error: io::Error::from_raw_os_error(number) })
+        }
+        (None, Err(error)) => Err(Failed { step: Step::Execute, error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_survive_being_arguments() {
+        let check = |orders: &Orders| {
+            let mut arguments = orders.arguments();
+            assert_eq!(arguments.remove(0), ARGUMENT);
+            arguments.extend(["/bin/sh".into(), "-c".into(), "--".into()]);
+            let words = ["/bin/sh", "-c", "--"].map(OsString::from).to_vec();
+            assert_eq!(Orders::read(arguments.into_iter()), Some((orders.clone(), words)));
+        };
+        check(&Orders::default());
+        check(&Orders {
+            cgroup: Some("/sys/fs/cgroup/a b/cgroup.procs".into()),
+            nofile: Some((64, 128)),
+            cpu_s: Some(90),
+            nice: Some(-5),
+            user: Some((1000, 100, vec![100, 4])),
+            cwd: Some("/srv/ä b".into()),
+        });
+        check(&Orders { user: Some((1, 2, vec![])), ..Orders::default() });
+    }
+
+    #[test]
+    fn orders_that_cannot_be_read_are_none() {
+        for arguments in [&["x1", "--", "a"][..], &["cX", "--"], &["f1", "--"], &["u1:2", "--"], &["n1"], &[]]
+        {
+            let read = Orders::read(arguments.iter().map(OsString::from));
+            assert_eq!(read, None, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_starter_says_is_what_the_worker_hears() {
+        let hear = |said: &[u8]| {
+            let (worker, mut starter) = UnixStream::pair().unwrap();
+            starter.write_all(said).unwrap();
+            drop(starter);
+            await_command(worker).map_err(|failed| (failed.step, failed.error.raw_os_error()))
+        };
+        assert_eq!(hear(&[]), Ok(()));
+        for step in Step::ALL {
+            let mut said = vec![step.byte()];
+            said.extend_from_slice(&libc::EPERM.to_le_bytes());
+            assert_eq!(hear(&said), Err((step, Some(libc::EPERM))));
+        }
+        assert_eq!(hear(&[1]), Err((Step::Cgroup, Some(libc::EIO))));
+    }
+}

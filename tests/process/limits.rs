@@ -1,0 +1,195 @@
+//! What a job may use of the host: limits hold for what is started, and what cannot be enforced is refused.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kafka_cron::common::model::Outcome::{CouldNotStart, OverLimit, Succeeded};
+use kafka_cron::common::model::{Attempt, Exit, Limit, Outcome, Resources};
+use kafka_cron::consumer::running::process::Settings;
+use kafka_cron::consumer::running::process::ceilings::Ceilings;
+use kafka_cron::consumer::running::process::cgroup::Cgroups;
+use kafka_cron::consumer::running::worker::Options;
+
+use crate::bench::{Bench, LONG, attempt, check, lives, options, pid_in, run, settings, system_clock, with};
+use crate::child;
+use crate::support::wait_until;
+
+const NONE: Resources = Resources { memory_bytes: None, cpu_s: None, pids: None, nofile: None, nice: None };
+
+fn limited(command: &str, resources: Resources) -> Attempt {
+    with(command, |run| run.resources = resources)
+}
+
+/// A control group of our own with these controllers, or `None` (said) where this host gives none.
+struct Group {
+    directory: PathBuf,
+    cgroups: Cgroups,
+}
+
+impl Group {
+    fn with(controllers: Resources) -> Option<Self> {
+        let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
+        let mount = mounts.into_iter().find(|mount| mount.join("cgroup.controllers").exists());
+        let made = mount.ok_or_else(|| "no control groups of version 2".to_owned()).and_then(|mount| {
+            // The root may give its controllers away whatever lives in it.
+            for name in ["+memory", "+pids"] {
+                let _not_there = std::fs::write(mount.join("cgroup.subtree_control"), name);
+            }
+            let directory = mount.join(crate::support::unique("kafka-cron-test"));
+            std::fs::create_dir(&directory).map_err(|error| error.to_string())?;
+            let cgroups = Cgroups::prepare(Some(&directory)).map_err(|error| error.to_string());
+            let group = Self { directory, cgroups: cgroups? };
+            group.cgroups.has_what_it_takes(&controllers).map_err(|error| error.to_string())?;
+            Ok(group)
+        });
+        made.map_err(|why| println!("skipped: {why}")).ok()
+    }
+
+    fn bench(&self) -> Bench {
+        let process = Settings { cgroups: Ok(self.cgroups.clone()), ..settings() };
+        Bench::with(Options { process, ..options(1) }, &system_clock())
+    }
+
+    fn is_empty(&self) -> bool {
+        let entries = std::fs::read_dir(&self.directory).unwrap();
+        entries.flatten().all(|entry| !entry.file_type().unwrap().is_dir())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _left = std::fs::remove_dir(&self.directory);
+    }
+}
+
+#[test]
+fn a_job_finds_its_priority_and_its_descriptors() {
+    let resources = Resources { nofile: Some(64), nice: Some(7), ..NONE };
+    check(limited("ulimit -n; ulimit -Hn; nice", resources), &Succeeded, "64\n64\n7\n");
+    check(limited("ls /proc/self/fd; cat", resources), &Succeeded, "0\n1\n2\n3\n");
+    // What our own runtime ignores is not ignored by the command.
+    let report = run(limited("grep SigIgn /proc/self/status", resources));
+    let mask = report.output_tail.trim().rsplit('\t').next().unwrap();
+    let pipe = 1 << (libc::SIGPIPE - 1);
+    assert_eq!(u64::from_str_radix(mask, 16).unwrap() & pipe, 0, "{report:?}");
+}
+
+#[test]
+fn a_limit_goes_with_a_directory_and_a_shell() {
+    let attempt = with("pwd; echo $0", |run| {
+        run.cwd = Some("/usr".to_owned());
+        run.resources = Resources { nice: Some(1), ..NONE };
+    });
+    check(attempt, &Succeeded, "/usr\n/bin/sh\n");
+    let attempt = with("true", |run| {
+        run.cwd = Some("/nonexistent".to_owned());
+        run.resources = Resources { nice: Some(1), ..NONE };
+    });
+    let reason = "cwd /nonexistent: No such file or directory".to_owned();
+    check(attempt, &CouldNotStart { reason }, "");
+    let attempt = with("true", |run| {
+        run.environment = std::sync::Arc::new([("SHELL".to_owned(), "/x/sh".to_owned())].into());
+        run.resources = Resources { nice: Some(1), ..NONE };
+    });
+    let reason = "shell /x/sh: No such file or directory".to_owned();
+    check(attempt, &CouldNotStart { reason }, "");
+}
+
+#[test]
+fn a_job_that_uses_up_its_cpu_time_is_ended_for_that() {
+    let resources = Resources { cpu_s: Some(1), ..NONE };
+    let exit = Exit::Signal(libc::SIGXCPU);
+    check(limited("while :; do :; done", resources), &OverLimit { limit: Limit::Cpu, exit }, "");
+    // The shell tells of the program that it has waited for.
+    let exit = Exit::Code(128 + libc::SIGXCPU);
+    let report = run(limited("sh -c 'while :; do :; done'; exit $?", resources));
+    assert_eq!(report.outcome, OverLimit { limit: Limit::Cpu, exit });
+    // One that does not listen is killed.
+    let report = run(limited("trap '' XCPU; while :; do :; done", resources));
+    assert_eq!(report.outcome, Outcome::Signalled { signal: libc::SIGKILL });
+}
+
+#[test]
+fn what_cannot_be_enforced_here_is_refused_and_not_ignored() {
+    let check = |resources: Resources, asked: &str| {
+        let report = run(limited("true", resources));
+        let CouldNotStart { reason } = &report.outcome else { panic!("{report:?}") };
+        assert!(reason.starts_with(&format!("{asked}: needs a writable control group (docs/")), "{reason}");
+    };
+    check(Resources { memory_bytes: Some(512 << 20), ..NONE }, "memory=512m");
+    check(Resources { memory_bytes: Some(1 << 30), pids: Some(5), ..NONE }, "memory=1g pids=5");
+}
+
+#[test]
+fn a_job_that_asks_for_more_than_the_ceiling_is_refused_and_one_that_does_not_say_gets_it() {
+    let ceilings = Ceilings(Resources { nofile: Some(50), nice: Some(3), ..NONE });
+    let process = Settings { ceilings, ..settings() };
+    let options = Options { process, ..options(1) };
+    let bench = Bench::with(options, &system_clock());
+    let report = bench.run(limited("ulimit -n; nice", NONE));
+    assert_eq!((report.outcome, report.output_tail.as_str()), (Succeeded, "50\n3\n"));
+    let report = bench.run(limited("true", Resources { nofile: Some(51), ..NONE }));
+    let reason = "nofile=51: this consumer allows at most 50 (--max-nofile)".to_owned();
+    assert_eq!(report.outcome, CouldNotStart { reason });
+}
+
+#[test]
+fn a_job_has_no_more_processes_than_it_may_have_and_all_of_them_end_with_it() {
+    let Some(group) = Group::with(Resources { pids: Some(1), ..NONE }) else { return };
+    let bench = group.bench();
+    let limit = Resources { pids: Some(8), ..NONE };
+    let bomb = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 100 & done; wait";
+    let began = Instant::now();
+    let report = bench.run(limited(bomb, limit));
+    assert!(matches!(report.outcome, OverLimit { limit: Limit::Pids, .. }), "{report:?}");
+    assert!(began.elapsed() < Duration::from_secs(60), "its children do not outlive it");
+    // What has left the process group is still in the control group.
+    let report = bench.run(limited("setsid sleep 1000 & sleep 0.2; echo started", limit));
+    assert_eq!((report.outcome, report.output_tail.as_str()), (Succeeded, "started\n"));
+    let timed_out = with("setsid sleep 1000 & sleep 1000", |run| {
+        (run.resources, run.limits.timeout_ms) = (limit, Some(300));
+    });
+    assert_eq!(bench.run(timed_out).outcome, Outcome::TimedOut);
+    assert!(group.is_empty(), "no control group is left");
+}
+
+#[test]
+fn a_job_that_needs_more_memory_than_it_may_have_is_killed_for_that() {
+    let Some(group) = Group::with(Resources { memory_bytes: Some(1), ..NONE }) else { return };
+    let bench = group.bench();
+    let limit = Resources { memory_bytes: Some(32 << 20), ..NONE };
+    let report = bench.run(limited("head -c 200m /dev/zero | tail; echo after", limit));
+    let exit = Exit::Signal(libc::SIGKILL);
+    assert_eq!(report.outcome, OverLimit { limit: Limit::Memory, exit }, "{report:?}");
+    let report = bench.run(limited("head -c 1m /dev/zero | tail -c 1 | wc -c", limit));
+    assert_eq!((report.outcome, report.output_tail.as_str()), (Succeeded, "1\n"));
+    assert!(group.is_empty(), "no control group is left");
+}
+
+/// Plays a consumer until it is killed: its job has left the process group and thrown its environment away.
+#[test]
+fn plays_a_consumer_whose_job_hides() {
+    let Some(directory) = child::part() else { return };
+    let (directory, file) = directory.split_once(':').unwrap();
+    let process = Settings { cgroups: Cgroups::prepare(Some(Path::new(directory))), ..settings() };
+    let bench = Bench::with(Options { process, ..options(1) }, &system_clock());
+    let hidden = format!("env -i setsid sh -c 'echo $$ >{file}; exec sleep 1000' & sleep 1000");
+    bench.start(limited(&hidden, Resources { pids: Some(8), ..NONE }));
+    println!("guard {}", bench.workers.guard_pid().unwrap());
+    bench.run(attempt("sleep 1000"));
+}
+
+#[test]
+fn what_hides_from_its_consumer_ends_with_it_all_the_same() {
+    let Some(group) = Group::with(Resources { pids: Some(1), ..NONE }) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hidden");
+    let part = format!("{}:{}", group.directory.display(), file.display());
+    let mut consumer = child::command("limits::plays_a_consumer_whose_job_hides", &part).spawn().unwrap();
+    child::line(&mut consumer, "guard ");
+    let hidden = wait_until("the job runs", LONG, || pid_in(&file));
+    consumer.kill().unwrap();
+    consumer.wait().unwrap();
+    wait_until("the job is gone", LONG, || (!lives(hidden)).then_some(()));
+    wait_until("its control group is gone", LONG, || group.is_empty().then_some(()));
+}
