@@ -14,6 +14,7 @@ pub mod claiming;
 pub mod cli;
 pub mod fetching;
 pub mod metrics;
+pub mod pressure;
 pub mod program;
 pub mod reporting;
 pub mod running;
