@@ -83,6 +83,7 @@ fn run(args: &Args) -> Result<(), Fault> {
         lease: args.lease,
         workers,
         process,
+        pressure: args.process.pressure,
     };
     log::info!("{}: topic {}, group {}, {workers} workers", config.name, config.topic, config.group);
     let consumer = Consumer::start(config, &platform)?;

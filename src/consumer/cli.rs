@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::pressure;
 use super::running::process::ceilings::Ceilings;
 use super::running::process::cgroup::{Cgroups, Unavailable};
 use super::running::process::descriptors::Descriptors;
@@ -21,6 +22,11 @@ pub struct ProcessArgs {
     /// `log` (write each line to the log), or a directory (write a file for each attempt)
     #[arg(long, env = "KAFKA_CRON_OUTPUT", default_value = "tail", value_name = "tail|log|DIR")]
     pub output: Output,
+
+    /// Take nothing new while the host is overloaded, as in cpu=80,memory=10: from that many percent of the last ten seconds
+    /// on in which a process waited for a processor or for memory (PSI), until it is a quarter less
+    #[arg(long, env = "KAFKA_CRON_PRESSURE", value_name = "LIMITS")]
+    pub pressure: Option<pressure::Limits>,
 
     #[command(flatten)]
     limits: LimitArgs,

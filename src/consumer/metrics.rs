@@ -25,6 +25,10 @@ pub struct ConsumerMetrics {
     pub rebalances: IntCounter,
     /// Messages that are held until their instant.
     pub held: IntGauge,
+    /// Whether nothing new is taken because the host is overloaded.
+    pub admission_closed: IntGauge,
+    /// How much the host stalls, by resource; only with `--pressure`.
+    pub pressure: GaugeVec,
     /// Messages that no consumer has claimed, by partition; only those of our partitions.
     pub lag: IntGaugeVec,
     /// Fetch requests that were answered.
@@ -75,6 +79,15 @@ impl ConsumerMetrics {
                 "Claims that were confirmed after their lease and therefore not started.",
             ),
             rebalances: counter("cron_rebalances_total", "Generations of the group that gave us a share."),
+            admission_closed: gauge(
+                "cron_admission_closed",
+                "1 while the consumer takes nothing new because its host is overloaded (--pressure).",
+            ),
+            pressure: metrics.levels(
+                "cron_pressure_percent",
+                "Share of the last ten seconds in which a process of the host waited for the resource.",
+                &["resource"],
+            ),
             held: gauge("cron_held_attempts", "Attempts that are held until the instant they may start."),
             lag: metrics.gauges(
                 "cron_lag_messages",

@@ -10,6 +10,7 @@ use super::claiming::machine as claiming;
 use super::claiming::thread::ClaimingThread;
 use super::fetching::poll::{Poll, PollOptions};
 use super::metrics::ConsumerMetrics;
+use super::pressure;
 use super::reporting::messages as reporting;
 use super::reporting::thread as reporter;
 use super::reporting::thread::Reporter;
@@ -51,6 +52,8 @@ pub struct Config {
     pub workers: usize,
     /// How attempts are started.
     pub process: process::Settings,
+    /// From which pressure on the host nothing new is taken; always, where absent.
+    pub pressure: Option<pressure::Limits>,
 }
 
 /// What the options mean together; returns the cluster that the topic is of.
@@ -146,7 +149,12 @@ impl Consumer {
             workers: config.workers,
         };
         let channels = Channels { changes, chunks, idle: became_idle, jobs, report, poll, membership };
-        let observe = Observe { metrics, health: health.clone(), beat: beats.thread("dispatch") };
+        let observe = Observe {
+            metrics,
+            health: health.clone(),
+            beat: beats.thread("dispatch"),
+            pressure: config.pressure,
+        };
         let claiming =
             ClaimingThread::start(options, platform.client("dispatch"), corrected, channels, observe)
                 .map_err(Fault::system("the dispatch thread"))?;

@@ -9,6 +9,7 @@ use crate::common::metrics::Beat;
 use crate::consumer::fetching::fetcher::Chunk;
 use crate::consumer::fetching::poll::Poll;
 use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::pressure::Limits;
 use crate::consumer::reporting::thread as reporter;
 
 /// What the claiming thread listens to and talks to.
@@ -29,7 +30,7 @@ pub struct Channels {
     pub membership: Membership,
 }
 
-/// Where the claiming thread shows its state.
+/// What the claiming thread looks at beside its channels, and where it shows its state.
 pub struct Observe {
     /// The metrics that it counts.
     pub metrics: ConsumerMetrics,
@@ -37,6 +38,8 @@ pub struct Observe {
     pub health: Health,
     /// When its loop last came round.
     pub beat: Beat,
+    /// From which pressure on the host nothing new is taken.
+    pub pressure: Option<Limits>,
 }
 
 /// The fact of `/readyz`: the group has been joined.

@@ -69,6 +69,8 @@ pub struct Claimer {
     options: Options,
     /// How many workers wait for an attempt.
     free: usize,
+    /// Whether the host has room for new attempts.
+    admits: bool,
     /// The linger of claims.
     linger: Linger,
     is_clock_settled: bool,
@@ -114,6 +116,7 @@ impl Claimer {
     pub fn new(options: Options) -> Self {
         Self {
             free: 0,
+            admits: true,
             // Half of the workers run attempts while we claim for the others.
             linger: Linger::new(options.workers / 2),
             is_clock_settled: false,
@@ -163,6 +166,7 @@ impl Claimer {
             }
             Event::WorkersFree(count) => self.free += count,
             Event::ClockSettled => self.is_clock_settled = true,
+            Event::Admits(admits) => self.admits = admits,
             Event::Leave => self.leaves_by = self.leaves_by.or(Some(now.mono + LAST_ANSWER)),
         }
         self.pause_where_full(&mut effects);
@@ -321,7 +325,8 @@ impl Claimer {
         let until_due = self.next_due().map(|at| at - now.wall);
         let until_due = until_due.map(|wait| wait.to_std().unwrap_or(Duration::from_millis(1)));
         // If an attempt is due and no worker is free, the worker's message wakes the thread.
-        let wait = until_due.filter(|_| self.free > 0).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+        let wait =
+            until_due.filter(|_| self.free > 0 && self.admits).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
         let linger = self.linger.wait(self.free, now.mono);
         if linger.is_zero() { wait } else { wait.min(linger) }
     }
@@ -333,7 +338,8 @@ impl Claimer {
 
     /// For how many workers may be claimed now: for none while a claim lingers for more, or waits for the clock.
     fn claimable(&self, now: Instant) -> usize {
-        let may_claim = self.linger.wait(self.free, now).is_zero() && !self.waits_for_clock(now);
+        let may_claim =
+            self.admits && self.linger.wait(self.free, now).is_zero() && !self.waits_for_clock(now);
         if may_claim { self.free } else { 0 }
     }
 

@@ -57,6 +57,8 @@ pub enum Event {
     WorkersFree(usize),
     /// The host's clock was compared with the broker's, or it is known that it cannot be.
     ClockSettled,
+    /// Whether the host has room for new attempts, when that has changed ([`crate::consumer::pressure`]).
+    Admits(bool),
     /// The program ends: nothing more is claimed, and a claim that is under way is waited for.
     Leave,
 }

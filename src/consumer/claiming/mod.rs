@@ -28,5 +28,6 @@ pub mod messages;
 pub mod outbox;
 pub mod partition;
 pub mod position;
+mod pressure_watch;
 mod runs_topic;
 pub mod thread;

@@ -12,6 +12,7 @@ use super::lag::Ends;
 use super::log_lines::{say, say_failed};
 use super::machine::{Call, Claimed, Claimer, Counts, Effect, Event, FIRST_REST, Options};
 use super::outbox::Outbox;
+use super::pressure_watch::PressureWatch;
 use super::runs_topic::RunsTopic;
 use crate::common::broker::Client;
 use crate::common::clock::{Clock, CorrectedClock, Now};
@@ -67,6 +68,7 @@ struct Claiming {
     ends: Ends,
     duties: Duties,
     runs_topic: RunsTopic,
+    pressure: Option<PressureWatch>,
     counted: Counts,
 }
 
@@ -83,6 +85,7 @@ impl Claiming {
             topic: options.topic.clone(),
             duties: Duties::new(&observe.health, &options),
             runs_topic: RunsTopic::new(clock.monotonic()),
+            pressure: PressureWatch::new(observe.pressure, clock.monotonic()),
             outbox: Outbox::new(options.topic.clone()),
             claimer: Claimer::new(options),
             client,
@@ -131,6 +134,11 @@ impl Claiming {
         }
         if self.clock.is_settled() {
             self.handle(Event::ClockSettled);
+        }
+        let now = self.clock.monotonic();
+        let turn = self.pressure.as_mut().and_then(|watch| watch.look(now, &self.observe.metrics));
+        if let Some(admits) = turn {
+            self.handle(Event::Admits(admits));
         }
         // By the host's clock, so that the metric shows how wrong it is.
         self.observe.beat.touch(self.clock.host().now());

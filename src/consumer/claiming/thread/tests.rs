@@ -118,7 +118,7 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
         workers: 4,
     };
     let beat = beats.thread("dispatch");
-    let observe = Observe { metrics: metrics.clone(), health: health.clone(), beat };
+    let observe = Observe { metrics: metrics.clone(), health: health.clone(), beat, pressure: None };
     let clock = Arc::new(CorrectedClock::new(clock));
     clock.cannot_know();
     let client = broker.client("dispatch");

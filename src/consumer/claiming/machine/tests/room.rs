@@ -105,3 +105,18 @@ fn a_partition_that_holds_as_much_as_it_may_pauses_alone_but_for_too_many_letter
     consumer.next_generation_by_leaving(&world);
     assert!(!consumer.is_paused(0) && !consumer.claimer.owes(claimer::Call::Letter));
 }
+
+#[test]
+fn nothing_new_is_claimed_while_the_host_has_no_room_for_it() {
+    let mut world = World::new();
+    let mut consumer = ready(&mut world, &[]);
+    world.publish(0, 1);
+    consumer.poll(&world);
+    let now = world.now();
+    assert_eq!(consumer.claimer.handle(claimer::Event::Admits(false), now), []);
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started.len(), world.claimed()), (0, vec![]));
+    assert_eq!(consumer.claimer.handle(claimer::Event::Admits(true), now), []);
+    consumer.run(&world, 9);
+    assert_eq!(consumer.started, [1]);
+}
