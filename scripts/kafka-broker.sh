@@ -57,6 +57,15 @@ running() {
     tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$config" || return 1
     echo "$pid"
 }
+# Whether nothing listens on a port. A broker that has just ended may hold its ports for a moment longer than its process.
+is_free() {
+    local _
+    for _ in $(seq 20); do
+        answers "$1" || return 0
+        sleep 0.1
+    done
+    return 1
+}
 configured_port() { cat "$data/port" 2>/dev/null; }
 
 # Waits until the port answers: $1 process, $2 port. A loaded machine takes long; a dead process is noticed at once.
@@ -112,11 +121,11 @@ start() {
         echo "already running: process $pid, localhost:$(configured_port)"
         return
     fi
-    ! answers "$port" || die 3 "port $port is taken by something else"
+    is_free "$port" || die 3 "port $port is taken by something else"
     libs=$("$here/kafka-fetch.sh" "$version") || exit $?
     if [[ -n $jmx_port ]]; then
         [[ -r $jmx_rules ]] || die 2 "--jmx-rules $jmx_rules cannot be read"
-        ! answers "$jmx_port" || die 3 "port $jmx_port (--jmx-port) is taken by something else"
+        is_free "$jmx_port" || die 3 "port $jmx_port (--jmx-port) is taken by something else"
         agent=("-javaagent:$("$here/kafka-fetch.sh" --jmx-exporter)=127.0.0.1:$jmx_port:$jmx_rules") || exit $?
     fi
     java=(java "-Xmx$heap" "-Xms64m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
