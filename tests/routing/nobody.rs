@@ -53,6 +53,21 @@ fn what_is_no_broker_costs_a_second_or_two_and_not_more() {
 }
 
 #[test]
+fn a_silent_broker_is_asked_first_by_one_client_of_a_process_and_last_by_all_after_it() {
+    let own = OwnBroker::start(VERSION);
+    // The system accepts connections for it; nobody ever reads from them.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let list = [mute.local_addr().unwrap().to_string(), own.brokers()];
+    let broker = KafkaBroker::new(&list, None).unwrap();
+    for _ in 0..4 {
+        broker.client("routing").broker_count(soon()).unwrap();
+    }
+    mute.set_nonblocking(true).unwrap();
+    let asked = std::iter::from_fn(|| mute.accept().ok()).count();
+    assert_eq!(asked, 1, "each question to the silent broker costs a client two seconds");
+}
+
+#[test]
 fn what_listens_there_instead_of_a_broker_is_named_with_what_to_do() {
     let folder = tempfile::TempDir::new().unwrap();
     let ca_file = folder.path().join("ca.pem");

@@ -104,6 +104,23 @@ impl What {
     }
 }
 
+/// Whether a broker cannot be read from at present. It outlives the fetchers of the broker, of which each ends with the
+/// error that it meets: the log says once that reading fails, and once that it works again.
+#[derive(Debug, Default)]
+pub struct Outage(AtomicBool);
+
+impl Outage {
+    /// Reading has failed; tells whether it worked before.
+    fn begins(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Reading works; tells whether it failed before.
+    fn ends(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
 /// A fetcher's thread. Dropping the handle ends it, at the latest when the present fetch returns.
 #[derive(Debug)]
 pub struct Fetcher {
@@ -125,6 +142,8 @@ pub struct Options {
     pub metrics: ConsumerMetrics,
     /// Whether a fetch has been answered, or nothing is to be fetched: until then it is unknown whether reading works.
     pub works: Arc<AtomicBool>,
+    /// Whether the fetchers of this leader before it could not read.
+    pub outage: Arc<Outage>,
     /// Where the error is told that ends it. Full while an earlier one was not taken, which says as much.
     pub errors: Sender<BrokerError>,
 }
@@ -205,11 +224,16 @@ fn turn(
             if matches!(error, BrokerError::Throttled(_)) {
                 return Ok(true); // the call has waited, and another fetcher would find the same
             }
-            log::warn!("reading from broker {}: {error}", options.leader);
+            if options.outage.begins() {
+                log::warn!("reading from broker {}: {error}; trying again", options.leader);
+            }
             return Err(error);
         }
     };
     options.metrics.fetches.inc();
+    if options.outage.ends() {
+        log::info!("reading from broker {} works again", options.leader);
+    }
     let mut failed = None;
     for ((track, want), answer) in open.into_iter().zip(wants).zip(answers) {
         if let Err(error) = &answer {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::fetcher::{Chunk, Fetcher, Options, Track};
+use super::fetcher::{Chunk, Fetcher, Options, Outage, Track};
 use crate::common::bounds;
 use crate::common::broker::{Broker, BrokerError, Client, ErrorCode, NodeId};
 use crate::common::clock::Clock;
@@ -62,6 +62,7 @@ impl Poll {
                 errors,
                 plan: Vec::new(),
                 fetchers: BTreeMap::new(),
+                outages: BTreeMap::new(),
             };
             let beat = poll.options.beats.thread("poll");
             poll.run(&planned, &beat);
@@ -95,6 +96,8 @@ struct Polling {
     errors: Receiver<BrokerError>,
     plan: Plan,
     fetchers: BTreeMap<NodeId, Fetcher>,
+    /// Of each broker that has been read from.
+    outages: BTreeMap<NodeId, Arc<Outage>>,
     /// When the topic is looked up while nothing of it is to be read.
     look_at_topic: Instant,
 }
@@ -194,7 +197,8 @@ impl Polling {
         }
         let (cluster, metrics) = (self.options.cluster.clone(), self.options.metrics.clone());
         let (works, errors) = (Arc::default(), self.tell_error.clone());
-        let options = Options { leader, tracks, cluster, metrics, works, errors };
+        let outage = Arc::clone(self.outages.entry(leader).or_default());
+        let options = Options { leader, tracks, cluster, metrics, works, outage, errors };
         let log = self.broker.client("kafka-cron-fetch");
         let beat = self.options.beats.thread("fetch");
         let started = Fetcher::start(options, log, Arc::clone(&self.clock), self.chunks.clone(), beat);

@@ -3,9 +3,9 @@
 //!
 //! Bottom up: [`resolve`] finds addresses, [`connection`] carries one request at a time and knows whether it was
 //! sent, [`frame`] bounds what is believed of an answer, [`quotas`] and [`patience`] know how long brokers want to be
-//! left alone and waited for, [`routing`] knows who leads what and keeps the connections. On these stand [`produce`],
-//! [`fetch`] (with [`batch`], [`records`], [`transactions`] and [`unpack`]), [`group`] (with [`subscription`]) and
-//! [`admin`].
+//! left alone and waited for, [`failures`] which of them failed lately, [`routing`] knows who leads what and keeps the
+//! connections. On these stand [`produce`], [`fetch`] (with [`batch`], [`records`], [`transactions`] and [`unpack`]),
+//! [`group`] (with [`subscription`]) and [`admin`].
 //!
 //! A client belongs to one thread. It has no thread of its own, nothing happens between calls, and each request is
 //! made in one pinned version ([`wire`]) that every Kafka from 3.3 to 4.x speaks.
@@ -13,6 +13,7 @@
 mod admin;
 mod batch;
 mod connection;
+mod failures;
 mod fetch;
 mod frame;
 mod group;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub use tls::TlsOptions;
 
+use self::failures::Failures;
 use self::quotas::Quotas;
 use self::resolve::{Address, Resolver};
 use self::routing::Routes;
@@ -51,6 +53,7 @@ pub(super) struct Cluster {
     tls: Option<Tls>,
     resolver: Resolver,
     quotas: Quotas,
+    failures: Failures,
 }
 
 /// Why no client can be made at all.
@@ -90,7 +93,8 @@ impl KafkaBroker {
         }
         let tls = tls.map(Tls::new).transpose()?;
         let resolver = Resolver::start()?;
-        Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver, quotas: Quotas::default() }) })
+        let (quotas, failures) = (Quotas::default(), Failures::default());
+        Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver, quotas, failures }) })
     }
 }
 

@@ -26,9 +26,6 @@ pub(super) struct Routes {
     /// The addresses that a name had when it was last looked up, for when the name service is away.
     found: HashMap<Address, Vec<SocketAddr>>,
     connections: HashMap<Address, Connection>,
-    /// When an address failed last, as a count of failures.
-    failed: HashMap<Address, u64>,
-    failures: u64,
     leaders: HashMap<TopicPartition, NodeId>,
     topic_ids: HashMap<String, Uuid>,
     coordinators: HashMap<String, Address>,
@@ -57,8 +54,6 @@ impl Routes {
             brokers: BTreeMap::new(),
             found: HashMap::new(),
             connections: HashMap::new(),
-            failed: HashMap::new(),
-            failures: 0,
             leaders: HashMap::new(),
             topic_ids: HashMap::new(),
             coordinators: HashMap::new(),
@@ -179,7 +174,7 @@ impl Routes {
         });
         match dialled {
             Ok(connection) => {
-                self.failed.remove(to);
+                self.cluster.failures.answered(to);
                 self.connections.insert(to.clone(), connection);
                 Ok(false)
             }
@@ -212,17 +207,17 @@ impl Routes {
         }
     }
 
-    /// Closes the connection, asks this broker last from now on, and believes nothing that was thought of it.
+    /// Closes the connection, has every client ask this broker last from now on, and believes nothing that was thought of it.
     fn give_up(&mut self, of: &Address) {
         self.connections.remove(of);
-        self.failures += 1;
-        self.failed.insert(of.clone(), self.failures);
+        self.cluster.failures.failed(of);
         let brokers = &self.brokers;
         self.leaders.retain(|_, node| brokers.get(node) != Some(of));
         self.coordinators.retain(|_, address| address != of);
     }
 
-    /// Asks any broker that answers: those with a connection first, the one that failed last at last.
+    /// Asks any broker that answers: those with a connection first, and last the one that failed last for any client of
+    /// this process.
     pub(super) fn ask_any<R: Asked>(
         &mut self,
         request: &R,
@@ -231,8 +226,8 @@ impl Routes {
         let mut candidates: Vec<Address> = self.brokers.values().cloned().collect();
         let bootstrap = self.cluster.bootstrap.iter().filter(|address| !candidates.contains(address));
         candidates.extend(bootstrap.cloned().collect::<Vec<_>>());
-        candidates.sort_by_key(|address| {
-            let failed = self.failed.get(address).copied().unwrap_or(0);
+        candidates.sort_by_cached_key(|address| {
+            let failed = self.cluster.failures.rank(address);
             (self.held_until(address), failed, Reverse(self.connections.contains_key(address)))
         });
         let mut last = BrokerError::NotSent("no broker is known".to_owned());

@@ -30,6 +30,7 @@ fn what_was_not_handed_over_is_read_again() {
         cluster: "c".parse().unwrap(),
         metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
         works: Arc::default(),
+        outage: Arc::default(),
         errors: bounded(1).0,
     };
     let (to, read) = bounded(0);
@@ -72,6 +73,7 @@ fn a_partition_that_cannot_be_read_keeps_no_other_waiting() {
         cluster: "c".parse().unwrap(),
         metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
         works: Arc::default(),
+        outage: Arc::default(),
         errors: bounded(1).0,
     };
     let (to, read) = bounded(2);
@@ -80,4 +82,38 @@ fn a_partition_that_cannot_be_read_keeps_no_other_waiting() {
     assert_eq!(error.word(), "leader_not_available");
     assert_eq!(read.try_recv().unwrap().track.of, of(1));
     assert!(!options.works.load(Ordering::Acquire));
+}
+
+#[test]
+fn an_outage_begins_once_for_all_fetchers_of_a_broker_and_ends_with_an_answer() {
+    let broker = MemoryBroker::new(Arc::new(SystemClock));
+    let by = Instant::now() + Duration::from_secs(5);
+    let mut client = broker.client("test");
+    let spec = TopicSpec { name: "c".to_owned(), partitions: 1, replication_factor: 1, settings: Vec::new() };
+    client.create_topic(&spec, by).unwrap();
+    let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
+    let outage = Arc::new(Outage::default());
+    let (to, _read) = bounded(8);
+    let (_stop, stopped) = bounded(0);
+    let mut turn_of_a_new_fetcher = || {
+        let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
+        let options = Options {
+            leader: 1,
+            tracks: vec![Arc::new(Track { of: of.clone(), generation: 1, next, open })],
+            cluster: "c".parse().unwrap(),
+            metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
+            works: Arc::default(),
+            outage: Arc::clone(&outage),
+            errors: bounded(1).0,
+        };
+        turn(&options, client.as_mut(), &SystemClock, &to, &stopped).is_ok()
+    };
+    broker.faults().away();
+    for _ in 0..2 {
+        assert!(!turn_of_a_new_fetcher());
+        assert!(!outage.begins(), "the log has said that already");
+    }
+    broker.faults().back();
+    assert!(turn_of_a_new_fetcher());
+    assert!(outage.begins(), "an answer has ended it, so the next failure is said again");
 }
