@@ -1,0 +1,300 @@
+#!/usr/bin/env bash
+# Kafka under fire: three brokers (scripts/cluster.sh), two producers, two consumers for each topic of two clusters, and jobs that are
+# due each second, half of which need a retry each time. Brokers are killed, frozen, cut off and filled up meanwhile. Is a run
+# lost, or started twice? How late is the latest? Which thread stands still, and for how long? Which alerts fire?
+# docs/experiments/chaos.md shows what it prints.
+#
+#   scripts/chaos.sh [--local] [--logs DIR] [SCENARIO]...
+#
+# Scenarios (all of them by default; each takes one to three minutes and has brokers of its own):
+#   one             kill -9 of a broker that has no special part, as far as there is one; it comes back after 25 s
+#   leader          the same with the broker that leads a partition of cluster-a
+#   coordinator     the same with the coordinator of the producers' group
+#   controller      the same with the active controller
+#   two             kill -9 of two of three for 20 s
+#   all             kill -9 of all three for 15 s
+#   rolling         each broker is stopped in order, and started again when the others have all copies
+#   freeze          the leader of a partition stands still for 20 s (SIGSTOP)
+#   blackhole       for 30 s nothing passes between the programs and one broker; the brokers reach each other
+#   cut-producers   for 30 s the producers reach no broker; the consumers do
+#   cut-consumers   the other way round
+#   slow            for 30 s each answer takes 200 ms longer
+#   disk-full       a broker's disk is full (a small tmpfs; for root alone); it is emptied and the broker started again
+#   partitions-added  a topic gets two more partitions
+#   topic-deleted   the topic of a cluster is deleted; the producers make it anew
+#
+# Columns: ticks published (by `cronctl verify`), run (by what the jobs themselves wrote down), lost, started twice, attempts
+# beyond those that the jobs asked for (a retry of an attempt that counted as lost), the latest start in seconds, what `cronctl
+# verify` says, and the longest time that each kind of thread was silent, in seconds, where it is above 2
+# (cron_thread_last_beat_seconds, read once a second). The line below names the alerts that were pending or firing, if
+# Prometheus is installed: it has the rules of conf/prometheus, and scrapes every 2 s.
+#
+# The logs of programs and brokers stay in DIR (by default a new directory in /tmp), which is named at the end. --local is the
+# only way that there is: processes of this machine. Environment: that of scripts/lib/experiment.sh.
+#
+# Exit codes: 0 nothing was lost or run twice, and `cronctl verify` is satisfied, in each scenario; 1 otherwise; 2 usage;
+# 3 the brokers did not start; 4 something is missing here.
+# shellcheck disable=SC2317 # scenarios are called by their names
+set -euo pipefail
+all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers slow disk-full
+    partitions-added topic-deleted)
+usage() { sed -n '7s/^# *//p' "${BASH_SOURCE[0]}"; echo "scenarios: ${all[*]}"; }
+logs='' scenarios=()
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        -h | --help) usage; exit 0 ;;
+        --local) shift ;;
+        --logs) [[ $# -ge 2 ]] || { usage >&2; exit 2; }; logs=$2; shift 2 ;;
+        -*) usage >&2; exit 2 ;;
+        *)
+            [[ " ${all[*]} " == *" $1 "* ]] || { echo "there is no scenario $1; $(usage)" >&2; exit 2; }
+            scenarios+=("$1"); shift ;;
+    esac
+done
+[[ ${#scenarios[@]} -gt 0 ]] || scenarios=("${all[@]}")
+[[ -z $logs ]] || { mkdir -p "$logs" && logs=$(cd "$logs" && pwd); } || exit 4
+# shellcheck source=scripts/lib/experiment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/experiment.sh"
+need python3
+has prometheus || echo "prometheus is not installed: alerts are not reported" >&2
+rmdir "$work"
+[[ -n $logs ]] || logs=$(mktemp -d "${TMPDIR:-/tmp}/kafka-cron-chaos.XXXXXX")
+root=$PWD tick_jobs=(a-tick a-flaky b-tick b-flaky)
+tear_down() { trap - EXIT; cluster_ends; }
+
+cluster() { scripts/cluster.sh "$@" --data "$work/cluster" >>"$work/cluster.log" 2>&1; }
+cluster_ends() {
+    exec 2>/dev/null
+    [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true
+    [[ ! -d $work/cluster ]] || cluster down --now || true
+    ! mountpoint -q "$work/cluster/broker-2/log" || umount -l "$work/cluster/broker-2/log" || true
+    wait
+}
+# A range of that many free ports.
+free_ports() {
+    local port each
+    while :; do
+        port=$(free_port)
+        for each in $(seq "$port" $((port + $1 - 1))); do ! answers "$each" || continue 2; done
+        echo "$port"
+        return
+    done
+}
+chaos() { python3 "$root/scripts/lib/chaos.py" "$@"; }
+launch() {
+    local name=$1
+    shift
+    (cd "$work" && exec setpriv --pdeathsig KILL -- "$@") >>"$work/$name.log" 2>&1 </dev/null &
+    pids[$name]=$! names[$name]=$!
+}
+note() { printf '%(%FT%TZ)T %s\n' -1 "$*" >>"$work/events"; }
+
+# The brokers, with a listener for producers and one for consumers behind a proxy for each broker: so the path of the one kind
+# may be cut while that of the other is open. A proxy takes connections also where its broker is dead, which a host does not
+# do. So programs go through it only in scenarios that need it.
+start_cluster() {
+    local base=$1 n paths=()
+    TZ=UTC cluster up --port "$base" --controller-port $((base + 3)) --jmx-port $((base + 6)) --heap "${CHAOS_HEAP:-256m}" \
+        --listener PRODUCERS:$((base + 9)):$((base + 12)) --listener CONSUMERS:$((base + 15)):$((base + 18)) --parent $$ ||
+        { tail -n 20 "$work/cluster.log" >&2; exit 3; }
+    jmx=$((base + 6))
+    for n in 0 1 2; do
+        paths+=("producers-$((n + 1))=$((base + 12 + n)):$((base + 9 + n))" "consumers-$((n + 1))=$((base + 18 + n)):$((base + 15 + n))")
+    done
+    export KAFKA_BROKERS=localhost:$base,localhost:$((base + 1)),localhost:$((base + 2))
+    of_producers=$KAFKA_BROKERS of_consumers=$KAFKA_BROKERS
+    [[ $2 == through-proxies ]] || return 0
+    launch paths python3 "$root/scripts/lib/paths.py" "$work/paths" "${paths[@]}"
+    of_producers=localhost:$((base + 12)),localhost:$((base + 13)),localhost:$((base + 14))
+    of_consumers=localhost:$((base + 18)),localhost:$((base + 19)),localhost:$((base + 20))
+}
+# paths MODE PATTERN: how the paths are from now on; without arguments they are open.
+paths() {
+    note "paths: ${*:-open}"
+    echo "${2:+$2 }${1:-}${3:+ $3}" >"$work/paths.new"
+    mv "$work/paths.new" "$work/paths"
+}
+
+start_programs() {
+    local name cluster options='catchup=all retries=2 backoff=1s' line
+    # shellcheck disable=SC2016 # expanded by the job's shell
+    line='echo "$CRON_JOB $CRON_SCHEDULED_AT $CRON_RUN_ID $CRON_ATTEMPT $(date +%s.%N)" >>'$work/ledger
+    jobs "* * * * * * cluster-a [name=a-tick $options] $line" "* * * * * * cluster-b [name=b-tick $options] $line" \
+        "* * * * * * cluster-a [name=a-flaky $options] $line; test \"\$CRON_ATTEMPT\" -gt 1" \
+        "* * * * * * cluster-b [name=b-flaky $options] $line; test \"\$CRON_ATTEMPT\" -gt 1"
+    for name in producer-1 producer-2; do start "$name" producer jobs.cron --brokers "$of_producers"; done
+    for cluster in cluster-a cluster-b cluster-a-retry cluster-b-retry; do
+        for name in "$cluster-1" "$cluster-2"; do start "$name" consumer --topic "$cluster" --workers 4 --brokers "$of_consumers"; done
+    done
+}
+# Prometheus with the rules as they are, and the programs and brokers of this scenario as its targets.
+start_prometheus() {
+    local name of_kind=() n
+    ports[prometheus]=0
+    has prometheus || return 0
+    ports[prometheus]=$(free_port)
+    targets_of() {
+        of_kind=()
+        for name in "${!pids[@]}"; do [[ $name != $1* ]] || of_kind+=("{ targets: ['127.0.0.1:${ports[$name]}'], labels: { service: ${name%-[0-9]} } }"); done
+        (IFS=,; echo "[${of_kind[*]}]")
+    }
+    {
+        sed -e '/^alerting:/,$d' -e "s/_interval: 15s/_interval: 2s/; s/_timeout: 10s/_timeout: 2s/" \
+            -e "s#rules/\*#$root/conf/prometheus/&#" conf/prometheus/prometheus.yml
+        echo "scrape_configs:"
+        echo "  - { job_name: producer, static_configs: $(targets_of producer) }"
+        echo "  - { job_name: consumer, honor_labels: true, static_configs: $(targets_of cluster) }"
+        echo "  - { job_name: kafka, static_configs: [{ targets: ['127.0.0.1:$jmx', '127.0.0.1:$((jmx + 1))', '127.0.0.1:$((jmx + 2))'] }] }"
+    } >"$work/prometheus.yml"
+    launch prometheus prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
+        --web.listen-address="127.0.0.1:${ports[prometheus]}"
+}
+start_sampler() {
+    local name programs=()
+    for name in "${!pids[@]}"; do case $name in producer* | cluster*) programs+=("$name=${ports[$name]}") ;; esac; done
+    launch sampler python3 "$root/scripts/lib/chaos.py" sample "$work" "${ports[prometheus]}" "${programs[@]}"
+}
+
+# Who does what: the brokers' numbers.
+leader_of() { kafka-topics --describe --topic "$1" | sed -n 's/.*Partition: 0.*Leader: \([0-9]\).*/\1/p'; }
+coordinator_of() { kafka-consumer-groups --describe --state --group "$1" | sed -n 's/.*localhost:[0-9]* *(\([0-9]\)).*/\1/p'; }
+# sum_of METRIC: over the brokers that answer. answering: how many do.
+jmx_of() { curl -fsS --max-time 2 "http://127.0.0.1:$((jmx + $1 - 1))/metrics" 2>/dev/null; }
+controller_of() {
+    local n
+    for n in 1 2 3; do ! jmx_of "$n" | grep -q '^kafka_active_controllers 1' || echo "$n"; done
+}
+# All brokers answer, and no partition lacks a copy.
+is_whole() {
+    local n
+    for n in 1 2 3; do jmx_of "$n" | grep -q '^kafka_under_replicated_partitions 0' || return 1; done
+}
+# The first number of 1, 2, 3 that is none of the others.
+other_than() {
+    local n
+    for n in 1 2 3; do [[ " $* " == *" $n "* ]] || { echo "$n"; return; }; done
+    echo 3
+}
+kill_for() { # kill_for SECONDS BROKER...
+    local seconds=$1 n starting=()
+    shift
+    note "kill -9 of broker $*"
+    for n in "$@"; do cluster kill "$n"; done
+    sleep "$seconds"
+    note "broker $* started"
+    for n in "$@"; do cluster start "$n" --parent $$ & starting+=($!); done
+    for n in "${starting[@]}"; do wait "$n" || exit 3; done
+}
+
+play_one() { kill_for 25 "$(other_than "$(controller_of)" "$(coordinator_of cron-leader)")"; }
+play_leader() { kill_for 25 "$(leader_of cluster-a)"; }
+play_coordinator() { kill_for 25 "$(coordinator_of cron-leader)"; }
+play_controller() { kill_for 25 "$(controller_of)"; }
+play_two() {
+    local first
+    first=$(leader_of cluster-a)
+    kill_for 20 "$first" "$(other_than "$first")"
+}
+play_all() { kill_for 15 1 2 3; }
+play_rolling() {
+    local n
+    for n in 1 2 3; do
+        note "broker $n is stopped and started"
+        cluster stop "$n"
+        cluster start "$n" --parent $$
+        await 90 "all copies are in sync" is_whole
+    done
+}
+play_freeze() {
+    local n
+    n=$(leader_of cluster-a)
+    note "broker $n is frozen"
+    cluster freeze "$n"
+    sleep 20
+    note "broker $n goes on"
+    cluster thaw "$n"
+}
+path_for() { paths "$@"; sleep 30; paths; }
+play_blackhole() { path_for vanish "*-$(leader_of cluster-a)"; }
+play_cut-producers() { path_for cut 'producers-*'; }
+play_cut-consumers() { path_for cut 'consumers-*'; }
+play_slow() { path_for slow '*' 200; }
+play_disk-full() {
+    local n=2 log=$work/cluster/broker-2/log
+    # The data moves to a disk of its own, while the broker is away.
+    cluster stop "$n"
+    mv "$log" "$log.before"
+    mkdir "$log"
+    mount -t tmpfs -o size=64m tmpfs "$log"
+    cp -a "$log.before/." "$log/"
+    cluster start "$n" --parent $$
+    await 90 "all copies are in sync" is_whole
+    sleep 5
+    note "the disk of broker $n is full"
+    dd if=/dev/zero of="$log/filler" bs=1M >/dev/null 2>&1 || true
+    sleep 30
+    note "the disk of broker $n is emptied; $(cluster status || true; tail -n 3 "$work/cluster.log" | sed -n "s/^broker $n: //p")"
+    rm "$log/filler"
+    cluster stop "$n" --now
+    cluster start "$n" --parent $$
+}
+play_partitions-added() { note "four partitions"; kafka-topics --alter --topic cluster-a --partitions 4; sleep 20; }
+play_topic-deleted() { note "cluster-a is deleted"; kafka-topics --delete --topic cluster-a; sleep 20; }
+
+flows() { [[ -e $work/ledger && $(grep -c . "$work/ledger") -gt 40 ]]; }
+all_run() { [[ $(chaos left "$work" "$from" "$until" "${tick_jobs[@]}") == 0 ]]; }
+verified() {
+    cronctl verify "$work/jobs.cron" --since "$(date -u -d "@$from.5" +%FT%T.%3NZ)" --until "$(date -u -d "@$until.5" +%FT%T.%3NZ)" \
+        --begun-within 60s --json >"$work/verdict" 2>"$work/verdict.errors"
+}
+scenario() {
+    local name=$1 _ code=0 how=direct
+    case $name in blackhole | cut-* | slow) how=through-proxies ;; esac
+    start_cluster "$(free_ports 21)" "$how"
+    start_programs
+    start_prometheus
+    await 90 "jobs run" flows
+    start_sampler
+    sleep 8
+    # The jobs' own record is complete from here on.
+    from=$((EPOCHSECONDS - 3))
+    note "$name begins"
+    "play_$name" >>"$work/play.log" 2>&1
+    note "the fault is over"
+    sleep 10
+    until=$EPOCHSECONDS
+    # A consumer that was cut off longer than its lease may hold attempts; those are found after another lease.
+    for _ in $(seq 75); do
+        ! all_run || break
+        sleep 2
+    done
+    for _ in 1 2 3 4; do
+        sleep 3
+        ! verified || break
+    done
+    chaos row "$name" "$work" "$from" "$until" "${tick_jobs[@]}" || code=$?
+    [[ ${ports[prometheus]} == 0 ]] || echo "    alerts: $(chaos alerts "$work")"
+    return "$code"
+}
+
+printf '%-17s %9s %5s %5s %7s %6s %8s  %-7s %s\n' scenario published run lost doubled again latest verify "longest silence of a thread"
+status=0
+for name in "${scenarios[@]}"; do
+    if [[ $name == disk-full && $(id -u) -ne 0 ]]; then
+        echo "disk-full: left out, only root may mount a disk"
+        continue
+    fi
+    work=$logs/$name
+    rm -rf "$work"
+    mkdir -p "$work"
+    code=0
+    # A subshell: whatever goes wrong in it ends this scenario alone.
+    (trap 'code=$?; cluster_ends; exit "$code"' EXIT; trap 'exit 130' INT TERM HUP; scenario "$name") || code=$?
+    ((code < 128)) || exit "$code"
+    if ((code != 0)); then
+        ((code == 1)) || echo "    $name: ended with $code; see $work/cluster.log and $work/play.log"
+        status=1
+    fi
+done
+echo "the logs of programs and brokers: $logs/SCENARIO"
+exit "$status"
