@@ -19,9 +19,6 @@
 #   cut-producers   for 30 s the producers reach no broker; the consumers do
 #   cut-consumers   the other way round
 #   slow            for 30 s each answer takes 200 ms longer
-#   disk-full       a broker's disk is full (a small tmpfs; for root alone); it is emptied and the broker started again
-#   partitions-added  a topic gets two more partitions
-#   topic-deleted   the topic of a cluster is deleted; the producers make it anew
 #
 # Columns: ticks published (by `cronctl verify`), run (by what the jobs themselves wrote down), lost, started twice, attempts
 # beyond those that the jobs asked for (a retry of an attempt that counted as lost), the latest start in seconds, what `cronctl
@@ -36,8 +33,7 @@
 # 3 the brokers did not start; 4 something is missing here.
 # shellcheck disable=SC2317 # scenarios are called by their names
 set -euo pipefail
-all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers slow disk-full
-    partitions-added topic-deleted)
+all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers slow)
 usage() { sed -n '7s/^# *//p' "${BASH_SOURCE[0]}"; echo "scenarios: ${all[*]}"; }
 logs='' scenarios=()
 while [[ $# -gt 0 ]]; do
@@ -67,7 +63,6 @@ cluster_ends() {
     exec 2>/dev/null
     [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true
     [[ ! -d $work/cluster ]] || cluster down --now || true
-    ! mountpoint -q "$work/cluster/broker-2/log" || umount -l "$work/cluster/broker-2/log" || true
     wait
 }
 # A range of that many free ports.
@@ -219,27 +214,6 @@ play_blackhole() { path_for vanish "*-$(leader_of cluster-a)"; }
 play_cut-producers() { path_for cut 'producers-*'; }
 play_cut-consumers() { path_for cut 'consumers-*'; }
 play_slow() { path_for slow '*' 200; }
-play_disk-full() {
-    local n=2 log=$work/cluster/broker-2/log
-    # The data moves to a disk of its own, while the broker is away.
-    cluster stop "$n"
-    mv "$log" "$log.before"
-    mkdir "$log"
-    mount -t tmpfs -o size=64m tmpfs "$log"
-    cp -a "$log.before/." "$log/"
-    cluster start "$n" --parent $$
-    await 90 "all copies are in sync" is_whole
-    sleep 5
-    note "the disk of broker $n is full"
-    dd if=/dev/zero of="$log/filler" bs=1M >/dev/null 2>&1 || true
-    sleep 30
-    note "the disk of broker $n is emptied; $(cluster status || true; tail -n 3 "$work/cluster.log" | sed -n "s/^broker $n: //p")"
-    rm "$log/filler"
-    cluster stop "$n" --now
-    cluster start "$n" --parent $$
-}
-play_partitions-added() { note "four partitions"; kafka-topics --alter --topic cluster-a --partitions 4; sleep 20; }
-play_topic-deleted() { note "cluster-a is deleted"; kafka-topics --delete --topic cluster-a; sleep 20; }
 
 flows() { [[ -e $work/ledger && $(grep -c . "$work/ledger") -gt 40 ]]; }
 all_run() { [[ $(chaos left "$work" "$from" "$until" "${tick_jobs[@]}") == 0 ]]; }
@@ -272,7 +246,8 @@ scenario() {
         sleep 3
         ! verified || break
     done
-    chaos row "$name" "$work" "$from" "$until" "${tick_jobs[@]}" || code=$?
+    chaos row "$name" "$work" "$from" "$until" "${tick_jobs[@]}" >"$work/row" || code=$?
+    cat "$work/row"
     [[ ${ports[prometheus]} == 0 ]] || echo "    alerts: $(chaos alerts "$work")"
     return "$code"
 }
@@ -280,10 +255,6 @@ scenario() {
 printf '%-17s %9s %5s %5s %7s %6s %8s  %-7s %s\n' scenario published run lost doubled again latest verify "longest silence of a thread"
 status=0
 for name in "${scenarios[@]}"; do
-    if [[ $name == disk-full && $(id -u) -ne 0 ]]; then
-        echo "disk-full: left out, only root may mount a disk"
-        continue
-    fi
     work=$logs/$name
     rm -rf "$work"
     mkdir -p "$work"
@@ -292,7 +263,7 @@ for name in "${scenarios[@]}"; do
     (trap 'code=$?; cluster_ends; exit "$code"' EXIT; trap 'exit 130' INT TERM HUP; scenario "$name") || code=$?
     ((code < 128)) || exit "$code"
     if ((code != 0)); then
-        ((code == 1)) || echo "    $name: ended with $code; see $work/cluster.log and $work/play.log"
+        [[ -e $work/row ]] || echo "$name: not played to its end (code $code); see $work/cluster.log and $work/play.log"
         status=1
     fi
 done

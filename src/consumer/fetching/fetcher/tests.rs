@@ -99,7 +99,7 @@ fn an_outage_begins_once_for_all_fetchers_of_a_broker_and_ends_with_an_answer() 
         let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
         let options = Options {
             leader: 1,
-            tracks: vec![Arc::new(Track { of: of.clone(), generation: 1, next, open })],
+            tracks: vec![Arc::new(Track { of: of.clone(), plan: 1, next, open })],
             cluster: "c".parse().unwrap(),
             metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
             works: Arc::default(),
