@@ -137,3 +137,43 @@ fn the_broker_of_the_compose_file_and_the_local_one_have_the_same_agent() {
     let (image, fetch) = (file("conf/kafka/Dockerfile"), file("scripts/kafka-fetch.sh"));
     assert_eq!(words(&image, "jmx_prometheus_javaagent:"), words(&fetch, "agent_version="));
 }
+
+#[test]
+fn the_three_brokers_of_the_override_are_one_cluster_that_every_program_and_prometheus_know() {
+    let (compose, chaos) = (file("docker-compose.yml"), file("docker-compose.chaos.yml"));
+    let watched = file("conf/prometheus/prometheus.yml") + &file("conf/prometheus-chaos.yml");
+    let [brokers, voters] = ["&brokers ", "QUORUM_VOTERS: "].map(|mark| words(&chaos, mark)[0]);
+    let names = ["kafka", "kafka-2", "kafka-3"];
+    assert_eq!(brokers.split(',').collect::<Vec<_>>(), names.map(|name| format!("{name}:19092")));
+    assert_eq!(voters.split(',').count(), 3);
+    for (id, name) in (1..).zip(names) {
+        let broker = service(&chaos, name).join("\n");
+        let says = |line: &str| assert!(broker.contains(line), "{name} lacks {line}: {broker}");
+        says(&format!("KAFKA_NODE_ID: {id}\n"));
+        says(&format!("NETWORK://{name}:19092"));
+        says(&format!("kafka-{id}-of-3:/var/lib/kafka/data"));
+        says("<<: *environment");
+        assert!(voters.contains(&format!("{id}@{name}:9093")), "{voters}");
+        assert!(watched.contains(&format!("\"{name}:8999\"")), "Prometheus does not know {name}");
+    }
+    assert!(chaos.contains("KAFKA_MIN_INSYNC_REPLICAS: 2\n"));
+    // What the base sets for its broker, the override sets too, except what differs from broker to broker.
+    for line in service(&compose, "kafka") {
+        if let Some((name, _)) = line.trim().split_once(": ").filter(|(name, _)| name.starts_with("KAFKA_")) {
+            assert!(chaos.contains(&format!("{name}: ")), "{name}");
+        }
+    }
+    let mut name = "";
+    let mut programs = 0;
+    for line in compose.split("\nservices:\n").nth(1).unwrap().lines() {
+        match line.strip_prefix("  ").and_then(|line| line.strip_suffix(':')) {
+            Some(service) if !service.starts_with(' ') => name = service,
+            _ if line.trim() == "<<: *producer" || line.trim() == "<<: *consumer" => {
+                programs += 1;
+                assert!(chaos.contains(&format!("\n  {name}: *program\n")), "{name} knows one broker only");
+            }
+            _ => {}
+        }
+    }
+    assert!(programs >= 8);
+}
