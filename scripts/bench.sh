@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the promises about speed on this machine, with its own broker on the same cores. Each measurement runs beside the
-# bare floor in the same run. docs/benchmarks.md says what each row means and what the results were.
+# bare and the supervised floor in the same run. docs/benchmarks.md says what each row means and what the results were.
 #
 #   scripts/bench.sh [--workers 256] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | catchup [N] | idle | timer | all
 #
@@ -62,6 +62,7 @@ trap finish EXIT
 
 cc -O2 -static -o "$work/noop" benches/floor/noop.c
 cc -O2 -pthread -o "$work/floor" benches/floor/floor.c
+cc -O2 -pthread -o "$work/supervised" benches/floor/supervised.c
 bin=${KAFKA_CRON_BIN_DIR:-}
 if [[ -z $bin ]]; then
     cargo build --quiet --release --locked --bin producer --bin consumer
@@ -147,11 +148,18 @@ floor() {
 }
 floor_cpu() { awk '{ printf "floor %.2f", $1 + $2 }' "$work/floor.cpu"; }
 
+# supervised THREADS COUNT AT: the same with what a supervisor cannot leave out; its own CPU microseconds for each run go
+# to $work/supervised.cpu.
+supervised() {
+    "$work/supervised" "$1" "$2" "$3" "$work/noop" "$work/floor.out" >"$work/supervised.cpu" || die 1 "the supervised floor failed"
+}
+
+# burst_floor KIND THREADS COUNT
 burst_floor() {
     : >"$work/floor.out"
-    local at=$1
-    [[ $at != 0 ]] || at=$(($(date +%s) + 2))
-    floor 2 "$2" "$at"
+    local at
+    at=$(($(date +%s) + 2))
+    "$1" "$2" "$3" "$at"
     lateness "$work/floor.out" "$at"
 }
 
@@ -185,30 +193,35 @@ holds() { [[ $(stat -c %s "$1") -ge $(($2 * 8)) ]]; }
 reported() { [[ $(metric "$1" 'cron_attempts_total') -ge $2 ]]; }
 
 burst() {
-    local count n floors systems
+    local count n floors supervised systems
     echo "burst: $repeat times each, in turn; $workers workers, $partitions partitions, lateness in ms"
     # A broker that has run for a while has its code compiled.
     burst_system 1000 >/dev/null
     for count in "$@"; do
-        floors=() systems=()
+        floors=() supervised=() systems=()
         for ((n = 1; n <= repeat; n++)); do
-            floors+=("$(burst_floor 0 "$count")")
+            floors+=("$(burst_floor floor 2 "$count")")
+            supervised+=("$(burst_floor supervised "$workers" "$count")")
             burst_system "$count" >"$work/result"
             systems+=("$(<"$work/result")")
             echo "  $count jobs, round $n: $(floor_cpu), $details"
         done
         table "$count jobs" "$(printf '%s\n' "${floors[@]}")" "$(printf '%s\n' "${systems[@]}")"
+        table "supervised" "$(printf '%s\n' "${supervised[@]}")" "$(printf '%s\n' "${systems[@]}")"
     done
 }
 
 drain() {
     local count=$1 port producer consumer floor system n
-    local floors=() systems=()
+    local floors=() supervised=() systems=() own=() ours=()
     echo "drain: $count runs, $repeat times each, in turn; $workers workers and threads, $partitions partitions, runs a second"
     for ((n = 1; n <= repeat; n++)); do
         : >"$work/floor.out"
         floor "$workers" "$count" 0
         floors+=("$(rate "$work/floor.out")")
+        : >"$work/floor.out"
+        supervised "$workers" "$count" 0
+        supervised+=("$(rate "$work/floor.out")") own+=("$(<"$work/supervised.cpu")")
         new_cluster
         : >"$work/system.out"
         jobs "$count" "$cluster" $(($(date +%s) + 15)) "$work/noop $work/system.out" >"$work/jobs"
@@ -222,11 +235,16 @@ drain() {
         await "$count runs" holds "$work/system.out" "$count"
         echo "  round $n: $(floor_cpu), broker $(since "$cpu" "$(cpu_of "$broker")"), consumer $(since 0 "$(cpu_of "$consumer")"), jobs $(since 0 "$(cpu_of_children "$consumer")") CPU-s; consumer at most $(peak_mib "$consumer") MiB"
         systems+=("$(rate "$work/system.out")")
+        ours+=("$(since 0 "$(cpu_of "$consumer")" | awk -v runs="$count" '{ printf "%.0f", $1 * 1e6 / runs }')")
         stop "$consumer"
         stop "$producer"
     done
     floor=$(printf '%s\n' "${floors[@]}" | median) system=$(printf '%s\n' "${systems[@]}" | median)
     echo "  floor $floor (${floors[*]}), consumer $system (${systems[*]}), ratio $(ratio "$system" "$floor")"
+    floor=$(printf '%s\n' "${supervised[@]}" | median)
+    echo "  supervised floor $floor (${supervised[*]}), ratio $(ratio "$system" "$floor")"
+    floor=$(printf '%s\n' "${own[@]}" | median) system=$(printf '%s\n' "${ours[@]}" | median)
+    echo "  own CPU a run: supervisor $floor µs (${own[*]}), consumer $system µs (${ours[*]}), ratio $(ratio "$system" "$floor")"
 }
 idle() {
     local producer consumer seconds=30
