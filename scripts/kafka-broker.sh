@@ -15,6 +15,8 @@
 # conf/kafka/jmx-exporter.yml.
 # The broker's own log is DIR/broker.log.
 #
+# Environment: KAFKA_CRON_KAFKA is the version where none is given.
+#
 # Exit codes: 0 done (status: it runs), 1 status: it does not run, 2 usage, 3 the broker did not start or stop,
 # 4 something is missing here.
 set -euo pipefail
@@ -27,7 +29,7 @@ usage() { sed -n '4,10s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 [[ $# -ge 1 ]] || usage
 command=$1; shift
-version=4.3.1 port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' temporary='' settings=()
+version=${KAFKA_CRON_KAFKA:-4.3.1} port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' temporary='' settings=()
 jmx_port='' jmx_rules=$here/../conf/kafka/jmx-exporter.yml
 while [[ $# -gt 0 ]]; do
     case $1 in

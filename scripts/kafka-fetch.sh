@@ -2,7 +2,7 @@
 # Downloads Apache Kafka, as Maven artifacts, into .run/kafka/VERSION/libs. The script never leaves an incomplete directory: it
 # collects the jars beside it and renames the directory at the end, so several callers may run at once.
 #
-#   scripts/kafka-fetch.sh [VERSION]         (default: 4.3.1; prints the libs directory)
+#   scripts/kafka-fetch.sh [VERSION]         (default: $KAFKA_CRON_KAFKA or 4.3.1; prints the libs directory)
 #   scripts/kafka-fetch.sh --jmx-exporter    (the Java agent that serves a broker's metrics; prints the path of its jar)
 #
 # Needs: java (17 or newer), mvn. Exit codes: 0 done, 2 usage, 3 the download failed, 4 something is missing here.
@@ -38,7 +38,7 @@ if [[ $# -eq 1 && $1 == --jmx-exporter ]]; then
     exit 0
 fi
 
-version=${1:-4.3.1}
+version=${1:-${KAFKA_CRON_KAFKA:-4.3.1}}
 [[ $# -le 1 && $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die 2 "usage: scripts/kafka-fetch.sh [VERSION | --jmx-exporter], e.g. 4.3.1"
 libs=$home/$version/libs
 if [[ -d $libs ]]; then echo "$libs"; exit 0; fi

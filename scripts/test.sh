@@ -2,7 +2,10 @@
 # Runs all tests: formatting, lints, then every test, against the real programs and a real broker, which starts once for all
 # tests. Prints the seconds of each stage and ends with cargo's own closing lines.
 #
-#   scripts/test.sh [--long]     (--long: tests that have a longer form run it, and an experiment runs)
+#   scripts/test.sh [--long] [--kafka VERSION]
+#
+# --long: tests that have a longer form run it, and an experiment runs. --kafka: the brokers of the tests are of this version,
+# and not of 4.3.1.
 #
 # The script installs what is missing if it may (as root, by apt), or names it. With KAFKA_CRON_TEST_BROKERS=host:port
 # the tests use that Kafka; KAFKA_CRON_RUN_DIR is the directory of Kafka's jars (default .run).
@@ -16,11 +19,17 @@ source scripts/lib/needs.sh
 # shellcheck source=scripts/lib/process.sh
 source scripts/lib/process.sh
 
-case ${1:-} in
-    '') ;;
-    --long) export KAFKA_CRON_TEST_LONG=1 ;;
-    *) echo "usage: scripts/test.sh [--long]" >&2; exit 2 ;;
-esac
+usage() { echo "usage: scripts/test.sh [--long] [--kafka VERSION]" >&2; exit 2; }
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --long) export KAFKA_CRON_TEST_LONG=1; shift ;;
+        --kafka)
+            [[ ${2:-} =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || usage
+            export KAFKA_CRON_KAFKA=$2
+            shift 2 ;;
+        *) usage ;;
+    esac
+done
 
 stage() {
     local name=$1 began=$SECONDS
@@ -64,8 +73,8 @@ broker() {
     return 3
 }
 
-# Both versions that the tests talk to.
-jars() { scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2 && scripts/kafka-fetch.sh --jmx-exporter; }
+# All versions that the tests talk to.
+jars() { scripts/kafka-fetch.sh && scripts/kafka-fetch.sh 4.3.1 && scripts/kafka-fetch.sh 3.9.2 && scripts/kafka-fetch.sh --jmx-exporter; }
 
 stage tools tools
 stage format cargo fmt --check

@@ -8,7 +8,7 @@ use kafka_cron::common::broker::{Broker, Client, TopicPartition, TopicState};
 use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::topics::TopicSpec;
 
-use crate::support::broker::{OwnBroker, TestBroker, VERSION, await_groups, await_topic, connect, free_port};
+use crate::support::broker::{OwnBroker, TestBroker, await_groups, await_topic, connect, free_port, version};
 use crate::support::proxy::Proxy;
 use crate::support::{raw, soon, unique};
 
@@ -148,7 +148,7 @@ impl Proxied {
         let shared = SHARED.get_or_init(|| {
             let port = free_port();
             let advertised = format!("advertised.listeners=PLAINTEXT://localhost:{port}");
-            let own = OwnBroker::start_with(VERSION, &[&advertised]);
+            let own = OwnBroker::start_with(version(), &[&advertised]);
             let proxy = Proxy::start(port, own.port());
             let broker = connect(&format!("localhost:{port}"));
             await_groups(&mut *broker.client("test"));

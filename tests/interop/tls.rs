@@ -10,7 +10,7 @@ use kafka_cron::common::topics::TopicSpec;
 use tempfile::TempDir;
 
 use super::plain::{partition, read_all, record, text_of, write};
-use crate::support::broker::{OwnBroker, VERSION, await_topic};
+use crate::support::broker::{OwnBroker, await_topic, version};
 use crate::support::{closed_by_peer, soon, unique, wait_until};
 
 const PASSWORD: &str = "not-a-secret";
@@ -53,7 +53,7 @@ fn broker_key(folder: &Path, authority: &str) -> PathBuf {
 fn start(key: &Path) -> OwnBroker {
     let key = key.display();
     OwnBroker::start_with(
-        VERSION,
+        version(),
         &[
             // The listener keeps its name and port, and speaks TLS.
             "listener.security.protocol.map=PLAINTEXT:SSL,CONTROLLER:PLAINTEXT",

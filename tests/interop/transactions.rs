@@ -7,7 +7,7 @@ use std::time::Duration;
 use kafka_cron::common::broker::{Broker as _, Client, TopicPartition, Want};
 
 use super::plain::{partition, record, write};
-use crate::support::broker::{TestBroker, VERSION, kafka_program};
+use crate::support::broker::{TestBroker, kafka_program, version};
 use crate::support::{soon, unique, wait_until};
 
 /// The values that lie in a partition, up to where reading comes at present.
@@ -43,7 +43,7 @@ fn what_a_stranger_aborts_is_not_delivered_and_what_is_open_is_waited_for() {
     let to = partition(&topic, 0);
     write(client, &to, vec![record(None, Some("before"))]);
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/Transactions.java");
-    let mut java = kafka_program(VERSION, source);
+    let mut java = kafka_program(version(), source);
     java.args([test.brokers(), &topic]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut stranger = java.spawn().expect("java is installed");
     let mut lines = BufReader::new(stranger.stdout.take().unwrap()).lines();

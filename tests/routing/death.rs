@@ -7,7 +7,7 @@ use kafka_protocol::messages::{ApiKey, FindCoordinatorRequest, FindCoordinatorRe
 use kafka_protocol::protocol::StrBytes;
 
 use super::calls::{commit, committed, topic, values, write};
-use crate::support::broker::{OwnBroker, VERSION, await_groups, connect};
+use crate::support::broker::{OwnBroker, await_groups, connect, version};
 use crate::support::raw::ask;
 use crate::support::{soon, unique, wait_until};
 
@@ -21,7 +21,7 @@ fn coordinator(broker: &str, group: &str) -> i32 {
 
 #[test]
 fn the_death_of_a_leader_loses_nothing_that_was_confirmed_and_needs_no_one() {
-    let cluster = OwnBroker::cluster(VERSION, 3);
+    let cluster = OwnBroker::cluster(version(), 3);
     let all: Vec<String> = cluster.iter().map(OwnBroker::brokers).collect();
     let mut client = connect(&all.join(",")).client("routing");
     let client = client.as_mut();

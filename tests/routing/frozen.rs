@@ -8,12 +8,12 @@ use kafka_cron::common::broker::{
 use kafka_cron::common::topics::TopicSpec;
 
 use super::calls::{SLACK, nobody, topic, values, write};
-use crate::support::broker::{OwnBroker, VERSION, await_groups};
+use crate::support::broker::{OwnBroker, await_groups, version};
 use crate::support::{soon, unique, wait_until};
 
 #[test]
 fn no_call_outwaits_its_deadline_at_a_frozen_broker() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let mut known = own.broker().client("routing");
     let of = topic(known.as_mut(), 1);
     await_groups(known.as_mut());

@@ -10,7 +10,7 @@ use kafka_cron::common::thread::spawn;
 use kafka_cron::common::topics::TopicSpec;
 
 use super::calls::{SLACK, write};
-use crate::support::broker::{OwnBroker, VERSION};
+use crate::support::broker::{OwnBroker, version};
 use crate::support::{soon, unique, wait_until};
 
 /// An authority that nobody has a certificate of.
@@ -98,7 +98,7 @@ fn what_listens_there_instead_of_a_broker_is_named_with_what_to_do() {
 #[test]
 fn a_broker_that_names_an_address_where_nobody_is_is_told_apart_from_one_that_is_away() {
     let own = OwnBroker::start_with(
-        VERSION,
+        version(),
         &["advertised.listeners=PLAINTEXT://kafka-1.invalid:9092", "group.initial.rebalance.delay.ms=0"],
     );
     let mut client = own.broker().client("routing");

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use kafka_cron::common::broker::{Broker as _, BrokerError, Client};
 
 use super::calls::{commit, committed, topic, values, write};
-use crate::support::broker::{OwnBroker, VERSION, await_groups};
+use crate::support::broker::{OwnBroker, await_groups, version};
 use crate::support::{closed_by_peer, soon, unique, wait_until};
 
 #[test]
 fn a_connection_that_the_broker_closed_is_dialled_again_without_an_error() {
-    let own = OwnBroker::start_with(VERSION, &["connections.max.idle.ms=1000"]);
+    let own = OwnBroker::start_with(version(), &["connections.max.idle.ms=1000"]);
     let mut client = own.broker().client("routing");
     let client = client.as_mut();
     let of = topic(client, 1);
@@ -33,7 +33,7 @@ fn a_connection_that_the_broker_closed_is_dialled_again_without_an_error() {
 
 #[test]
 fn all_brokers_away_is_an_error_for_as_long_as_they_are_and_no_longer() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let mut client = own.broker().client("routing");
     let client = client.as_mut();
     let of = topic(client, 1);

@@ -7,7 +7,7 @@ use kafka_cron::common::broker::{Broker as _, BrokerError, ProduceBatch, Record}
 use kafka_cron::common::metrics::Metrics;
 
 use super::calls::{SLACK, topic, values, write};
-use crate::support::broker::{OwnBroker, VERSION, kafka_program};
+use crate::support::broker::{OwnBroker, kafka_program, version};
 use crate::support::{soon, wait_until};
 
 /// The client id that has the quota.
@@ -15,10 +15,10 @@ const HELD: &str = "held";
 
 #[test]
 fn nothing_is_sent_while_a_quota_holds_a_client_back_and_nothing_is_written_twice() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let mut free = own.broker().client("free");
     let of = topic(free.as_mut(), 1);
-    let mut config = kafka_program(VERSION, "kafka.admin.ConfigCommand");
+    let mut config = kafka_program(version(), "kafka.admin.ConfigCommand");
     config.args([
         "--bootstrap-server",
         &own.brokers(),

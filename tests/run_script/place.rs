@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::support::broker::{VERSION, free_port, kafka_libs};
+use super::support::broker::{free_port, kafka_libs, version};
 use super::support::{unique, wait_until};
 
 /// How long anything may take on a loaded machine.
@@ -36,7 +36,7 @@ pub struct Place {
 impl Place {
     /// Jobs in which `{nap}` stands for a long time.
     pub fn new(jobs: &str) -> Self {
-        kafka_libs(VERSION);
+        kafka_libs(version());
         let dir = tempfile::Builder::new().prefix("kafka-cron-test-").tempdir().unwrap();
         let ports = [free_port(), free_port(), free_port()];
         let nap = format!("3600.{}{}", std::process::id(), ports[0]);

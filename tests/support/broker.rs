@@ -14,8 +14,12 @@ use tempfile::TempDir;
 
 use super::{soon, wait_until};
 
-/// The version that tests run against unless they say otherwise.
-pub const VERSION: &str = "4.3.1";
+/// The version of Kafka that tests run against unless they say otherwise: that of `scripts/test.sh --kafka VERSION`, or the
+/// one that the project is developed with.
+pub fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| std::env::var("KAFKA_CRON_KAFKA").unwrap_or_else(|_| "4.3.1".to_owned()))
+}
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
@@ -93,7 +97,7 @@ impl TestBroker {
                 await_groups(&mut *connect(&brokers).client("test"));
                 return Self { brokers, _own: None };
             }
-            let own = OwnBroker::start(VERSION);
+            let own = OwnBroker::start(version());
             await_groups(&mut *own.broker().client("test"));
             Self { brokers: own.brokers(), _own: Some(own) }
         })

@@ -12,7 +12,7 @@ use kafka_cron::common::thread::{Joined, spawn};
 ///
 /// ```text
 /// let port = free_port();
-/// let own = OwnBroker::start_with(VERSION, &[&format!("advertised.listeners=PLAINTEXT://localhost:{port}")]);
+/// let own = OwnBroker::start_with(version(), &[&format!("advertised.listeners=PLAINTEXT://localhost:{port}")]);
 /// let proxy = Proxy::start(port, own.port());
 /// ```
 pub struct Proxy {

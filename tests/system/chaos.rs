@@ -12,7 +12,7 @@ use kafka_cron::common::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 use crate::checks::{assert_none_twice, await_leader, await_ready, leads, started, verify};
-use crate::support::broker::{OwnBroker, VERSION};
+use crate::support::broker::{OwnBroker, version};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::{unique, wait_until};
 
@@ -215,7 +215,7 @@ fn consumers_that_are_killed_and_frozen_at_random_start_nothing_twice_and_finish
 
 #[test]
 fn a_broker_that_is_away_under_load_costs_no_tick_and_no_run() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let world = World::on(&own.brokers());
     let fleet = Fleet::new(&world);
     fleet.await_work();
@@ -227,7 +227,7 @@ fn a_broker_that_is_away_under_load_costs_no_tick_and_no_run() {
 
 #[test]
 fn after_a_power_cut_of_everything_all_is_taken_up_where_it_was() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let world = World::on(&own.brokers());
     let mut fleet = Fleet::new(&world);
     fleet.await_work();

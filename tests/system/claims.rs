@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::ApiKey;
 
 use crate::checks::{assert_none_twice, ticks};
-use crate::support::broker::{OwnBroker, VERSION, free_port};
+use crate::support::broker::{OwnBroker, free_port, version};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::proxy::Proxy;
 use crate::support::wait_until;
@@ -65,7 +65,7 @@ fn a_commit_that_is_cut_in_the_middle_and_arrives_late_starts_nothing_twice() {
     // Two doors to one broker: one straight, one through the proxy that holds requests back.
     let (door, behind) = (free_port(), free_port());
     let listeners = format!("listeners=PLAINTEXT://127.0.0.1:{{port}},LATE://127.0.0.1:{behind}");
-    let own = OwnBroker::start_with_port(VERSION, |port, controller| {
+    let own = OwnBroker::start_with_port(version(), |port, controller| {
         vec![
             format!("{},CONTROLLER://127.0.0.1:{controller}", listeners.replace("{port}", &port.to_string())),
             format!("advertised.listeners=PLAINTEXT://localhost:{port},LATE://localhost:{door}"),

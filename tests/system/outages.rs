@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kafka_cron::common::clock::{Clock, SystemClock};
 
 use crate::checks::{assert_none_twice, complete, ticks};
-use crate::support::broker::{OwnBroker, VERSION};
+use crate::support::broker::{OwnBroker, version};
 use crate::support::programs::World;
 use crate::support::wait_until;
 
@@ -17,7 +17,7 @@ fn away() -> Duration {
 
 #[test]
 fn a_broker_that_is_killed_and_comes_back_costs_no_tick() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let world = World::on(&own.brokers());
     let jobs = world.jobs(
         "* * * * * *    {a}  [name=every]  {note}\n\
@@ -52,7 +52,7 @@ fn a_broker_that_is_killed_and_comes_back_costs_no_tick() {
 
 #[test]
 fn programs_that_are_started_before_the_broker_wait_for_it() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     own.kill();
     let world = World::on(&own.brokers());
     let jobs = world.jobs("* * * * * *  {a}  [name=every]  {note}\n");
@@ -76,7 +76,7 @@ fn programs_that_are_started_before_the_broker_wait_for_it() {
 
 #[test]
 fn a_broker_that_is_silent_for_less_than_a_session_costs_no_tick_and_no_term() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let world = World::on(&own.brokers());
     let jobs = world.jobs("* * * * * *  {a}  [name=every]  {note}\n");
     let producer = world.producer(&jobs, &["--session-timeout", "12s"]);

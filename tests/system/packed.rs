@@ -4,13 +4,13 @@ use kafka_cron::common::broker::Broker as _;
 use kafka_cron::common::topics::{self, TopicSpec};
 
 use crate::checks::{assert_none_twice, ticks};
-use crate::support::broker::{OwnBroker, VERSION, await_groups};
+use crate::support::broker::{OwnBroker, await_groups, version};
 use crate::support::programs::{PATIENCE, World};
 use crate::support::{soon, wait_until};
 
 #[test]
 fn jobs_run_are_retried_and_given_up_in_topics_that_the_broker_packs() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     await_groups(&mut *own.broker().client("test"));
     let world = World::on(&own.brokers());
     let (cluster, retry) = (world.a.to_string(), topics::retry(&world.a));

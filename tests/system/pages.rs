@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kafka_cron::common::topics;
 
-use crate::support::broker::{OwnBroker, VERSION};
+use crate::support::broker::{OwnBroker, version};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::wait_until;
 
@@ -142,7 +142,7 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
         "cron_http_connections_refused_total",
     ];
     const LOST: [&str; 2] = ["cron_attempts_lost_total", "cron_runs_given_up_total"];
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let world = World::on(&own.brokers());
     let jobs = world.jobs(
         "* * * * * *    {a}  [name=every]  {note}\n\

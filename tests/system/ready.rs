@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kafka_cron::common::broker::Broker;
 use kafka_cron::common::topics::{self, TopicSpec};
 
-use crate::support::broker::{OwnBroker, VERSION, await_groups, free_port};
+use crate::support::broker::{OwnBroker, await_groups, free_port, version};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::raw::{self, Resource};
 use crate::support::{soon, wait_until};
@@ -198,7 +198,8 @@ const CAUSES: [Cause; 16] = [
         }
     }),
     ("brokers that advertise an address that is not known here", |what, _| {
-        let own = OwnBroker::start_with(VERSION, &["advertised.listeners=PLAINTEXT://kafka-1.invalid:9092"]);
+        let own =
+            OwnBroker::start_with(version(), &["advertised.listeners=PLAINTEXT://kafka-1.invalid:9092"]);
         let world = World::on(&own.brokers());
         for program in elsewhere(&world, &own.brokers()) {
             await_told(what, &program, "unreachable", &["kafka-1.invalid", "advertised.listeners"]);
@@ -218,7 +219,7 @@ fn topic(name: &str) -> TopicSpec {
 
 #[test]
 fn whatever_keeps_a_program_from_its_work_is_told_with_its_cure() {
-    let own = OwnBroker::start_with(VERSION, &SETTINGS);
+    let own = OwnBroker::start_with(version(), &SETTINGS);
     await_groups(&mut *own.broker().client("test"));
     let brokers = own.brokers();
     std::thread::scope(|scope| {
@@ -233,7 +234,7 @@ fn whatever_keeps_a_program_from_its_work_is_told_with_its_cure() {
 /// called, how it begins, how it ends, and what each of the programs says.
 #[test]
 fn whatever_is_the_matter_with_cron_runs_is_told_with_its_cure() {
-    let own = OwnBroker::start_with(VERSION, &SETTINGS);
+    let own = OwnBroker::start_with(version(), &SETTINGS);
     await_groups(&mut *own.broker().client("test"));
     let world = World::on(&own.brokers());
     let (brokers, runs) = (own.brokers(), topics::RUNS);

@@ -4,13 +4,13 @@ use kafka_cron::common::broker::Broker as _;
 use kafka_cron::common::topics::{self, TopicSpec};
 
 use crate::checks::{assert_none_twice, await_leader, ticks};
-use crate::support::broker::{OwnBroker, VERSION, await_groups};
+use crate::support::broker::{OwnBroker, await_groups, version};
 use crate::support::programs::{PATIENCE, World};
 use crate::support::{raw, soon, wait_until};
 
 #[test]
 fn a_compacted_topic_of_events_lets_a_producer_lead_and_one_that_is_made_anew_loses_nothing() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     await_groups(&mut *own.broker().client("test"));
     let world = World::on(&own.brokers());
     let settings = vec![("cleanup.policy", "compact".to_owned())];

@@ -8,7 +8,7 @@ use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::topics::{self, LEADER, RUNS, TopicSpec};
 
 use crate::checks::{assert_none_twice, await_leader, ticks, verify};
-use crate::support::broker::{OwnBroker, VERSION};
+use crate::support::broker::{OwnBroker, version};
 use crate::support::programs::{PATIENCE, Program, World};
 use crate::support::{raw, soon, wait_until};
 
@@ -18,7 +18,7 @@ fn is_ready(program: &Program) -> bool {
 
 #[test]
 fn topics_that_are_deleted_while_programs_run_come_back_within_seconds() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     let world = World::on(&own.brokers());
     let jobs = world.jobs(
         "* * * * * *    {a}  [name=every]  {note}\n\
@@ -69,7 +69,7 @@ fn topics_that_are_deleted_while_programs_run_come_back_within_seconds() {
 fn what_brokers_pass_on_does_not_count_and_what_others_have_set_up_is_told() {
     // Settings of the broker that would delete letters, compact events, or refuse records.
     let own = OwnBroker::start_with(
-        VERSION,
+        version(),
         &[
             "log.retention.bytes=1048576",
             "log.segment.bytes=1048576",
