@@ -9,7 +9,7 @@ use super::pressure;
 use super::running::process::ceilings::Ceilings;
 use super::running::process::cgroup::{Cgroups, Unavailable};
 use super::running::process::descriptors::Descriptors;
-use super::running::process::{Output, Settings, guard};
+use super::running::process::{Output, Settings, guard, trial};
 use crate::common::byte_size;
 use crate::common::cli;
 use crate::common::exit::{Exit, Fault};
@@ -37,7 +37,7 @@ pub struct ProcessArgs {
 #[command(next_help_heading = "Limits for jobs")]
 struct LimitArgs {
     /// The most memory of a job, as in 512m or 2g; also what a job gets that names none. Needs a control group
-    #[arg(long, env = "KAFKA_CRON_MAX_MEMORY", value_name = "SIZE", value_parser = byte_size::parse)]
+    #[arg(long, env = "KAFKA_CRON_MAX_MEMORY", value_name = "SIZE", value_parser = memory)]
     max_memory: Option<u64>,
 
     /// The most CPU time of each process of a job, in whole seconds; also what a job gets that names none
@@ -45,11 +45,11 @@ struct LimitArgs {
     max_cpu: Option<Duration>,
 
     /// The most processes and threads of a job; also what a job gets that names none. Needs a control group
-    #[arg(long, env = "KAFKA_CRON_MAX_PIDS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "KAFKA_CRON_MAX_PIDS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4_194_304))]
     max_pids: Option<u64>,
 
     /// The most descriptors of each process of a job; also what a job gets that names none
-    #[arg(long, env = "KAFKA_CRON_MAX_NOFILE", value_name = "N", value_parser = clap::value_parser!(u64).range(8..))]
+    #[arg(long, env = "KAFKA_CRON_MAX_NOFILE", value_name = "N", value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
     max_nofile: Option<u64>,
 
     /// The nice value of jobs that name none [default: the consumer's own]
@@ -68,6 +68,17 @@ struct LimitArgs {
     cgroup: Option<PathBuf>,
 }
 
+fn memory(text: &str) -> Result<u64, String> {
+    let bytes = byte_size::parse(text).map_err(|error| error.to_string())?;
+    if bytes < Resources::LEAST_MEMORY {
+        return Err(format!(
+            "{text} is too little for any command (at least {})",
+            byte_size::format(Resources::LEAST_MEMORY)
+        ));
+    }
+    Ok(bytes)
+}
+
 impl ProcessArgs {
     /// Prepares this process and the host for so many workers.
     ///
@@ -84,7 +95,12 @@ impl ProcessArgs {
             Err(why) => log::info!("jobs with memory= or pids= cannot be started here: {why}"),
         }
         let program = PathBuf::from(guard::THIS_PROGRAM);
-        Ok(Settings { output: self.output.clone(), program, descriptors, ceilings, cgroups })
+        let settings = Settings { output: self.output.clone(), program, descriptors, ceilings, cgroups };
+        // A limit for all jobs that cannot be enforced is found at the start, and not with each job.
+        trial(&settings).map_err(|error| {
+            Fault::new(Exit::Usage, format!("the limits for jobs cannot be enforced here: {error}"))
+        })?;
+        Ok(settings)
     }
 }
 
@@ -99,10 +115,13 @@ impl LimitArgs {
         Ok(Ceilings(Resources { memory_bytes, cpu_s, pids, nofile, nice: self.nice }))
     }
 
-    /// A limit for all jobs that cannot be enforced is found at the start, and not with each job.
+    /// Whether there is a control group where one is asked for.
     fn check(&self, ceilings: &Ceilings, cgroups: &Result<Cgroups, Unavailable>) -> Result<(), Fault> {
-        let given = [("--cgroup", self.cgroup.is_some()), ("--max-memory", self.max_memory.is_some())];
-        let asked = given.into_iter().chain([("--max-pids", self.max_pids.is_some())]);
+        let asked = [
+            ("--max-memory", self.max_memory.is_some()),
+            ("--max-pids", self.max_pids.is_some()),
+            ("--cgroup", self.cgroup.is_some()),
+        ];
         let Some((flag, _)) = asked.into_iter().find(|(_, is_given)| *is_given) else { return Ok(()) };
         let refused = |why: &Unavailable| {
             let more = "docs/OPERATIONS.md, \"Limits for jobs\", says how a consumer gets a control group";

@@ -64,12 +64,14 @@ impl FromStr for Limits {
     type Err = NotLimits;
     fn from_str(text: &str) -> Result<Self, NotLimits> {
         let mut limits = Self::default();
-        for part in text.split(',') {
+        for part in text.split(',').map(str::trim) {
             let wrong = |why: String| NotLimits(format!("`{part}` {why}"));
             let (name, value) = part
                 .split_once('=')
                 .ok_or_else(|| wrong("is not RESOURCE=PERCENT (as in `cpu=80,memory=10`)".to_owned()))?;
-            let number = value.parse::<u8>().ok().filter(|percent| (1..=100).contains(percent));
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            let number =
+                value.parse::<u8>().ok().filter(|_| digits).filter(|percent| (1..=100).contains(percent));
             let percent =
                 number.ok_or_else(|| wrong("has no whole number of percent (1 to 100)".to_owned()))?;
             let place = match name {
@@ -169,6 +171,8 @@ mod tests {
         check_wrong("80", "`80` is not RESOURCE=PERCENT");
         check_wrong("cpu=0", "has no whole number of percent (1 to 100)");
         check_wrong("cpu=101", "has no whole number of percent");
+        check("cpu=80, memory=10", Some(80.0), Some(10.0));
+        check_wrong("cpu=+80", "has no whole number of percent");
         check_wrong("cpu=80%", "has no whole number of percent");
         check_wrong("mem=10", "names neither `cpu` nor `memory`");
         check_wrong("memori=10", "did you mean `memory`?");

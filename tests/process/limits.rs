@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use kafka_cron::common::model::Outcome::{CouldNotStart, OverLimit, Succeeded};
 use kafka_cron::common::model::{Attempt, Exit, Limit, Outcome, Resources};
-use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::process::ceilings::Ceilings;
 use kafka_cron::consumer::running::process::cgroup::Cgroups;
+use kafka_cron::consumer::running::process::{Settings, trial};
 use kafka_cron::consumer::running::worker::Options;
 
 use crate::bench::{Bench, LONG, attempt, check, lives, options, pid_in, run, settings, system_clock, with};
@@ -105,8 +105,12 @@ fn a_job_that_uses_up_its_cpu_time_is_ended_for_that() {
     let report = run(limited("sh -c 'while :; do :; done'; exit $?", resources));
     assert_eq!(report.outcome, OverLimit { limit: Limit::Cpu, exit });
     // One that does not listen is killed.
-    let report = run(limited("trap '' XCPU; while :; do :; done", resources));
-    assert_eq!(report.outcome, Outcome::Signalled { signal: libc::SIGKILL });
+    let exit = Exit::Signal(libc::SIGKILL);
+    check(
+        limited("trap '' XCPU; while :; do :; done", resources),
+        &OverLimit { limit: Limit::Cpu, exit },
+        "",
+    );
 }
 
 #[test]
@@ -163,6 +167,67 @@ fn a_job_that_needs_more_memory_than_it_may_have_is_killed_for_that() {
     assert_eq!(report.outcome, OverLimit { limit: Limit::Memory, exit }, "{report:?}");
     let report = bench.run(limited("head -c 1m /dev/zero | tail -c 1 | wc -c", limit));
     assert_eq!((report.outcome, report.output_tail.as_str()), (Succeeded, "1\n"));
+    assert!(group.is_empty(), "no control group is left");
+}
+
+#[test]
+fn a_job_that_leaves_its_control_group_is_ended_all_the_same() {
+    let Some(group) = Group::with(Resources { pids: Some(1), ..NONE }) else { return };
+    let bench = group.bench();
+    let root = group.directory.parent().unwrap().join("cgroup.procs");
+    for leaving in ["echo 0 >ROOT; exec sleep 1000", "(echo 0 >ROOT; exec setsid sleep 1000) & sleep 1000"] {
+        let command = leaving.replace("ROOT", &root.display().to_string());
+        let report = bench.run(with(&command, |run| {
+            run.resources = Resources { pids: Some(8), ..NONE };
+            (run.limits.timeout_ms, run.limits.grace_ms) = (Some(500), 100);
+        }));
+        assert_eq!(report.outcome, Outcome::TimedOut, "{leaving}");
+    }
+    let alive = std::fs::read_to_string(&root).unwrap();
+    let is_sleeper = |pid: &str| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.starts_with(b"sleep\x001000\0"))
+    };
+    assert_eq!(alive.lines().filter(|pid| is_sleeper(pid)).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn groups_that_a_job_makes_in_its_own_end_with_it() {
+    let Some(group) = Group::with(Resources { pids: Some(1), ..NONE }) else { return };
+    let bench = group.bench();
+    let inner = format!(
+        "D={}/*; mkdir $D/inner; (echo 0 >$D/inner/cgroup.procs; exec sleep 1000) & sleep 0.3",
+        group.directory.display()
+    );
+    let report = bench.run(limited(&inner, Resources { pids: Some(8), ..NONE }));
+    assert_eq!(report.outcome, Succeeded, "{report:?}");
+    assert!(group.is_empty(), "no control group is left");
+}
+
+/// What a job file sets means something to the loader of any program. It is for the job alone: the starter may be root.
+#[test]
+fn the_environment_of_a_job_is_not_the_starters() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("libgcc_s.so.1"), "no library").unwrap();
+    let attempt = with("echo $LD_LIBRARY_PATH", |run| {
+        let path = directory.path().display().to_string();
+        run.environment = std::sync::Arc::new([("LD_LIBRARY_PATH".to_owned(), path)].into());
+        run.resources = Resources { nice: Some(1), ..NONE };
+    });
+    check(attempt, &Succeeded, &format!("{}\n", directory.path().display()));
+}
+
+#[test]
+fn limits_that_cannot_be_enforced_are_found_before_any_job() {
+    let ceilings = |resources| Settings { ceilings: Ceilings(resources), ..settings() };
+    assert_eq!(trial(&ceilings(NONE)), Ok(()));
+    assert_eq!(trial(&ceilings(Resources { nice: Some(1), cpu_s: Some(60), ..NONE })), Ok(()));
+    let error = trial(&ceilings(Resources { pids: Some(5), ..NONE })).unwrap_err().to_string();
+    assert!(error.starts_with("pids=5: needs a writable control group"), "{error}");
+    let error = trial(&ceilings(Resources { nofile: Some(u64::MAX >> 1), ..NONE })).unwrap_err().to_string();
+    assert!(error.contains("Operation not permitted"), "{error}");
+    let Some(group) = Group::with(Resources { pids: Some(1), ..NONE }) else { return };
+    let limits = ceilings(Resources { pids: Some(5), ..NONE });
+    assert_eq!(trial(&Settings { cgroups: Ok(group.cgroups.clone()), ..limits }), Ok(()));
     assert!(group.is_empty(), "no control group is left");
 }
 

@@ -42,15 +42,15 @@ impl PressureWatch {
             return None;
         }
         self.look_at = now + LOOK;
-        // One reading that fails decides nothing.
-        let stall = Stall::read(&self.directory).ok()?;
+        // What cannot be read any more must not keep the consumer closed.
+        let stall = Stall::read(&self.directory).unwrap_or_default();
         metrics.pressure.with_label_values(&["cpu"]).set(stall.cpu);
         metrics.pressure.with_label_values(&["memory"]).set(stall.memory);
         let turn = self.admission.judge(stall)?;
         match turn {
             Turn::Closed(resource) => log::warn!(
-                "the host is overloaded ({resource}: {:.0} % of cpu, {:.0} % of memory time is stalled): nothing new is \
-                 taken until it has recovered; what runs goes on",
+                "the host is overloaded ({resource}; processes waited for cpu in {:.0} %, for memory in {:.0} % of the last \
+                 ten seconds): nothing new is taken until it has recovered; what runs goes on",
                 stall.cpu,
                 stall.memory
             ),
@@ -93,7 +93,9 @@ mod tests {
         assert_eq!(watch.look(at(1_000), &metrics), Some(true));
         assert_eq!(watch.look(at(2_000), &metrics), None, "nothing has changed");
         assert_eq!(metrics.admission_closed.get(), 0);
+        write("90.00");
+        assert_eq!(watch.look(at(3_000), &metrics), Some(false));
         write("nonsense");
-        assert_eq!(watch.look(at(3_000), &metrics), None);
+        assert_eq!(watch.look(at(4_000), &metrics), Some(true), "what cannot be read closes nothing");
     }
 }

@@ -1,10 +1,8 @@
 //! What the values of the options may be that limit what a job may use of its host.
 
 use super::report::quoted;
+use crate::common::model::Resources;
 use crate::common::{byte_size, duration};
-
-/// The least memory that a job may be given: less would not even hold the program that starts it.
-pub(super) const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
 
 /// The most processes of a job. Linux numbers no more than that on any host (proc(5), `pid_max`).
 const MOST_PIDS: u64 = 4_194_304;
@@ -14,8 +12,8 @@ const MOST_NOFILE: u64 = 1_048_576;
 
 pub(super) fn memory(value: &str) -> Result<u64, String> {
     let bytes = byte_size::parse(value).map_err(|error| format!("option `memory`: {error}"))?;
-    if bytes < LEAST_MEMORY {
-        let least = byte_size::format(LEAST_MEMORY);
+    if bytes < Resources::LEAST_MEMORY {
+        let least = byte_size::format(Resources::LEAST_MEMORY);
         return Err(format!(
             "option `memory`: {} is too little for any command (at least {least})",
             quoted(value)
@@ -77,7 +75,7 @@ mod tests {
                 (_, expected) => panic!("{found:?} and not {expected:?}"),
             }
         }
-        check(&memory("4m"), Ok(LEAST_MEMORY));
+        check(&memory("4m"), Ok(Resources::LEAST_MEMORY));
         check(&memory("4095k"), Err("option `memory`: `4095k` is too little for any command (at least 4m)"));
         check(&memory("512"), Err("option `memory`: `512` is not an amount of memory: its unit is missing"));
         check(&cpu("1s"), Ok(1));

@@ -57,7 +57,8 @@ impl Cgroups {
     /// What is missing here.
     pub fn prepare(given: Option<&Path>) -> Result<Self, Unavailable> {
         let directory = match given {
-            Some(directory) => directory.to_owned(),
+            // The guard looks for it from another directory.
+            Some(directory) => fs::canonicalize(directory).map_err(|error| failed(directory, &error))?,
             None => own()?,
         };
         let shown = directory.display();
@@ -137,7 +138,7 @@ impl Cgroups {
             let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT_BEHIND));
             if is_old && entry.file_name().to_str().is_some_and(is_leaf_name) {
                 // One that is in use cannot be removed.
-                let _in_use = fs::remove_dir(entry.path());
+                let _in_use = remove(&entry.path());
             }
         }
     }
@@ -255,10 +256,7 @@ impl Leaf {
 
     /// Sends a signal to each process.
     pub fn signal(&self, signal: Signal) {
-        let members = fs::read_to_string(self.entrance()).unwrap_or_default();
-        for pid in members.lines().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw) {
-            let _gone_meanwhile = kill_process(pid, signal);
-        }
+        signal_all(&self.path, signal);
     }
 
     /// Kills all at once, those included that are just being forked.
@@ -276,6 +274,26 @@ impl Leaf {
     }
 }
 
+/// Sends a signal to each process of a group, and of groups that its processes have made in it.
+fn signal_all(group: &Path, signal: Signal) {
+    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in members.lines().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw) {
+        let _gone_meanwhile = kill_process(pid, signal);
+    }
+    groups_in(group).for_each(|inner| signal_all(&inner, signal));
+}
+
+/// Removes a group and those in it, if no process is left in them.
+fn remove(group: &Path) -> io::Result<()> {
+    groups_in(group).try_for_each(|inner| remove(&inner))?;
+    fs::remove_dir(group)
+}
+
+fn groups_in(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
+}
+
 /// What a file of lines `NAME NUMBER` says of a name.
 fn counted(text: &str, name: &str) -> u64 {
     let value = |line: &str| line.split_once(' ').filter(|(of, _)| *of == name)?.1.trim().parse().ok();
@@ -285,7 +303,7 @@ fn counted(text: &str, name: &str) -> u64 {
 impl Drop for Leaf {
     fn drop(&mut self) {
         let until = Instant::now() + LET_GO;
-        while let Err(error) = fs::remove_dir(&self.path) {
+        while let Err(error) = remove(&self.path) {
             if error.kind() == io::ErrorKind::NotFound {
                 return;
             }
@@ -332,5 +350,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = Cgroups::prepare(Some(directory.path())).unwrap_err().to_string();
         assert_eq!(error, format!("{} is not a control group of version 2", directory.path().display()));
+        let error = Cgroups::prepare(Some(Path::new("/nonexistent"))).unwrap_err().to_string();
+        assert_eq!(error, "/nonexistent: No such file or directory");
     }
 }

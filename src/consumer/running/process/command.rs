@@ -50,7 +50,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     let child = if resources.is_empty() && user.uid == host.me.uid {
         as_we_are(host, run, &shell, &environment, outputs)?
     } else {
-        leaf = prepared::leaf(host, &mark, &resources)?;
+        leaf = prepared::leaf(&host.settings, &mark, &resources)?;
         prepared::spawn(host, run, &user, (&resources, leaf.as_ref()), (&shell, &environment), outputs()?)?
     };
     let since = Instant::now();

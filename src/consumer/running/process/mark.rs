@@ -22,6 +22,14 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// The names of its variables.
+    pub const VARIABLES: [&str; 3] = [RUN_ID, CLUSTER, ATTEMPT];
+
+    /// The mark of a start that only shows that starting works: of no run.
+    pub(super) fn of_a_trial() -> Self {
+        Self { run: RunId(uuid::Uuid::new_v4()), cluster: ClusterName::trial(), attempt: 0 }
+    }
+
     /// The attempt's.
     pub fn of(attempt: &Attempt) -> Self {
         Self { run: attempt.run.id, cluster: attempt.run.cluster.clone(), attempt: attempt.attempt }

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 pub use self::command::start;
 pub use self::output::Output;
+pub use self::prepared::trial;
 pub use self::running::{Ended, Running};
 
 use self::ceilings::Ceilings;

@@ -3,18 +3,21 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::PipeWriter;
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::ceilings::Ceilings;
 use super::cgroup::Leaf;
+use super::environment::SHELL;
 use super::guard::THIS_PROGRAM;
 use super::mark::Mark;
-use super::starter::{Failed, Orders, Step, await_command};
+use super::starter::{Failed, Orders, Step, await_command, send};
 use super::user::{self, User};
-use super::{Host, StartError};
+use super::{Host, Settings, StartError};
 use crate::common::byte_size;
 use crate::common::model::{Resources, Run};
 
@@ -22,7 +25,7 @@ use crate::common::model::{Resources, Run};
 ///
 /// # Errors
 /// Where no control group can be had here: the limit is refused, and not ignored.
-pub fn leaf(host: &Host, mark: &Mark, resources: &Resources) -> Result<Option<Leaf>, StartError> {
+pub fn leaf(settings: &Settings, mark: &Mark, resources: &Resources) -> Result<Option<Leaf>, StartError> {
     if !resources.needs_cgroup() {
         return Ok(None);
     }
@@ -31,7 +34,7 @@ pub fn leaf(host: &Host, mark: &Mark, resources: &Resources) -> Result<Option<Le
         resources.pids.map(|pids| format!("pids={pids}")),
     ];
     let leaf =
-        host.settings.cgroups.as_ref().map_err(Clone::clone).and_then(|groups| groups.leaf(mark, resources));
+        settings.cgroups.as_ref().map_err(Clone::clone).and_then(|groups| groups.leaf(mark, resources));
     leaf.map(Some).map_err(|error| StartError::Refused {
         what: asked.into_iter().flatten().collect::<Vec<_>>().join(" "),
         why: format!("needs a writable control group (docs/OPERATIONS.md, \"Limits for jobs\"): {error}"),
@@ -51,22 +54,70 @@ pub fn spawn(
     (output, errors): (PipeWriter, PipeWriter),
 ) -> Result<Child, StartError> {
     let orders = orders(host, run, user, resources, leaf)?;
-    let socket = |error| StartError::refused("socket", &error);
-    let (ours, theirs) = UnixStream::pair().map_err(socket)?;
-    let mut command = Command::new(&host.settings.program);
-    command.env_clear().args(orders.arguments()).arg(shell).arg("-c").arg(&run.command);
-    command.envs(environment).process_group(0);
+    let words = [shell, OsStr::new("-c"), OsStr::new(&run.command)];
+    let started = begin(&host.settings.program, &orders, words, environment, (output, errors));
+    started.map_err(|failed| diagnose(&failed, run.cwd.as_deref(), user, resources, shell))
+}
+
+/// Whether attempts could be started here that ask for nothing: as this consumer's own limits want it. Otherwise each of them
+/// would fail.
+///
+/// # Errors
+/// The step that failed and what the system said there.
+pub fn trial(settings: &Settings) -> Result<(), StartError> {
+    let Ceilings(resources) = &settings.ceilings;
+    if resources.is_empty() {
+        return Ok(());
+    }
+    let leaf = leaf(settings, &Mark::of_a_trial(), resources)?;
+    let orders = Orders {
+        cgroup: leaf.as_ref().map(Leaf::entrance),
+        nofile: resources.nofile.map(|most| (most, most)),
+        cpu_s: resources.cpu_s,
+        nice: resources.nice,
+        ..Orders::default()
+    };
+    let shell = OsStr::new(SHELL);
+    let words = [shell, OsStr::new("-c"), OsStr::new(":")];
+    let pipe = || io::pipe().map_err(|error| StartError::refused("pipe", &error));
+    let (_, writer) = pipe()?;
+    let outputs = (writer.try_clone().map_err(|error| StartError::refused("pipe", &error))?, writer);
+    let started = begin(&settings.program, &orders, words, &BTreeMap::new(), outputs);
+    let mut child = started.map_err(|failed| diagnose(&failed, None, &user::own(), resources, shell))?;
+    let _reaped = child.wait();
+    Ok(())
+}
+
+/// Starts the starter, gives it the environment, and waits until it has become the command.
+fn begin(
+    program: &Path,
+    orders: &Orders,
+    words: [&OsStr; 3],
+    environment: &BTreeMap<String, OsString>,
+    (output, errors): (PipeWriter, PipeWriter),
+) -> Result<Child, Failed> {
+    let beginning = |error| Failed { step: Step::Begin, error };
+    let (mut ours, theirs) = UnixStream::pair().map_err(beginning)?;
+    let mut command = Command::new(program);
+    command.env_clear().args(orders.arguments()).args(words).process_group(0);
+    // The mark alone, by which the guard finds a starter whose worker has died.
+    command.envs(environment.iter().filter(|(name, _)| Mark::VARIABLES.contains(&name.as_str())));
     command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(output).stderr(errors);
     let spawned = command.spawn();
     // Our copy of their end goes with it, so that the socket ends when theirs does.
     drop(command);
-    let mut child =
-        spawned.map_err(|error| StartError::refused(format!("starter {THIS_PROGRAM}"), &error))?;
-    match await_command(ours) {
+    let mut child = spawned.map_err(beginning)?;
+    let sent = send(&mut ours, environment);
+    let begun = match (await_command(ours), sent) {
+        (Err(Failed { step: Step::Begin, .. }), Err(error)) => Err(beginning(error)),
+        (begun, _) => begun,
+    };
+    match begun {
         Ok(()) => Ok(child),
         Err(failed) => {
+            let _dead_already = child.kill();
             let _reaped = child.wait();
-            Err(diagnose(&failed, run, user, resources, shell))
+            Err(failed)
         }
     }
 }
@@ -95,19 +146,38 @@ fn orders(
     })
 }
 
-fn diagnose(failed: &Failed, run: &Run, user: &User, resources: &Resources, shell: &OsStr) -> StartError {
+fn diagnose(
+    failed: &Failed,
+    cwd: Option<&str>,
+    user: &User,
+    resources: &Resources,
+    shell: &OsStr,
+) -> StartError {
     let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
     let what: Cow<'_, str> = match failed.step {
-        Step::Cgroup => "control group".into(),
-        Step::Descriptors => format!("nofile={}", number(resources.nofile)).into(),
+        Step::Begin => format!("starter {THIS_PROGRAM}").into(),
+        Step::Cgroup => {
+            "control group (it must hold no processes itself, and its parent must be ours to write)".into()
+        }
+        Step::Descriptors => {
+            let nofile = number(resources.nofile);
+            format!("nofile={nofile} (above the hard limit it takes root, or CAP_SYS_RESOURCE)").into()
+        }
         Step::Cpu => format!("cpu={}s", number(resources.cpu_s)).into(),
         Step::Nice => {
             let nice = resources.nice.unwrap_or_default();
             format!("nice={nice} (it takes root, or CAP_SYS_NICE, to be served before others)").into()
         }
         Step::User => format!("user {} (it takes root to run as another user)", user.name).into(),
-        Step::Directory => format!("cwd {}", run.cwd.as_deref().unwrap_or(".")).into(),
+        Step::Directory => format!("cwd {}", cwd.unwrap_or(".")).into(),
         Step::Execute => format!("shell {}", shell.display()).into(),
     };
-    StartError::refused(what, &failed.error)
+    let refused = StartError::refused(what, &failed.error);
+    match refused {
+        // Under limits of its own, a job that lacks something lacks it for good.
+        StartError::Exhausted { what, why } if !resources.is_empty() && failed.step != Step::Begin => {
+            StartError::Refused { what, why }
+        }
+        other => other,
+    }
 }

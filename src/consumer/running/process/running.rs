@@ -55,6 +55,8 @@ pub struct Running {
     recorder: Option<Recorder>,
     piece: Vec<u8>,
     limited: Limited,
+    /// The CPU time of the shell, or of what it has become, where that is limited.
+    cpu_used: Duration,
     /// Strikes us off the guard's list: after the group is gone, so the last field.
     entry: Entry,
 }
@@ -113,6 +115,7 @@ impl Running {
             recorder: Some(recorder),
             piece: Vec::with_capacity(PIECE),
             limited,
+            cpu_used: Duration::ZERO,
             entry,
         }
     }
@@ -128,12 +131,14 @@ impl Running {
         if cause != Cause::Exited || !self.is_gone() {
             self.end(cancel);
         }
-        if cause != Cause::Exited && self.limited.leaf.is_none() {
+        if cause != Cause::Exited {
             census::kill_strays(std::slice::from_ref(&self.mark), 1);
         }
         self.read_the_rest();
         let outcome = match cause {
-            Cause::Exited => self.status.map_or(Outcome::Cancelled, |status| self.limited.outcome(status)),
+            Cause::Exited => {
+                self.status.map_or(Outcome::Cancelled, |status| self.limited.outcome(status, self.cpu_used))
+            }
             Cause::TimedOut => Outcome::TimedOut,
             Cause::Cancelled => Outcome::Cancelled,
         };
@@ -184,13 +189,15 @@ impl Running {
         }
     }
 
-    /// Sends a signal to all that belongs to the attempt: its control group where it has one, else its process group.
+    /// Sends a signal to all that belongs to the attempt: to its process group and, where it has one, its control group. A
+    /// process may leave either.
     fn signal(&self, signal: Signal) {
         match &self.limited.leaf {
             Some(leaf) if signal == Signal::KILL => leaf.kill(),
             Some(leaf) => leaf.signal(signal),
-            None => census::signal_group(self.group, signal),
+            None => {}
         }
+        census::signal_group(self.group, signal);
     }
 
     fn wait_until_gone(&mut self, until: Option<Instant>) -> bool {
@@ -219,14 +226,16 @@ impl Running {
     /// Whether the shell has been reaped and nothing lives that belongs to the attempt.
     fn is_gone(&mut self) -> bool {
         self.is_reaped()
-            && match &self.limited.leaf {
-                Some(leaf) => !leaf.is_populated(),
-                None => !census::group_lives(self.group),
-            }
+            && !census::group_lives(self.group)
+            && !self.limited.leaf.as_ref().is_some_and(Leaf::is_populated)
     }
 
     fn is_reaped(&mut self) -> bool {
         if self.status.is_none() {
+            if self.limited.resources.cpu_s.is_some() {
+                // A process that has ended tells it until it is reaped.
+                self.cpu_used = census::cpu_time(self.group).unwrap_or(self.cpu_used);
+            }
             self.status = self.child.try_wait().unwrap_or_else(|error| {
                 log::error!(
                     "attempt {}: its exit code was taken by another part of the program: {error}",
@@ -323,14 +332,14 @@ impl Drop for Running {
 
 impl Limited {
     /// What the end of the shell says, with what the kernel did because of a limit.
-    fn outcome(&self, status: ExitStatus) -> Outcome {
+    fn outcome(&self, status: ExitStatus, cpu_used: Duration) -> Outcome {
         let exit = match (status.code(), status.signal()) {
             (Some(0), _) => return Outcome::Succeeded,
             (Some(code), _) => Exit::Code(code),
             (None, signal) => Exit::Signal(signal.unwrap_or_default()),
         };
         let seen = self.leaf.as_ref().map(Leaf::seen).unwrap_or_default();
-        match (reached(exit, &self.resources, seen), exit) {
+        match (reached(exit, &self.resources, seen, cpu_used), exit) {
             (Some(limit), exit) => Outcome::OverLimit { limit, exit },
             (None, Exit::Code(code)) => Outcome::Failed { code },
             (None, Exit::Signal(signal)) => Outcome::Signalled { signal },
@@ -339,11 +348,14 @@ impl Limited {
 }
 
 /// The limit that explains why a command failed.
-fn reached(exit: Exit, resources: &Resources, seen: Seen) -> Option<Limit> {
+fn reached(exit: Exit, resources: &Resources, seen: Seen, cpu_used: Duration) -> Option<Limit> {
     /// A shell says so of a command that a signal has ended (POSIX.1-2024, "Exit Status for Commands").
     const BY_SIGNAL: i32 = 128;
+    let is_over = resources.cpu_s.is_some_and(|most| cpu_used >= Duration::from_secs(most));
     let used_up = matches!(exit, Exit::Signal(libc::SIGXCPU))
-        || matches!(exit, Exit::Code(code) if code == BY_SIGNAL + libc::SIGXCPU);
+        || matches!(exit, Exit::Code(code) if code == BY_SIGNAL + libc::SIGXCPU)
+        // One that goes on after XCPU is killed.
+        || (is_over && matches!(exit, Exit::Signal(libc::SIGKILL)));
     if seen.killed_for_memory {
         Some(Limit::Memory)
     } else if resources.cpu_s.is_some() && used_up {
@@ -378,7 +390,11 @@ mod tests {
         let nothing = Seen::default();
         let check = |exit: Exit, cpu_s: Option<u64>, seen: Seen, expected: Option<Limit>| {
             let resources = Resources { cpu_s, ..Resources::default() };
-            assert_eq!(reached(exit, &resources, seen), expected, "{exit} {cpu_s:?} {seen:?}");
+            assert_eq!(
+                reached(exit, &resources, seen, Duration::from_secs(2)),
+                expected,
+                "{exit} {cpu_s:?} {seen:?}"
+            );
         };
         check(Exit::Code(1), None, nothing, None);
         check(Exit::Signal(libc::SIGKILL), None, memory, Some(Limit::Memory));
@@ -389,5 +405,8 @@ mod tests {
         // Nobody limited its CPU time: then another process sent the signal.
         check(Exit::Signal(libc::SIGXCPU), None, nothing, None);
         check(Exit::Code(1), Some(1), nothing, None);
+        check(Exit::Signal(libc::SIGKILL), Some(2), nothing, Some(Limit::Cpu));
+        // Another process killed it: it has time left.
+        check(Exit::Signal(libc::SIGKILL), Some(3), nothing, None);
     }
 }

@@ -3,9 +3,13 @@
 //! What has to happen between the birth of a process and its command (entering a control group, limits, priority, another
 //! user, a directory) happens in this program and not in the consumer's copy of itself: so the consumer never forks, however
 //! large it is, and the code may allocate, and fail in words. The orders are its arguments. Its standard input is a socket
-//! to the worker, on which it says which step failed; becoming the command closes the socket, and that says that all went
-//! well. The command gets `/dev/null` in its place.
+//! to the worker, over which it gets the environment of the command, and on which it says that it is ready, or which step
+//! failed. Becoming the command closes the socket. The command gets `/dev/null` in its place.
+//!
+//! The environment of the command is not the starter's own: what a job file sets there (`LD_PRELOAD`) means something to
+//! the loader of any program, and this one may be root.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -22,6 +26,12 @@ use super::user;
 
 /// The argument that asks for the hidden mode.
 pub(super) const ARGUMENT: &str = "__start";
+
+/// What the starter says when everything is in place but the command itself.
+const READY: u8 = 0;
+
+/// The most bytes of an environment that are read: more than any system takes (execve(2)).
+const ENVIRONMENT_BYTES: u32 = 64 * 1024 * 1024;
 
 /// What stands between the orders and the command.
 const COMMAND: &str = "--";
@@ -46,6 +56,8 @@ pub struct Orders {
 /// A step that can fail. Its word is how the starter names it to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Beginning at all.
+    Begin,
     /// Entering the control group.
     Cgroup,
     /// The limit of descriptors.
@@ -63,8 +75,16 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 7] =
-        [Self::Cgroup, Self::Descriptors, Self::Cpu, Self::Nice, Self::User, Self::Directory, Self::Execute];
+    const ALL: [Self; 8] = [
+        Self::Begin,
+        Self::Cgroup,
+        Self::Descriptors,
+        Self::Cpu,
+        Self::Nice,
+        Self::User,
+        Self::Directory,
+        Self::Execute,
+    ];
 
     fn byte(self) -> u8 {
         self as u8 + 1
@@ -180,6 +200,7 @@ fn limit(of: Resource, soft: u64, hard: u64) -> io::Result<()> {
 /// The starter's own side. It returns only if it could not become the command; the worker has been told why then.
 pub(super) fn main() -> io::Result<()> {
     let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let environment = receive(&mut worker)?;
     let failed = match Orders::read(std::env::args_os().skip(2)) {
         None => Failed { step: Step::Execute, error: io::Error::from_raw_os_error(libc::EINVAL) },
         Some((orders, words)) => match (orders.carry_out(), words.split_first()) {
@@ -188,9 +209,11 @@ pub(super) fn main() -> io::Result<()> {
                 Failed { step: Step::Execute, error: io::Error::from_raw_os_error(libc::EINVAL) }
             }
             (Ok(()), Some((program, arguments))) => {
+                worker.write_all(&[READY])?;
+                let mut command = Command::new(program);
+                command.args(arguments).env_clear().envs(environment).stdin(Stdio::null());
                 // Besides executing the program this restores the signals that our runtime has changed.
-                let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
-                Failed { step: Step::Execute, error }
+                Failed { step: Step::Execute, error: command.exec() }
             }
         },
     };
@@ -200,18 +223,52 @@ pub(super) fn main() -> io::Result<()> {
     worker.write_all(&said)
 }
 
+/// Sends the environment of the command to the starter: its length, and each `NAME=value` with a NUL after it.
+pub(super) fn send(starter: &mut UnixStream, environment: &BTreeMap<String, OsString>) -> io::Result<()> {
+    let mut text = Vec::new();
+    for (name, value) in environment {
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'=');
+        text.extend_from_slice(value.as_bytes());
+        text.push(0);
+    }
+    let length = u32::try_from(text.len()).ok().filter(|length| *length <= ENVIRONMENT_BYTES);
+    let length = length.ok_or_else(|| io::Error::from_raw_os_error(libc::E2BIG))?;
+    starter.write_all(&length.to_le_bytes())?;
+    starter.write_all(&text)
+}
+
+fn receive(worker: &mut UnixStream) -> io::Result<Vec<(OsString, OsString)>> {
+    let mut length = [0; 4];
+    worker.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length).min(ENVIRONMENT_BYTES);
+    let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
+    worker.read_exact(&mut text)?;
+    let lines = text.split(|byte| *byte == 0).filter(|line| !line.is_empty());
+    let pair = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b'=')?;
+        Some((OsString::from_vec(line[..at].to_vec()), OsString::from_vec(line[at + 1..].to_vec())))
+    };
+    Ok(lines.filter_map(pair).collect())
+}
+
 /// The worker's side of the socket: waits until the starter has become the command, or has failed.
 pub(super) fn await_command(mut starter: UnixStream) -> Result<(), Failed> {
     let mut said = Vec::new();
     let read = starter.read_to_end(&mut said);
-    match (said.split_first(), read) {
-        (None, Ok(_)) => Ok(()),
-        (Some((byte, number)), _) => {
+    let failed = |step, error| Err(Failed { step, error });
+    if let Err(error) = read {
+        return failed(Step::Execute, error);
+    }
+    match said.as_slice() {
+        [READY] => Ok(()),
+        // It was ended before it was ready: by a signal, or by a limit of the job.
+        [] => failed(Step::Begin, io::Error::from_raw_os_error(libc::ECHILD)),
+        [READY, byte, number @ ..] | [byte, number @ ..] => {
             let number = number.try_into().map_or(libc::EIO, i32::from_le_bytes);
             let step = Step::ALL.into_iter().find(|step| step.byte() == *byte).unwrap_or(Step::Execute);
-            Err(Failed { step, error: io::Error::from_raw_os_error(number) })
+            failed(step, io::Error::from_raw_os_error(number))
         }
-        (None, Err(error)) => Err(Failed { step: Step::Execute, error }),
     }
 }
 
@@ -257,12 +314,34 @@ mod tests {
             drop(starter);
             await_command(worker).map_err(|failed| (failed.step, failed.error.raw_os_error()))
         };
-        assert_eq!(hear(&[]), Ok(()));
+        assert_eq!(hear(&[READY]), Ok(()));
+        assert_eq!(hear(&[]), Err((Step::Begin, Some(libc::ECHILD))), "it has ended without a word");
         for step in Step::ALL {
-            let mut said = vec![step.byte()];
-            said.extend_from_slice(&libc::EPERM.to_le_bytes());
-            assert_eq!(hear(&said), Err((step, Some(libc::EPERM))));
+            for before in [&[][..], &[READY]] {
+                let mut said = before.to_vec();
+                said.push(step.byte());
+                said.extend_from_slice(&libc::EPERM.to_le_bytes());
+                assert_eq!(hear(&said), Err((step, Some(libc::EPERM))));
+            }
         }
-        assert_eq!(hear(&[1]), Err((Step::Cgroup, Some(libc::EIO))));
+        assert_eq!(hear(&[2]), Err((Step::Cgroup, Some(libc::EIO))));
+    }
+
+    #[test]
+    fn an_environment_survives_the_socket() {
+        let check = |pairs: &[(&str, &str)]| {
+            let (mut worker, mut starter) = UnixStream::pair().unwrap();
+            let environment =
+                pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+            send(&mut worker, &environment).unwrap();
+            let expected: Vec<(OsString, OsString)> =
+                pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            assert_eq!(receive(&mut starter).unwrap(), expected);
+        };
+        check(&[]);
+        check(&[("A", ""), ("B", "x=y\nz"), ("LD_PRELOAD", "/x"), ("Ä", "é")]);
+        let (worker, mut starter) = UnixStream::pair().unwrap();
+        drop(worker);
+        assert!(receive(&mut starter).is_err(), "the worker is gone");
     }
 }
