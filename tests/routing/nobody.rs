@@ -54,7 +54,7 @@ fn what_is_no_broker_costs_a_second_or_two_and_not_more() {
 
 #[test]
 fn a_silent_broker_is_asked_first_by_one_client_of_a_process_and_last_by_all_after_it() {
-    let own = OwnBroker::start(VERSION);
+    let own = OwnBroker::start(version());
     // The system accepts connections for it; nobody ever reads from them.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let list = [mute.local_addr().unwrap().to_string(), own.brokers()];
