@@ -29,8 +29,9 @@ usage() { sed -n '4,10s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 [[ $# -ge 1 ]] || usage
 command=$1; shift
-version=${KAFKA_CRON_KAFKA:-4.3.1} port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' temporary='' settings=()
+version=4.3.1 port=9092 controller_port=19092 node_id=1 voters='' data='' parent='' heap=384m now='' temporary='' settings=()
 jmx_port='' jmx_rules=$here/../conf/kafka/jmx-exporter.yml
+version=${KAFKA_CRON_KAFKA:-$version}
 while [[ $# -gt 0 ]]; do
     case $1 in
         --now) now=yes; shift; continue ;;
