@@ -117,19 +117,18 @@ fn first_offset(distance: &str, committed: i64) -> Option<i64> {
 }
 
 fn read_ranges(list: &str, committed: i64) -> Option<BTreeSet<i64>> {
-    let mut offsets = BTreeSet::new();
+    let (mut offsets, mut named) = (BTreeSet::new(), 0);
     for range in list.split(',') {
         let (distance, count) = range.split_once('x')?;
         let first = first_offset(distance, committed)?;
         let count: usize = count.parse().ok()?;
         let after = first.checked_add(i64::try_from(count).ok()?)?;
-        if !(1..=MAX_HOLES).contains(&count) || after > committed {
+        // Counted before they are taken: a text may name the same ones over and over.
+        named = count.checked_add(named)?;
+        if count == 0 || named > MAX_HOLES || after > committed {
             return None;
         }
         offsets.extend(first..after);
-        if offsets.len() > MAX_HOLES {
-            return None;
-        }
     }
     Some(offsets)
 }
@@ -148,6 +147,7 @@ fn read_bitmap(map: &str, committed: i64) -> Option<BTreeSet<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::mutation::{Random, cases};
 
     const ID: Uuid = Uuid::from_u128(7);
 
@@ -223,6 +223,34 @@ mod tests {
         assert_eq!(encode_within(whole.len(), ID, 40_000, &holes), Some(whole.clone()));
         assert_eq!(encode_within(whole.len() - 1, ID, 40_000, &holes), None);
         assert_eq!(encode_within(10, ID, 40_000, &[]), None, "not even the topic's id fits");
+    }
+
+    #[test]
+    fn the_same_holes_named_over_and_over_are_an_error() {
+        let text = format!("1;{ID};R{MAX_HOLES}x{MAX_HOLES},5x1");
+        assert!(decode(&text, i64::MAX).is_err());
+    }
+
+    #[test]
+    fn bent_texts_are_read_or_refused() {
+        let pieces: [&[u8]; 10] = [b"R", b"B", b"x", b",", b":", b";", b"-1", b"99999", b"\xc3\xa9", b"+"];
+        let good = [
+            encode(ID, 1_000, &BTreeSet::from([1, 2, 900])).unwrap(),
+            encode(ID, 1_000, &(0..1_000).step_by(3).collect()).unwrap(),
+        ];
+        let (mut random, mut read) = (Random(0xA076_1D64_78BD_642F), 0);
+        for _ in 0..cases(5_000) {
+            let bent = random.bend(good[random.below(2)].as_bytes(), &pieces);
+            let committed = [0, 1, 1_000, i64::MAX][random.below(4)];
+            let Ok(Some(holes)) = decode(&String::from_utf8_lossy(&bent), committed) else { continue };
+            assert!(holes.offsets.len() <= MAX_HOLES);
+            assert!(holes.offsets.iter().all(|hole| (0..committed).contains(hole)));
+            if let Some(text) = encode(holes.topic_id, committed, &holes.offsets) {
+                assert_eq!(decode(&text, committed), Ok(Some(holes)), "{text}");
+                read += 1;
+            }
+        }
+        assert!(read > 100, "{read}: too few are read for this to show anything");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub mod logging;
 pub mod membership;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+pub mod mutation;
 pub mod nearest;
 pub mod outgoing;
 pub mod passing;

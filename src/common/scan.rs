@@ -15,7 +15,7 @@ const CALL: Duration = Duration::from_secs(5);
 const HELD_BACK: u32 = 300;
 
 /// A topic that is being read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scan {
     topic: String,
     /// Where each partition is read on.

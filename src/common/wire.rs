@@ -199,3 +199,6 @@ mod base64_bytes {
         text.map(decode).transpose()
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -7,6 +7,7 @@ pub mod check;
 pub mod dead;
 pub mod health;
 pub mod instant;
+mod names;
 pub mod next;
 pub mod runs;
 pub mod screen;

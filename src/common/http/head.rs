@@ -92,6 +92,27 @@ fn path(target: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::mutation::{Random, cases};
+
+    /// What is decided about the first bytes stays so, whatever comes behind them.
+    #[test]
+    fn bent_heads_are_read_or_refused_and_more_bytes_change_no_answer() {
+        let pieces: [&[u8]; 9] =
+            [b" ", b"\r\n", b"\n", b"\r\n\r\n", b"HTTP/1.1", b"?", b"http://", b"\0", b"\xc3\xa9"];
+        let good = b"GET http://a:9100/metrics?x HTTP/1.1\r\nHost: a\r\n\r\n";
+        let (mut random, mut whole) = (Random(0xE703_7ED1_A0B4_28DB), 0);
+        for _ in 0..cases(20_000) {
+            let bent = random.bend(good, &pieces);
+            let (first, all) = (read(&bent[..random.below(bent.len() + 1)]), read(&bent));
+            match first {
+                Head::Partial => {}
+                Head::Whole(_) => assert_eq!(first, all, "{bent:?}"),
+                Head::Refused(_) => assert!(matches!(all, Head::Refused(_)), "{bent:?}"),
+            }
+            whole += u64::from(matches!(all, Head::Whole(_)));
+        }
+        assert!(whole > 1_000, "{whole}: too few are read for this to show anything");
+    }
 
     fn check(bytes: &str, expected: &Head) {
         assert_eq!(&read(bytes.as_bytes()), expected, "{bytes:?}");

@@ -1,12 +1,14 @@
 //! `cronctl end ID` records that a run is over, so that no tick waits for it any more.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use clap::Args as Arguments;
 
+use super::entry::Entry;
 use super::run_detail::run_of;
-use super::run_list::{Entry, RunList};
+use super::run_list::RunList;
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
@@ -97,7 +99,7 @@ fn end(args: &Args, client: &mut dyn Client, clock: &dyn Clock, screen: &mut Scr
 }
 
 fn last_attempt(entry: &Entry) -> u32 {
-    entry.story.attempts.last_key_value().map_or(0, |(number, _)| *number)
+    entry.story.attempts.last().map_or(0, |(number, _)| number)
 }
 
 /// What the topics hold about a run.
@@ -120,7 +122,7 @@ fn find(run: RunId, clusters: &[ClusterName], client: &mut dyn Client) -> Result
             journal.event(&event, DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default());
         }
     })?;
-    Ok(journal.runs.remove(&run))
+    Ok(journal.get(run).map(Cow::into_owned))
 }
 
 #[cfg(test)]

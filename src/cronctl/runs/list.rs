@@ -5,13 +5,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
-use super::row;
-use super::run_list::{Entry, RunList};
+use super::merge::Merge;
+use super::part::Part;
+use super::peek;
+use super::row::{self, Row};
+use super::run_list::RunList;
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
-use crate::common::model::{ClusterName, Event, JobName, RunId};
+use crate::common::model::{ClusterName, Event, JobName};
 use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 use crate::cronctl::instant::Moment;
@@ -51,16 +54,19 @@ pub struct Args {
     kafka: KafkaArgs,
 }
 
-/// What is new since the last look.
+/// How much is kept of the runs at a time, counted in finished ones: about 60 MB with the order in which they are shown.
+const ROOM: usize = 400_000;
+
+/// What is new since the last look, besides what the run list knows.
 #[derive(Debug, Default)]
 struct News {
-    runs: Vec<RunId>,
     missed: Vec<Event>,
     /// Messages of clusters' topics that cannot be read: each has a dead letter.
     unreadable: usize,
 }
 
 /// Topics that are read on.
+#[derive(Clone)]
 struct Sources {
     clusters: Vec<ClusterName>,
     messages: Vec<Scan>,
@@ -84,13 +90,15 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Reads what has come since the last look.
+    /// Reads what has come since the last look: the runs of one job, where it is named.
     fn read(
         &mut self,
         client: &mut dyn Client,
         since: DateTime<Utc>,
+        job: Option<&JobName>,
         journal: &mut RunList,
     ) -> Result<News, BrokerError> {
+        let is_wanted = |of: &JobName| job.is_none_or(|job| job == of);
         let mut news = News::default();
         let since_ms = since.timestamp_millis();
         for scan in &mut self.messages {
@@ -98,8 +106,13 @@ impl Sources {
                 if record.timestamp_ms < since_ms {
                     return;
                 }
-                match record.value.as_deref().map(wire::decode_attempt) {
-                    Some(Ok(attempt)) => news.runs.extend(journal.message(&attempt)),
+                let value = record.value.as_deref();
+                if value.and_then(peek::message).is_some_and(|run| !journal.takes(run)) {
+                    return;
+                }
+                match value.map(wire::decode_attempt) {
+                    Some(Ok(attempt)) if is_wanted(&attempt.run.job) => drop(journal.message(&attempt)),
+                    Some(Ok(_)) => {}
                     _ => news.unreadable += 1,
                 }
             })?;
@@ -108,17 +121,36 @@ impl Sources {
             if record.timestamp_ms < since_ms {
                 return;
             }
-            let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) else { return };
-            if !topics::concerns(&event, &self.clusters) {
+            let value = record.value.as_deref();
+            if value.and_then(peek::event).is_some_and(|run| !journal.takes(run)) {
+                return;
+            }
+            let Some(Ok(event)) = value.map(wire::decode_event) else { return };
+            if !topics::concerns(&event, &self.clusters) || !job_of(&event).is_none_or(is_wanted) {
                 return;
             }
             let written_at = DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default();
-            news.runs.extend(journal.event(&event, written_at));
+            journal.event(&event, written_at);
             if matches!(event, Event::Missed { .. }) {
                 news.missed.push(event);
             }
         })?;
         Ok(news)
+    }
+}
+
+/// The job that an event names, where it is about a run or about ticks that were missed.
+fn job_of(event: &Event) -> Option<&JobName> {
+    match event {
+        Event::Claimed { job, .. }
+        | Event::Finished { job, .. }
+        | Event::Published { job, .. }
+        | Event::Queued { job, .. }
+        | Event::Skipped { job, .. }
+        | Event::Ended { job, .. }
+        | Event::Missed { job, .. } => Some(job),
+        Event::Lost { job, .. } => job.as_ref(),
+        _ => None,
     }
 }
 
@@ -136,7 +168,6 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     };
     let since = args.since.from(clock.now());
     let clusters = args.cluster.as_ref().map_or(args.clusters.as_slice(), std::slice::from_ref);
-    let mut journal = RunList::default();
     let mut sources = match Sources::since(client.as_mut(), clusters, since) {
         Ok(sources) => sources,
         Err(error) => return super::refused(screen, &error),
@@ -144,22 +175,22 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     if !args.json {
         screen.say(row::heading())?;
     }
+    if !args.follow {
+        return match args.list(client.as_mut(), &sources, (since, ROOM), screen)? {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) => super::refused(screen, &error),
+        };
+    }
+    let mut journal = RunList::default();
     loop {
-        match sources.read(client.as_mut(), since, &mut journal) {
+        match sources.read(client.as_mut(), since, args.job.as_ref(), &mut journal) {
             Ok(news) => {
-                args.show(&news, &journal, screen)?;
-                if news.unreadable > 0 {
-                    screen.complain(format_args!(
-                        "{} messages cannot be read (`cronctl dead list`)",
-                        news.unreadable
-                    ))?;
+                for run in journal.news() {
+                    journal.get(run).into_iter().try_for_each(|entry| args.show(&Row::of(&entry), screen))?;
                 }
+                args.show_news(&news, screen)?;
             }
-            Err(error) if args.follow => screen.complain(&error)?,
-            Err(error) => return super::refused(screen, &error),
-        }
-        if !args.follow {
-            return Ok(Exit::Done);
+            Err(error) => screen.complain(&error)?,
         }
         screen.flush()?;
         if !screen.is_heard() {
@@ -175,18 +206,48 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 
 impl Args {
-    fn show(&self, news: &News, journal: &RunList, screen: &mut Screen) -> std::io::Result<()> {
-        let mut entries: Vec<&Entry> = news.runs.iter().filter_map(|run| journal.runs.get(run)).collect();
-        entries.sort_by_key(|entry| (entry.scheduled_at, &entry.job, entry.run));
-        entries.dedup_by_key(|entry| entry.run);
-        entries.retain(|entry| self.wants(&entry.job, entry.cluster.as_ref()));
-        for entry in entries {
-            if self.json {
-                screen.say_json(&row::json(entry))?;
+    /// Shows all runs once. Where they are too many to be kept, the topics are read once for each part of them.
+    fn list(
+        &self,
+        client: &mut dyn Client,
+        sources: &Sources,
+        (since, room): (DateTime<Utc>, usize),
+        screen: &mut Screen,
+    ) -> std::io::Result<Result<(), BrokerError>> {
+        let (mut parts, mut rows) = (vec![Part::default()], Merge::default());
+        let mut first_news = None;
+        while let Some(part) = parts.pop() {
+            let mut journal = RunList::of(part, room);
+            let news = match sources.clone().read(client, since, self.job.as_ref(), &mut journal) {
+                Ok(news) => news,
+                Err(error) => return Ok(Err(error)),
+            };
+            // Later readings tell the same again.
+            first_news.get_or_insert(news);
+            parts.extend(journal.given_up());
+            let runs = journal.news();
+            let mut entries = runs.iter().filter_map(|run| journal.get(*run)).map(|entry| Row::of(&entry));
+            if parts.is_empty() && rows.is_empty() {
+                entries.try_for_each(|row| self.show(&row, screen))?;
             } else {
-                screen.say(row::words(entry))?;
+                rows.write(entries)?;
             }
         }
+        rows.read(|row| self.show(row, screen))?;
+        first_news.map_or(Ok(()), |news| self.show_news(&news, screen)).map(Ok)
+    }
+
+    fn show(&self, row: &Row, screen: &mut Screen) -> std::io::Result<()> {
+        if !self.wants(row.job(), row.cluster()) {
+            Ok(())
+        } else if self.json {
+            screen.say_json(row)
+        } else {
+            screen.say(row.words())
+        }
+    }
+
+    fn show_news(&self, news: &News, screen: &mut Screen) -> std::io::Result<()> {
         for event in &news.missed {
             let Event::Missed { job, cluster, .. } = event else { continue };
             if !self.wants(job, Some(cluster)) {
@@ -197,6 +258,9 @@ impl Args {
             } else if let Some(line) = row::missed(event) {
                 screen.say(line)?;
             }
+        }
+        if news.unreadable > 0 {
+            screen.complain(format_args!("{} messages cannot be read (`cronctl dead list`)", news.unreadable))?;
         }
         Ok(())
     }
@@ -215,6 +279,88 @@ mod tests {
     use crate::common::broker::memory::MemoryBroker;
     use crate::common::broker::{ProduceBatch, Record, TopicPartition};
     use crate::common::clock::ManualClock;
+    use crate::common::model::{AttemptRef, Outcome, Place, RunId, Then};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// What a screen has shown.
+    #[derive(Clone, Default)]
+    struct Shown(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The events of a run of the tick in a second: its end is a failure, a success, or not there yet.
+    fn events(second: i64) -> Vec<Event> {
+        let (job, at): (JobName, _) =
+            (format!("j-{}", second % 3).parse().unwrap(), DateTime::from_timestamp(second / 2, 0).unwrap());
+        let (consumer, cluster): (_, ClusterName) = ("one".to_owned(), "ours".parse().unwrap());
+        let attempt = AttemptRef { run: RunId::of(&job, at), attempt: 1 };
+        let place = Place { topic: "ours".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
+        let (job_, consumer_) = (job.clone(), consumer.clone());
+        let claimed = Event::Claimed { attempt, job: job_, place, consumer: consumer_, lease_ms: 1, at };
+        let (outcome, then) = match second % 5 {
+            0 => (Outcome::TimedOut, Then::Retried),
+            1 => return vec![claimed],
+            _ => (Outcome::Succeeded, Then::Done),
+        };
+        let finished = Event::Finished {
+            attempt,
+            job,
+            cluster,
+            scheduled_at: at,
+            consumer,
+            outcome,
+            then,
+            started_at: at,
+            ended_at: at,
+            output_bytes: 0,
+            output_tail: String::new(),
+        };
+        vec![claimed, finished.clone(), finished]
+    }
+
+    #[test]
+    fn more_runs_than_there_is_room_for_are_listed_as_any_others() {
+        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let mut client = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>).client("cronctl");
+        let by = clock.monotonic() + Duration::from_secs(10);
+        let ours: ClusterName = "ours".parse().unwrap();
+        for spec in topics::all(std::slice::from_ref(&ours), 1, 1) {
+            client.create_topic(&spec, by).unwrap();
+        }
+        for event in (0..200).rev().flat_map(events) {
+            let records = vec![Record { key: None, value: Some(wire::encode(&event)), timestamp_ms: 0 }];
+            let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
+            client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
+        }
+        let since = DateTime::UNIX_EPOCH;
+        let sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
+        let mut listed = |room: usize, words: &[&str]| {
+            let line = <Line as clap::Parser>::parse_from(["runs"].iter().chain(words));
+            let shown = Shown::default();
+            let mut screen = Screen::new(shown.clone(), std::io::sink());
+            line.args.list(client.as_mut(), &sources, (since, room), &mut screen).unwrap().unwrap();
+            String::from_utf8(shown.0.lock().unwrap().clone()).unwrap()
+        };
+        for words in [&[][..], &["--json"], &["--job", "j-1"]] {
+            let whole = listed(usize::MAX, words);
+            assert!(whole.lines().count() > 60, "{whole}");
+            for room in [2_000, 300, 9] {
+                assert_eq!(listed(room, words), whole, "{room} {words:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_another_fleet_tells_of_a_run_of_the_same_id_is_not_told_of_ours() {
@@ -238,8 +384,8 @@ mod tests {
         }
         let (mut journal, since) = (RunList::default(), DateTime::UNIX_EPOCH);
         let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
-        sources.read(client.as_mut(), since, &mut journal).unwrap();
-        let told: Vec<_> = journal.runs.values().map(|entry| entry.cluster.clone()).collect();
+        sources.read(client.as_mut(), since, None, &mut journal).unwrap();
+        let told: Vec<_> = journal.news().iter().map(|run| journal.get(*run).unwrap().cluster.clone()).collect();
         assert_eq!(told, [Some(ours)]);
     }
 }

@@ -1,11 +1,18 @@
 //! `cronctl runs` and `cronctl run` show what became of runs; `cronctl end` records that a run is over.
 //!
-//! [`run_detail`] folds the events of one run, and [`run_list`] keeps the runs of a period. [`row`] shows one run as a line.
+//! [`run_detail`] folds the events of one run, and [`run_list`] keeps the runs of a period: each as an [`entry`], or in less room
+//! once it is [`finished`]. [`row`] shows one run as a line. A history of more runs than fit is listed one [`part`] after the
+//! other, and [`merge`] brings their rows in order. [`peek`] finds out whose event a record is before it is decoded.
 //! [`list`], [`one`] and [`end`] are the three commands.
 
 pub mod end;
+pub mod entry;
+pub mod finished;
 pub mod list;
+mod merge;
 pub mod one;
+pub mod part;
+mod peek;
 pub mod row;
 pub mod run_detail;
 pub mod run_list;

@@ -3,16 +3,17 @@
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
+use super::peek;
 use super::run_detail::run_of;
-use crate::common::broker::{Broker, BrokerError, Client};
+use crate::common::broker::{Broker, BrokerError, Client, FetchedRecord};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::model::{Attempt, Event, RunId};
-use crate::common::scan::scan;
+use crate::common::scan::Scan;
 use crate::common::topics;
 use crate::common::wire::{self, DeadRecord};
-use crate::cronctl::instant::shown;
+use crate::cronctl::instant::{Moment, shown};
 use crate::cronctl::screen::{Answer, Screen};
 
 /// Which run.
@@ -25,6 +26,10 @@ pub struct Args {
     /// The clusters that the run may belong to, separated by commas
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
+
+    /// Read only what was written since this instant, or since this long ago: quick where the topics are long [default: all]
+    #[arg(long, value_name = "RFC3339|DURATION")]
+    since: Option<Moment>,
 
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -43,7 +48,7 @@ struct Dossier {
 ///
 /// # Errors
 /// The answer cannot be written.
-pub fn run(args: &Args, _: &dyn Clock, screen: &mut Screen) -> Answer {
+pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     let mut client = match args.kafka.broker() {
         Ok(broker) => broker.client("cronctl"),
         Err(error) => {
@@ -51,7 +56,7 @@ pub fn run(args: &Args, _: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
-    let mut dossier = match gather(args, client.as_mut()) {
+    let mut dossier = match gather(args, args.since.map(|since| since.from(clock.now())), client.as_mut()) {
         Ok(dossier) => dossier,
         Err(error) => return super::refused(screen, &error),
     };
@@ -71,11 +76,27 @@ pub fn run(args: &Args, _: &dyn Clock, screen: &mut Screen) -> Answer {
     Ok(Exit::Done)
 }
 
-fn gather(args: &Args, client: &mut dyn Client) -> Result<Dossier, BrokerError> {
+fn gather(
+    args: &Args,
+    since: Option<DateTime<Utc>>,
+    client: &mut dyn Client,
+) -> Result<Dossier, BrokerError> {
     let mut dossier = Dossier::default();
+    let mut scan = |topic: &str, take: &mut dyn FnMut(i32, FetchedRecord)| {
+        let mut scan = Scan::new(topic);
+        if let Some(since) = since {
+            scan.skip_to(client, since.timestamp_millis())?;
+        }
+        scan.read(client, take)
+    };
+    // Nearly all records are about other runs, and need not be decoded to see that.
+    let is_elsewhere = |found: Option<RunId>| found.is_some_and(|run| run != args.run);
     for cluster in args.clusters.as_slice() {
         for topic in [topics::first(cluster), topics::retry(cluster)] {
-            scan(client, &topic, |partition, record| {
+            scan(&topic, &mut |partition, record| {
+                if is_elsewhere(record.value.as_deref().and_then(peek::message)) {
+                    return;
+                }
                 if let Some(Ok(attempt)) = record.value.as_deref().map(wire::decode_attempt)
                     && attempt.run.id == args.run
                 {
@@ -85,7 +106,7 @@ fn gather(args: &Args, client: &mut dyn Client) -> Result<Dossier, BrokerError> 
             })?;
         }
         let topic = topics::dead(cluster);
-        scan(client, &topic, |_, record| {
+        scan(&topic, &mut |_, record| {
             if let Some(Ok(letter)) = record.value.as_deref().map(wire::decode_dead)
                 && let Some(line) = dead(&letter, args.run)
             {
@@ -93,7 +114,10 @@ fn gather(args: &Args, client: &mut dyn Client) -> Result<Dossier, BrokerError> 
             }
         })?;
     }
-    scan(client, topics::RUNS, |_, record| {
+    scan(topics::RUNS, &mut |_, record| {
+        if is_elsewhere(record.value.as_deref().and_then(peek::event)) {
+            return;
+        }
         if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event)
             && run_of(&event) == Some(args.run)
             && topics::concerns(&event, args.clusters.as_slice())

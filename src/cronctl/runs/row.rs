@@ -1,76 +1,88 @@
 //! A line for a run, as text or as JSON.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::run_list::Entry;
+use super::entry::Entry;
 use crate::common::duration;
 use crate::common::model::{ClusterName, Event, JobName, Outcome, RunId};
 use crate::cronctl::instant::shown;
 
 /// A run as `--json` shows it. What is null is not known, or not yet.
-#[derive(Debug, PartialEq, Serialize)]
-struct Row<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
     run: RunId,
-    job: &'a JobName,
-    cluster: Option<&'a ClusterName>,
+    job: JobName,
+    cluster: Option<ClusterName>,
     scheduled_at: Option<DateTime<Utc>>,
-    state: &'a str,
+    state: String,
     /// From the scheduled instant to the start of the first attempt.
     lateness_ms: Option<i64>,
     attempts: usize,
-    outcome: Option<&'a Outcome>,
+    outcome: Option<Outcome>,
     /// From start to end of the last attempt that has ended.
     duration_ms: Option<i64>,
-    worker: Option<&'a str>,
+    worker: Option<String>,
 }
 
-fn row(entry: &Entry) -> Row<'_> {
-    let end = entry.story.last_end();
-    let lateness = entry.scheduled_at.zip(entry.story.started_at()).map(|(due, start)| start - due);
-    Row {
-        run: entry.run,
-        job: &entry.job,
-        cluster: entry.cluster.as_ref(),
-        scheduled_at: entry.scheduled_at,
-        state: entry.word(),
-        lateness_ms: lateness.map(|late| late.num_milliseconds()),
-        attempts: entry.story.attempts.len(),
-        outcome: end.map(|end| &end.outcome),
-        duration_ms: end.map(|end| (end.ended_at - end.started_at).num_milliseconds()),
-        worker: entry.story.worker(),
+impl Row {
+    /// The row of an entry.
+    pub fn of(entry: &Entry) -> Self {
+        let end = entry.story.last_end();
+        let lateness = entry.scheduled_at.zip(entry.story.started_at()).map(|(due, start)| start - due);
+        Self {
+            run: entry.run,
+            job: entry.job.clone(),
+            cluster: entry.cluster.clone(),
+            scheduled_at: entry.scheduled_at,
+            state: entry.word().to_owned(),
+            lateness_ms: lateness.map(|late| late.num_milliseconds()),
+            attempts: entry.story.attempts.len(),
+            outcome: end.map(|end| end.outcome.clone()),
+            duration_ms: end.map(|end| (end.ended_at - end.started_at).num_milliseconds()),
+            worker: entry.story.worker().map(str::to_owned),
+        }
     }
-}
 
-/// A run as it stands in one JSON object.
-pub fn json(entry: &Entry) -> impl Serialize + '_ {
-    row(entry)
+    /// Its job.
+    pub fn job(&self) -> &JobName {
+        &self.job
+    }
+
+    /// Its cluster, where it is known.
+    pub fn cluster(&self) -> Option<&ClusterName> {
+        self.cluster.as_ref()
+    }
+
+    /// By what rows are sorted.
+    pub fn place(&self) -> (Option<DateTime<Utc>>, &JobName, RunId) {
+        (self.scheduled_at, &self.job, self.run)
+    }
+
+    /// The row as a line of text.
+    pub fn words(&self) -> String {
+        let scheduled = self.scheduled_at.map_or_else(unknown, shown);
+        let millis = |span: Option<i64>| span.map_or_else(unknown, span_of);
+        // The last outcome says more than the state, unless it is the state.
+        let more = self.outcome.as_ref().filter(|outcome| outcome.word() != self.state).map(Outcome::to_string);
+        let state = more.map_or_else(|| self.state.clone(), |more| format!("{}: {more}", self.state));
+        let run = self.run.to_string();
+        line([
+            &scheduled,
+            &millis(self.lateness_ms),
+            &self.attempts.to_string(),
+            &millis(self.duration_ms),
+            &state,
+            self.job.as_str(),
+            &run,
+            self.worker.as_deref().unwrap_or("-"),
+        ])
+    }
 }
 
 /// The words of the heading.
 pub fn heading() -> String {
     line(["SCHEDULED", "LATE", "TRIES", "TOOK", "STATE", "JOB", "RUN", "WORKER"])
-}
-
-/// A run as a line of text.
-pub fn words(entry: &Entry) -> String {
-    let row = row(entry);
-    let scheduled = row.scheduled_at.map_or_else(unknown, shown);
-    let millis = |span: Option<i64>| span.map_or_else(unknown, span_of);
-    // The last outcome says more than the state, unless it is the state.
-    let more = row.outcome.filter(|outcome| outcome.word() != row.state).map(Outcome::to_string);
-    let state = more.map_or_else(|| row.state.to_owned(), |more| format!("{}: {more}", row.state));
-    let run = row.run.to_string();
-    line([
-        &scheduled,
-        &millis(row.lateness_ms),
-        &row.attempts.to_string(),
-        &millis(row.duration_ms),
-        &state,
-        row.job.as_str(),
-        &run,
-        row.worker.unwrap_or("-"),
-    ])
 }
 
 /// Ticks that will never be run, as a line of text; `None` for another event.
@@ -123,8 +135,8 @@ mod tests {
     fn check(event: &Event, parts: &[&str]) {
         let mut journal = RunList::default();
         journal.event(event, DateTime::UNIX_EPOCH);
-        let entry = journal.runs.values().next().unwrap();
-        let line = words(entry);
+        let run = journal.news()[0];
+        let line = Row::of(&journal.get(run).unwrap()).words();
         let mut rest = line.as_str();
         for part in parts {
             let found = rest.find(part).unwrap_or_else(|| panic!("{line}: no {part:?}"));
@@ -168,7 +180,8 @@ mod tests {
     fn json_has_the_same_in_numbers() {
         let mut journal = RunList::default();
         journal.event(&finished(Outcome::Succeeded, Then::Done), DateTime::UNIX_EPOCH);
-        let value = serde_json::to_value(json(journal.runs.values().next().unwrap())).unwrap();
+        let run = journal.news()[0];
+        let value = serde_json::to_value(Row::of(&journal.get(run).unwrap())).unwrap();
         assert_eq!((&value["lateness_ms"], &value["duration_ms"]), (&250.into(), &2000.into()));
         assert_eq!((&value["state"], &value["attempts"]), (&"succeeded".into(), &1.into()));
     }

@@ -1,8 +1,6 @@
 //! A run in detail, folded from the events of `cron-runs`: its attempts, who claimed them, and how they ended. The events
 //! of a run may come in any order, and any of them twice.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::common::model::{AttemptRef, Event, Outcome, RunId, Then};
@@ -14,10 +12,14 @@ const DATED_AHEAD: TimeDelta = TimeDelta::seconds(30);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunDetail {
     /// By number.
-    pub attempts: BTreeMap<u32, Try>,
+    pub attempts: Attempts,
     /// The run was ended after this of its attempts (0: before the first), although no attempt says so.
     pub ended: Option<u32>,
 }
+
+/// Attempts by number. Most runs have one, and there may be many runs: a tree would take the room of eleven for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attempts(Vec<(u32, Try)>);
 
 /// What is known of an attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,6 +93,45 @@ impl Stage {
     }
 }
 
+impl Attempts {
+    /// One attempt.
+    pub fn of(number: u32, tried: Try) -> Self {
+        Self(vec![(number, tried)])
+    }
+
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In the order of their numbers.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u32, &Try)> {
+        self.0.iter().map(|(number, tried)| (*number, tried))
+    }
+
+    /// The one of the highest number.
+    pub fn last(&self) -> Option<(u32, &Try)> {
+        self.iter().next_back()
+    }
+
+    /// The one of a number, which becomes known.
+    fn entry(&mut self, number: u32) -> &mut Try {
+        let at = self.0.binary_search_by_key(&number, |(number, _)| *number).unwrap_or_else(|at| {
+            if self.0.len() < 4 {
+                self.0.reserve_exact(1);
+            }
+            self.0.insert(at, (number, Try::default()));
+            at
+        });
+        &mut self.0[at].1
+    }
+}
+
 impl Try {
     fn sign(&mut self, at: DateTime<Utc>, lease_ms: u64) {
         let lease = TimeDelta::milliseconds(i64::try_from(lease_ms).unwrap_or(i64::MAX / 2));
@@ -128,8 +169,9 @@ impl RunDetail {
     pub fn take(&mut self, event: &Event, written_at: DateTime<Utc>) {
         match event {
             Event::Claimed { attempt, consumer, lease_ms, .. } => {
-                let tried = self.attempts.entry(attempt.attempt).or_default();
+                let tried = self.attempts.entry(attempt.attempt);
                 if !tried.claimants.contains(consumer) {
+                    tried.claimants.reserve_exact(1);
                     tried.claimants.push(consumer.clone());
                 }
                 tried.sign(written_at, *lease_ms);
@@ -142,14 +184,15 @@ impl RunDetail {
                     started_at: *started_at,
                     ended_at: *ended_at,
                 };
-                let tried = self.attempts.entry(attempt.attempt).or_default();
+                let tried = self.attempts.entry(attempt.attempt);
                 tried.told_at = tried.told_at.max(Some(written_at));
                 if !tried.ends.contains(&end) {
+                    tried.ends.reserve_exact(1);
                     tried.ends.push(end);
                 }
             }
             Event::Lost { attempt, then, .. } => {
-                self.attempts.entry(attempt.attempt).or_default().lost = Some(*then);
+                self.attempts.entry(attempt.attempt).lost = Some(*then);
             }
             Event::Ended { attempt, .. } => self.ended = self.ended.max(Some(attempt.attempt)),
             _ => {}
@@ -158,28 +201,27 @@ impl RunDetail {
 
     /// Takes a consumer's sign of life for an attempt.
     pub fn sign(&mut self, attempt: u32, written_at: DateTime<Utc>, lease_ms: u64) {
-        self.attempts.entry(attempt).or_default().sign(written_at, lease_ms);
+        self.attempts.entry(attempt).sign(written_at, lease_ms);
     }
 
     /// How far the run has come: what its last attempt says.
     pub fn stage(&self) -> Stage {
-        let last = self.attempts.last_key_value();
+        let last = self.attempts.last();
         let stage = last.map_or(Stage::Waiting, |(_, tried)| tried.stage());
         // A later attempt shows that it goes on.
-        let is_ended = self.ended.is_some_and(|ended| last.is_none_or(|(number, _)| *number <= ended));
+        let is_ended = self.ended.is_some_and(|ended| last.is_none_or(|(number, _)| number <= ended));
         if is_ended && !stage.is_over() { Stage::Ended } else { stage }
     }
 
     /// The attempts that were started more than once.
     pub fn started_twice(&self) -> impl Iterator<Item = (u32, &Try)> {
-        let twice = |(_, tried): &(&u32, &Try)| tried.was_started_twice();
-        self.attempts.iter().filter(twice).map(|(number, tried)| (*number, tried))
+        self.attempts.iter().filter(|(_, tried)| tried.was_started_twice())
     }
 
     /// Whether the last attempt shows no sign of life any more, and no event says what became of it. A lease that ran
     /// out is found by the leader, which has one more lease for that.
     pub fn is_abandoned(&self, now: DateTime<Utc>) -> bool {
-        let Some((_, tried)) = self.attempts.last_key_value() else { return false };
+        let Some((_, tried)) = self.attempts.last() else { return false };
         let ran_out = |(until, lease): (DateTime<Utc>, TimeDelta)| {
             until.checked_add_signed(lease).is_some_and(|found| found < now)
         };
@@ -189,7 +231,7 @@ impl RunDetail {
     /// Since when the last attempt that is known of says nothing more: its end, or when its lease was over. Nothing has ended
     /// after the broker had heard of it, whatever the clock of its consumer said.
     pub fn quiet_since(&self) -> Option<DateTime<Utc>> {
-        let (_, tried) = self.attempts.last_key_value()?;
+        let (_, tried) = self.attempts.last()?;
         let ended = tried.ends.iter().map(|end| end.ended_at).max();
         let ended = ended.map(|ended| tried.told_at.map_or(ended, |told| ended.min(told)));
         ended.or(tried.lease.map(|(until, _)| until))
@@ -197,24 +239,24 @@ impl RunDetail {
 
     /// How far ahead the clock of the consumer that ended the last attempt was, at least, where that shows.
     pub fn was_dated_ahead(&self) -> Option<TimeDelta> {
-        let (_, tried) = self.attempts.last_key_value()?;
+        let (_, tried) = self.attempts.last()?;
         let ended = tried.ends.iter().map(|end| end.ended_at).max()?;
         Some(ended - tried.told_at?).filter(|ahead| *ahead > DATED_AHEAD)
     }
 
     /// When the first process was started, where that is known: an attempt says so when it has ended.
     pub fn started_at(&self) -> Option<DateTime<Utc>> {
-        self.attempts.values().flat_map(|tried| &tried.ends).map(|end| end.started_at).min()
+        self.attempts.iter().flat_map(|(_, tried)| &tried.ends).map(|end| end.started_at).min()
     }
 
     /// The end of the last attempt that has one.
     pub fn last_end(&self) -> Option<&End> {
-        self.attempts.values().rev().find_map(|tried| tried.ends.last())
+        self.attempts.iter().rev().find_map(|(_, tried)| tried.ends.last())
     }
 
     /// Who has, or had, the last attempt.
     pub fn worker(&self) -> Option<&str> {
-        let (_, tried) = self.attempts.last_key_value()?;
+        let (_, tried) = self.attempts.last()?;
         tried.ends.last().map(|end| &end.consumer).or(tried.claimants.last()).map(String::as_str)
     }
 }

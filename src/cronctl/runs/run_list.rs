@@ -1,65 +1,44 @@
-//! The run list: the runs of a period, as far as messages and events tell. Memory grows with the runs, not with the events.
+//! The run list: the runs of a period, as far as messages and events tell. Memory grows with the runs, not with the events, and
+//! where the list has a limit, it gives up a part of the runs instead of growing beyond that.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::entry::{Decision, Entry};
+use super::finished::{Finished, RunNames};
+use super::part::Part;
 use super::run_detail as story;
 use super::run_detail::RunDetail;
 use crate::common::model::{Attempt, ClusterName, Event, JobName, RunId};
 use crate::common::topics;
 
-/// A run, or a tick that did not become one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The run's id.
-    pub run: RunId,
-    /// Its job.
-    pub job: JobName,
-    /// Its cluster, where it is known.
-    pub cluster: Option<ClusterName>,
-    /// The instant that the schedule named, where it is known: a claim does not say so.
-    pub scheduled_at: Option<DateTime<Utc>>,
-    /// What was decided about the tick.
-    pub decision: Decision,
-    /// Its attempts.
-    pub story: RunDetail,
-}
-
-/// What was decided about a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Decision {
-    /// The run before it is in its way, and it is not run.
-    Skipped,
-    /// It waits for the run before it.
-    Queued,
-    /// It is published.
-    Published,
-}
-
-impl Entry {
-    /// The bounded word for how far it has come.
-    pub fn word(&self) -> &'static str {
-        match self.decision {
-            _ if !self.story.attempts.is_empty() || self.story.ended.is_some() => self.story.stage().word(),
-            Decision::Skipped => "skipped",
-            Decision::Queued => "queued",
-            Decision::Published => self.story.stage().word(),
-        }
-    }
-
-    /// Whether nothing more is to come.
-    pub fn is_over(&self) -> bool {
-        self.story.stage().is_over() || (self.decision == Decision::Skipped && self.story.attempts.is_empty())
-    }
-}
-
 /// Runs by id.
 #[derive(Debug, Default)]
 pub struct RunList {
-    /// What is known of each.
-    pub runs: HashMap<RunId, Entry>,
+    runs: HashMap<RunId, Kept>,
+    names: RunNames,
+    /// Runs of other parts are passed over.
+    part: Part,
+    /// How many runs are kept as entries.
+    whole: usize,
+    /// The room for runs, where there is a limit, and the parts that were given up to keep it.
+    room: Option<usize>,
+    given_up: Vec<Part>,
 }
+
+/// What is kept of a run.
+#[derive(Debug)]
+enum Kept {
+    /// All of it, and whether something is new about it.
+    Whole(Box<Entry>, bool),
+    /// It had one attempt, which succeeded: so most runs end.
+    Finished(Finished),
+}
+
+/// How much more room an entry takes than a finished run.
+const ENTRY: usize = 8;
 
 /// What is known of a run from one message or event.
 struct Told<'a> {
@@ -71,21 +50,36 @@ struct Told<'a> {
 }
 
 impl RunList {
+    /// Creates a list of the runs of a part. Where these take more room than for so many finished runs, it gives up a half of
+    /// the part, and says so in [`Self::given_up`].
+    pub fn of(part: Part, room: usize) -> Self {
+        Self { part, room: Some(room), ..Self::default() }
+    }
+
+    /// The parts that the list gave up: their runs are in none of its answers.
+    pub fn given_up(&mut self) -> Vec<Part> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Whether the run belongs here.
+    pub fn takes(&self, run: RunId) -> bool {
+        self.part.has(run)
+    }
+
     /// Takes a message of a cluster's topic. Returns its run, if something is new about it.
     pub fn message(&mut self, attempt: &Attempt) -> Option<RunId> {
         let run = &attempt.run;
-        self.entry(Told {
+        let told = Told {
             run: run.id,
             job: &run.job,
             cluster: Some(run.cluster.clone()),
             scheduled_at: Some(run.scheduled_at),
             decision: Decision::Published,
-        })
-        .1
-        .then_some(run.id)
+        };
+        self.tell(told, None)
     }
 
-    /// Takes an event. Returns the run that it tells something about.
+    /// Takes an event. Returns the run that it tells something about, if something is new about it.
     pub fn event(&mut self, event: &Event, written_at: DateTime<Utc>) -> Option<RunId> {
         let run = story::run_of(event)?;
         let told = |job, cluster: &ClusterName, at: DateTime<Utc>, decision| {
@@ -103,8 +97,9 @@ impl RunList {
             | Event::Lost { scheduled_at: None, .. }
             | Event::Ended { scheduled_at: None, .. } => {
                 // Its message is gone; what is known of the run was told by the claim.
-                let entry = self.runs.get_mut(&run)?;
+                let (entry, is_news) = unpacked(self.runs.get_mut(&run)?, run, &self.names, &mut self.whole)?;
                 entry.story.take(event, written_at);
+                *is_news = true;
                 return Some(run);
             }
             Event::Lost { job: Some(job), cluster, scheduled_at: Some(scheduled_at), .. }
@@ -121,34 +116,114 @@ impl RunList {
             }
             _ => None,
         }?;
-        let (entry, new) = self.entry(told);
-        let before = entry.story.clone();
-        entry.story.take(event, written_at);
-        (new || entry.story != before).then_some(run)
+        self.tell(told, Some((event, written_at)))
     }
 
-    /// The entry with what was told in it, and whether that was new.
-    fn entry(&mut self, told: Told<'_>) -> (&mut Entry, bool) {
+    fn tell(&mut self, told: Told<'_>, event: Option<(&Event, DateTime<Utc>)>) -> Option<RunId> {
         let Told { run, job, cluster, scheduled_at, decision } = told;
-        let fresh = !self.runs.contains_key(&run);
-        let entry = self.runs.entry(run).or_insert_with(|| Entry {
-            run,
-            job: job.clone(),
-            cluster: None,
-            scheduled_at: None,
-            decision,
-            story: RunDetail::default(),
+        if !self.part.has(run) {
+            return None;
+        }
+        let mut is_fresh = false;
+        let kept = self.runs.entry(run).or_insert_with(|| {
+            is_fresh = true;
+            self.whole += 1;
+            let story = RunDetail::default();
+            let job = job.clone();
+            Kept::Whole(
+                Box::new(Entry { run, job, cluster: None, scheduled_at: None, decision, story }),
+                false,
+            )
         });
-        let new = fresh || decision > entry.decision;
+        if let Kept::Finished(finished) = kept
+            && event.is_none_or(|(event, _)| finished.is_told_already(event, &self.names))
+        {
+            return None;
+        }
+        let (entry, is_news) = unpacked(kept, run, &self.names, &mut self.whole)?;
+        let mut news = is_fresh || decision > entry.decision;
         entry.decision = entry.decision.max(decision);
         entry.cluster = entry.cluster.take().or(cluster);
         entry.scheduled_at = entry.scheduled_at.or(scheduled_at);
-        (entry, new)
+        if let Some((event, written_at)) = event {
+            let before = entry.story.clone();
+            entry.story.take(event, written_at);
+            news |= entry.story != before;
+        }
+        *is_news |= news;
+        if let Some(finished) = Finished::of(entry, *is_news, &mut self.names) {
+            *kept = Kept::Finished(finished);
+            self.whole -= 1;
+        }
+        self.keep_to_its_room();
+        news.then_some(run)
+    }
+
+    fn keep_to_its_room(&mut self) {
+        while self.room.is_some_and(|room| self.runs.len() + self.whole * ENTRY > room)
+            && let Some((mine, other)) = self.part.halves()
+        {
+            self.part = mine;
+            self.given_up.push(other);
+            self.runs.retain(|run, _| mine.has(*run));
+            self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+        }
+    }
+
+    /// What is known of a run.
+    pub fn get(&self, run: RunId) -> Option<Cow<'_, Entry>> {
+        Some(match self.runs.get(&run)? {
+            Kept::Whole(entry, _) => Cow::Borrowed(entry),
+            Kept::Finished(finished) => Cow::Owned(finished.entry(run, &self.names)?),
+        })
+    }
+
+    /// The runs that something is new about since the last call, in the order in which they are shown: by their instants,
+    /// then by job.
+    pub fn news(&mut self) -> Vec<RunId> {
+        let mut news = Vec::new();
+        for (run, kept) in &mut self.runs {
+            let (scheduled_at, job, is_news) = match kept {
+                Kept::Whole(entry, is_news) => {
+                    (entry.scheduled_at, self.names.jobs.number(&entry.job), is_news)
+                }
+                Kept::Finished(finished) => {
+                    (Some(finished.scheduled_at), finished.job, &mut finished.is_news)
+                }
+            };
+            if std::mem::take(is_news) {
+                news.push((scheduled_at, job, *run));
+            }
+        }
+        let place = |(at, job, run): &(Option<DateTime<Utc>>, u32, RunId)| (*at, self.names.jobs.name(*job), *run);
+        news.sort_unstable_by(|one, other| place(one).cmp(&place(other)));
+        news.into_iter().map(|(_, _, run)| run).collect()
     }
 
     /// Forgets what is over and older than an instant.
     pub fn forget_before(&mut self, instant: DateTime<Utc>) {
-        self.runs.retain(|_, entry| !entry.is_over() || entry.scheduled_at.is_none_or(|at| at >= instant));
+        self.runs.retain(|_, kept| match kept {
+            Kept::Whole(entry, _) => !entry.is_over() || entry.scheduled_at.is_none_or(|at| at >= instant),
+            Kept::Finished(finished) => finished.scheduled_at >= instant,
+        });
+        self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+    }
+}
+
+/// The entry of a run, and its mark that something is new about it. `None` where a name is unknown, which cannot be.
+fn unpacked<'a>(
+    kept: &'a mut Kept,
+    run: RunId,
+    names: &RunNames,
+    whole: &mut usize,
+) -> Option<(&'a mut Entry, &'a mut bool)> {
+    if let Kept::Finished(finished) = kept {
+        *kept = Kept::Whole(Box::new(finished.entry(run, names)?), finished.is_news);
+        *whole += 1;
+    }
+    match kept {
+        Kept::Whole(entry, is_news) => Some((entry, is_news)),
+        Kept::Finished(_) => None,
     }
 }
 
@@ -193,7 +268,8 @@ mod tests {
             for event in events {
                 journal.event(event, at(0));
             }
-            let entries: Vec<&Entry> = journal.runs.values().collect();
+            let runs = journal.news();
+            let entries: Vec<_> = runs.iter().filter_map(|run| journal.get(*run)).collect();
             assert_eq!(entries.len(), 1, "{events:?}");
             assert_eq!((entries[0].word(), entries[0].scheduled_at), (word, scheduled_at.map(at)));
             assert_eq!(entries[0].cluster.as_ref().map(ClusterName::as_str), Some("c"));
@@ -225,9 +301,12 @@ mod tests {
             journal.event(&event, at(0));
         }
         journal.forget_before(at(100));
-        let mut left: Vec<i64> =
-            journal.runs.values().filter_map(|entry| entry.scheduled_at).map(|at| at.timestamp()).collect();
-        left.sort_unstable();
+        let left = journal.news();
+        let left: Vec<i64> = left
+            .iter()
+            .filter_map(|run| journal.get(*run)?.scheduled_at)
+            .map(|at| at.timestamp())
+            .collect();
         assert_eq!(left, [30, 120]);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use self::compact_run::{Consumers, compacted, is_told_already, take_story, usual};
+use self::compact_run::{compacted, is_told_already, take_story, usual};
 use self::held::Held;
 use self::retries::Awaited;
 use self::unread::Unread;
@@ -24,6 +24,7 @@ use super::tick_ledger::{Fate, Found, Marks, TickLedger, TickNo};
 use crate::common::model::{
     Attempt, ClusterName, EndReason, Event, JobName, MissedReason, RunId, RunningAttempt,
 };
+use crate::cronctl::names::Names;
 
 /// What is known after some of the records.
 pub struct Audit<'a> {
@@ -31,7 +32,7 @@ pub struct Audit<'a> {
     revision: &'a str,
     period: Period,
     history: RevisionHistory,
-    consumers: Consumers,
+    consumers: Names<String>,
     missed: Vec<Interval>,
     /// What stood in the way of a tick that waited or was skipped.
     blocked: HashMap<TickNo, RunId>,
@@ -100,7 +101,7 @@ impl<'a> Audit<'a> {
             revision,
             period,
             history,
-            consumers: Consumers::default(),
+            consumers: Names::default(),
             missed: Vec::new(),
             blocked: HashMap::new(),
             held: Held::default(),
@@ -276,7 +277,7 @@ impl<'a> Audit<'a> {
         let fate = &mut self.ledger.fates[tick];
         let mut detail = match *fate {
             Fate::Done { consumer, ended_ms } => {
-                let name = self.consumers.name(consumer);
+                let name = self.consumers.name(consumer).cloned().unwrap_or_default();
                 if is_told_already(event, &name, ended_ms) {
                     return;
                 }

@@ -58,14 +58,14 @@ pub(super) fn decode(
             Ok(Batch { last_offset, .. }) if last_offset < next => {}
             Ok(Batch { last_offset, records }) => {
                 decoded.records.extend(records.into_iter().filter(|record| record.offset >= next));
-                decoded.next_offset = last_offset + 1;
+                decoded.next_offset = last_offset.saturating_add(1);
             }
             Err(reason) => {
                 let last_offset = last_offset(&batch, base_offset, follower, end);
                 if last_offset >= next {
                     let first_offset = base_offset.max(next);
                     decoded.undecodable.push(Undecodable { first_offset, last_offset, reason });
-                    decoded.next_offset = last_offset + 1;
+                    decoded.next_offset = last_offset.saturating_add(1);
                 }
             }
         }
@@ -139,7 +139,7 @@ fn last_offset(batch: &Bytes, base_offset: i64, follower: Option<i64>, end: i64)
     }
     // The older formats name their last offset and no other.
     let span = if batch.get(MAGIC) == Some(&2) { field(batch, 23).map_or(0, i32::from_be_bytes) } else { 0 };
-    base_offset.saturating_add(span.max(0).into()).min(end - 1).max(base_offset)
+    base_offset.saturating_add(span.max(0).into()).min(end.saturating_sub(1)).max(base_offset)
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ mod connection;
 mod failures;
 mod fetch;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod group;
 mod patience;
 mod produce;

@@ -1,11 +1,9 @@
 //! A run with one attempt and one success, kept in a few bytes, and unpacked when an event adds something to it.
 
-use std::collections::{BTreeMap, HashMap};
-
 use chrono::DateTime;
 
 use crate::common::model::{Event, Outcome, Then};
-use crate::cronctl::runs::run_detail::{End, RunDetail, Try};
+use crate::cronctl::runs::run_detail::{Attempts, End, RunDetail, Try};
 use crate::cronctl::verify::tick_ledger::Fate;
 
 /// Takes the run detail out of a fate, so that an event can be added to it.
@@ -18,10 +16,10 @@ pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
 
 /// The end of a run that can be kept compactly: one attempt, one end, a success. Other claims of it play no part.
 pub(super) fn compacted(detail: &RunDetail) -> Option<End> {
-    let (number, tried) = detail.attempts.last_key_value()?;
+    let (number, tried) = detail.attempts.last()?;
     let [end] = &tried.ends[..] else { return None };
     let usual = detail.attempts.len() == 1
-        && *number == 1
+        && number == 1
         && tried.lost.is_none()
         && end.outcome == Outcome::Succeeded
         && end.then == Then::Done;
@@ -34,7 +32,7 @@ pub(super) fn usual(consumer: String, ended_ms: i64) -> RunDetail {
     let (outcome, then) = (Outcome::Succeeded, Then::Done);
     let end = End { consumer, outcome, then, started_at: ended_at, ended_at };
     let tried = Try { ends: vec![end], ..Try::default() };
-    RunDetail { attempts: BTreeMap::from([(1, tried)]), ended: None }
+    RunDetail { attempts: Attempts::of(1, tried), ended: None }
 }
 
 /// Whether an event is a copy of what the compact run was made of, or adds nothing to it.
@@ -45,29 +43,5 @@ pub(super) fn is_told_already(event: &Event, consumer: &str, ended: i64) -> bool
             attempt.attempt == 1 && by == consumer && ended_at.timestamp_millis() == ended
         }
         _ => false,
-    }
-}
-
-/// Names of consumers, each kept once.
-#[derive(Debug, Default)]
-pub(super) struct Consumers {
-    numbers: HashMap<String, u32>,
-    names: Vec<String>,
-}
-
-impl Consumers {
-    pub(super) fn number(&mut self, name: &str) -> u32 {
-        if let Some(known) = self.numbers.get(name) {
-            return *known;
-        }
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
-
-    pub(super) fn name(&self, number: u32) -> String {
-        let name = usize::try_from(number).ok().and_then(|number| self.names.get(number));
-        name.cloned().unwrap_or_default()
     }
 }

@@ -26,7 +26,7 @@ impl Audit<'_> {
             if detail.stage() != Stage::Retrying {
                 continue;
             }
-            let Some((number, _)) = detail.attempts.last_key_value() else { continue };
+            let Some((number, _)) = detail.attempts.last() else { continue };
             let (job, at) = self.ledger.tick(tick);
             self.awaited.insert(RunId::of(&job.name, at), Awaited { tick, attempt: number + 1 });
         }
@@ -54,7 +54,7 @@ impl Audit<'_> {
     pub(super) fn why_lost(&self, tick: TickNo) -> String {
         let topic = topics::retry(&self.ledger.tick(tick).0.cluster);
         let Fate::Told(detail) = &self.ledger.fates[tick] else { return String::new() };
-        let number = detail.attempts.last_key_value().map_or(0, |(number, _)| *number) + 1;
+        let number = detail.attempts.last().map_or(0, |(number, _)| number) + 1;
         let since = detail.quiet_since();
         let passed_on = since.map(|at| format!(" at {}", shown(at))).unwrap_or_default();
         let cause = if since.is_some_and(|at| self.begins.may_be_deleted(&topic, at)) {

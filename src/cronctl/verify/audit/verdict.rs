@@ -202,7 +202,7 @@ impl Audit<'_> {
                 Some((1, published.max(self.ledger.tick(tick).1)))
             }
             Stage::Retrying => {
-                let (number, _) = detail.attempts.last_key_value()?;
+                let (number, _) = detail.attempts.last()?;
                 let doubled = 2_u64.saturating_pow(number.saturating_sub(1));
                 let wait_ms = retry.backoff_ms.saturating_mul(doubled).min(retry.backoff_max_ms);
                 // A fifth more at most.

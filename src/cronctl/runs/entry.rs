@@ -1,0 +1,51 @@
+//! An entry of the run list: what is known of one run, or of a tick that did not become one.
+
+use chrono::{DateTime, Utc};
+
+use super::run_detail::RunDetail;
+use crate::common::model::{ClusterName, JobName, RunId};
+
+/// A run, or a tick that did not become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The run's id.
+    pub run: RunId,
+    /// Its job.
+    pub job: JobName,
+    /// Its cluster, where it is known.
+    pub cluster: Option<ClusterName>,
+    /// The instant that the schedule named, where it is known: a claim does not say so.
+    pub scheduled_at: Option<DateTime<Utc>>,
+    /// What was decided about the tick.
+    pub decision: Decision,
+    /// Its attempts.
+    pub story: RunDetail,
+}
+
+/// What was decided about a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// The run before it is in its way, and it is not run.
+    Skipped,
+    /// It waits for the run before it.
+    Queued,
+    /// It is published.
+    Published,
+}
+
+impl Entry {
+    /// The bounded word for how far it has come.
+    pub fn word(&self) -> &'static str {
+        match self.decision {
+            _ if !self.story.attempts.is_empty() || self.story.ended.is_some() => self.story.stage().word(),
+            Decision::Skipped => "skipped",
+            Decision::Queued => "queued",
+            Decision::Published => self.story.stage().word(),
+        }
+    }
+
+    /// Whether nothing more is to come.
+    pub fn is_over(&self) -> bool {
+        self.story.stage().is_over() || (self.decision == Decision::Skipped && self.story.attempts.is_empty())
+    }
+}
