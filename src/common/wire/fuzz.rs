@@ -5,8 +5,22 @@ use crate::common::mutation::{Random, cases};
 
 /// Pieces that mean something somewhere.
 const PIECES: [&[u8]; 16] = [
-    b"{", b"}", b"[", b"]", b"\"", b",", b":", b"null", b"-1", b"1e400", b"18446744073709551616", b"\\u0000", b"\\ud800",
-    b"\xff", b"\"v\":2", b"9999-12-31T23:59:60.999999999Z",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b",",
+    b":",
+    b"null",
+    b"-1",
+    b"1e400",
+    b"18446744073709551616",
+    b"\\u0000",
+    b"\\ud800",
+    b"\xff",
+    b"\"v\":2",
+    b"9999-12-31T23:59:60.999999999Z",
 ];
 
 fn check<T: Serialize + PartialEq + std::fmt::Debug>(
@@ -27,7 +41,8 @@ fn bent_messages_are_read_or_refused_and_written_back() {
     let samples: Vec<Vec<u8>> = files.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let (mut random, mut read) = (Random(0x9E37_79B9_7F4A_7C15), 0);
     for _ in 0..cases(5_000) {
-        let bytes = random.bend(&samples[random.below(samples.len())], &PIECES);
+        let sample = &samples[random.below(samples.len())];
+        let bytes = random.bend(sample, &PIECES);
         read += check(&bytes, decode_attempt) + check(&bytes, decode_event) + check(&bytes, decode_dead);
     }
     assert!(read > 100, "{read}: too few are read for this to show anything");

@@ -260,7 +260,10 @@ impl Args {
             }
         }
         if news.unreadable > 0 {
-            screen.complain(format_args!("{} messages cannot be read (`cronctl dead list`)", news.unreadable))?;
+            screen.complain(format_args!(
+                "{} messages cannot be read (`cronctl dead list`)",
+                news.unreadable
+            ))?;
         }
         Ok(())
     }
@@ -385,7 +388,8 @@ mod tests {
         let (mut journal, since) = (RunList::default(), DateTime::UNIX_EPOCH);
         let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
         sources.read(client.as_mut(), since, None, &mut journal).unwrap();
-        let told: Vec<_> = journal.news().iter().map(|run| journal.get(*run).unwrap().cluster.clone()).collect();
+        let told: Vec<_> =
+            journal.news().iter().map(|run| journal.get(*run).unwrap().cluster.clone()).collect();
         assert_eq!(told, [Some(ours)]);
     }
 }

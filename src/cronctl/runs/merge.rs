@@ -51,9 +51,10 @@ impl Merge {
             sources.extend(next(&mut reader)?.map(|row| (row, reader)));
         }
         loop {
-            let first = sources.iter_mut().enumerate().min_by(|(_, (one, _)), (_, (other, _))| {
-                one.place().cmp(&other.place())
-            });
+            let first = sources
+                .iter_mut()
+                .enumerate()
+                .min_by(|(_, (one, _)), (_, (other, _))| one.place().cmp(&other.place()));
             let Some((number, (row, reader))) = first else { return Ok(()) };
             take(row)?;
             match next(reader)? {

@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn what_is_written_otherwise_is_left_to_the_decoder() {
-        for value in ["", "{\"run\":", "{\"run\":\"87ca", "{\"run\": \"87ca294a-ea2b-5902-b344-9fc1da880045\"}", "é"] {
+        for value in
+            ["", "{\"run\":", "{\"run\":\"87ca", "{\"run\": \"87ca294a-ea2b-5902-b344-9fc1da880045\"}", "é"]
+        {
             assert_eq!(event(value.as_bytes()), None, "{value}");
         }
     }

@@ -64,7 +64,8 @@ impl Row {
         let scheduled = self.scheduled_at.map_or_else(unknown, shown);
         let millis = |span: Option<i64>| span.map_or_else(unknown, span_of);
         // The last outcome says more than the state, unless it is the state.
-        let more = self.outcome.as_ref().filter(|outcome| outcome.word() != self.state).map(Outcome::to_string);
+        let more =
+            self.outcome.as_ref().filter(|outcome| outcome.word() != self.state).map(Outcome::to_string);
         let state = more.map_or_else(|| self.state.clone(), |more| format!("{}: {more}", self.state));
         let run = self.run.to_string();
         line([

@@ -195,7 +195,8 @@ impl RunList {
                 news.push((scheduled_at, job, *run));
             }
         }
-        let place = |(at, job, run): &(Option<DateTime<Utc>>, u32, RunId)| (*at, self.names.jobs.name(*job), *run);
+        let place =
+            |(at, job, run): &(Option<DateTime<Utc>>, u32, RunId)| (*at, self.names.jobs.name(*job), *run);
         news.sort_unstable_by(|one, other| place(one).cmp(&place(other)));
         news.into_iter().map(|(_, _, run)| run).collect()
     }
@@ -302,11 +303,8 @@ mod tests {
         }
         journal.forget_before(at(100));
         let left = journal.news();
-        let left: Vec<i64> = left
-            .iter()
-            .filter_map(|run| journal.get(*run)?.scheduled_at)
-            .map(|at| at.timestamp())
-            .collect();
+        let left: Vec<i64> =
+            left.iter().filter_map(|run| journal.get(*run)?.scheduled_at).map(|at| at.timestamp()).collect();
         assert_eq!(left, [30, 120]);
     }
 }

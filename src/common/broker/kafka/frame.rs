@@ -58,13 +58,14 @@ pub(super) fn read(stream: &mut impl Read, limit: usize) -> Result<Bytes, Broken
 /// `u8` at a time, and each element takes a byte at least: a number beyond what is left of the frame is a lie.
 pub(super) struct Guarded {
     bytes: Bytes,
-    number: u64,
-    shift: u32,
+    /// The last bytes that were read one at a time, the newest last; so many of them count since a number ended.
+    recent: [u8; 5],
+    known: usize,
 }
 
 impl Guarded {
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes, number: 0, shift: 0 }
+        Self { bytes, recent: [0; 5], known: 0 }
     }
 }
 
@@ -87,16 +88,23 @@ impl Buf for Guarded {
 
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         let byte = self.bytes.try_get_u8()?;
-        self.number |= u64::from(byte & 0x7f) << self.shift.min(56);
-        self.shift += 7;
+        // The decoders end a number after its fifth byte, whatever that says, and a truth value is one byte of any kind: so a
+        // number may begin with any of the last five. Where it begins later than it does here, it is smaller.
+        self.recent.rotate_left(1);
+        self.recent[4] = byte;
+        self.known = (self.known + 1).min(self.recent.len());
+        let available = self.bytes.remaining() + 1;
+        let (mut requested, mut most) = (0, 0);
+        for byte in self.recent[5 - self.known..].iter().rev() {
+            requested = requested << 7 | usize::from(byte & 0x7f);
+            most = most.max(requested);
+        }
+        // Lengths are sent as length + 1; zero stands for null.
+        if most > available {
+            return Err(TryGetError { requested: most, available });
+        }
         if byte < 0x80 {
-            let number = usize::try_from(self.number).unwrap_or(usize::MAX);
-            (self.number, self.shift) = (0, 0);
-            // Lengths are sent as length + 1; zero stands for null.
-            let available = self.bytes.remaining() + 1;
-            if number > available {
-                return Err(TryGetError { requested: number, available });
-            }
+            self.known = 0;
         }
         Ok(byte)
     }
@@ -125,6 +133,10 @@ mod tests {
         let frame = Bytes::from_static(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0]);
         assert!(OffsetCommitResponse::decode(&mut Guarded::new(frame.clone()), 8).is_err());
         assert!(MetadataResponse::decode(&mut Guarded::new(frame), 12).is_err());
+        // The same of a number that announces a sixth byte.
+        let endless = Bytes::from_static(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert!(OffsetCommitResponse::decode(&mut Guarded::new(endless.clone()), 8).is_err());
+        assert!(MetadataResponse::decode(&mut Guarded::new(endless), 12).is_err());
     }
 
     #[test]
