@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_cron::common::broker::Broker;
 use kafka_cron::common::broker::kafka::KafkaBroker;
+use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::model::{Attempt, AttemptRef, ClusterName, Event, Outcome, Place, Run, Then};
 use kafka_cron::common::outgoing::{Outgoing, Writer};
 use kafka_cron::common::{topics, wire};
@@ -55,7 +56,7 @@ fn main() {
             events += told.len();
             records.extend(told.iter().map(Outgoing::event));
         }
-        let unwritten = writer.write(client.as_mut(), records, Utc::now().timestamp_millis(), soon());
+        let unwritten = writer.write(client.as_mut(), records, SystemClock.now().timestamp_millis(), soon());
         assert!(unwritten.is_empty(), "{:?}", unwritten.first().map(|unwritten| &unwritten.error));
     }
     let until = since + TimeDelta::minutes(minutes - 1);

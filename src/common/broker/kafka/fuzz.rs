@@ -107,7 +107,7 @@ fn bent_answers_are_read_or_refused() {
     assert_eq!(read::<messages::FetchRequest>(&answers[1]), 1);
     assert_eq!(read::<messages::MetadataRequest>(&answers[2]), 1);
     let (mut random, mut whole) = (Random(0xD1B5_4A32_D192_ED03), 0);
-    for _ in 0..cases(10_000) {
+    for _ in 0..cases(2_000) {
         let good = &answers[random.below(answers.len())];
         let bytes: Bytes = match random.below(4) {
             0 => random.bytes(60).into(),
@@ -132,5 +132,5 @@ fn bent_answers_are_read_or_refused() {
             assert!(body.len() + 4 <= bytes.len());
         }
     }
-    assert!(whole > 1_000, "{whole}: too few are read for this to show anything");
+    assert!(whole > 200, "{whole}: too few are read for this to show anything");
 }
