@@ -38,7 +38,8 @@ if [[ $# -eq 1 && $1 == --jmx-exporter ]]; then
     exit 0
 fi
 
-version=${1:-${KAFKA_CRON_KAFKA:-4.3.1}}
+[[ $# -gt 0 || -z ${KAFKA_CRON_KAFKA:-} ]] || set -- "$KAFKA_CRON_KAFKA"
+version=${1:-4.3.1}
 [[ $# -le 1 && $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die 2 "usage: scripts/kafka-fetch.sh [VERSION | --jmx-exporter], e.g. 4.3.1"
 libs=$home/$version/libs
 if [[ -d $libs ]]; then echo "$libs"; exit 0; fi
