@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kafka_cron::common::topics;
+use kafka_cron::consumer::pressure::{DIRECTORY, Stall};
 
 use crate::support::broker::{OwnBroker, version};
 use crate::support::programs::{PATIENCE, Program, World};
@@ -156,7 +157,7 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     let producer = world.producer(&jobs, &short);
     let retry = topics::retry(&world.a);
     let consumers = [
-        world.consumer(world.a.as_str(), &with(&["--workers", "6"])),
+        world.consumer(world.a.as_str(), &with(&["--workers", "6", "--pressure", "memory=100"])),
         world.consumer(&retry, &with(&["--workers", "2"])),
     ];
     let [first, again] = &consumers;
@@ -165,7 +166,10 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     doomed.kill();
     let not_yet = [&FAILURES[..], &LOST, &NOT_HERE].concat();
     await_shown(&[&producer], "Producer", &not_yet);
-    await_shown(&[first, again], "Consumer", &not_yet);
+    // A kernel that keeps no account of its pressure has nothing to show.
+    let told = Stall::read(Path::new(DIRECTORY)).is_ok();
+    let pressure: &[&str] = if told { &[] } else { &["cron_pressure_percent"] };
+    await_shown(&[first, again], "Consumer", &[&not_yet[..], pressure].concat());
     wait_until("the long job is lost with its consumer", PATIENCE, || {
         (producer.metric("cron_runs_given_up_total", &[]) == 1.0).then_some(())
     });
@@ -184,7 +188,7 @@ fn the_list_and_the_live_pages_agree_also_while_kafka_is_away() {
     }
     // Nobody leads by now, and only a leader shows how many letters there are.
     await_shown(&[&producer], "Producer", &[&NOT_HERE[..], &["cron_dead_letters_stored"]].concat());
-    await_shown(&[first, again], "Consumer", &NOT_HERE);
+    await_shown(&[first, again], "Consumer", &[&NOT_HERE[..], pressure].concat());
     own.kill();
     for _ in 0..20 {
         scrape(&producer, "Producer");
