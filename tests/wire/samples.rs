@@ -77,9 +77,13 @@ fn full() -> Arc<Run> {
     })
 }
 
-fn with_resources() -> Arc<Run> {
-    let (memory_bytes, cpu_s, pids, nofile) = (Some(536_870_912), Some(600), Some(64), Some(1_024));
-    let resources = Resources { memory_bytes, cpu_s, pids, nofile, nice: Some(-5) };
+const NONE: Resources = Resources { memory_bytes: None, cpu_s: None, pids: None, nofile: None, nice: None };
+const MEMORY: Resources = Resources { memory_bytes: Some(536_870_912), ..NONE };
+const NICE: Resources = Resources { nice: Some(10), ..NONE };
+const RESOURCES: Resources =
+    Resources { cpu_s: Some(600), pids: Some(64), nofile: Some(1_024), nice: Some(-5), ..MEMORY };
+
+fn with(resources: Resources) -> Arc<Run> {
     Arc::new(Run { resources, ..Run::clone(&bare()) })
 }
 
@@ -118,7 +122,9 @@ fn attempts() -> Vec<(&'static str, Message)> {
         ("attempt-first", Message::Attempt(attempt(bare(), 1, 0, None))),
         ("attempt-full", Message::Attempt(attempt(full(), 1, 3, Some("2026-11-23T17:00:00Z")))),
         ("attempt-deadline", Message::Attempt(attempt(with_deadline(), 1, 0, None))),
-        ("attempt-resources", Message::Attempt(attempt(with_resources(), 1, 0, None))),
+        ("attempt-memory", Message::Attempt(attempt(with(MEMORY), 1, 0, None))),
+        ("attempt-nice", Message::Attempt(attempt(with(NICE), 1, 0, None))),
+        ("attempt-resources", Message::Attempt(attempt(with(RESOURCES), 1, 0, None))),
         ("attempt-retry", Message::Attempt(attempt(full(), 2, 2, Some("2026-11-23T17:00:33.127Z")))),
     ]
 }
