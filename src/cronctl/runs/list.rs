@@ -54,7 +54,8 @@ pub struct Args {
     kafka: KafkaArgs,
 }
 
-/// How much is kept of the runs at a time, counted in finished ones: about 60 MB with the order in which they are shown.
+/// How much is kept of the runs at a time, counted in finished ones, each of which takes some fifty
+/// bytes and a place in the order in which they are shown.
 const ROOM: usize = 400_000;
 
 /// What is new since the last look, besides what the run list knows.
