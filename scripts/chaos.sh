@@ -164,7 +164,7 @@ is_whole() {
     local n
     for n in 1 2 3; do jmx_of "$n" | grep -q '^kafka_under_replicated_partitions 0' || return 1; done
 }
-# The first number of 1, 2, 3 that is none of the others.
+# Prints the first of the numbers 1, 2 and 3 that is not among the arguments.
 other_than() {
     local n
     for n in 1 2 3; do [[ " $* " == *" $n "* ]] || { echo "$n"; return; }; done

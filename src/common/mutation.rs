@@ -1,4 +1,4 @@
-//! Bytes that nobody wrote on purpose, for tests of what reads foreign bytes: random ones, and good ones that were bent.
+//! Makes bytes for the tests of code that reads foreign bytes: random ones, and good ones that are bent.
 
 /// A xorshift generator.
 pub struct Random(pub u64);

@@ -59,7 +59,7 @@ fn say_found(topic: &str, partition: i32, finding: &Finding) {
     }
 }
 
-/// Tells whoever debugs that a call failed.
+/// Tells the reader of the debug log that a call failed.
 pub(super) fn say_failed(failure: &Failure) {
     if failure.call == Call::Claim {
         log::debug!("dispatch: writing claims: {}; trying again", failure.error);

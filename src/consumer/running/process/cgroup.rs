@@ -35,7 +35,7 @@ const LEFT_BEHIND: Duration = Duration::from_secs(60);
 pub struct Unavailable(String);
 
 impl Unavailable {
-    /// Nobody has looked for a control group.
+    /// Creates the reason for settings of a program that has not looked for a control group.
     pub fn not_looked_for() -> Self {
         Self("no control group was looked for".to_owned())
     }
