@@ -128,6 +128,17 @@ fn machines_know_no_channel_no_log_and_no_metric() {
     machines.iter().for_each(|machine| check(machine, &SHELL));
 }
 
+/// A deadline of a call is compared with `clock::monotonic`, which counts the time for which the host was suspended. By
+/// `Instant::now` it would lie in the past for ever after a suspension.
+#[test]
+fn only_the_clock_and_what_watches_processes_ask_for_an_instant_that_a_suspension_stops() {
+    for source in sources("") {
+        let may = source.name == "common/clock.rs" || source.name.starts_with("consumer/running/process/");
+        let asks = source.code.lines().find(|line| line.contains("Instant::now"));
+        assert!(may || asks.is_none(), "src/{}: {asks:?}", source.name);
+    }
+}
+
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let circles = Graph::new(sources("")).circles();

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::bounds::FETCH_BYTES;
 use super::broker::{
     BrokerError, Client, FetchedRecord, NodeId, PartitionState, Position, TopicPartition, Want,
 };
+use super::clock::monotonic;
 
 /// How long one call may take. The whole may take as long as the topic is large.
 const CALL: Duration = Duration::from_secs(5);
@@ -41,6 +44,14 @@ impl Scan {
     /// A topic, from its start.
     pub fn new(topic: &str) -> Self {
         Self { topic: topic.to_owned(), next: BTreeMap::new() }
+    }
+
+    /// The id of the topic; `None` when there is no such topic.
+    ///
+    /// # Errors
+    /// When a broker refuses or does not answer.
+    pub fn topic_id(&self, client: &mut dyn Client) -> Result<Option<Uuid>, BrokerError> {
+        Ok(client.topic(&self.topic, soon())?.map(|state| state.id))
     }
 
     /// Reads the records not read yet, partition by partition, up to the ends that the partitions have when their turn
@@ -132,7 +143,7 @@ impl Led {
 }
 
 fn soon() -> Instant {
-    Instant::now() + CALL
+    monotonic() + CALL
 }
 
 /// Reads all records of a topic, as [`Scan::read`] does.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kafka_cron::common::broker::{
-    Broker as _, BrokerError, Commit, JoinRequest, Position, Subscription, Want,
+    Broker as _, BrokerError, Client, Commit, JoinRequest, Position, Subscription, Want,
 };
 use kafka_cron::common::topics::TopicSpec;
 
@@ -71,4 +71,37 @@ fn no_call_outwaits_its_deadline_at_a_frozen_broker() {
     });
     let log = values(known.as_mut(), &of);
     assert_eq!((log.first().unwrap().as_str(), log.last().unwrap().as_str()), ("before", "after"));
+}
+
+/// A fetcher ends with the error that it meets, and another one begins with a client of its own. A broker that answers after
+/// three seconds would be given up by each of them in turn.
+#[test]
+fn a_client_waits_as_long_for_a_slow_broker_as_the_clients_before_it_have_learnt_to() {
+    let own = OwnBroker::start(version());
+    let broker = own.broker();
+    let mut clients = ["first", "second", "third"].map(|name| broker.client(name));
+    let of = topic(clients[0].as_mut(), 1);
+    let node = clients[0].topic(&of.topic, soon()).unwrap().unwrap().partitions[0].leader.unwrap();
+    write(clients[0].as_mut(), &of, "before", soon()).unwrap();
+    let want = Want { from: of, offset: 0, max_bytes: 1 << 20 };
+    let fetch = |client: &mut dyn Client| {
+        let by = Instant::now() + Duration::from_secs(30);
+        client.fetch(node, std::slice::from_ref(&want), Duration::ZERO, by)
+    };
+    for client in &mut clients {
+        fetch(client.as_mut()).expect("the premise: each has a connection that works");
+    }
+    own.freeze();
+    let [first, second, third] = &mut clients;
+    for client in [first, second] {
+        let error = fetch(client.as_mut()).expect_err("a frozen broker does not answer");
+        assert!(matches!(error, BrokerError::NoAnswer(_)), "{error}");
+    }
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| fetch(third.as_mut()));
+        let (_never, pause) = crossbeam_channel::bounded::<()>(0);
+        let _over = pause.recv_timeout(Duration::from_secs(4));
+        own.thaw();
+        answer.join().unwrap().expect("it waits for twice as long as the second did");
+    });
 }

@@ -18,6 +18,10 @@ use crate::common::model::ClusterName;
 use crate::common::thread::{Joined, spawn};
 use crate::consumer::metrics::ConsumerMetrics;
 
+/// How much longer than it was asked to wait a broker may take to answer a fetch. A broker that has stopped is given up
+/// earlier: the client waits this long only where the broker has been slow before.
+const SLOW_BROKER: Duration = Duration::from_secs(10);
+
 /// What was read from a partition.
 #[derive(Debug)]
 pub struct Chunk {
@@ -174,6 +178,11 @@ impl Fetcher {
         Ok(Self { _stop: stop, thread, tracks, works })
     }
 
+    /// Ends it without waiting for its present fetch: the thread ends when that returns.
+    pub fn leave(self) -> Joined {
+        self.thread
+    }
+
     /// What it reads.
     pub fn tracks(&self) -> Vec<Arc<Track>> {
         self.tracks.clone()
@@ -216,7 +225,7 @@ fn turn(
     // While others are shut the fetch must not outwait their opening.
     let all_open = open.len() == options.tracks.len();
     let max_wait = if all_open { bounds::FETCH_MAX_WAIT } else { Duration::from_millis(20) };
-    let by = clock.monotonic() + max_wait + Duration::from_secs(2);
+    let by = clock.monotonic() + max_wait + SLOW_BROKER;
     let answers = match log.fetch_committed(options.leader, &wants, max_wait, by) {
         Ok(answers) => answers,
         Err(error) => {

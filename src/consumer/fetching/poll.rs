@@ -62,6 +62,7 @@ impl Poll {
                 errors,
                 plan: Vec::new(),
                 fetchers: BTreeMap::new(),
+                leaving: Vec::new(),
                 outages: BTreeMap::new(),
             };
             let beat = poll.options.beats.thread("poll");
@@ -96,6 +97,9 @@ struct Polling {
     errors: Receiver<BrokerError>,
     plan: Plan,
     fetchers: BTreeMap<NodeId, Fetcher>,
+    /// Fetchers of former plans whose last fetch is under way. A broker that is slow to answer one keeps nothing else from
+    /// being read.
+    leaving: Vec<Joined>,
     /// Of each broker that has been read from.
     outages: BTreeMap<NodeId, Arc<Outage>>,
     /// When the topic is looked up while nothing of it is to be read.
@@ -109,7 +113,8 @@ impl Polling {
             select! {
                 recv(planned) -> plan => {
                     let Ok(plan) = plan else { return };
-                    self.fetchers.clear();
+                    let former = std::mem::take(&mut self.fetchers);
+                    self.leaving.extend(former.into_values().map(Fetcher::leave));
                     self.plan = plan;
                 }
                 recv(self.clock.alarm(wait)) -> _ => {}
@@ -124,6 +129,7 @@ impl Polling {
         // A leader that changed, or is gone, ends its fetcher: what it read goes on where it was, wherever that is led
         // now.
         self.fetchers.retain(|_, fetcher| !fetcher.is_over());
+        self.leaving.retain(|thread| !thread.is_finished());
         if self.plan.is_empty() {
             self.look_at_topic();
             return LOOK;

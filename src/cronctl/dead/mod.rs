@@ -12,7 +12,7 @@ use clap::{Args as Arguments, Subcommand};
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::KafkaArgs;
-use crate::common::clock::Clock;
+use crate::common::clock::{Clock, monotonic};
 use crate::common::exit::Exit;
 use crate::common::model::ClusterName;
 
@@ -84,7 +84,7 @@ fn refused(screen: &mut Screen, error: &BrokerError) -> Answer {
 }
 
 fn soon() -> Instant {
-    Instant::now() + CALL
+    monotonic() + CALL
 }
 
 /// A client as the questions use it.

@@ -1,7 +1,7 @@
 //! `cronctl end ID` records that a run is over, so that no tick waits for it any more.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::DateTime;
 use clap::Args as Arguments;
@@ -11,7 +11,7 @@ use super::run_detail::run_of;
 use super::run_list::RunList;
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
-use crate::common::clock::Clock;
+use crate::common::clock::{Clock, monotonic};
 use crate::common::exit::Exit;
 use crate::common::identity;
 use crate::common::model::{AttemptRef, ClusterName, EndReason, Event, RunId};
@@ -85,7 +85,7 @@ fn end(args: &Args, client: &mut dyn Client, clock: &dyn Clock, screen: &mut Scr
         at: clock.now(),
     };
     let record = Outgoing::event(&event);
-    let by = Instant::now() + CALL;
+    let by = monotonic() + CALL;
     let unwritten = Writer::default().write(client, vec![record], clock.now().timestamp_millis(), by);
     if let Some(unwritten) = unwritten.into_iter().next() {
         return super::refused(screen, &unwritten.error);
@@ -201,7 +201,7 @@ mod tests {
     fn check(events: &[Event], expected: Option<u32>, says: &str) {
         let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
         let mut client = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>).client("cronctl");
-        let by = Instant::now() + Duration::from_secs(60);
+        let by = monotonic() + Duration::from_secs(60);
         for spec in topics::all(&["c".parse().unwrap()], 1, 1) {
             client.create_topic(&spec, by).unwrap();
         }

@@ -29,6 +29,8 @@ const UNCOMMITTED: i8 = 0;
 const COMMITTED: i8 = 1;
 /// How long a fetch waits at least that a quota holds back.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long it waits at most. Whoever asks can be stopped only between two fetches.
+const HELD: Duration = Duration::from_secs(2);
 /// Its answer where no record is of that time or later.
 const NO_OFFSET: i64 = -1;
 
@@ -119,6 +121,7 @@ impl KafkaClient {
         // Only the first partition of a request gets a batch that is larger than asked for: take turns.
         self.turn = self.turn.wrapping_add(1);
         let request = request(&asked, self.turn, max_wait).with_isolation_level(isolation);
+        self.routes.await_quota(&address, max_wait, by.min(monotonic() + max_wait + HELD))?;
         let answer = self.routes.ask(&address, &request, max_wait, by)?;
         if let Some(code) = ErrorCode::from_wire(answer.error_code) {
             return Err(BrokerError::Refused(code));

@@ -37,6 +37,7 @@ use std::sync::Arc;
 pub use tls::TlsOptions;
 
 use self::failures::Failures;
+use self::patience::Patience;
 use self::quotas::Quotas;
 use self::resolve::{Address, Resolver};
 use self::routing::Routes;
@@ -56,6 +57,7 @@ pub(super) struct Cluster {
     resolver: Resolver,
     quotas: Quotas,
     failures: Failures,
+    patience: Patience,
 }
 
 /// Why no client can be made at all.
@@ -95,8 +97,8 @@ impl KafkaBroker {
         }
         let tls = tls.map(Tls::new).transpose()?;
         let resolver = Resolver::start()?;
-        let (quotas, failures) = (Quotas::default(), Failures::default());
-        Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver, quotas, failures }) })
+        let (quotas, failures, patience) = (Quotas::default(), Failures::default(), Patience::default());
+        Ok(Self { cluster: Arc::new(Cluster { bootstrap, tls, resolver, quotas, failures, patience }) })
     }
 }
 

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::Cluster;
 use super::connection::{CONNECT, Connection, Lost, REQUEST};
-use super::patience::Patience;
 use super::resolve::Address;
 use super::wire::{Asked, text, topic_name, topic_state};
 use crate::common::broker::{BrokerError, Deadline, ErrorCode, NodeId, TopicPartition, TopicState};
@@ -29,7 +28,6 @@ pub(super) struct Routes {
     leaders: HashMap<TopicPartition, NodeId>,
     topic_ids: HashMap<String, Uuid>,
     coordinators: HashMap<String, Address>,
-    patience: Patience,
     /// Who said last where brokers are.
     named_by: Option<Address>,
 }
@@ -57,7 +55,6 @@ impl Routes {
             leaders: HashMap::new(),
             topic_ids: HashMap::new(),
             coordinators: HashMap::new(),
-            patience: Patience::default(),
             named_by: None,
         }
     }
@@ -105,7 +102,7 @@ impl Routes {
 
     /// How long the answer to a request of this kind may take.
     pub(super) fn patience<R: Asked>(&self, of: &Address) -> Duration {
-        self.patience.of(of, R::KEY as i16)
+        self.cluster.patience.of(of, R::KEY as i16)
     }
 
     /// Sends a request. The caller has seen to it that no quota keeps us from that.
@@ -139,7 +136,8 @@ impl Routes {
         wait: Duration,
         by: Deadline,
     ) -> Result<R::Response, Lost> {
-        let limit = sent.at + wait + self.patience::<R>(from);
+        let patience = self.patience::<R>(from);
+        let limit = sent.at + wait + patience;
         let Some(connection) = self.connections.get_mut(from) else {
             return Err(Lost::Closed(format!("{from}: the connection was given up")));
         };
@@ -148,12 +146,12 @@ impl Routes {
             Ok(answer) => {
                 let now = monotonic();
                 let took = now.saturating_duration_since(sent.at + wait);
-                self.patience.answered(from, R::KEY as i16, took);
+                self.cluster.patience.answered(from, R::KEY as i16, took);
                 self.cluster.quotas.answered(&self.client_id, from, R::throttle_ms(answer), now);
             }
             Err(lost) => {
                 if limit <= by && matches!(lost, Lost::Silent(_)) {
-                    self.patience.silent(from, R::KEY as i16);
+                    self.cluster.patience.silent(from, R::KEY as i16, patience);
                 }
                 self.give_up(from);
             }

@@ -31,7 +31,7 @@ impl Claimer {
     pub(super) fn claim(&mut self, client: &mut dyn Client, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder.clone() else { return };
         self.may_claim = false;
-        let chosen = self.choose(now, self.claimable(now.mono));
+        let chosen = self.choose(now, self.waiting.claimable(now.mono));
         let written = self.write_claimed(client, chosen, now, effects);
         let mut commits = Vec::new();
         let mut claims = BTreeMap::new();
@@ -193,11 +193,10 @@ impl Claimer {
                 // Still ours, and what stands committed is looked up: an earlier copy may have been applied.
                 self.partitions.remove(&partition);
                 self.unread.forget(partition);
-                self.to_load.push(partition);
                 let times = self.rejections.entry(partition).or_default();
                 let rest = LOAD_AGAIN * 2_u32.pow((*times).min(4));
                 *times = times.saturating_add(1);
-                self.load_again = Some(now.mono + rest);
+                self.positions.look_up_after(partition, now.mono + rest);
                 let error = BrokerError::Refused(code);
                 effects.push(Effect::Failed(Failure { call: Call::Commit, error }));
             }
@@ -215,7 +214,7 @@ impl Claimer {
             let Held { attempt, published_ms, .. } = message;
             let start_by = start_by(claimed_sent, self.options.lease);
             let claimed = Claimed { attempt, place, published_ms, claimed_at: now.wall, start_by };
-            self.free = self.free.saturating_sub(1);
+            self.waiting.use_one();
             effects.push(Effect::Start(Box::new(claimed)));
         }
         if late > 0 {

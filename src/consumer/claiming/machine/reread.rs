@@ -52,7 +52,7 @@ impl Claimer {
             Err(error) => {
                 self.again.leaders.clear();
                 if loses_position(&error) {
-                    return self.loses_position(partition);
+                    return self.positions.lose(partition);
                 }
                 self.again.rests_until = Some(now.mono + REST);
                 effects.push(Effect::Report(Report::NotReadAgain(partition, error.clone())));
@@ -63,7 +63,7 @@ impl Claimer {
 
     /// The partitions in which something is to be read again, and from where.
     fn to_read_again(&self) -> impl Iterator<Item = (i32, i64)> {
-        let here = self.partitions.iter().filter(|(partition, _)| !self.to_load.contains(partition));
+        let here = self.partitions.iter().filter(|(partition, _)| !self.positions.is_unknown(**partition));
         here.filter_map(|(partition, held)| Some((*partition, held.to_read_again()?)))
     }
 
@@ -101,7 +101,7 @@ impl Claimer {
         let LogSlice { topic_id, records, span } = slice;
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         if topic_id != held.topic_id() {
-            return self.loses_position(partition);
+            return self.positions.lose(partition);
         }
         for (offset, unreadable) in Partition::take_again(held, records, span) {
             self.unread.push(partition, offset, unreadable);

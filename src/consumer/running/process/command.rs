@@ -14,8 +14,9 @@ use std::time::Instant;
 use rustix::process::Pid;
 
 use super::mark::Mark;
+use super::outcome::Limited;
 use super::output::Recorder;
-use super::running::{Limited, Running};
+use super::running::Running;
 use super::user::{self, User};
 use super::{Host, StartError, direct, environment, is_exhausted, prepared};
 use crate::common::model::{Attempt, Run};

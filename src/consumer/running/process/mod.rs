@@ -19,6 +19,7 @@ pub mod direct;
 pub mod environment;
 pub mod guard;
 pub mod mark;
+mod outcome;
 pub mod output;
 mod prepared;
 pub mod probe;

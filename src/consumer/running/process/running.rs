@@ -12,11 +12,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::census;
-use super::cgroup::{Leaf, Seen};
+use super::cgroup::Leaf;
 use super::guard::Entry;
 use super::mark::Mark;
+use super::outcome::Limited;
 use super::output::Recorder;
-use crate::common::model::{Attempt, Exit, Limit, Limits, Outcome, Resources};
+use crate::common::model::{Attempt, Limits, Outcome};
 
 /// How an attempt ended, and what it wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +28,6 @@ pub struct Ended {
     pub output_bytes: u64,
     /// The end of what it wrote.
     pub output_tail: String,
-}
-
-/// What limits a command.
-#[derive(Debug)]
-pub struct Limited {
-    /// The limits.
-    pub resources: Resources,
-    /// The control group, where the limits take one.
-    pub leaf: Option<Leaf>,
 }
 
 /// A command under way. Dropped before its end (a panic), it is killed.
@@ -330,43 +322,6 @@ impl Drop for Running {
     }
 }
 
-impl Limited {
-    /// What the end of the shell says, with what the kernel did because of a limit.
-    fn outcome(&self, status: ExitStatus, cpu_used: Duration) -> Outcome {
-        let exit = match (status.code(), status.signal()) {
-            (Some(0), _) => return Outcome::Succeeded,
-            (Some(code), _) => Exit::Code(code),
-            (None, signal) => Exit::Signal(signal.unwrap_or_default()),
-        };
-        let seen = self.leaf.as_ref().map(Leaf::seen).unwrap_or_default();
-        match (reached(exit, &self.resources, seen, cpu_used), exit) {
-            (Some(limit), exit) => Outcome::OverLimit { limit, exit },
-            (None, Exit::Code(code)) => Outcome::Failed { code },
-            (None, Exit::Signal(signal)) => Outcome::Signalled { signal },
-        }
-    }
-}
-
-/// The limit that explains why a command failed.
-fn reached(exit: Exit, resources: &Resources, seen: Seen, cpu_used: Duration) -> Option<Limit> {
-    /// A shell says so of a command that a signal has ended (POSIX.1-2024, "Exit Status for Commands").
-    const BY_SIGNAL: i32 = 128;
-    let is_over = resources.cpu_s.is_some_and(|most| cpu_used >= Duration::from_secs(most));
-    let used_up = matches!(exit, Exit::Signal(libc::SIGXCPU))
-        || matches!(exit, Exit::Code(code) if code == BY_SIGNAL + libc::SIGXCPU)
-        // One that goes on after XCPU is killed.
-        || (is_over && matches!(exit, Exit::Signal(libc::SIGKILL)));
-    if seen.killed_for_memory {
-        Some(Limit::Memory)
-    } else if resources.cpu_s.is_some() && used_up {
-        Some(Limit::Cpu)
-    } else if seen.refused_process {
-        Some(Limit::Pids)
-    } else {
-        None
-    }
-}
-
 /// Whether the other end of a pipe is closed to which no process writes.
 pub fn is_closed(pipe: &PipeReader) -> bool {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
@@ -377,36 +332,4 @@ pub fn is_closed(pipe: &PipeReader) -> bool {
 pub fn await_closed(pipe: &PipeReader, limit: Duration) {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
     let _closed_or_late = poll(&mut fds, Timespec::try_from(limit).ok().as_ref());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_explained_by_the_limit_that_made_it() {
-        let memory = Seen { killed_for_memory: true, ..Seen::default() };
-        let process = Seen { refused_process: true, ..Seen::default() };
-        let nothing = Seen::default();
-        let check = |exit: Exit, cpu_s: Option<u64>, seen: Seen, expected: Option<Limit>| {
-            let resources = Resources { cpu_s, ..Resources::default() };
-            assert_eq!(
-                reached(exit, &resources, seen, Duration::from_secs(2)),
-                expected,
-                "{exit} {cpu_s:?} {seen:?}"
-            );
-        };
-        check(Exit::Code(1), None, nothing, None);
-        check(Exit::Signal(libc::SIGKILL), None, memory, Some(Limit::Memory));
-        check(Exit::Code(1), None, memory, Some(Limit::Memory));
-        check(Exit::Code(2), None, process, Some(Limit::Pids));
-        check(Exit::Signal(libc::SIGXCPU), Some(1), nothing, Some(Limit::Cpu));
-        check(Exit::Code(128 + libc::SIGXCPU), Some(1), nothing, Some(Limit::Cpu));
-        // Nobody limited its CPU time: then another process sent the signal.
-        check(Exit::Signal(libc::SIGXCPU), None, nothing, None);
-        check(Exit::Code(1), Some(1), nothing, None);
-        check(Exit::Signal(libc::SIGKILL), Some(2), nothing, Some(Limit::Cpu));
-        // Another process killed it: it has time left.
-        check(Exit::Signal(libc::SIGKILL), Some(3), nothing, None);
-    }
 }

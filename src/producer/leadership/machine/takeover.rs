@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
 use super::super::{Published, Runs, Start};
 use super::{CALL, COMMIT_EVERY, Call, Effect, Failure, LOOK_AGAIN, Leadership, Now, Stage};
@@ -250,9 +249,8 @@ fn published_since(
     topic: &str,
     cursor: DateTime<Utc>,
 ) -> Result<Published, BrokerError> {
-    let state = client.topic(topic, Instant::now() + CALL)?;
-    let topic_id = state.map_or(Uuid::nil(), |state| state.id);
     let mut scan = Scan::new(topic);
+    let topic_id = scan.topic_id(client)?.unwrap_or_default();
     scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
     let mut runs = Runs::default();
     let mut last_ms = cursor.timestamp_millis();

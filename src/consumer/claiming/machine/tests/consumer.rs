@@ -100,7 +100,7 @@ impl Consumer {
 
     /// One step with so many free workers.
     pub(super) fn step(&mut self, world: &World, free: usize) {
-        self.claimer.free = free;
+        self.claimer.waiting.set_free(free);
         for effect in self.claimer.step(self.client.as_mut(), world.now()) {
             self.carry_out(effect);
         }
