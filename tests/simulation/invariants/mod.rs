@@ -1,6 +1,7 @@
 //! The oracle: reads every log and every commit after each step, hears of every start, and says which promise is
 //! broken. It knows the wire format and the text beside an offset, and none of the consumer's rules.
 
+mod attempts;
 mod fates;
 mod overlaps;
 mod reads;
@@ -10,7 +11,6 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use kafka_cron::common::broker::{Client, Committed, Position, TopicPartition, Want};
 use kafka_cron::common::clock::Now;
 use kafka_cron::common::model::{Attempt, AttemptRef, Event, MissedReason, Place, Then};
@@ -18,6 +18,7 @@ use kafka_cron::common::wire;
 use kafka_cron::consumer::claiming::machine::{Claimed, Counts};
 use uuid::Uuid;
 
+use self::attempts::{Attempts, LogId, Message};
 pub use self::overlaps::Overlaps;
 use self::reads::Reads;
 pub use self::ticks::Ticks;
@@ -25,55 +26,6 @@ use crate::world::{CLUSTER, PARTITIONS, RETRY, Sizes, partition};
 
 /// How much of an event the trace shows.
 const LINE: usize = 400;
-
-/// What a record of a topic of attempts says.
-#[derive(Debug, Clone, Copy)]
-struct Message {
-    /// `None` is no attempt.
-    name: Option<AttemptRef>,
-    not_before: Option<DateTime<Utc>>,
-    attempts: u32,
-    /// Where the same attempt stands before it.
-    copy_of: Option<i64>,
-}
-
-/// One partition of one topic of attempts. A topic that is made anew has another id, and what stood in the one before
-/// keeps its fate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct LogId {
-    topic_id: Uuid,
-    partition: i32,
-}
-
-/// One topic's partition of attempts.
-#[derive(Debug, Default)]
-struct Attempts {
-    /// When it was deleted with its topic.
-    deleted: Option<Instant>,
-    messages: BTreeMap<i64, Message>,
-    first: BTreeMap<AttemptRef, i64>,
-    start: i64,
-    end: i64,
-    /// The committed offset, and the holes below it.
-    committed: Option<(i64, BTreeSet<i64>)>,
-    /// Who has written that it claims an offset, and when by its own clock.
-    claims: BTreeMap<i64, Vec<(String, DateTime<Utc>)>>,
-    /// When each offset was committed past, by the monotonic clock.
-    passed: BTreeMap<i64, Instant>,
-    letters: BTreeSet<i64>,
-    /// From and to of what is told as deleted unread.
-    told_deleted: Vec<(i64, i64)>,
-}
-
-impl Attempts {
-    fn is_unclaimed(&self, offset: i64) -> bool {
-        self.committed.as_ref().is_none_or(|(next, holes)| offset >= *next || holes.contains(&offset))
-    }
-
-    fn is_copy(&self, message: &Message) -> bool {
-        message.copy_of.is_some()
-    }
-}
 
 /// What became of a consumer.
 #[derive(Debug, Default)]
