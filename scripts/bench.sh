@@ -2,7 +2,7 @@
 # Measures the promises about speed on this machine, with its own broker on the same cores. Each measurement runs beside the
 # bare and the supervised floor in the same run. docs/benchmarks.md says what each row means and what the results were.
 #
-#   scripts/bench.sh [--workers 256] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | catchup [N] | idle | timer | all
+#   scripts/bench.sh [--workers 256] [--partitions 2] [--repeat 3] [--soon] burst [N...] | drain [N] | publish [N] | catchup [N] | idle | fleet [N] | timer | all
 #
 #   burst [1 1000 5000]   N jobs are due in one second, each a static no-op that records when its main began: their lateness,
 #                         compared with that of two threads that start the same N in such a second
@@ -11,6 +11,7 @@
 #                         Kafka's own producer with as many records of that size
 #   catchup [100000]      a producer starts with a backlog of N ticks, and a job that is due each second
 #   idle                  CPU and memory of both programs with a hundred jobs that are not due, for half a minute
+#   fleet [40]            what a consumer with nothing to do costs the broker, and a run that is claimed and reported alone
 #   timer                 a million jobs due in one second, in the timetable alone (cargo bench --bench timetable)
 #
 # --soon: bursts are due some seconds after everything is ready, instead of at second 0 of the next minute.
@@ -47,7 +48,7 @@ done
 what=${1:-all}
 [[ $# -eq 0 ]] || shift
 for number in "$@"; do is_count "$number" || usage; done
-case $what in burst | drain | publish | catchup | idle | timer | all) ;; *) usage ;; esac
+case $what in burst | drain | publish | catchup | idle | fleet | timer | all) ;; *) usage ;; esac
 
 need cargo cc java setsid curl
 [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
@@ -266,6 +267,45 @@ idle() {
     stop "$consumer"
 }
 
+# observe_fleet COUNT RUNS: COUNT consumers of one topic, a partition each, and RUNS jobs that are due each second, for half a minute.
+# $spent is the CPU time of the broker in that time, $idle_cpu that of one of the consumers, $ran how many runs there were.
+observe_fleet() {
+    local count=$1 seconds=30 n producer consumer before after page consumers=() pages=()
+    local partitions=$count
+    new_cluster
+    jobs 1 "$cluster" $(($(date +%s) + 86400)) /bin/true >"$work/jobs"
+    for ((n = 1; n <= $2; n++)); do echo "* * * * * * $cluster [name=each-$n] $work/noop $work/system.out"; done >>"$work/jobs"
+    producer "$(free_port)"; producer=$pid
+    await "the lead" says producer "$cluster: leading from"
+    for ((n = 1; n <= count; n++)); do
+        page=$(free_port) pages+=("$page")
+        start "consumer-$n" "$bin/consumer" --topic "$cluster" --workers 4 --metrics-addr "127.0.0.1:$page"
+        consumers+=("$pid")
+    done
+    for ((n = 1; n <= count; n++)); do await "share $n" says "consumer-$n" 'partitions \[[0-9]'; done
+    sleep 10
+    consumer=${consumers[0]}
+    before="$(cpu_of "$broker") $(cpu_of "$consumer") $(all_runs "${pages[@]}")"
+    sleep "$seconds"
+    after="$(cpu_of "$broker") $(cpu_of "$consumer") $(all_runs "${pages[@]}")"
+    read -r spent idle_cpu ran < <(paste -d ' ' <(echo "$before") <(echo "$after") | awk '{ printf "%.2f %.2f %d\n", ($4 - $1) / 100, ($5 - $2) / 100, $6 - $3 }')
+    memory=$(resident_mib "$consumer")
+    for consumer in "${consumers[@]}" "$producer"; do stop "$consumer"; done
+}
+all_runs() { local page; for page in "$@"; do metric "$page" cron_attempts_total; done | awk '{ sum += $1 } END { print sum + 0 }'; }
+
+fleet() {
+    local count=$1 one idle
+    echo "fleet: CPU for half a minute, a partition for each consumer"
+    observe_fleet 1 0; one=$spent
+    observe_fleet "$count" 0; idle=$spent
+    awk -v one="$one" -v all="$idle" -v own="$idle_cpu" -v n="$count" -v memory="$memory" 'BEGIN {
+        printf "  nothing due: broker %.2f s with one consumer, %.2f s with %d: %.2f ms a second for each; a consumer %.2f ms a second, %s MiB\n", one, all, n, (all - one) / (n - 1) / 30 * 1000, own / 30 * 1000, memory }'
+    observe_fleet "$count" "$count"
+    awk -v idle="$idle" -v all="$spent" -v n="$ran" 'BEGIN {
+        printf "  %d runs, few of them together: broker %.2f s, %.2f ms for each run\n", n, all, (all - idle) / n * 1000 }'
+}
+
 timer() { cargo bench --quiet --locked --bench timetable; }
 
 [[ $what == timer ]] || start_broker
@@ -275,6 +315,7 @@ case $what in
     drain) drain "${1:-50000}" ;;
     publish) publish "${1:-300000}" ;;
     catchup) catchup "${1:-100000}" ;;
+    fleet) fleet "${1:-40}" ;;
     idle | timer) "$what" ;;
     all) burst 1 1000 5000; drain 50000; publish 300000; catchup 100000; idle; timer ;;
 esac

@@ -7,7 +7,7 @@ const MAX_CHARS: usize = 64;
 
 /// The known word with the fewest typing errors (a letter added, left out, replaced, or two exchanged; case does not
 /// count), if that is one error for every three letters and at most three: the first of equals. Else the known word
-/// that the unknown one only spells out (`January` for `jan`).
+/// that the unknown one only spells out (`January` for `jan`), or the only one that it begins (`mem` for `memory`).
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().take(MAX_CHARS + 1).count();
     if length > MAX_CHARS {
@@ -17,6 +17,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = (length / 3).clamp(1, 3);
     let mut best: Option<(usize, &str)> = None;
     let mut spelt_out = None;
+    let mut begun = Vec::new();
     for candidate in known {
         let lower = candidate.to_lowercase();
         if lower.chars().count().abs_diff(length) <= limit {
@@ -28,8 +29,12 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         if candidate.len() >= 3 && word.starts_with(&lower) {
             spelt_out.get_or_insert(candidate);
         }
+        if length >= 3 && lower.starts_with(&word) {
+            begun.push(candidate);
+        }
     }
-    best.map(|(_, candidate)| candidate).or(spelt_out)
+    let only_begun = if let [only] = begun[..] { Some(only) } else { None };
+    best.map(|(_, candidate)| candidate).or(spelt_out).or(only_begun)
 }
 
 #[cfg(test)]
@@ -53,6 +58,9 @@ mod tests {
         check("@hourl", Some("@hourly"));
         check("January", Some("jan"));
         check("jum", Some("jun"));
+        check("ret", Some("retries"));
+        check("ba", None);
+        check("back", None);
         check("parallel", None);
         check("@every", None);
         check("", None);

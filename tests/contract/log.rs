@@ -217,7 +217,8 @@ pub fn a_place_is_found_by_the_time_of_its_record(end: &impl End) {
 }
 
 pub fn a_record_dated_far_ahead_is_refused(end: &impl End) {
-    let mut one = One::new(end, &[]);
+    // Kafka's default since 4.0 (KIP-1030); before, any date was taken.
+    let mut one = One::new(end, &[("message.timestamp.after.max.ms", "3600000")]);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let dated = |ahead_secs: i64| Record {
         timestamp_ms: i64::try_from(now).unwrap() + ahead_secs * 1000,

@@ -15,6 +15,8 @@ pub(super) struct PressureWatch {
     directory: PathBuf,
     admission: Admission,
     look_at: Instant,
+    /// It could not be read at the last look.
+    is_unknown: bool,
 }
 
 impl PressureWatch {
@@ -25,7 +27,9 @@ impl PressureWatch {
 
     fn of(directory: PathBuf, limits: Limits, now: Instant) -> Option<Self> {
         match Stall::read(&directory) {
-            Ok(_) => Some(Self { directory, admission: Admission::new(limits), look_at: now }),
+            Ok(_) => {
+                Some(Self { directory, admission: Admission::new(limits), look_at: now, is_unknown: false })
+            }
             Err(error) => {
                 log::warn!(
                     "--pressure has no effect here: {} cannot be read ({error}); the kernel needs PSI (psi=1)",
@@ -42,10 +46,7 @@ impl PressureWatch {
             return None;
         }
         self.look_at = now + LOOK;
-        // What cannot be read any more must not keep the consumer closed.
-        let stall = Stall::read(&self.directory).unwrap_or_default();
-        metrics.pressure.with_label_values(&["cpu"]).set(stall.cpu);
-        metrics.pressure.with_label_values(&["memory"]).set(stall.memory);
+        let stall = self.read(metrics);
         let turn = self.admission.judge(stall)?;
         match turn {
             Turn::Closed(resource) => log::warn!(
@@ -58,6 +59,31 @@ impl PressureWatch {
         }
         metrics.admission_closed.set(i64::from(!self.admission.is_open()));
         Some(self.admission.is_open())
+    }
+
+    /// Reads and shows the pressure. What cannot be read any more must not keep the consumer closed, nor go on to be shown
+    /// as it was last.
+    fn read(&mut self, metrics: &ConsumerMetrics) -> Stall {
+        let read = Stall::read(&self.directory);
+        let was_unknown = std::mem::replace(&mut self.is_unknown, read.is_err());
+        match read {
+            Ok(stall) => {
+                if was_unknown {
+                    log::info!("the host's pressure can be read again: --pressure has its effect");
+                }
+                metrics.pressure.with_label_values(&["cpu"]).set(stall.cpu);
+                metrics.pressure.with_label_values(&["memory"]).set(stall.memory);
+                stall
+            }
+            Err(error) => {
+                if !was_unknown {
+                    let directory = self.directory.display();
+                    log::warn!("--pressure has no effect at present: {directory} cannot be read ({error})");
+                }
+                metrics.pressure.reset();
+                Stall::default()
+            }
+        }
     }
 }
 
@@ -97,5 +123,10 @@ mod tests {
         assert_eq!(watch.look(at(3_000), &metrics), Some(false));
         write("nonsense");
         assert_eq!(watch.look(at(4_000), &metrics), Some(true), "what cannot be read closes nothing");
+        let shown = || prometheus::core::Collector::collect(&metrics.pressure)[0].get_metric().len();
+        assert_eq!(shown(), 0, "and is not shown as it was last");
+        write("10.00");
+        assert_eq!(watch.look(at(5_000), &metrics), None);
+        assert_eq!(shown(), 2);
     }
 }

@@ -114,7 +114,7 @@ struct Worker {
 
 /// What helps where the system lacks something.
 const CURE: &str = "raise the limits of this host or container (descriptors: LimitNOFILE=, processes: TasksMax=, memory) or \
-                    run fewer --workers";
+                    run fewer --workers; where it is about a control group, restart the consumer";
 
 /// How long a start is put off at first and at last.
 const PUT_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));

@@ -49,6 +49,14 @@ pub struct Cgroups {
     has_pids: bool,
 }
 
+#[cfg(test)]
+impl Cgroups {
+    /// A directory that is taken for one in which leaves can be made.
+    pub(super) fn pretended(directory: PathBuf) -> Self {
+        Self { directory, has_memory: true, has_pids: true }
+    }
+}
+
 impl Cgroups {
     /// Prepares the directory: the one that is given, or our own control group. This comes before anything is started,
     /// because a process is born into the group of its parent.
@@ -100,12 +108,11 @@ impl Cgroups {
             .map_or(Ok(()), |(name, ..)| Err(Unavailable(format!("{directory} has no controller `{name}`"))))
     }
 
-    /// Makes the leaf of an attempt, with its limits.
+    /// Makes the leaf of an attempt, with its limits, for which [`Self::has_what_it_takes`] said yes.
     ///
     /// # Errors
-    /// The controller that is missing, or the system's.
+    /// The system's.
     pub fn leaf(&self, mark: &Mark, limits: &Resources) -> Result<Leaf, Unavailable> {
-        self.has_what_it_takes(limits)?;
         let path = self.directory.join(leaf_name(mark));
         let made = fs::create_dir(&path).or_else(|error| match error.kind() {
             // What an earlier consumer left, empty or not: nothing of it may live when the attempt starts.

@@ -136,7 +136,8 @@ pub enum StartError {
         /// The system's words.
         why: String,
     },
-    /// The system has no descriptor, process or memory left at the moment: the same may succeed a little later.
+    /// The system has no descriptor, process or memory left at the moment, or no control group any more: the same may succeed
+    /// a little later.
     #[error("{what}: {why}")]
     Exhausted {
         /// What was attempted.

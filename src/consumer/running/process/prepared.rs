@@ -24,7 +24,9 @@ use crate::common::model::{Resources, Run};
 /// Makes the control group of an attempt, if what it asks for takes one.
 ///
 /// # Errors
-/// Where no control group can be had here: the limit is refused, and not ignored.
+/// Where no control group can be had here: the limit is refused, and not ignored. Where there was one when the consumer
+/// began, and none can be made in it now (another process has removed it), that is a trouble of this host and no fault of
+/// the job, so it may be tried again.
 pub fn leaf(settings: &Settings, mark: &Mark, resources: &Resources) -> Result<Option<Leaf>, StartError> {
     if !resources.needs_cgroup() {
         return Ok(None);
@@ -33,12 +35,14 @@ pub fn leaf(settings: &Settings, mark: &Mark, resources: &Resources) -> Result<O
         resources.memory_bytes.map(|bytes| format!("memory={}", byte_size::format(bytes))),
         resources.pids.map(|pids| format!("pids={pids}")),
     ];
-    let leaf =
-        settings.cgroups.as_ref().map_err(Clone::clone).and_then(|groups| groups.leaf(mark, resources));
-    leaf.map(Some).map_err(|error| StartError::Refused {
-        what: asked.into_iter().flatten().collect::<Vec<_>>().join(" "),
-        why: format!("needs a writable control group (docs/OPERATIONS.md, \"Limits for jobs\"): {error}"),
-    })
+    let what = || asked.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let why =
+        |error| format!("needs a writable control group (docs/OPERATIONS.md, \"Limits for jobs\"): {error}");
+    let groups = settings.cgroups.as_ref().map_err(Clone::clone);
+    let groups = groups.and_then(|groups| groups.has_what_it_takes(resources).map(|()| groups));
+    let groups = groups.map_err(|error| StartError::Refused { what: what(), why: why(error) })?;
+    let leaf = groups.leaf(mark, resources);
+    leaf.map(Some).map_err(|error| StartError::Exhausted { what: what(), why: why(error) })
 }
 
 /// Starts the shell of an attempt through the starter.
@@ -179,5 +183,26 @@ fn diagnose(
             StartError::Refused { what, why }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::running::process::cgroup::Cgroups;
+
+    #[test]
+    fn a_control_group_that_is_gone_is_a_trouble_of_the_host_and_one_that_never_was_refuses_the_job() {
+        let resources = Resources { pids: Some(5), ..Resources::default() };
+        let mark = Mark::of_a_trial();
+        let mut settings = Settings::plain("consumer".into());
+        let refused = leaf(&settings, &mark, &resources).unwrap_err();
+        assert!(matches!(refused, StartError::Refused { .. }), "{refused:?}");
+        let directory = tempfile::tempdir().unwrap().keep();
+        settings.cgroups = Ok(Cgroups::pretended(directory.clone()));
+        std::fs::remove_dir(&directory).unwrap();
+        let gone = leaf(&settings, &mark, &resources).unwrap_err();
+        assert!(matches!(gone, StartError::Exhausted { .. }), "{gone:?}");
+        assert!(gone.to_string().starts_with("pids=5: needs a writable control group"), "{gone}");
     }
 }
