@@ -12,7 +12,8 @@
 #   expect WHAT COMMAND...         an observation: "ok", or "NOT SO", and the experiment ends with 1 at its end
 #   kafka-topics ARGS...           Kafka's own tools by their names, pointed at the brokers
 #
-# Environment: KAFKA_CRON_BIN_DIR (programs to use; else they are built), KAFKA_CRON_RUN_DIR (the directory of Kafka's jars).
+# Environment: KAFKA_CRON_BIN_DIR (programs to use; else they are built), KAFKA_CRON_RUN_DIR (the directory of Kafka's jars),
+# KAFKA_CRON_PORTS (the ports that may be taken; 20000-31999).
 # Exit codes: 0 everything is as expected; 1 something is not; 3 Kafka could not be fetched or started; 4 something is missing here.
 # shellcheck shell=bash
 set -euo pipefail
@@ -22,6 +23,8 @@ source scripts/lib/needs.sh
 # shellcheck source=scripts/lib/process.sh
 source scripts/lib/process.sh
 
+KAFKA_CRON_PORTS=${KAFKA_CRON_PORTS:-20000-31999}
+[[ $KAFKA_CRON_PORTS =~ ^[0-9]+-[0-9]+$ ]] || { echo "KAFKA_CRON_PORTS is $KAFKA_CRON_PORTS, and not a range as 20000-31999" >&2; exit 4; }
 need java flock setsid setpriv curl
 [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
 bin=${KAFKA_CRON_BIN_DIR:-}
@@ -55,8 +58,8 @@ tear_down() {
 
 # A free port, below the range from which the system takes ports for outgoing connections.
 free_port() {
-    local port
-    while port=$((20000 + RANDOM % 12000)) && answers "$port"; do :; done
+    local port first=${KAFKA_CRON_PORTS%-*} last=${KAFKA_CRON_PORTS#*-}
+    while port=$((first + RANDOM % (last - first + 1))) && answers "$port"; do :; done
     echo "$port"
 }
 
