@@ -7,7 +7,7 @@ mod retries;
 mod unread;
 mod verdict;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -42,6 +42,8 @@ pub struct Audit<'a> {
     begun_within: Duration,
     /// Of which topics something is deleted.
     begins: Begins,
+    /// Topics that were deleted and made again: consumers have claimed messages of the former one.
+    made_anew: BTreeSet<String>,
     /// What consumers say was deleted before they claimed it.
     unread: Unread,
     /// The next attempts that were passed on and are not claimed, until they are found somewhere.
@@ -108,6 +110,7 @@ impl<'a> Audit<'a> {
             ended: HashMap::new(),
             begun_within,
             begins,
+            made_anew: BTreeSet::new(),
             unread: Unread::default(),
             awaited: HashMap::new(),
             lost_retries: HashSet::new(),
@@ -219,8 +222,16 @@ impl<'a> Audit<'a> {
                 self.missed.push(Interval { job, from, to, count, named: 0, open: 0 });
             }
             Event::Claimed { attempt, place, .. } => {
-                let tick = self.tick_of(attempt.run, cluster_of(&place.topic));
-                tick.into_iter().for_each(|tick| self.tell(tick, event, written_at));
+                if self.begins.is_of_a_deleted_topic(place) {
+                    self.made_anew.insert(place.topic.clone());
+                }
+                if let Some(tick) = self.tick_of(attempt.run, cluster_of(&place.topic)) {
+                    // The first attempt: its message is that of the tick.
+                    if attempt.attempt == 1 && self.begins.is_of_a_deleted_topic(place) {
+                        self.ledger.marks[tick].add(Marks::TOPIC_DELETED);
+                    }
+                    self.tell(tick, event, written_at);
+                }
             }
             Event::Ended { attempt, cluster, reason, detail, .. } => {
                 if let Some(tick) = self.tick_of(attempt.run, cluster.as_str()) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::revision_history::RevisionHistory;
 use crate::common::broker::{BrokerError, Client, FetchedRecord};
 use crate::common::clock::CLOCK_TOLERANCE;
-use crate::common::model::{ClusterName, Event};
+use crate::common::model::{ClusterName, Event, Place};
 use crate::common::scan::{First, Scan, scan};
 use crate::common::{topics, wire};
 use crate::cronctl::instant::shown;
@@ -41,6 +42,8 @@ pub struct Begins {
     /// Topics of which records are deleted. What was written after the instant is there; [`NOTHING_LEFT`] where a partition
     /// has no record, so that it is unknown until when it had some.
     cut: BTreeMap<String, DateTime<Utc>>,
+    /// The ids of the topics that are there.
+    ids: BTreeMap<String, Uuid>,
 }
 
 /// A partition has lost all of its records.
@@ -50,6 +53,11 @@ impl Begins {
     /// Whether the message of a tick, or what was passed on at an instant, may have been deleted from a topic.
     pub fn may_be_deleted(&self, topic: &str, at: DateTime<Utc>) -> bool {
         self.cut.get(topic).is_some_and(|cut| at <= *cut)
+    }
+
+    /// Whether a message lay in a topic that has been deleted since, whatever bears its name today.
+    pub fn is_of_a_deleted_topic(&self, place: &Place) -> bool {
+        !place.topic_id.is_nil() && self.ids.get(&place.topic).is_some_and(|id| *id != place.topic_id)
     }
 
     /// The first instant that can be checked of a period that is to begin at `asked`, or where the records begin.
@@ -126,6 +134,9 @@ pub fn begins(
     let first = clusters.iter().map(topics::first);
     let retry = clusters.iter().map(topics::retry);
     for topic in first.clone().chain(retry).chain([topics::RUNS.to_owned()]) {
+        if let Some(id) = Scan::new(&topic).topic_id(client)? {
+            begins.ids.insert(topic.clone(), id);
+        }
         for First { cut, record } in Scan::new(&topic).firsts(client)? {
             if clusters.iter().any(|cluster| topics::first(cluster) == topic)
                 && let Some(tick) = record.as_ref().and_then(tick)
@@ -193,6 +204,7 @@ mod tests {
             |since: Option<i64>, cut: Option<i64>, asked: Option<i64>, expected: Result<i64, &str>| {
                 let cut = cut.map(|cut| if cut < 0 { NOTHING_LEFT } else { at(cut) });
                 let begins = Begins {
+                    ids: BTreeMap::new(),
                     since: since.map(at),
                     cut: cut.into_iter().map(|cut| (topics::RUNS.to_owned(), cut)).collect(),
                 };

@@ -76,7 +76,7 @@ pub struct Ticks {
     pub named: usize,
     /// The message is in the cluster's topic, or was and its run was begun.
     pub published: usize,
-    /// Those among the published whose message retention has deleted since.
+    /// Those among the published whose message was deleted since, by retention or with its topic.
     pub message_deleted: usize,
     /// Those among the published that had waited for the run before.
     pub queued_first: usize,
@@ -181,7 +181,7 @@ impl Report {
         let begun = if not_begun == 0 { String::new() } else { format!(", {not_begun} not begun yet") };
         let deleted = match message_deleted {
             0 => String::new(),
-            count => format!(", {count} were run and retention has deleted their messages since"),
+            count => format!(", {count} were run and their messages are deleted since"),
         };
         screen.say(format_args!(
             "  published    {published} ({queued_first} of them after they had waited{begun}{deleted})"

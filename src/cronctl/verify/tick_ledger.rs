@@ -39,8 +39,10 @@ impl Marks {
     pub const OTHER_FILE: Self = Self(16);
     /// An event says that its message was in the cluster's topic.
     pub const SAID_PUBLISHED: Self = Self(32);
-    /// Retention has deleted its message.
+    /// Its message is deleted: by retention, or with its topic.
     pub const DELETED: Self = Self(64);
+    /// Its message was claimed in a topic that has been deleted since.
+    pub const TOPIC_DELETED: Self = Self(128);
 
     /// Whether all of these are there.
     pub fn has(self, other: Self) -> bool {

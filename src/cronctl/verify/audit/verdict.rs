@@ -47,6 +47,13 @@ impl Audit<'_> {
             )
         });
         self.report.notes.extend(notes);
+        let notes = self.made_anew.iter().map(|topic| {
+            format!(
+                "{topic} was deleted and made again: what became of its former messages is taken from {}",
+                topics::RUNS
+            )
+        });
+        self.report.notes.extend(notes);
         let by_operators = self.ended.values().filter(|ended| ended.reason == EndReason::Operator).count();
         if by_operators > 0 {
             self.report.notes.push(format!("{by_operators} runs were ended by an operator"));
@@ -83,8 +90,8 @@ impl Audit<'_> {
         Item { job: job.name.clone(), scheduled_at, run: RunId::of(&job.name, scheduled_at), why }
     }
 
-    /// The one fate of a tick: *published* outranks all others. Where retention has deleted messages, what was said of a run
-    /// shows that it was published.
+    /// The one fate of a tick: *published* outranks all others. Where messages are deleted, by retention or with their topic,
+    /// what was said of a run shows that it was published.
     fn judge(&mut self, tick: TickNo, now: DateTime<Utc>) {
         let marks = self.ledger.marks[tick];
         let elsewhere = marks.has(Marks::OTHER_FILE) || self.is_of_another_file(tick);
@@ -100,7 +107,7 @@ impl Audit<'_> {
             ticks.queued_first += usize::from(marks.has(Marks::QUEUED));
         } else if elsewhere {
             ticks.not_checked += 1;
-        } else if may_be_deleted && was_begun {
+        } else if (may_be_deleted || marks.has(Marks::TOPIC_DELETED)) && was_begun {
             ticks.published += 1;
             ticks.message_deleted += 1;
             self.ledger.marks[tick].add(Marks::DELETED);
@@ -132,6 +139,10 @@ impl Audit<'_> {
                 (Fate::Silent, false) if may_be_deleted => format!(
                     "neither a message nor an event; retention has deleted messages of {topic}, and no consumer says \
                      that one of them was unread"
+                ),
+                (Fate::Silent, false) if self.made_anew.contains(&topic) => format!(
+                    "neither a message nor an event; {topic} was deleted and made again, and its message may have been deleted \
+                     with it before a consumer claimed it"
                 ),
                 (Fate::Silent, false) => "neither a message nor an event".to_owned(),
                 _ => "it was run, but its message is not in the topic".to_owned(),

@@ -40,6 +40,30 @@ fn a_message_that_retention_cannot_have_deleted_is_still_asked_for() {
 }
 
 #[test]
+fn what_was_run_of_a_topic_that_was_made_anew_is_accounted_for_and_what_was_not_is_named() {
+    let anew = |world: &mut World| {
+        // Up to 12:02:00, messages were written to the former topic. One of them nobody has claimed.
+        let before = |tick: DateTime<Utc>| tick <= at("12:02:00");
+        world.messages.retain(|(of, attempt)| of.as_str() != "b" || !before(attempt.run.scheduled_at));
+        for (_, event) in &mut world.events {
+            if let Event::Claimed { place, at, .. } = event
+                && place.topic == "b"
+                && before(*at)
+            {
+                place.topic_id = Uuid::from_u128(1);
+            }
+        }
+        world.forget("often", at("12:01:20"));
+    };
+    let report = check(anew, [1, 0, 0, 0, 0, 0]);
+    let lost = &report.unaccounted.first[0];
+    assert_eq!(lost.scheduled_at, at("12:01:20"));
+    assert!(lost.why.contains("b was deleted and made again"), "{report:?}");
+    assert_eq!(report.ticks.message_deleted, 6);
+    assert!(report.notes.iter().any(|note| note.contains("b was deleted and made again")), "{report:?}");
+}
+
+#[test]
 fn what_was_deleted_before_a_consumer_claimed_it_is_a_fate_of_its_own() {
     let silent = |world: &mut World| {
         for tick in ["12:00:20", "12:00:40"] {
