@@ -19,21 +19,27 @@
 #   cut-producers   for 30 s the producers reach no broker; the consumers do
 #   cut-consumers   the other way round
 #   slow            for 30 s each answer takes 200 ms longer
+#   disk-full       the disk of a broker that leads a partition of cluster-a fills up; 20 s after the broker has ended there is
+#                   room again, and it is started. Each broker's data is on a tmpfs of its own (mounted where no other process
+#                   sees it; needs `unshare --mount`, or user namespaces)
+#   topic-deleted   cluster-a is deleted while its consumers stand still, so that messages are deleted that no consumer has read
+#   partitions-added  cluster-a and cluster-a-retry get four partitions instead of two
 #
 # Columns: ticks published (by `cronctl verify`), run (by what the jobs themselves wrote down), lost, started twice, attempts
 # beyond those that the jobs asked for (a retry of an attempt that counted as lost), the latest start in seconds, what `cronctl
-# verify` says, and the longest time that each kind of thread was silent, in seconds, where it is above 2
+# verify` says (told: it names each of the runs that are lost, and nothing else), and the longest time that each kind of thread was silent, in seconds, where it is above 2
 # (cron_thread_last_beat_seconds, read once a second). The line below names the alerts that were pending or firing, if
 # Prometheus is installed: it has the rules of conf/prometheus, and scrapes every 2 s.
 #
 # The logs of programs and brokers stay in DIR (by default a new directory in /tmp), which is named at the end. --local is the
 # only way that there is: processes of this machine. Environment: that of scripts/lib/experiment.sh.
 #
-# Exit codes: 0 nothing was lost or run twice, and `cronctl verify` is satisfied, in each scenario; 1 otherwise; 2 usage;
-# 3 the brokers did not start; 4 something is missing here.
+# Exit codes: 0 nothing was lost or run twice, and `cronctl verify` is satisfied, in each scenario (in topic-deleted runs are
+# lost, and `cronctl verify` names them); 1 otherwise; 2 usage; 3 the brokers did not start; 4 something is missing here.
 # shellcheck disable=SC2317 # scenarios are called by their names
 set -euo pipefail
-all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers slow)
+all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers slow disk-full topic-deleted
+    partitions-added)
 usage() { sed -n '7s/^# *//p' "${BASH_SOURCE[0]}"; echo "scenarios: ${all[*]}"; }
 logs='' scenarios=()
 while [[ $# -gt 0 ]]; do
@@ -49,6 +55,17 @@ while [[ $# -gt 0 ]]; do
 done
 [[ ${#scenarios[@]} -gt 0 ]] || scenarios=("${all[@]}")
 [[ -z $logs ]] || { mkdir -p "$logs" && logs=$(cd "$logs" && pwd); } || exit 4
+# Mounts that no other process sees, and that end with this script, however it ends.
+if [[ " ${scenarios[*]} " == *" disk-full "* && -z ${CHAOS_APART:-} ]]; then
+    private=(unshare --mount)
+    [[ $EUID -eq 0 ]] || private=(unshare --user --map-root-user --mount)
+    if "${private[@]}" true; then
+        CHAOS_APART=yes exec "${private[@]}" bash "${BASH_SOURCE[0]}" ${logs:+--logs "$logs"} "${scenarios[@]}"
+    fi
+    [[ ${scenarios[*]} == "${all[*]}" ]] || { echo "disk-full: nothing may be mounted here (unshare --mount)" >&2; exit 4; }
+    echo "disk-full is left out: nothing may be mounted here (unshare --mount)" >&2
+    mapfile -t scenarios < <(printf '%s\n' "${scenarios[@]}" | grep -vx disk-full)
+fi
 # shellcheck source=scripts/lib/experiment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/experiment.sh"
 need python3
@@ -102,6 +119,14 @@ start_cluster() {
     launch paths python3 "$root/scripts/lib/paths.py" "$work/paths" "${paths[@]}"
     of_producers=localhost:$((base + 12)),localhost:$((base + 13)),localhost:$((base + 14))
     of_consumers=localhost:$((base + 18)),localhost:$((base + 19)),localhost:$((base + 20))
+}
+# Gives each broker a small disk. The indexes of Kafka's segments are sparse, so what it needs here is far less than it seems.
+small_disks() {
+    local n
+    for n in 1 2 3; do
+        mkdir -p "$work/cluster/broker-$n/log"
+        mount -t tmpfs -o size=128m "disk-$n" "$work/cluster/broker-$n/log" || exit 4
+    done
 }
 # paths MODE PATTERN: how the paths are from now on; without arguments they are open.
 paths() {
@@ -215,6 +240,54 @@ play_cut-producers() { path_for cut 'producers-*'; }
 play_cut-consumers() { path_for cut 'consumers-*'; }
 play_slow() { path_for slow '*' 200; }
 
+play_disk-full() {
+    local n
+    n=$(leader_of cluster-a)
+    note "the disk of broker $n fills up"
+    fills_up "$n"
+    await 60 "broker $n has ended" has_ended "$n"
+    note "broker $n has ended"
+    cp "$work/cluster/broker-$n/broker.log" "$work/broker-$n.full.log"
+    cluster start "$n" --parent $$ || note "broker $n does not start while its disk is full"
+    sleep 20
+    rm "$work/cluster/broker-$n/log/ballast"
+    note "there is room on the disk of broker $n, and it is started"
+    cluster start "$n" --parent $$
+    await 90 "all copies are in sync" is_whole
+}
+# What another program might leave on a broker's disk.
+fills_up() {
+    cat /dev/zero >"$work/cluster/broker-$1/log/ballast" || true
+    df -h "$work/cluster/broker-$1/log"
+}
+has_ended() { ! scripts/kafka-broker.sh status --data "$work/cluster/broker-$1"; }
+# The consumers stand still for as long as Kafka's tool takes, so that some messages are deleted unread.
+play_topic-deleted() {
+    note "the consumers of cluster-a stand still"
+    kill -STOP "${pids[cluster-a-1]}" "${pids[cluster-a-2]}"
+    kafka-topics --delete --topic cluster-a
+    note "cluster-a is deleted; its consumers go on"
+    kill -CONT "${pids[cluster-a-1]}" "${pids[cluster-a-2]}"
+    await 60 "cluster-a is there again" made_again
+    note "cluster-a is there again"
+    sleep 15
+}
+made_again() { kafka-topics --describe --topic cluster-a; }
+play_partitions-added() {
+    local topic
+    note "partitions are added"
+    for topic in cluster-a cluster-a-retry; do kafka-topics --alter --topic "$topic" --partitions 4; done
+    await 90 "the new partitions are read" four_are_read cluster-a
+    note "the new partitions of cluster-a are read"
+    await 90 "the new partitions are read" four_are_read cluster-a-retry
+    note "the new partitions of cluster-a-retry are read"
+    sleep 15
+    kafka-get-offsets --topic cluster-a
+    kafka-get-offsets --topic cluster-a-retry
+}
+# four_are_read TOPIC: its two consumers have four partitions together.
+four_are_read() { [[ $({ share "$1-1"; share "$1-2"; } | grep -o '[0-9]' | sort -u | wc -l) == 4 ]]; }
+
 flows() { [[ -e $work/ledger && $(grep -c . "$work/ledger") -gt 40 ]]; }
 all_run() { [[ $(chaos left "$work" "$from" "$until" "${tick_jobs[@]}") == 0 ]]; }
 verified() {
@@ -222,8 +295,9 @@ verified() {
         --begun-within 60s --json >"$work/verdict" 2>"$work/verdict.errors"
 }
 scenario() {
-    local name=$1 _ code=0 how=direct
+    local name=$1 _ code=0 how=direct may_lose=() wait_for=75
     case $name in blackhole | cut-* | slow) how=through-proxies ;; esac
+    [[ $name != disk-full ]] || small_disks
     start_cluster "$(free_ports 21)" "$how"
     start_programs
     start_prometheus
@@ -238,7 +312,8 @@ scenario() {
     sleep 10
     until=$EPOCHSECONDS
     # A consumer that was cut off longer than its lease may hold attempts; those are found after another lease.
-    for _ in $(seq 75); do
+    [[ $name != topic-deleted ]] || wait_for=30 may_lose=(--told)
+    for _ in $(seq "$wait_for"); do
         ! all_run || break
         sleep 2
     done
@@ -246,7 +321,7 @@ scenario() {
         sleep 3
         ! verified || break
     done
-    chaos row "$name" "$work" "$from" "$until" "${tick_jobs[@]}" >"$work/row" || code=$?
+    chaos row "${may_lose[@]}" "$name" "$work" "$from" "$until" "${tick_jobs[@]}" >"$work/row" || code=$?
     cat "$work/row"
     [[ ${ports[prometheus]} == 0 ]] || echo "    alerts: $(chaos alerts "$work")"
     return "$code"
