@@ -10,7 +10,7 @@ use crate::support::{closed_by_peer, soon, unique, wait_until};
 
 #[test]
 fn a_connection_that_the_broker_closed_is_dialled_again_without_an_error() {
-    let own = OwnBroker::start_with(version(), &["connections.max.idle.ms=1000"]);
+    let own = OwnBroker::start_with(version(), &["connections.max.idle.ms=4000"]);
     let mut client = own.broker().client("routing");
     let client = client.as_mut();
     let of = topic(client, 1);
