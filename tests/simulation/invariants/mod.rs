@@ -46,6 +46,8 @@ pub struct Oracle {
     present: BTreeMap<&'static str, Uuid>,
     /// The topics that partitions were added to.
     grown: BTreeSet<Uuid>,
+    /// Topics that were deleted when they had another number of partitions than they are made with.
+    shrunk: BTreeSet<&'static str>,
     /// What is committed, as the broker has it.
     as_written: BTreeMap<TopicPartition, Committed>,
     started: BTreeMap<AttemptRef, (Place, String)>,
@@ -104,6 +106,7 @@ impl Oracle {
             attempts: BTreeMap::new(),
             present: BTreeMap::new(),
             grown: BTreeSet::new(),
+            shrunk: BTreeSet::new(),
             as_written: BTreeMap::new(),
             started: BTreeMap::new(),
             places: BTreeSet::new(),
@@ -142,7 +145,10 @@ impl Oracle {
     }
 
     /// A topic of attempts was deleted, and all that stood in it, with what its group has committed.
-    pub fn deleted_topic(&mut self, topic: &str, now: Instant) {
+    pub fn deleted_topic(&mut self, topic: &'static str, now: Instant) {
+        if self.partitions(topic) != PARTITIONS {
+            self.shrunk.insert(topic);
+        }
         let Some(topic_id) = self.present.remove(topic) else { return };
         self.next.retain(|of, _| of.topic != topic);
         self.as_written.retain(|of, _| of.topic != topic);
@@ -171,6 +177,10 @@ impl Oracle {
     pub fn made_anew(&mut self, topic: &'static str, client: Box<dyn Client>, by: Instant) {
         self.client = client;
         self.is_there(topic, by);
+        if self.shrunk.contains(topic) {
+            // A writer that has not heard of it yet chooses among as many partitions as there were before.
+            self.grown.insert(self.present[topic]);
+        }
     }
 
     /// A topic of attempts has a partition more, of this number.
@@ -346,7 +356,7 @@ impl Oracle {
         if let Some((first, by)) = self.started.insert(attempt, (place.clone(), consumer.to_owned())) {
             // A copy whose original retention has deleted cannot be known as one: the documented limit.
             let outlived = first.offset < self.attempts[&self::of(&first)].start && first != *place;
-            // Where partitions are added, a copy may go to another one than its original: the documented limit.
+            // Where the number of partitions changes, a copy may go to another one than its original: the documented limit.
             let is_elsewhere = first.topic_id == place.topic_id && first.partition != place.partition;
             let is_moved = is_elsewhere && self.grown.contains(&place.topic_id);
             if !outlived && !is_moved {
