@@ -129,7 +129,7 @@ OPERATORS = [
         graph("Open files", "none", "Open file descriptors.", ('process_open_fds{job=~"producer|consumer"}', "{{job}} {{instance}}"), min=0),
         graph("Held back by quotas", "s", "Seconds of each second for which brokers do not read from clients of the program because these are above a quota; `client` in cron_throttled_seconds_total says which. Work waits meanwhile.",
               ("sum by (job) (rate(cron_throttled_seconds_total[$__rate_interval])) or vector(0)", "{{job}}"), min=0),
-        graph("Log lines dropped", "cps", "Log lines that were dropped because standard error was not read in time.", ("sum by (job) (rate(cron_log_lines_dropped_total[$__rate_interval]))", "{{job}}"), min=0),
+        graph("Log lines dropped", "cps", "Log lines that were dropped because standard error was not read in time or could not be written.", ("sum by (job) (rate(cron_log_lines_dropped_total[$__rate_interval]))", "{{job}}"), min=0),
         graph("Versions", "none", "Programs by version. More than one during a deploy.", ("count by (job, version) (cron_build_info)", "{{job}} {{version}}"), min=0),
     ]),
     ("Kafka", [

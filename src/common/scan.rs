@@ -80,6 +80,50 @@ impl Scan {
         Ok(true)
     }
 
+    /// Where the partitions end now; none where there is no such topic.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn ends(&self, client: &mut dyn Client) -> Result<BTreeMap<i32, i64>, BrokerError> {
+        let partitions = self.partitions(client)?.unwrap_or_default();
+        let end = |partition: PartitionState| {
+            let end = client.offset(&self.led(&partition).of, Position::End, soon())?;
+            Ok((partition.partition, end))
+        };
+        partitions.into_iter().map(end).collect()
+    }
+
+    /// Reads on, and stops after the first fetch that brings something, so that the caller can use the client in between.
+    /// Nothing when all records below `ends` have been read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_some(
+        &mut self,
+        client: &mut dyn Client,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Result<Vec<FetchedRecord>, BrokerError> {
+        for partition in self.partitions(client)?.unwrap_or_default() {
+            let Some(end) = ends.get(&partition.partition) else { continue };
+            let led = self.led(&partition);
+            if self.next.get(&partition.partition).is_some_and(|next| next >= end) {
+                continue;
+            }
+            let start = client.offset(&led.of, Position::Start, soon())?;
+            let next = self.next.entry(partition.partition).or_insert(start);
+            *next = (*next).max(start);
+            while *next < *end {
+                let Some((mut records, after)) = led.fetch(client, *next, FETCH_BYTES)? else { break };
+                *next = after;
+                records.retain(|record| record.offset < *end);
+                if !records.is_empty() {
+                    return Ok(records);
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// Passes over what was written before an instant, in milliseconds since the epoch, as far as the brokers' index
     /// tells: some of it may be read all the same.
     ///
@@ -205,6 +249,25 @@ mod tests {
         write(client.as_mut(), 5..7);
         assert_eq!(offsets(&mut scan, client.as_mut()), [5, 6]);
         assert!(!Scan::new("elsewhere").read(client.as_mut(), |_, _| ()).unwrap());
+    }
+
+    #[test]
+    fn what_is_read_in_parts_ends_where_the_topic_ended_at_first() {
+        let (_broker, mut client) = topic(5);
+        let mut scan = Scan::new("t");
+        let ends = scan.ends(client.as_mut()).unwrap();
+        let mut offsets = Vec::new();
+        loop {
+            let some = scan.read_some(client.as_mut(), &ends).unwrap();
+            if some.is_empty() {
+                break;
+            }
+            offsets.extend(some.iter().map(|record| record.offset));
+            write(client.as_mut(), 5..7);
+        }
+        assert_eq!(offsets, [0, 1, 2, 3, 4]);
+        assert_eq!(Scan::new("elsewhere").ends(client.as_mut()).unwrap(), BTreeMap::new());
+        assert_eq!(Scan::new("elsewhere").read_some(client.as_mut(), &ends).unwrap(), []);
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn start_workers(
     health: &Health,
 ) -> Result<Workers, Fault> {
     let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(clock);
-    let channels =
-        worker::Channels { jobs, idle, tell: report.tell.clone(), starting: health.duty("starting") };
+    let (starting, keeping) = (health.duty("starting"), health.duty("output"));
+    let channels = worker::Channels { jobs, idle, tell: report.tell.clone(), starting, keeping };
     Workers::start(options, &clock, &channels, metrics).map_err(Fault::system("the workers"))
 }

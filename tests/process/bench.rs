@@ -42,8 +42,9 @@ impl Bench {
         let (to_dispatch, idle) = bounded(options.workers);
         let (tell, told) = bounded(1_000);
         let metrics = Metrics::new();
-        let starting = Health::new(&metrics).duty("starting");
-        let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting };
+        let health = Health::new(&metrics);
+        let (starting, keeping) = (health.duty("starting"), health.duty("output"));
+        let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting, keeping };
         let measures = ConsumerMetrics::new(&metrics, "a");
         let workers = Workers::start(options, clock, &lines, &measures).unwrap();
         Self { workers, measures, metrics, idle, jobs: Some(jobs), told }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kafka_cron::common::model::Outcome::{CouldNotStart, OverLimit, Succeeded};
+use kafka_cron::common::model::Outcome::{CouldNotStart, OverLimit, Succeeded, TimedOut};
 use kafka_cron::common::model::{Attempt, Exit, Limit, Outcome, Resources};
 use kafka_cron::consumer::running::process::ceilings::Ceilings;
 use kafka_cron::consumer::running::process::cgroup::Cgroups;
@@ -155,6 +155,54 @@ fn a_job_has_no_more_processes_than_it_may_have_and_all_of_them_end_with_it() {
     });
     assert_eq!(bench.run(timed_out).outcome, Outcome::TimedOut);
     assert!(group.is_empty(), "no control group is left");
+}
+
+/// Two of itself for each, without end.
+const BOMB: &str = "bomb() { bomb | bomb & }; bomb; sleep 1000";
+
+#[test]
+fn a_job_that_forks_without_end_is_held_at_its_pids_and_ended_at_its_time_limit() {
+    let Some(group) = Group::with(Resources { pids: Some(1), ..NONE }) else { return };
+    let bench = group.bench();
+    for _ in 0..3 {
+        let report = bench.run(with(BOMB, |run| {
+            run.resources = Resources { pids: Some(50), ..NONE };
+            (run.limits.timeout_ms, run.limits.grace_ms) = (Some(1_000), 100);
+        }));
+        assert!(matches!(report.outcome, TimedOut | OverLimit { limit: Limit::Pids, .. }), "{report:?}");
+    }
+    assert!(group.is_empty(), "no control group is left");
+}
+
+/// Without control groups the limit is the user's (setrlimit(2), `RLIMIT_NPROC`), and what leaves the process group of the job
+/// is found by its mark.
+#[test]
+fn a_job_that_forks_without_end_as_a_user_with_150_processes_is_ended_at_its_time_limit_with_all_of_them() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: becoming another user takes root");
+        return;
+    }
+    let bench = Bench::new(1);
+    let of_the_job = |id: &str| {
+        let mark = format!("CRON_RUN_ID={id}");
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+        environments.filter(|text| text.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())).count()
+    };
+    for bomb in [BOMB.to_owned(), BOMB.replace("bomb |", "setsid sleep 1000 & bomb |")] {
+        let job = with(&format!("ulimit -u 150; {bomb}"), |run| {
+            run.user = Some("nobody".to_owned());
+            // The shell of POSIX has no such limit.
+            std::sync::Arc::make_mut(&mut run.environment).extend([("SHELL".into(), "/bin/bash".into())]);
+            (run.limits.timeout_ms, run.limits.grace_ms) = (Some(1_500), 100);
+        });
+        let id = job.run.id.to_string();
+        let report = bench.run(job);
+        assert_eq!(report.outcome, TimedOut, "{report:?}");
+        assert!(report.output_tail.contains("Resource temporarily unavailable"), "{}", report.output_tail);
+        wait_until("nothing of it is left", LONG, || (of_the_job(&id) == 0).then_some(()));
+    }
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded, "the worker goes on");
 }
 
 #[test]

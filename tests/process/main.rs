@@ -12,6 +12,8 @@ mod bench;
 #[cfg(test)]
 mod child;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod guard;

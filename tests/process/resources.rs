@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use kafka_cron::common::model::Outcome::Succeeded;
-use kafka_cron::consumer::running::process::Settings;
+use kafka_cron::common::model::Outcome::{Succeeded, TimedOut};
 use kafka_cron::consumer::running::process::descriptors::Descriptors;
+use kafka_cron::consumer::running::process::{Output, Settings};
 use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::bench::{Bench, LONG, attempt, options, settings, system_clock};
+use crate::bench::{Bench, LONG, attempt, limited, options, settings, system_clock};
 use crate::child;
 use crate::support::wait_until;
 
@@ -110,16 +110,47 @@ fn a_thousand_attempts_leave_no_zombie_and_no_descriptor() {
     assert_eq!(children(), "");
 }
 
+/// The most memory that this process has had, in KiB.
+fn peak_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn jobs_that_print_for_ever_end_at_their_time_limit_and_cost_8_mib_at_most() {
+    if child::part().is_none() {
+        return child::run(
+            "resources::jobs_that_print_for_ever_end_at_their_time_limit_and_cost_8_mib_at_most",
+        );
+    }
+    let timeout_ms = if std::env::var_os("KAFKA_CRON_TEST_LONG").is_some() { 60_000 } else { 2_000 };
+    // What they print is short lines, lines without an end, and no text.
+    let endless = ["yes", "yes | tr -d '\\n'", "cat /dev/zero", "while :; do printf '\\303'; done"];
+    // The log is bounded, too: here it has no reader at all.
+    for output in [Output::Tail, Output::Log] {
+        let process = Settings { output, ..settings() };
+        let bench = Bench::with(Options { process, ..options(endless.len()) }, &system_clock());
+        // The first ones take what the later ones use again.
+        endless.iter().for_each(|command| bench.start(limited(command, 200, 100)));
+        endless.iter().for_each(|_| drop(bench.report()));
+        let before = peak_kib();
+        endless.iter().for_each(|command| bench.start(limited(command, timeout_ms, 100)));
+        for _ in endless {
+            let report = bench.report();
+            assert_eq!(report.outcome, TimedOut, "{report:?}");
+            assert!(report.output_tail.len() <= 3 * 8192 && report.output_bytes > 8192, "{report:?}");
+        }
+        let grown = peak_kib() - before;
+        assert!(grown < 8 * 1024, "{grown} KiB more");
+    }
+}
+
 #[test]
 fn three_hundred_megabytes_of_output_leave_memory_flat() {
     if child::part().is_none() {
         return child::run("resources::three_hundred_megabytes_of_output_leave_memory_flat");
     }
-    let peak_kib = || -> u64 {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse().unwrap()
-    };
     let bench = Bench::new(1);
     assert_eq!(bench.run(attempt("echo warm")).outcome, Succeeded);
     let before = peak_kib();

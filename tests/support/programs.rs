@@ -216,6 +216,19 @@ impl Program {
         i32::try_from(self.child.id()).unwrap()
     }
 
+    /// A number of its process as proc(5) tells it in `/proc/PID/status`: `VmHWM` (the most memory that it had) and `VmRSS` in
+    /// KiB, `Threads`.
+    pub fn of_process(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{field}:"))).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
     /// Sends it a signal by name: `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();

@@ -19,6 +19,10 @@
 //! - `scrapers`: hostile ones.
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
+//! - `churn`: consumers that come and go beside one that works.
+//! - `disks`: what the programs write to the host, where there is no room for it.
+//! - `floods`: more of everything than anybody wants: jobs of one second, stale attempts, waiting retries, dead letters.
+//! - `sizes`: messages of as many bytes as a topic takes, and of one more.
 //! - `topics`: topics that are deleted, or are not as they should be.
 
 #[cfg(test)] // it is, and this tells the lints
@@ -35,11 +39,17 @@ mod chaos;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
+mod churn;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]
+mod disks;
+#[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod inherited;
 #[cfg(test)]
@@ -62,6 +72,8 @@ mod retries;
 mod runs_topic;
 #[cfg(test)]
 mod scrapers;
+#[cfg(test)]
+mod sizes;
 #[cfg(test)]
 mod ticks;
 #[cfg(test)]

@@ -95,6 +95,11 @@ impl Duty {
         }
     }
 
+    /// Whether the program owes it.
+    pub fn is_owed(&self) -> bool {
+        self.duties.lock().get(&self.name).is_some_and(|duty| duty.is_owed)
+    }
+
     fn with(&self, change: impl FnOnce(&mut State)) {
         let mut states = self.duties.lock();
         match states.get_mut(&self.name) {

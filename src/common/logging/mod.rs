@@ -43,7 +43,8 @@ pub struct Logging {
 /// # Errors
 /// When the program logs already, or the system has no room for another thread.
 pub fn start(level: LevelFilter, metrics: &Metrics) -> io::Result<Logging> {
-    let dropped = metrics.counter("cron_log_lines_dropped_total", "Lines of log that found no room.");
+    let dropped =
+        metrics.counter("cron_log_lines_dropped_total", "Lines of log that standard error did not take.");
     let seen = Seen { dropped, waiting: metrics.channel("log", LOG_LINES) };
     let (logger, logging) = open(level, io::stderr(), seen)?;
     log::set_boxed_logger(logger).map_err(io::Error::other)?;
@@ -81,7 +82,9 @@ impl Drop for Logging {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{PipeReader, Read};
+    use std::io::{ErrorKind, PipeReader, Read};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
     use log::Record;
@@ -152,6 +155,48 @@ mod tests {
             .and_then(|head| head.rsplit(' ').next())
             .and_then(|n| n.parse().ok())
             .unwrap()
+    }
+
+    /// A file on a disk that is full for a while.
+    struct Disk {
+        is_full: Arc<AtomicBool>,
+        file: io::PipeWriter,
+    }
+
+    impl io::Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.is_full.load(Ordering::SeqCst) {
+                Err(ErrorKind::StorageFull.into())
+            } else {
+                self.file.write(bytes)
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_did_not_take_are_counted_and_owned_up_to_when_it_takes_some_again() {
+        let (written, file) = io::pipe().unwrap();
+        let is_full = Arc::new(AtomicBool::new(true));
+        let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let seen = Seen { dropped: dropped.clone(), waiting: Metrics::new().channel("log", 1) };
+        let disk = Disk { is_full: Arc::clone(&is_full), file };
+        let (logger, logging) = open(LevelFilter::Info, disk, seen).unwrap();
+        (0..3).for_each(|_| say(&*logger, "lost"));
+        let end = Instant::now() + Duration::from_secs(10);
+        while dropped.get() < 3 && Instant::now() < end {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        assert_eq!(dropped.get(), 3);
+        is_full.store(false, Ordering::SeqCst);
+        say(&*logger, "kept");
+        drop(logging);
+        let text = read_to_end(written);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("3 lines of log dropped here"), "{text}");
+        assert!(lines[1].ends_with("kept"), "{text}");
     }
 
     #[test]

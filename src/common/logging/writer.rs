@@ -1,6 +1,6 @@
 //! The thread `log`: the only one that writes to stderr, and the only one that waits when no process reads it.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::Seen;
 use super::front::Line;
@@ -36,7 +36,10 @@ impl<W: Write> Writer<'_, W> {
     /// A line; before it, what was lost in front of it, and after the last one, what was lost behind it.
     fn write(&mut self, line: &Line, is_last: bool) {
         self.own_up(line.dropped_before);
-        self.put(&line.text);
+        if !self.put(&line.text) {
+            // A disk that is full, or a reader that has gone.
+            self.seen.dropped.inc();
+        }
         if is_last {
             self.own_up(self.seen.dropped.get());
         }
@@ -45,13 +48,16 @@ impl<W: Write> Writer<'_, W> {
     fn own_up(&mut self, total: u64) {
         if total > self.owned_up_to {
             let lost = total - self.owned_up_to;
-            self.owned_up_to = total;
-            self.put(format!("{lost} lines of log dropped here, because no process read them\n").as_bytes());
+            let text =
+                format!("{lost} lines of log dropped here, because standard error did not take them\n");
+            if self.put(text.as_bytes()) {
+                self.owned_up_to = total;
+            }
         }
     }
 
-    fn put(&mut self, text: &[u8]) {
-        // Where stderr is closed for good there is no reader to tell.
-        let _told: io::Result<()> = self.sink.write_all(text);
+    /// Whether a text was written.
+    fn put(&mut self, text: &[u8]) -> bool {
+        self.sink.write_all(text).is_ok()
     }
 }

@@ -1,6 +1,7 @@
 //! What the claiming thread owes: positions, claims, commits, letters and rereads. A duty shows when its call fails for long.
 
 use super::machine::{Call, Claimer, Failure, Options};
+use crate::common::bounds::WAITING_PER_PARTITION;
 use crate::common::broker::BrokerError;
 use crate::common::http::{Duty, Health, Trouble};
 use crate::common::topics;
@@ -13,6 +14,8 @@ pub(super) struct Duties {
     each: [(Duty, String); 5],
     /// That what is due fits beside what waits.
     room: Duty,
+    /// That what lies behind messages that wait is read.
+    waiting: Duty,
     /// That there is a topic to write claims to, also while there is nothing to claim.
     runs: Duty,
 }
@@ -37,7 +40,8 @@ impl Duties {
             };
             (health.duty(name), attempt)
         });
-        Self { each, room: health.duty("holes"), runs: health.duty("runs-topic") }
+        let [room, waiting, runs] = ["holes", "waiting", "runs-topic"].map(|name| health.duty(name));
+        Self { each, room, waiting, runs }
     }
 
     /// A call failed.
@@ -64,6 +68,17 @@ impl Duties {
                      too far apart to be written down beside its offset"
                 ),
                 "wait, or add partitions to the topic",
+            )),
+        }
+        match claimer.full_of_waiting() {
+            None => self.waiting.done(),
+            Some(partition) => self.waiting.failed(Trouble::new(
+                "waiting",
+                format!(
+                    "in partition {partition} {WAITING_PER_PARTITION} retries or more wait for their instant: what lies \
+                     behind them is not read until some of them are due"
+                ),
+                "wait, give jobs that fail often a shorter backoff_max, or add partitions to the topic",
             )),
         }
     }

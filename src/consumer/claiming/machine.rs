@@ -384,6 +384,12 @@ impl Claimer {
         self.crowded
     }
 
+    /// A partition in which so many messages wait for their instant that what lies behind them is not read.
+    pub fn full_of_waiting(&self) -> Option<i32> {
+        let mut partitions = self.partitions.iter();
+        partitions.find(|(_, held)| held.is_full_of_waiting()).map(|(partition, _)| *partition)
+    }
+
     /// Messages that wait for their instant.
     pub fn waiting(&self) -> usize {
         self.partitions.values().map(Partition::waiting).sum()

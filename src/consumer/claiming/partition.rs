@@ -295,7 +295,12 @@ impl Partition {
     pub fn is_full(&self) -> bool {
         self.ready.len() >= READY_PER_PARTITION
             || self.ready_bytes >= HELD_BYTES_PER_PARTITION
-            || self.waiting.len() >= WAITING_PER_PARTITION
+            || self.is_full_of_waiting()
+    }
+
+    /// Whether so many messages wait for their instant that what lies behind them is not read, due or not.
+    pub fn is_full_of_waiting(&self) -> bool {
+        self.waiting.len() >= WAITING_PER_PARTITION
     }
 
     /// Messages that no consumer has claimed, read or not, where the log ends at `end`.

@@ -41,6 +41,8 @@ pub struct Channels {
     pub tell: Sender<Event>,
     /// That what is claimed can be started.
     pub starting: Duty,
+    /// That the output of commands is kept.
+    pub keeping: Duty,
 }
 
 /// The handle. Dropping it cancels what is under way and waits for the threads: close `jobs` (by dropping `ClaimingThread`)
@@ -65,7 +67,7 @@ impl Workers {
         channels: &Channels,
         metrics: &ConsumerMetrics,
     ) -> io::Result<Self> {
-        let host = Arc::new(Host::new(options.process)?);
+        let host = Arc::new(Host::new(options.process, channels.keeping.clone())?);
         let (cancelled, cancel) = io::pipe()?;
         let cancelled = Arc::new(cancelled);
         let waiting = Arc::new(AtomicUsize::new(0));

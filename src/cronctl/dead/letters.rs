@@ -1,13 +1,14 @@
-//! Dead letters as they lie in their topic, with what has become of them.
+//! Dead letters as they lie in their topic, with what has become of them. The topic keeps letters for ever, so none is kept
+//! here: the topic is read once for what was put back, and again, a fetch at a time, for the letters themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Kafka;
-use crate::common::broker::BrokerError;
+use crate::common::broker::{BrokerError, FetchedRecord};
 use crate::common::model::{ClusterName, RunId};
-use crate::common::scan::scan;
+use crate::common::scan::Scan;
 use crate::common::topics;
-use crate::common::wire::{self, DeadLetter, DeadRecord, WireError};
+use crate::common::wire::{self, DeadLetter, DeadRecord};
 
 /// A letter and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,47 +28,77 @@ impl Letter {
     }
 }
 
-/// All letters of a cluster, the oldest first, and what is wrong with records that cannot be read. None where the topic does
-/// not exist yet.
-///
-/// # Errors
-/// When Kafka refuses or does not answer.
-pub fn read(client: Kafka<'_>, cluster: &ClusterName) -> Result<(Vec<Letter>, Vec<String>), BrokerError> {
-    let topic = topics::dead(cluster);
-    let mut gathered = Gathered::default();
-    let mut unreadable = Vec::new();
-    scan(client, &topic, |_, record| {
-        let decoded = record.value.as_deref().map(wire::decode_dead);
-        if let Some(Err(error)) = gathered.take(record.offset, decoded) {
-            unreadable.push(format!("{topic}, offset {}: {error}", record.offset));
-        }
-    })?;
-    Ok((gathered.letters.into_values().collect(), unreadable))
+/// The letters of a cluster, to be read part by part.
+#[derive(Debug)]
+pub struct Letters {
+    topic: String,
+    scan: Scan,
+    /// Where the topic ended when reading began: what is written meanwhile is left out.
+    ends: BTreeMap<i32, i64>,
+    /// Letters that have been put back, by their offsets.
+    replayed: HashSet<i64>,
 }
 
+/// Letters of one fetch, the oldest first.
 #[derive(Debug, Default)]
-struct Gathered {
-    letters: BTreeMap<i64, Letter>,
+pub struct Part {
+    /// Those that can be read.
+    pub letters: Vec<Letter>,
+    /// What is wrong with records that cannot be read.
+    pub unreadable: Vec<String>,
 }
 
-impl Gathered {
-    /// Takes a record of the topic, in the order of offsets; gives back what cannot be read.
-    fn take(
-        &mut self,
-        offset: i64,
-        record: Option<Result<DeadRecord, WireError>>,
-    ) -> Option<Result<(), WireError>> {
-        match record? {
-            Ok(DeadRecord::Letter(letter)) => {
-                self.letters.insert(offset, Letter { offset, letter: *letter, replayed: false });
+impl Letters {
+    /// Reads which letters of a cluster have been put back. There are none where the topic does not exist yet.
+    ///
+    /// # Errors
+    /// When Kafka refuses or does not answer.
+    pub fn of(client: Kafka<'_>, cluster: &ClusterName) -> Result<Self, BrokerError> {
+        let topic = topics::dead(cluster);
+        let scan = Scan::new(&topic);
+        let ends = scan.ends(client)?;
+        let mut replayed = HashSet::new();
+        let mut first = scan.clone();
+        loop {
+            let records = first.read_some(client, &ends)?;
+            if records.is_empty() {
+                return Ok(Self { topic, scan, ends, replayed });
             }
-            Ok(DeadRecord::Replayed(mark)) => {
-                if let Some(letter) = self.letters.get_mut(&mark.letter_offset) {
-                    letter.replayed = true;
-                }
-            }
-            Err(error) => return Some(Err(error)),
+            replayed.extend(records.iter().filter_map(mark));
         }
-        Some(Ok(()))
+    }
+
+    /// The next letters; `None` when all have been read.
+    ///
+    /// # Errors
+    /// When Kafka refuses or does not answer.
+    pub fn next(&mut self, client: Kafka<'_>) -> Result<Option<Part>, BrokerError> {
+        let records = self.scan.read_some(client, &self.ends)?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let mut part = Part::default();
+        for FetchedRecord { offset, value, .. } in records {
+            match value.as_deref().map(wire::decode_dead) {
+                Some(Ok(DeadRecord::Letter(letter))) => {
+                    let replayed = self.replayed.contains(&offset);
+                    part.letters.push(Letter { offset, letter: *letter, replayed });
+                }
+                Some(Err(error)) => part.unreadable.push(format!("{}, offset {offset}: {error}", self.topic)),
+                Some(Ok(DeadRecord::Replayed(_))) | None => {}
+            }
+        }
+        Ok(Some(part))
+    }
+}
+
+/// The letter that a record says was put back. Letters are much larger than these marks, and need not be decoded to see that
+/// they are none: the quotation marks of a text within them stand behind backslashes.
+fn mark(record: &FetchedRecord) -> Option<i64> {
+    let value = record.value.as_deref()?;
+    let is_likely = str::from_utf8(value).is_ok_and(|text| text.contains("\"letter_offset\""));
+    match is_likely.then(|| wire::decode_dead(value)) {
+        Some(Ok(DeadRecord::Replayed(mark))) => Some(mark.letter_offset),
+        _ => None,
     }
 }

@@ -3,8 +3,8 @@
 use clap::Args as Arguments;
 use serde::Serialize;
 
-use super::Of;
-use super::letters::Letter;
+use super::letters::{Letter, Letters};
+use super::{Kafka, Of, refused};
 use crate::common::exit::Exit;
 use crate::common::model::{JobName, Outcome, Place, RunId};
 use crate::common::wire::DeadReason;
@@ -63,15 +63,22 @@ fn row(letter: &Letter) -> Row<'_> {
     }
 }
 
-pub(super) fn run(args: &Args, letters: &[Letter], screen: &mut Screen) -> Answer {
-    for letter in letters.iter().filter(|letter| !(args.open && letter.replayed)) {
-        if args.json {
-            screen.say_json(&row(letter))?;
-        } else {
-            screen.say(words(letter))?;
+pub(super) fn run(args: &Args, mut letters: Letters, client: Kafka<'_>, screen: &mut Screen) -> Answer {
+    loop {
+        let part = match letters.next(client) {
+            Ok(Some(part)) => part,
+            Ok(None) => return Ok(Exit::Done),
+            Err(error) => return refused(screen, &error),
+        };
+        part.unreadable.iter().try_for_each(|what| screen.complain(what))?;
+        for letter in part.letters.iter().filter(|letter| !(args.open && letter.replayed)) {
+            if args.json {
+                screen.say_json(&row(letter))?;
+            } else {
+                screen.say(words(letter))?;
+            }
         }
     }
-    Ok(Exit::Done)
 }
 
 /// `2026-11-23T17:00:04Z  offset 7  attempts_exhausted  backup  run 6f1d…  attempt 4  the last: failed (exit code 1)`.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as Arguments, Subcommand};
 
+use self::letters::Letters;
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::KafkaArgs;
@@ -36,7 +37,8 @@ enum Question {
     ///
     /// A message that could not be read goes back unchanged to the topic that it came from; so do the messages of a batch
     /// that could not be decoded, if that is possible now. If you put the same letter back twice, it runs once. Ends with
-    /// 1 if there is no such letter, or if it holds nothing to put back.
+    /// 1 if there is no such letter, if it holds nothing to put back, or if the retry topic takes no message of its size;
+    /// with --all, the others are put back all the same.
     Replay(replay::Args),
 }
 
@@ -67,14 +69,13 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
-    let (letters, unreadable) = match letters::read(client.as_mut(), &of.cluster) {
+    let letters = match Letters::of(client.as_mut(), &of.cluster) {
         Ok(letters) => letters,
         Err(error) => return refused(screen, &error),
     };
-    unreadable.iter().try_for_each(|what| screen.complain(what))?;
     match &args.question {
-        Question::List(args) => list::run(args, &letters, screen),
-        Question::Replay(args) => replay::run(args, &letters, client.as_mut(), clock, screen),
+        Question::List(args) => list::run(args, letters, client.as_mut(), screen),
+        Question::Replay(args) => replay::run(args, letters, client.as_mut(), clock, screen),
     }
 }
 

@@ -1,18 +1,24 @@
 //! `cronctl dead replay` puts letters back. The attempt is confirmed before the letter is marked, so that a crash in
 //! between can only write the same attempt again, which consumers know as a copy.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 
 use clap::Args as Arguments;
 
-use super::letters::Letter;
+use super::letters::{Letter, Letters};
 use super::reread::reread;
 use super::{Kafka, Of, refused, soon};
 use crate::common::broker::{BrokerError, ProduceBatch, Record, TopicPartition};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::model::{Attempt, AttemptRef, ClusterName, RunId};
-use crate::common::outgoing::{Outgoing, Writer};
+use crate::common::outgoing::{Outgoing, Unwritten, Writer, is_final};
 use crate::common::topics;
 use crate::common::wire::{self, DeadReason, DeadRecord, Original, Replayed};
 use crate::cronctl::screen::{Answer, Screen};
@@ -45,67 +51,178 @@ struct Which {
 
 pub(super) fn run(
     args: &Args,
-    letters: &[Letter],
+    mut letters: Letters,
     client: Kafka<'_>,
     clock: &dyn Clock,
     screen: &mut Screen,
 ) -> Answer {
-    let chosen = choose(&args.which, letters);
-    if chosen.is_empty() && !args.which.all {
+    let which = &args.which;
+    let mut desk = Desk::new(args.of.cluster.clone(), clock);
+    // Of the letters of one run the newest counts.
+    let mut newest = None;
+    loop {
+        let part = match letters.next(client) {
+            Ok(Some(part)) => part,
+            Ok(None) => break,
+            Err(error) => return desk.stopped(screen, &error),
+        };
+        part.unreadable.iter().try_for_each(|what| screen.complain(what))?;
+        let chosen: Vec<Letter> = part.letters.into_iter().filter(|letter| which.chooses(letter)).collect();
+        if which.run.is_some() {
+            newest = chosen.into_iter().next_back().or(newest);
+        } else if let Err(error) = desk.put_back(&chosen, client, screen)? {
+            return desk.stopped(screen, &error);
+        }
+    }
+    if let Err(error) = desk.put_back(newest.as_slice(), client, screen)? {
+        return desk.stopped(screen, &error);
+    }
+    if desk.seen == 0 && !which.all {
         screen.complain(format_args!("{} has no such letter", topics::dead(&args.of.cluster)))?;
         return Ok(Exit::Found);
     }
-    let mut writer = Writer::default();
-    let mut put_back = 0;
-    let mut exit = Exit::Done;
-    for letter in chosen {
-        if letter.replayed {
-            screen.say(format_args!("offset {}: has been put back before", letter.offset))?;
-            continue;
-        }
-        let (what, replayed) = match back(letter, &args.of.cluster, client) {
-            Ok(Ok(back)) => back,
-            Ok(Err(why)) => {
-                screen.complain(format_args!("offset {}: {why}", letter.offset))?;
-                exit = Exit::Found;
-                continue;
-            }
-            Err(error) => return refused(screen, &error),
-        };
-        let mark = mark(letter, replayed, &args.of.cluster, clock);
-        let written =
-            write(client, &mut writer, what, clock).and_then(|()| write(client, &mut writer, mark, clock));
-        if let Err(error) = written {
-            screen.complain(format_args!("{put_back} letters were put back before this:"))?;
-            return refused(screen, &error);
-        }
-        put_back += 1;
-        match replayed {
-            Some(AttemptRef { run, attempt }) => {
-                screen.say(format_args!("run {run}: attempt {attempt} is in the retry topic"))?;
-            }
-            None => {
-                let topic = &letter.letter.place.topic;
-                screen.say(format_args!("offset {}: is in topic {topic} again, as it was", letter.offset))?;
-            }
-        }
-    }
-    Ok(exit)
+    Ok(desk.exit)
 }
 
-/// The newest letter of a run, the letter of an offset, or all runs.
-fn choose<'a>(which: &Which, letters: &'a [Letter]) -> Vec<&'a Letter> {
-    match (which.run, which.offset) {
-        (Some(run), _) => letters.iter().rfind(|letter| letter.run() == Some(run)).into_iter().collect(),
-        (_, Some(offset)) => letters.iter().filter(|letter| letter.offset == offset).collect(),
-        _ => letters.iter().filter(|letter| letter.run().is_some() && !letter.replayed).collect(),
+impl Which {
+    fn chooses(&self, letter: &Letter) -> bool {
+        match (self.run, self.offset) {
+            (Some(run), _) => letter.run() == Some(run),
+            (_, Some(offset)) => letter.offset == offset,
+            _ => letter.run().is_some() && !letter.replayed,
+        }
+    }
+}
+
+/// Attempts that are written together, before their marks. A crash in between repeats no more, and consumers know copies
+/// that lie many times as far apart.
+const TOGETHER: usize = 500;
+
+/// Puts letters back.
+struct Desk<'a> {
+    cluster: ClusterName,
+    clock: &'a dyn Clock,
+    writer: Writer,
+    /// Letters that were handed over, and those of them that were put back.
+    seen: usize,
+    put_back: usize,
+    exit: Exit,
+}
+
+impl<'a> Desk<'a> {
+    fn new(cluster: ClusterName, clock: &'a dyn Clock) -> Self {
+        Self { cluster, clock, writer: Writer::default(), seen: 0, put_back: 0, exit: Exit::Done }
+    }
+
+    /// Puts letters back. Those that cannot be put back are told of, and hold up no other.
+    fn put_back(
+        &mut self,
+        letters: &[Letter],
+        client: Kafka<'_>,
+        screen: &mut Screen,
+    ) -> io::Result<Result<(), BrokerError>> {
+        self.seen += letters.len();
+        for letters in letters.chunks(TOGETHER) {
+            let (mut attempts, mut marks) = (Vec::new(), Vec::new());
+            for letter in letters {
+                if letter.replayed {
+                    screen.say(format_args!("offset {}: has been put back before", letter.offset))?;
+                    continue;
+                }
+                match back(letter, &self.cluster, client) {
+                    Ok(Ok(Back::Attempt(record, named))) => attempts.push((letter.offset, record, named)),
+                    Ok(Ok(Back::Originals(to, originals))) => {
+                        let topic = to.topic.clone();
+                        match produce(client, &to, originals, self.clock.now().timestamp_millis()) {
+                            Ok(()) => {
+                                marks.push((letter.offset, None));
+                                let offset = letter.offset;
+                                screen.say(format_args!(
+                                    "offset {offset}: is in topic {topic} again, as it was"
+                                ))?;
+                            }
+                            Err(error) if is_final(&error) => self.cannot(letter.offset, &error, screen)?,
+                            Err(error) => return Ok(Err(error)),
+                        }
+                    }
+                    Ok(Err(why)) => self.cannot(letter.offset, &why, screen)?,
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            let failed = self.write_attempts(attempts, &mut marks, client, screen)?;
+            // What is in the retry topic is marked, whatever became of the others.
+            let marked = self.write_marks(&marks, client);
+            if let Err(error) = failed.and(marked) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn write_attempts(
+        &mut self,
+        attempts: Vec<(i64, Outgoing, AttemptRef)>,
+        marks: &mut Vec<(i64, Option<AttemptRef>)>,
+        client: Kafka<'_>,
+        screen: &mut Screen,
+    ) -> io::Result<Result<(), BrokerError>> {
+        let records = attempts.iter().map(|(_, record, _)| record.clone()).collect();
+        let timestamp_ms = self.clock.now().timestamp_millis();
+        let unwritten = self.writer.write(client, records, timestamp_ms, soon());
+        let mut left: HashMap<Outgoing, BrokerError> = HashMap::new();
+        for Unwritten { records, error } in unwritten {
+            left.extend(records.into_iter().map(|record| (record, error.clone())));
+        }
+        let mut result = Ok(());
+        for (offset, record, named) in attempts {
+            match left.get(&record) {
+                None => {
+                    marks.push((offset, Some(named)));
+                    let AttemptRef { run, attempt } = named;
+                    screen.say(format_args!("run {run}: attempt {attempt} is in the retry topic"))?;
+                }
+                Some(error) if is_final(error) => self.cannot(offset, error, screen)?,
+                Some(error) => result = Err(error.clone()),
+            }
+        }
+        Ok(result)
+    }
+
+    fn write_marks(
+        &mut self,
+        marks: &[(i64, Option<AttemptRef>)],
+        client: Kafka<'_>,
+    ) -> Result<(), BrokerError> {
+        let at = self.clock.now();
+        let topic: Arc<str> = topics::dead(&self.cluster).into();
+        let record = |(letter_offset, attempt): &(i64, Option<AttemptRef>)| {
+            let (letter_offset, attempt) = (*letter_offset, *attempt);
+            let value = wire::encode(&DeadRecord::Replayed(Replayed { attempt, letter_offset, at }));
+            let key = attempt.map_or_else(|| letter_offset.to_string(), |attempt| attempt.run.to_string());
+            Outgoing { topic: Arc::clone(&topic), key: key.into(), value }
+        };
+        let records = marks.iter().map(record).collect();
+        let unwritten = self.writer.write(client, records, at.timestamp_millis(), soon());
+        let left: usize = unwritten.iter().map(|unwritten| unwritten.records.len()).sum();
+        self.put_back += marks.len() - left;
+        unwritten.into_iter().next().map_or(Ok(()), |left| Err(left.error))
+    }
+
+    fn cannot(&mut self, offset: i64, why: impl Display, screen: &mut Screen) -> io::Result<()> {
+        self.exit = Exit::Found;
+        screen.complain(format_args!("offset {offset}: {why}"))
+    }
+
+    fn stopped(&self, screen: &mut Screen, error: &BrokerError) -> Answer {
+        screen.complain(format_args!("{} letters were put back before this:", self.put_back))?;
+        refused(screen, error)
     }
 }
 
 /// What goes back where.
 enum Back {
     /// To the partition of its key.
-    Attempt(Outgoing),
+    Attempt(Outgoing, AttemptRef),
     /// To the partition that they came from.
     Originals(TopicPartition, Vec<Original>),
 }
@@ -115,7 +232,7 @@ fn back(
     letter: &Letter,
     cluster: &ClusterName,
     client: Kafka<'_>,
-) -> Result<Result<(Back, Option<AttemptRef>), String>, BrokerError> {
+) -> Result<Result<Back, String>, BrokerError> {
     if let Some(failed) = &letter.letter.attempt {
         let next = Attempt {
             run: Arc::clone(&failed.run),
@@ -126,7 +243,7 @@ fn back(
         let named = AttemptRef { run: next.run.id, attempt: next.attempt };
         let key = next.run.id.to_string().into();
         let record = Outgoing { topic: topics::retry(cluster).into(), key, value: wire::encode(&next) };
-        return Ok(Ok((Back::Attempt(record), Some(named))));
+        return Ok(Ok(Back::Attempt(record, named)));
     }
     let original = letter.letter.original.clone().filter(|original| original.value.is_some());
     let originals = match original {
@@ -136,125 +253,18 @@ fn back(
     };
     let place = &letter.letter.place;
     let from = TopicPartition { topic: place.topic.clone(), partition: place.partition };
-    Ok(originals.map(|originals| (Back::Originals(from, originals), None)))
+    Ok(originals.map(|originals| Back::Originals(from, originals)))
 }
 
-fn mark(letter: &Letter, attempt: Option<AttemptRef>, cluster: &ClusterName, clock: &dyn Clock) -> Back {
-    let record = DeadRecord::Replayed(Replayed { attempt, letter_offset: letter.offset, at: clock.now() });
-    let key = attempt.map_or_else(|| letter.offset.to_string(), |attempt| attempt.run.to_string());
-    Back::Attempt(Outgoing {
-        topic: topics::dead(cluster).into(),
-        key: key.into(),
-        value: wire::encode(&record),
+/// Writes messages to where they came from, one by one: a batch that was packed may be larger unpacked than its topic takes.
+fn produce(
+    client: Kafka<'_>,
+    to: &TopicPartition,
+    originals: Vec<Original>,
+    timestamp_ms: i64,
+) -> Result<(), BrokerError> {
+    originals.into_iter().try_for_each(|Original { key, value }| {
+        let batch = ProduceBatch { to: to.clone(), records: vec![Record { key, value, timestamp_ms }] };
+        client.produce(&[batch], soon()).into_iter().try_for_each(|answer| answer.map(drop))
     })
-}
-
-fn write(client: Kafka<'_>, writer: &mut Writer, what: Back, clock: &dyn Clock) -> Result<(), BrokerError> {
-    let timestamp_ms = clock.now().timestamp_millis();
-    match what {
-        Back::Attempt(record) => {
-            let unwritten = writer.write(client, vec![record], timestamp_ms, soon());
-            unwritten.into_iter().next().map_or(Ok(()), |left| Err(left.error))
-        }
-        // One by one: a batch that was packed may be larger unpacked than its topic takes.
-        Back::Originals(to, originals) => originals.into_iter().try_for_each(|Original { key, value }| {
-            let batch = ProduceBatch { to: to.clone(), records: vec![Record { key, value, timestamp_ms }] };
-            client.produce(&[batch], soon()).into_iter().try_for_each(|answer| answer.map(drop))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::common::broker::Broker;
-    use crate::common::broker::Position;
-    use crate::common::broker::memory::MemoryBroker;
-    use crate::common::clock::ManualClock;
-    use crate::common::model::Place;
-    use crate::common::scan::scan;
-    use crate::common::topics::TopicSpec;
-    use crate::common::wire::DeadLetter;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn letter(reason: DeadReason, place: Place, last_offset: i64) -> DeadLetter {
-        DeadLetter {
-            reason,
-            detail: String::new(),
-            place,
-            last_offset,
-            attempt: None,
-            outcome: None,
-            output_tail: String::new(),
-            original: None,
-            consumer: "p".to_owned(),
-            at: chrono::DateTime::UNIX_EPOCH,
-        }
-    }
-
-    #[test]
-    fn a_letter_that_holds_nothing_to_put_back_is_no_success() {
-        let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
-        let mut client = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>).client("test");
-        let place = Place { topic: "c".to_owned(), topic_id: Uuid::nil(), partition: 0, offset: 4 };
-        let letter = letter(DeadReason::Deleted, place, 4);
-        let letters = [Letter { offset: 7, letter, replayed: false }];
-        for (offset, expected) in [("7", Exit::Found), ("8", Exit::Found)] {
-            let line = Line::parse_from(["replay", "--cluster", "c", "--offset", offset]);
-            let mut screen = Screen::new(std::io::sink(), std::io::sink());
-            let exit = run(&line.args, &letters, client.as_mut(), clock.as_ref(), &mut screen).unwrap();
-            assert_eq!(exit, expected, "offset {offset}");
-        }
-    }
-    #[test]
-    fn what_could_not_be_decoded_is_read_again_where_it_lies_and_put_back_once() {
-        let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
-        let broker = MemoryBroker::new(Arc::clone(&clock) as Arc<dyn Clock>);
-        let mut client = broker.client("test");
-        for name in ["c", "c-dead"] {
-            let (name, settings) = (name.to_owned(), vec![]);
-            let spec = TopicSpec { name, partitions: 1, replication_factor: 1, settings };
-            client.create_topic(&spec, soon()).unwrap();
-        }
-        let of = TopicPartition { topic: "c".to_owned(), partition: 0 };
-        let record =
-            |text: &'static str| Record { key: Some(text.into()), value: Some(text.into()), timestamp_ms: 5 };
-        for records in [vec!["before", "a", "b"], vec!["after"]] {
-            let records = records.into_iter().map(record).collect();
-            client.produce(&[ProduceBatch { to: of.clone(), records }], soon()).remove(0).unwrap();
-        }
-        let topic_id = client.topic("c", soon()).unwrap().unwrap().id;
-        let place = |topic_id, offset| Place { topic: "c".to_owned(), topic_id, partition: 0, offset };
-        let mut check = |place: Place, last: i64, exit: Exit, said: &str, end: i64| {
-            let undecodable = letter(DeadReason::Undecodable, place, last);
-            let why = reread(&undecodable, client.as_mut()).unwrap().err().unwrap_or_default();
-            assert!(why.contains(said) && why.is_empty() == said.is_empty(), "{why}");
-            let letters = [Letter { offset: 7, letter: undecodable, replayed: false }];
-            let line = Line::parse_from(["replay", "--cluster", "c", "--offset", "7"]);
-            let mut screen = Screen::new(std::io::sink(), std::io::sink());
-            let done = run(&line.args, &letters, client.as_mut(), clock.as_ref(), &mut screen).unwrap();
-            assert_eq!(done, exit, "{why}");
-            assert_eq!(client.offset(&of, Position::End, soon()), Ok(end));
-        };
-        broker.faults().spoil(&of, 3);
-        check(place(topic_id, 3), 3, Exit::Found, "still cannot be decoded: its checksum is wrong", 4);
-        check(place(Uuid::nil(), 1), 2, Exit::Found, "not the one any more", 4);
-        check(place(topic_id, 1), 2, Exit::Done, "", 6);
-        broker.faults().delete_records(&of, 2);
-        check(place(topic_id, 1), 2, Exit::Found, "deleted", 6);
-        let mut values = Vec::new();
-        scan(client.as_mut(), "c", |_, record| values.push(record.value.unwrap())).unwrap();
-        assert_eq!(values, ["b", "a", "b"]);
-        let mut marks = 0;
-        scan(client.as_mut(), "c-dead", |_, _| marks += 1).unwrap();
-        assert_eq!(marks, 1);
-    }
 }

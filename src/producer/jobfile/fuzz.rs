@@ -3,6 +3,7 @@
 use super::tests::clusters;
 use super::*;
 use crate::common::glyphs::is_obeyed;
+use crate::common::mutation::cases;
 
 /// A file that uses what there is. Mutations of it reach deeper than random bytes do.
 const GOOD: &str = "CRON_TZ=Europe/London # zone\nPATH = \"/usr/bin:/bin\"\nMAILTO=x\n\
@@ -108,7 +109,7 @@ fn check_texts(content: &[u8], texts: &[Problem]) {
 #[test]
 fn random_bytes_are_read_or_refused() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    for _ in 0..2_000 {
+    for _ in 0..cases(2_000) {
         let length = random.below(300);
         let content: Vec<u8> = (0..length).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
         check(&content);
@@ -119,7 +120,7 @@ fn random_bytes_are_read_or_refused() {
 fn random_words_are_read_or_refused() {
     let words: Vec<&str> = GOOD.split(' ').chain(PIECES).collect();
     let mut random = Random(0x2545_F491_4F6C_DD1D);
-    for _ in 0..3_000 {
+    for _ in 0..cases(3_000) {
         let count = random.below(60);
         let content: Vec<&str> = (0..count).map(|_| words[random.below(words.len())]).collect();
         check(content.join(PIECES[random.below(PIECES.len())]).as_bytes());
@@ -130,7 +131,7 @@ fn random_words_are_read_or_refused() {
 fn mutations_of_a_good_file_are_read_or_refused() {
     assert!(parse("jobs", GOOD.as_bytes(), &clusters()).is_ok());
     let mut random = Random(0xD1B5_4A32_D192_ED03);
-    for _ in 0..3_000 {
+    for _ in 0..cases(3_000) {
         let mut content = GOOD.as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             let at = random.below(content.len());

@@ -4,6 +4,7 @@ use chrono::DateTime;
 
 use super::Schedule;
 use super::random::Random;
+use crate::common::mutation::cases;
 use crate::common::zones::Zones;
 use crate::producer::zone::Zone;
 
@@ -56,7 +57,7 @@ fn no_words_panic_and_no_schedule_stands_still() {
     let bundled = Zones::bundled();
     let zones: Vec<Zone> = bundled.names().map(|name| name.parse().unwrap()).collect();
     let mut read = 0;
-    for round in 0..6_000 {
+    for round in 0..cases(6_000) {
         let words: String = match round % 2 {
             0 => (0..random.below(14)).map(|_| *random.pick(&PIECES)).collect(),
             // Fields that are mostly right, and near misses.

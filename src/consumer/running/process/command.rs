@@ -59,7 +59,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     drop(writer);
     let group = leader(&child)?;
     entry.runs(group);
-    let recorder = Recorder::new(&host.settings.output, attempt);
+    let recorder = Recorder::new(&host.settings.output, attempt, &host.keeping);
     let limited = Limited { resources, leaf };
     Ok(Running::new(attempt, since, child, group, (output, recorder), limited, entry))
 }

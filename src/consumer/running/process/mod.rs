@@ -43,6 +43,7 @@ use self::cgroup::{Cgroups, Unavailable};
 use self::descriptors::Descriptors;
 use self::guard::Guard;
 use self::user::User;
+use crate::common::http::Duty;
 
 /// How attempts are started on this host, as the command line says.
 #[derive(Debug, Clone)]
@@ -86,6 +87,8 @@ pub struct Host {
     pub guard: Arc<Guard>,
     /// Whether the shell of this host does nothing to a plain command that could be told ([`probe`]).
     pub shell_is_transparent: bool,
+    /// That their output is kept where the command line says.
+    pub keeping: Duty,
 }
 
 impl Host {
@@ -93,8 +96,9 @@ impl Host {
     ///
     /// # Errors
     /// The system's, when the guard cannot be started.
-    pub fn new(settings: Settings) -> io::Result<Self> {
+    pub fn new(settings: Settings, keeping: Duty) -> io::Result<Self> {
         forget_our_parent();
+        settings.output.try_out(&keeping);
         // The C locale in UTF-8 is everywhere, and no command stumbles over an accent in it.
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
         let leaves = settings.cgroups.as_ref().ok().map(|groups| groups.directory().to_owned());
@@ -104,6 +108,7 @@ impl Host {
             guard: Arc::new(Guard::start(&settings.program, leaves)?),
             shell_is_transparent: probe::shell_is_transparent(&settings.program),
             settings,
+            keeping,
         })
     }
 }

@@ -1,12 +1,15 @@
 //! Where a command's output goes: its end into the event always, and all of it to the log or to a file on request.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use super::tail::Tail;
 use crate::common::bounds::LOG_LINE_BYTES;
+use crate::common::http::{Duty, Trouble};
 use crate::common::model::Attempt;
 
 /// What is kept of a command's output besides its end, for `--output tail|log|DIR`.
@@ -32,11 +35,38 @@ impl FromStr for Output {
     }
 }
 
-/// Takes the output of one attempt. That its file cannot be written is logged once and fails nothing.
+impl Output {
+    /// Writes a file into the directory and removes it: whether output could be kept there is known before any job ends, and
+    /// again before the next one when it could not.
+    pub fn try_out(&self, keeping: &Duty) {
+        let Self::Directory(directory) = self else { return };
+        let path = directory.join(format!(".trial-{}", Uuid::new_v4()));
+        let written = fs::write(&path, [b'\n'; 4096]);
+        let removed = fs::remove_file(&path);
+        match written.and(removed) {
+            Ok(()) => keeping.done(),
+            Err(error) => keeping.failed(trouble(directory, &error)),
+        }
+    }
+}
+
+/// What the duty tells of output that is not kept.
+fn trouble(path: &Path, error: &io::Error) -> Trouble {
+    let cause = format!("keeping the output of jobs in {}: {error}", path.display());
+    Trouble::new(
+        "output",
+        cause,
+        "make room there, or give --output a directory that this consumer can write",
+    )
+}
+
+/// Takes the output of one attempt. That its file cannot be written fails no job: it is logged for each, and the consumer is
+/// not ready until output can be kept again.
 #[derive(Debug)]
 pub struct Recorder {
     tail: Tail,
     all: All,
+    keeping: Duty,
 }
 
 #[derive(Debug)]
@@ -48,16 +78,19 @@ enum All {
 
 impl Recorder {
     /// One for an attempt that is about to start.
-    pub fn new(output: &Output, attempt: &Attempt) -> Self {
+    pub fn new(output: &Output, attempt: &Attempt, keeping: &Duty) -> Self {
+        if keeping.is_owed() {
+            output.try_out(keeping);
+        }
         let all = match output {
             Output::Tail => All::Nowhere,
             Output::Log => {
                 let prefix = format!("{} {} #{}", attempt.run.job, attempt.run.id, attempt.attempt);
                 All::Log { prefix, line: Vec::new() }
             }
-            Output::Directory(directory) => open(directory.join(file_name(attempt))),
+            Output::Directory(directory) => open(directory.join(file_name(attempt)), keeping),
         };
-        Self { tail: Tail::default(), all }
+        Self { tail: Tail::default(), all, keeping: keeping.clone() }
     }
 
     /// Takes the next piece.
@@ -68,7 +101,7 @@ impl Recorder {
             All::Log { prefix, line } => lines(line, piece, |text| log::info!("{prefix}: {text}")),
             All::File { path, file } => {
                 if let Err(error) = file.write_all(piece) {
-                    self.all = unwritable(path, &error);
+                    self.all = unwritable(path, &error, &self.keeping);
                 }
             }
         }
@@ -104,15 +137,16 @@ fn lines(line: &mut Vec<u8>, piece: &[u8], mut say: impl FnMut(&str)) {
     }
 }
 
-fn open(path: PathBuf) -> All {
+fn open(path: PathBuf, keeping: &Duty) -> All {
     match File::create(&path) {
         Ok(file) => All::File { path, file },
-        Err(error) => unwritable(&path, &error),
+        Err(error) => unwritable(&path, &error, keeping),
     }
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> All {
+fn unwritable(path: &Path, error: &io::Error, keeping: &Duty) -> All {
     log::warn!("the output is not kept in {}: {error}", path.display());
+    keeping.failed(trouble(path, error));
     All::Nowhere
 }
 
@@ -127,6 +161,8 @@ fn file_name(attempt: &Attempt) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::http::Health;
+    use crate::common::metrics::Metrics;
     use crate::common::wire;
 
     const ID: &str = "00000000-0000-0000-0000-000000000001";
@@ -140,14 +176,22 @@ mod tests {
         wire::decode_attempt(text.as_bytes()).unwrap()
     }
 
+    fn duty() -> (Health, Duty) {
+        let health = Health::new(&Metrics::new());
+        let duty = health.duty("output");
+        (health, duty)
+    }
+
     #[test]
     fn a_file_holds_everything_and_stays_in_its_directory() {
         let directory = tempfile::tempdir().unwrap();
         let check = |job: &str, file: &str| {
-            let mut recorder = Recorder::new(&Output::Directory(directory.path().to_owned()), &attempt(job));
+            let output = Output::Directory(directory.path().to_owned());
+            let (health, duty) = duty();
+            let mut recorder = Recorder::new(&output, &attempt(job), &duty);
             recorder.push(&[b'x'; 20_000]);
             recorder.push(b"end");
-            assert_eq!(recorder.finish().total(), 20_003);
+            assert_eq!((recorder.finish().total(), health.owed()), (20_003, vec![]));
             let kept = std::fs::read(directory.path().join(format!("{file}.{ID}.2.log"))).unwrap();
             assert!(kept.len() == 20_003 && kept.ends_with(b"xend"), "{job}");
         };
@@ -157,17 +201,37 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_costs_only_the_file() {
-        let nowhere = Output::Directory("/nonexistent/directory".into());
-        let mut recorder = Recorder::new(&nowhere, &attempt("j"));
+    fn a_directory_that_cannot_be_written_costs_only_the_file_and_is_told_until_it_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let later = directory.path().join("later");
+        let output = Output::Directory(later.clone());
+        let (health, duty) = duty();
+        let told = |part: &str| {
+            let owed = health.owed();
+            assert!(owed.len() == 1 && owed[0].contains(part) && owed[0].starts_with("output: "), "{owed:?}");
+            duty.done();
+        };
+        output.try_out(&duty);
+        told("later: No such file or directory");
+        let mut recorder = Recorder::new(&output, &attempt("j"), &duty);
         recorder.push(b"said");
         assert_eq!(recorder.finish().text(), "said");
-        let mut full = Recorder::new(&Output::Tail, &attempt("j"));
-        full.all = open("/dev/full".into());
+        told("No such file or directory");
+        let mut full = Recorder::new(&Output::Tail, &attempt("j"), &duty);
+        full.all = open("/dev/full".into(), &duty);
         full.push(b"one");
         full.push(b"two");
         assert!(matches!(full.all, All::Nowhere));
         assert_eq!(full.finish().text(), "onetwo");
+        assert!(health.owed()[0].contains("/dev/full: No space left on device"), "{:?}", health.owed());
+        // What is left of it is tried before the next attempt, whether that says something or not.
+        drop(Recorder::new(&output, &attempt("j"), &duty));
+        assert_eq!(health.owed().len(), 1);
+        fs::create_dir(&later).unwrap();
+        drop(Recorder::new(&output, &attempt("k"), &duty));
+        assert_eq!(health.owed(), [""; 0]);
+        let left: Vec<_> = fs::read_dir(&later).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 
     #[test]
