@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_cron::common::broker::{BrokerError, ErrorCode, ProduceBatch, Record, TopicPartition};
+use kafka_cron::common::clock::{Clock, SystemClock};
 use kafka_cron::common::model::{Attempt, Event, MissedReason, Then};
 use kafka_cron::common::scan::scan;
 use kafka_cron::common::topics::{self, TopicSpec};
@@ -42,7 +43,7 @@ fn largest(world: &World, small: &str) -> usize {
         let record = Record {
             key: Some(Bytes::from(vec![b'k'; 36])),
             value: Some(Bytes::from(vec![b'v'; bytes])),
-            timestamp_ms: chrono::Utc::now().timestamp_millis(),
+            timestamp_ms: SystemClock.now().timestamp_millis(),
         };
         let to = TopicPartition { topic: name.clone(), partition: 0 };
         let batch = ProduceBatch { to, records: vec![record] };
