@@ -114,8 +114,9 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let (to_dispatch, idle) = bounded(THREADS);
     let (tell, told) = bounded(THREADS * 2);
     let metrics = Metrics::new();
-    let starting = Health::new(&metrics).duty("starting");
-    let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting };
+    let health = Health::new(&metrics);
+    let (starting, keeping) = (health.duty("starting"), health.duty("output"));
+    let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting, keeping };
     let guard = PathBuf::from(kafka_cron::consumer::running::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = Options { workers: THREADS, process: Settings::plain(guard) };
