@@ -94,4 +94,4 @@ stage broker broker
 # Tests of the programs mostly wait: for seconds of the clock, for sessions to run out.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 echo "== tests"
-cargo test --locked
+cargo test --locked --no-fail-fast
