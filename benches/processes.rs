@@ -20,6 +20,7 @@ use kafka_cron::common::thread::spawn;
 use kafka_cron::common::wire::decode_attempt;
 use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::metrics::ConsumerMetrics;
+use kafka_cron::consumer::orders::desk::Desk;
 use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
 
@@ -116,7 +117,8 @@ fn path(user: Option<&str>) -> Result<Duration, Failure> {
     let metrics = Metrics::new();
     let health = Health::new(&metrics);
     let (starting, keeping) = (health.duty("starting"), health.duty("output"));
-    let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting, keeping };
+    let lines =
+        Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting, keeping, desk: Desk::default() };
     let guard = PathBuf::from(kafka_cron::consumer::running::process::guard::THIS_PROGRAM);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = Options { workers: THREADS, process: Settings::plain(guard) };

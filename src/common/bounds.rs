@@ -44,6 +44,13 @@ pub const READY_PER_PARTITION: usize = 2_000;
 /// fetching pauses, and what is ready, must fit as well. 6 MiB of offsets and instants.
 pub const WAITING_PER_PARTITION: usize = 60_000;
 
+/// Orders that a consumer remembers, and reads back when it starts: those that still matter are written every ten seconds,
+/// so this is many runs replaced at a time. 16 bytes each.
+pub const ORDERS_REMEMBERED: usize = 10_000;
+
+/// Orders on their way to the claiming thread: what one fetch has brought. The thread of orders waits when it is full.
+pub const ORDERS_TOLD: usize = 1;
+
 /// Fetched chunks between the fetchers and the claiming thread; a fetcher waits when it is full.
 pub const FETCHED_CHUNKS: usize = 8;
 

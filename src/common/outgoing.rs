@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::bounds::PRODUCE_BATCH_BYTES;
 use super::broker::{BrokerError, Client, ErrorCode, ProduceBatch, Record, TopicPartition, partition_for};
-use super::model::Event;
+use super::model::{Event, Order};
 use super::{topics, wire};
 
 /// A record for a topic; the partition follows from the key.
@@ -33,6 +33,11 @@ impl Outgoing {
         static RUNS: OnceLock<Arc<str>> = OnceLock::new();
         let topic = Arc::clone(RUNS.get_or_init(|| topics::RUNS.into()));
         Self { topic, key: event.key().into(), value: wire::encode(event) }
+    }
+
+    /// The record of an order, for `cron-orders`.
+    pub fn order(order: &Order) -> Self {
+        Self { topic: topics::ORDERS.into(), key: order.key().into(), value: wire::encode(order) }
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
         };
         check(2, Outcome::Succeeded, Fit::Whole, Then::Done, None);
         check(0, Outcome::Expired, Fit::Bare, Then::Done, None);
+        check(3, Outcome::Replaced, Fit::Whole, Then::Done, None);
         check(1, failed(), Fit::Whole, Then::Retried, Some("retry"));
         check(1, Outcome::Lost, Fit::Whole, Then::Retried, Some("retry"));
         check(0, failed(), Fit::Whole, Then::Dead, Some("dead"));

@@ -6,6 +6,9 @@ use super::model::{ClusterName, Event};
 
 /// The topic of events.
 pub const RUNS: &str = "cron-runs";
+/// The topic of the leader's orders to consumers. It has one partition, because the order of its records counts: a consumer
+/// that starts reads back the newest of them.
+pub const ORDERS: &str = "cron-orders";
 /// The topic whose one partition elects the leader of the producers.
 pub const LEADER: &str = "cron-leader";
 
@@ -100,13 +103,14 @@ pub fn all(clusters: &[ClusterName], partitions: i32, replication_factor: i16) -
         ];
         TopicSpec { name, partitions, replication_factor, settings }
     };
-    let mut topics = Vec::with_capacity(clusters.len() * 3 + 2);
+    let mut topics = Vec::with_capacity(clusters.len() * 3 + 3);
     for cluster in clusters {
         topics.push(spec(first(cluster), partitions, 7 * DAY_MS, MESSAGE_BYTES));
         topics.push(spec(retry(cluster), partitions, 7 * DAY_MS, MESSAGE_BYTES));
         topics.push(spec(dead(cluster), 1, -1, LETTER_BYTES));
     }
     topics.push(spec(RUNS.to_owned(), 2, 8 * DAY_MS, MESSAGE_BYTES));
+    topics.push(spec(ORDERS.to_owned(), 1, DAY_MS, MESSAGE_BYTES));
     topics.push(spec(LEADER.to_owned(), 1, 7 * DAY_MS, MESSAGE_BYTES));
     topics
 }

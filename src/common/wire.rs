@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::model::{Attempt, AttemptRef, Event, Outcome, Place};
+use super::model::{Attempt, AttemptRef, Event, Order, Outcome, Place};
 
 /// The version that this program writes, and the only one that it reads.
 pub const VERSION: u64 = 1;
@@ -66,6 +66,14 @@ pub fn decode_attempt(bytes: &[u8]) -> Result<Attempt, WireError> {
 /// # Errors
 /// [`WireError`] when they are none.
 pub fn decode_event(bytes: &[u8]) -> Result<Event, WireError> {
+    decode(bytes)
+}
+
+/// Bytes as an order of `cron-orders`.
+///
+/// # Errors
+/// [`WireError`] when they are none.
+pub fn decode_order(bytes: &[u8]) -> Result<Order, WireError> {
     decode(bytes)
 }
 

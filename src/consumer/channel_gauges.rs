@@ -14,6 +14,7 @@ pub(super) struct ChannelGauges {
     attempts: ChannelGauge,
     results: ChannelGauge,
     plans: ChannelGauge,
+    orders: ChannelGauge,
 }
 
 impl ChannelGauges {
@@ -27,6 +28,7 @@ impl ChannelGauges {
             attempts: channel("attempts", channels.jobs.capacity()),
             results: channel(RESULTS, channels.report.tell.capacity()),
             plans: channel("plans", channels.poll.plans.capacity()),
+            orders: channel("orders", channels.orders.capacity()),
         }
     }
 
@@ -38,5 +40,6 @@ impl ChannelGauges {
         self.attempts.is(channels.jobs.len());
         self.results.is(channels.report.tell.len());
         self.plans.is(channels.poll.plans.len());
+        self.orders.is(channels.orders.len());
     }
 }

@@ -289,13 +289,17 @@ mod tests {
             (0, Outcome::TimedOut),
             (3, Outcome::Succeeded),
             (3, Outcome::Expired),
+            (3, Outcome::Replaced),
             (1, Outcome::Cancelled),
         ] {
             measures.passed_on(&report("j", left, outcome));
         }
         let runs =
             |outcome: &str| format!("cron_runs_total{{job=\"j\",outcome=\"{outcome}\",topic=\"a\"}} 1");
-        assert_eq!(lines(&metrics, "cron_runs_total{"), ["expired", "given_up", "succeeded"].map(runs));
+        assert_eq!(
+            lines(&metrics, "cron_runs_total{"),
+            ["expired", "given_up", "replaced", "succeeded"].map(runs)
+        );
         assert_eq!(lines(&metrics, "cron_retries_total{"), ["cron_retries_total{topic=\"a\"} 2"]);
     }
 

@@ -6,6 +6,8 @@
 //! 3. [`running`] starts the command of a claimed attempt, watches it, and ends it in time.
 //! 4. [`reporting`] writes how the attempt ended and what follows from that.
 //!
+//! Beside them [`orders`] reads which runs are to end (`overlap=replace`), and tells claiming and the workers.
+//!
 //! Each room has threads of its own, and the rooms talk through bounded channels. Claiming and reporting have a state machine
 //! that takes events and returns effects; their thread and the simulation drive it through the same calls. [`metrics`] holds what all of them count.
 
@@ -14,6 +16,7 @@ pub mod claiming;
 pub mod cli;
 pub mod fetching;
 pub mod metrics;
+pub mod orders;
 pub mod pressure;
 pub mod program;
 pub mod reporting;

@@ -10,6 +10,9 @@ use super::claiming::machine as claiming;
 use super::claiming::thread::ClaimingThread;
 use super::fetching::poll::{Poll, PollOptions};
 use super::metrics::ConsumerMetrics;
+use super::orders::desk::Desk;
+use super::orders::thread as orders;
+use super::orders::thread::Orders;
 use super::pressure;
 use super::reporting::messages as reporting;
 use super::reporting::thread as reporter;
@@ -82,6 +85,7 @@ pub struct Consumer {
     claiming: ClaimingThread,
     workers: Workers,
     reporter: Reporter,
+    orders: Orders,
     clock: Arc<dyn Clock>,
 }
 
@@ -119,7 +123,19 @@ impl Consumer {
         .map_err(Fault::system("the reporter's thread"))?;
 
         let options = worker::Options { workers: config.workers, process: config.process };
-        let workers = start_workers(options, &corrected, (taken, idle), &report, &metrics, health)?;
+        let desk = Desk::default();
+        let lines = (taken, idle, desk.clone());
+        let workers = start_workers(options, &corrected, lines, &report, &metrics, health)?;
+
+        let context = orders::Context {
+            client: platform.client("orders"),
+            clock: platform.clock(),
+            desk,
+            duty: health.duty("orders"),
+            beat: beats.thread("orders"),
+        };
+        let (orders, ordered) =
+            Orders::start(config.cluster.clone(), context).map_err(Fault::system("the thread of orders"))?;
 
         let options = membership::Options {
             group: config.group.clone(),
@@ -148,7 +164,8 @@ impl Consumer {
             waiting_bytes: HELD_BYTES_PER_PARTITION,
             workers: config.workers,
         };
-        let channels = Channels { changes, chunks, idle: became_idle, jobs, report, poll, membership };
+        let channels =
+            Channels { changes, chunks, idle: became_idle, orders: ordered, jobs, report, poll, membership };
         let observe = Observe {
             metrics,
             health: health.clone(),
@@ -159,8 +176,8 @@ impl Consumer {
             ClaimingThread::start(options, platform.client("dispatch"), corrected, channels, observe)
                 .map_err(Fault::system("the dispatch thread"))?;
 
-        platform.watch(&["dispatch", "membership", "poll"], STALLED);
-        Ok(Self { claiming, workers, reporter, clock: platform.clock() })
+        platform.watch(&["dispatch", "membership", "poll", "orders"], STALLED);
+        Ok(Self { claiming, workers, reporter, orders, clock: platform.clock() })
     }
 
     /// Whether the claiming thread has ended by itself.
@@ -172,7 +189,7 @@ impl Consumer {
     /// `drain`, and until a further signal comes; what still runs then gets TERM, and KILL after its grace. The last
     /// results are waited for a little longer.
     pub fn end(self, signals: &Receiver<u32>, drain: Option<Duration>) {
-        let Self { claiming, mut workers, reporter, clock } = self;
+        let Self { claiming, mut workers, reporter, orders, clock } = self;
         log::info!("nothing more is taken; running jobs are waited for");
         drop(claiming);
         reporter.take_all();
@@ -181,7 +198,9 @@ impl Consumer {
             log::warn!("running jobs are ended");
             workers.cancel();
         }
+        // Until here a run may be replaced that is waited for.
         drop(workers);
+        drop(orders);
         let until = Some(clock.monotonic() + LAST_RESULTS);
         wait_until(signals, clock.as_ref(), until, || reporter.is_over());
     }
@@ -208,13 +227,13 @@ fn wait_until(
 fn start_workers(
     options: worker::Options,
     clock: &Arc<CorrectedClock>,
-    (jobs, idle): (Receiver<Box<claiming::Claimed>>, Sender<()>),
+    (jobs, idle, desk): (Receiver<Box<claiming::Claimed>>, Sender<()>, Desk),
     report: &reporter::Channels,
     metrics: &ConsumerMetrics,
     health: &Health,
 ) -> Result<Workers, Fault> {
     let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(clock);
     let (starting, keeping) = (health.duty("starting"), health.duty("output"));
-    let channels = worker::Channels { jobs, idle, tell: report.tell.clone(), starting, keeping };
+    let channels = worker::Channels { jobs, idle, tell: report.tell.clone(), starting, keeping, desk };
     Workers::start(options, &clock, &channels, metrics).map_err(Fault::system("the workers"))
 }

@@ -12,6 +12,7 @@ use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::model::{Attempt, JobName, Limits, Outcome, Place, Run, RunId};
 use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::metrics::ConsumerMetrics;
+use kafka_cron::consumer::orders::desk::Desk;
 use kafka_cron::consumer::reporting::messages::Event;
 use kafka_cron::consumer::reporting::reports::Report;
 use kafka_cron::consumer::running::process::Settings;
@@ -28,6 +29,7 @@ pub struct Bench {
     pub measures: ConsumerMetrics,
     pub metrics: Metrics,
     pub idle: Receiver<()>,
+    pub desk: Desk,
     jobs: Option<Sender<Box<Claimed>>>,
     told: Receiver<Event>,
 }
@@ -44,10 +46,12 @@ impl Bench {
         let metrics = Metrics::new();
         let health = Health::new(&metrics);
         let (starting, keeping) = (health.duty("starting"), health.duty("output"));
-        let lines = Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting, keeping };
+        let desk = Desk::default();
+        let lines =
+            Channels { jobs: from_dispatch, idle: to_dispatch, tell, starting, keeping, desk: desk.clone() };
         let measures = ConsumerMetrics::new(&metrics, "a");
         let workers = Workers::start(options, clock, &lines, &measures).unwrap();
-        Self { workers, measures, metrics, idle, jobs: Some(jobs), told }
+        Self { workers, measures, metrics, idle, desk, jobs: Some(jobs), told }
     }
 
     /// Waits until a worker is free, as dispatch does, and hands it the attempt.

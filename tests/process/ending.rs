@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use kafka_cron::common::model::Outcome;
-use kafka_cron::common::model::Outcome::{Cancelled, Failed, Succeeded, TimedOut};
+use kafka_cron::common::model::Outcome::{Cancelled, Failed, Replaced, Succeeded, TimedOut};
+use kafka_cron::common::model::{Outcome, Then};
 
 use crate::bench::{Bench, LONG, attempt, limited, lives, pid_in, run, took, with};
 use crate::support::wait_until;
@@ -108,6 +108,41 @@ fn a_cancellation_ends_what_runs_and_what_was_handed_over() {
     let report = bench.run(attempt("true"));
     assert_eq!(report.outcome, Cancelled);
     assert_eq!(report.started_at, report.ended_at, "nothing is started any more");
+}
+
+#[test]
+fn an_order_ends_the_attempts_of_its_run_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let deaf = with(&DEAF.replace("$FILE", file("deaf").to_str().unwrap()), |run| run.limits.grace_ms = 100);
+    let polite = "trap 'echo bye; exit 0' TERM; echo $$ >$FILE; while :; do sleep 0.01; done";
+    let polite = attempt(&polite.replace("$FILE", file("polite").to_str().unwrap()));
+    let other = attempt(&format!("echo $$ >{}; exec sleep 1000", file("other").display()));
+    let bench = Bench::new(3);
+    let runs = [deaf.run.id, polite.run.id];
+    [deaf, polite, other].into_iter().for_each(|attempt| bench.start(attempt));
+    let pids = ["deaf", "polite", "other"].map(|name| wait_until(name, LONG, || pid_in(&file(name))));
+    bench.desk.order(&runs);
+    bench.desk.order(&runs);
+    let mut ends = [bench.report(), bench.report()];
+    ends.sort_by_key(|report| report.claimed.attempt.run.id != runs[0]);
+    for (report, run) in ends.iter().zip(runs) {
+        assert_eq!((&report.outcome, report.claimed.attempt.run.id), (&Replaced, run));
+        assert_eq!((report.then(), report.passed_on("me")), (Then::Done, None));
+    }
+    assert!(ends[1].output_tail.ends_with("bye\n"), "{}", ends[1].output_tail);
+    assert_eq!(pids.map(lives), [false, false, true]);
+}
+
+#[test]
+fn an_attempt_of_a_run_that_is_to_end_is_not_started() {
+    let bench = Bench::new(1);
+    let ordered = attempt("echo started");
+    bench.desk.order(&[ordered.run.id]);
+    let report = bench.run(ordered);
+    assert_eq!((&report.outcome, report.output_tail.as_str()), (&Replaced, ""));
+    assert_eq!(report.started_at, report.ended_at);
+    assert_eq!(bench.run(attempt("true")).outcome, Succeeded);
 }
 
 #[test]

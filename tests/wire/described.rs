@@ -52,6 +52,7 @@ fn the_page_lists_the_words_that_are_used() {
     check("letter", "reason");
     check("missed", "reason");
     check("ended", "reason");
+    check("end", "reason");
     let events = [
         "claimed",
         "alive",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use kafka_cron::common::model::{Attempt, Event};
+use kafka_cron::common::model::{Attempt, Event, Order};
 use kafka_cron::common::wire::{self, DeadRecord, WireError};
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 pub enum Message {
     Attempt(Attempt),
     Event(Event),
+    Order(Order),
     Dead(DeadRecord),
 }
 
@@ -21,6 +22,7 @@ impl Message {
         match name.split('-').next() {
             Some("attempt") => wire::decode_attempt(bytes).map(Self::Attempt),
             Some("event") => wire::decode_event(bytes).map(Self::Event),
+            Some("order") => wire::decode_order(bytes).map(Self::Order),
             _ => wire::decode_dead(bytes).map(Self::Dead),
         }
     }
@@ -29,6 +31,7 @@ impl Message {
         match self {
             Self::Attempt(attempt) => wire::encode(attempt),
             Self::Event(event) => wire::encode(event),
+            Self::Order(order) => wire::encode(order),
             Self::Dead(record) => wire::encode(record),
         }
     }

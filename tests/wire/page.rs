@@ -114,7 +114,8 @@ impl Page {
     /// A message's objects: where each stands (a JSON pointer), the section that describes it, and itself.
     pub fn objects_of(&self, message: &Value) -> Vec<(String, String, Map<String, Value>)> {
         let word = |field: &str| message[field].as_str().map(str::to_owned);
-        let section = word("event").or_else(|| word("record")).unwrap_or_else(|| "attempt".to_owned());
+        let section = word("event").or_else(|| word("record")).or_else(|| word("order"));
+        let section = section.unwrap_or_else(|| "attempt".to_owned());
         let mut found = Vec::new();
         self.collect(message, String::new(), &section, &mut found);
         found

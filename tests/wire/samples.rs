@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kafka_cron::common::model::{
-    Attempt, AttemptRef, ClusterName, EndReason, Event, Exit, JobName, Limit, Limits, MissedReason, Outcome,
-    Place, Resources, RetryPolicy, Run, RunId, RunningAttempt, Then,
+    Attempt, AttemptRef, ClusterName, EndReason, Event, Exit, JobName, Limit, Limits, MissedReason, Order,
+    OrderReason, Outcome, Place, Resources, RetryPolicy, Run, RunId, RunningAttempt, Then,
 };
 
 use self::letters::letters;
@@ -114,7 +114,19 @@ fn finished(number: u32, outcome: Outcome, then: Then, (output_bytes, output_tai
 
 /// Every sample by name.
 pub fn expected() -> BTreeMap<&'static str, Message> {
-    [attempts(), events(), ticks(), leaders(), ends(), letters()].into_iter().flatten().collect()
+    [attempts(), events(), ticks(), leaders(), ends(), orders(), letters()].into_iter().flatten().collect()
+}
+
+fn orders() -> Vec<(&'static str, Message)> {
+    let end = Order::End {
+        run: RUN.parse().unwrap(),
+        job: job(),
+        cluster: cluster(),
+        reason: OrderReason::Replaced,
+        by: "host-2/17".to_owned(),
+        at: noted(),
+    };
+    vec![("order-end", Message::Order(end))]
 }
 
 fn attempts() -> Vec<(&'static str, Message)> {
@@ -307,6 +319,7 @@ fn ends() -> Vec<(&'static str, Message)> {
         ("event-finished-timed-out", finished(2, Outcome::TimedOut, Then::Retried, oops)),
         ("event-finished-could-not-start", finished(2, no_user, Then::Dead, silent)),
         ("event-finished-cancelled", finished(2, Outcome::Cancelled, Then::Retried, oops)),
+        ("event-finished-replaced", finished(2, Outcome::Replaced, Then::Done, oops)),
         ("event-finished-lost", finished(2, Outcome::Lost, Then::Dead, silent)),
         ("event-finished-expired", finished(2, Outcome::Expired, Then::Done, silent)),
     ]

@@ -5,12 +5,14 @@
 
 mod event;
 mod names;
+mod order;
 mod outcome;
 mod resources;
 mod run;
 
 pub use event::{AttemptRef, EndReason, Event, MissedReason, Place, RunningAttempt, Then};
 pub use names::{ClusterName, JobName, NameError, RunId};
+pub use order::{Order, OrderReason};
 pub use outcome::Outcome;
 pub use resources::{Exit, Limit, Resources};
 pub use run::{Attempt, Limits, RetryPolicy, Run};

@@ -38,6 +38,8 @@ pub enum Outcome {
     },
     /// The consumer was told to stop and did not wait any longer.
     Cancelled,
+    /// The leader asked for the run's end, because a newer tick waits for it (`overlap=replace`).
+    Replaced,
     /// Its consumer died or was cut off for longer than the lease.
     Lost,
     /// It was found later after its scheduled instant than its owner allows.
@@ -57,6 +59,7 @@ impl Outcome {
             Self::TimedOut => "timed_out",
             Self::CouldNotStart { .. } => "could_not_start",
             Self::Cancelled => "cancelled",
+            Self::Replaced => "replaced",
             Self::Lost => "lost",
             Self::Expired => "expired",
         }
@@ -64,7 +67,7 @@ impl Outcome {
 
     /// Whether the run needs another attempt (or a dead letter) after this one.
     pub fn wants_retry(&self) -> bool {
-        !matches!(self, Self::Succeeded | Self::Expired)
+        !matches!(self, Self::Succeeded | Self::Expired | Self::Replaced)
     }
 }
 
@@ -86,7 +89,7 @@ impl fmt::Display for Outcome {
 }
 
 /// An outcome as it is written. A limit stands beside the fact that it explains, and not in its place, so that a reader
-/// that knows no limits still understands the fact (`docs/PROTOCOL.md`, "outcome").
+/// that knows no limits still understands the fact; and so does that a newer tick cancelled an attempt (`docs/PROTOCOL.md`, "outcome").
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Written {
@@ -105,9 +108,27 @@ enum Written {
     CouldNotStart {
         reason: String,
     },
-    Cancelled,
+    Cancelled {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<KnownBy>,
+    },
     Lost,
     Expired,
+}
+
+/// What cancelled an attempt.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    Replaced,
+}
+
+/// What cancelled an attempt, or a word that a newer program wrote.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum KnownBy {
+    By(By),
+    Unknown(String),
 }
 
 /// A limit, or a word that a newer program wrote.
@@ -132,7 +153,8 @@ impl From<Written> for Outcome {
             Written::Succeeded => Self::Succeeded,
             Written::TimedOut => Self::TimedOut,
             Written::CouldNotStart { reason } => Self::CouldNotStart { reason },
-            Written::Cancelled => Self::Cancelled,
+            Written::Cancelled { by: Some(KnownBy::By(By::Replaced)) } => Self::Replaced,
+            Written::Cancelled { .. } => Self::Cancelled,
             Written::Lost => Self::Lost,
             Written::Expired => Self::Expired,
         }
@@ -153,7 +175,8 @@ impl From<Outcome> for Written {
             Outcome::Succeeded => Self::Succeeded,
             Outcome::TimedOut => Self::TimedOut,
             Outcome::CouldNotStart { reason } => Self::CouldNotStart { reason },
-            Outcome::Cancelled => Self::Cancelled,
+            Outcome::Cancelled => Self::Cancelled { by: None },
+            Outcome::Replaced => Self::Cancelled { by: Some(KnownBy::By(By::Replaced)) },
             Outcome::Lost => Self::Lost,
             Outcome::Expired => Self::Expired,
         }
@@ -183,6 +206,15 @@ mod tests {
             &Outcome::OverLimit { limit: Limit::Cpu, exit },
         );
         check(r#"{"kind":"succeeded"}"#, &Outcome::Succeeded);
+    }
+
+    #[test]
+    fn a_replaced_attempt_is_a_cancelled_one_to_a_program_that_does_not_know_replaced() {
+        check(r#"{"kind":"cancelled","by":"replaced"}"#, &Outcome::Replaced);
+        check(r#"{"kind":"cancelled"}"#, &Outcome::Cancelled);
+        let text = r#"{"kind":"cancelled","by":"operator"}"#;
+        assert_eq!(serde_json::from_str::<Outcome>(text).unwrap(), Outcome::Cancelled);
+        assert!(!Outcome::Replaced.wants_retry() && Outcome::Cancelled.wants_retry());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::common::metrics::Beat;
 use crate::consumer::fetching::fetcher::Chunk;
 use crate::consumer::fetching::poll::Poll;
 use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::orders::messages::News;
 use crate::consumer::pressure::Limits;
 use crate::consumer::reporting::thread as reporter;
 
@@ -20,6 +21,8 @@ pub struct Channels {
     pub chunks: Receiver<Chunk>,
     /// One message for each worker that has become free.
     pub idle: Receiver<()>,
+    /// Which runs are to end.
+    pub orders: Receiver<News>,
     /// To the workers: as many places as workers, and never more under way than are free, so it never blocks.
     pub jobs: Sender<Box<Claimed>>,
     /// To the reporting thread. Full while something cannot be written.

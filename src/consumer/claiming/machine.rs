@@ -24,7 +24,7 @@ use chrono::{DateTime, Utc};
 
 pub use self::waiting::FIRST_REST;
 #[cfg(test)]
-pub use self::waiting::{CLOCK_PATIENCE, LAST_ANSWER};
+pub use self::waiting::{FIRST_CLAIM_PATIENCE, LAST_ANSWER};
 pub use super::messages::{Call, Claimed, Counts, Effect, Event, Failure, Options, Report};
 
 use self::claiming::Granted;
@@ -122,6 +122,8 @@ impl Claimer {
             }
             Event::WorkersFree(count) => self.waiting.add_free(count),
             Event::ClockSettled => self.waiting.clock_settled(),
+            Event::OrdersKnown => self.waiting.orders_known(),
+            Event::Ordered(runs) => self.partitions.values_mut().for_each(|held| held.hurry(&runs)),
             Event::Admits(admits) => self.waiting.admit(admits),
             Event::Leave => self.waiting.leave(now.mono),
         }

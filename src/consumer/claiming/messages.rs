@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::position::Finding;
 use crate::common::broker::BrokerError;
 use crate::common::membership::Change;
-use crate::common::model::{self, Attempt, ClusterName, Place};
+use crate::common::model::{self, Attempt, ClusterName, Place, RunId};
 use crate::common::wire::DeadReason;
 use crate::consumer::fetching::reading::LogSlice;
 
@@ -57,6 +57,10 @@ pub enum Event {
     WorkersFree(usize),
     /// The host's clock was compared with the broker's, or it is known that it cannot be.
     ClockSettled,
+    /// All orders were read that had been written before this consumer was started, or there are none.
+    OrdersKnown,
+    /// These runs are to end: what is held of them is claimed without waiting for its instant, and no worker starts it.
+    Ordered(Vec<RunId>),
     /// Whether the host has room for new attempts, when that has changed ([`crate::consumer::pressure`]).
     Admits(bool),
     /// The program ends: nothing more is claimed, and a claim that is under way is waited for.

@@ -19,6 +19,7 @@ use super::duplicates::Duplicates;
 use super::position::Position;
 use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
 use crate::common::holes;
+use crate::common::model::RunId;
 use crate::consumer::fetching::reading::{Held, Read, Unreadable};
 
 /// What became of a record that was read.
@@ -211,6 +212,14 @@ impl Partition {
         }
         self.looked_at = now;
         for (offset, message) in self.waiting.take_all_due(now) {
+            self.make_ready(offset, message);
+        }
+    }
+
+    /// These runs are to end: what waits of them may be claimed now. Of messages whose content was dropped the run is not
+    /// known, and they wait on.
+    pub fn hurry(&mut self, runs: &[RunId]) {
+        for (offset, message) in self.waiting.take_all_of(runs) {
             self.make_ready(offset, message);
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::channels::{Channels, MEMBER, Observe};
 use super::duties::Duties;
@@ -21,6 +21,7 @@ use crate::common::membership::Change;
 use crate::common::thread::{Joined, spawn};
 use crate::consumer::channel_gauges::ChannelGauges;
 use crate::consumer::fetching::fetcher::{Chunk, What};
+use crate::consumer::orders::messages::News;
 use crate::consumer::reporting::messages::started;
 
 /// The handle. Dropping it stops the taking: workers that are busy go on, and end when they are done.
@@ -111,6 +112,15 @@ impl Claiming {
                     Err(_) => return,
                 },
                 recv(self.channels.idle) -> _ => Some(Event::WorkersFree(1)),
+                recv(self.channels.orders) -> news => Some(match news {
+                    Ok(News::Ordered(runs)) => Event::Ordered(runs),
+                    // Without the thread of orders, none become known any more.
+                    Ok(News::ReadToEnd) => Event::OrdersKnown,
+                    Err(_) => {
+                        self.channels.orders = never();
+                        Event::OrdersKnown
+                    }
+                }),
                 recv(stopped) -> _ => Some(Event::Leave),
                 recv(self.clock.alarm(self.wait())) -> _ => None,
             };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
 
-use super::process::{self, Ended, Host, Running, StartError};
+use super::process::{self, Ended, Host, Running, StartError, Stops};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Trouble};
 use crate::common::model::Outcome;
@@ -18,6 +18,7 @@ use crate::common::passing::Fit;
 use crate::common::thread::{Joined, spawn};
 use crate::consumer::claiming::machine::Claimed;
 use crate::consumer::metrics::ConsumerMetrics;
+use crate::consumer::orders::desk::{AtWork, Bell, Desk};
 use crate::consumer::reporting::messages::Event;
 use crate::consumer::reporting::reports::Report;
 
@@ -43,6 +44,8 @@ pub struct Channels {
     pub starting: Duty,
     /// That the output of commands is kept.
     pub keeping: Duty,
+    /// Where it is said which runs are to end.
+    pub desk: Desk,
 }
 
 /// The handle. Dropping it cancels what is under way and waits for the threads: close `jobs` (by dropping `ClaimingThread`)
@@ -73,6 +76,7 @@ impl Workers {
         let waiting = Arc::new(AtomicUsize::new(0));
         let start = |number| {
             let worker = Worker {
+                bell: Bell::new()?,
                 host: host.clone(),
                 clock: clock.clone(),
                 channels: channels.clone(),
@@ -105,6 +109,8 @@ impl Workers {
 }
 
 struct Worker {
+    /// What wakes it when its run is to end.
+    bell: Bell,
     host: Arc<Host>,
     clock: Arc<dyn Clock>,
     channels: Channels,
@@ -156,9 +162,12 @@ impl Worker {
 
     /// Starts an attempt. What the system has none of at the moment is waited for, because the attempt is ours already, and
     /// one that is given up for that is spent for nothing; but not for longer than the claim is good for.
-    fn start(&self, claimed: &Claimed) -> Result<Result<Running, StartError>, Outcome> {
+    fn start(&self, claimed: &Claimed, at_work: &AtWork<'_>) -> Result<Result<Running, StartError>, Outcome> {
         let (mut put_off, mut wait) = (None, PUT_OFF.0);
         loop {
+            if at_work.is_ordered() {
+                return Err(Outcome::Replaced);
+            }
             if process::running::is_closed(&self.cancelled) {
                 return Err(Outcome::Cancelled);
             }
@@ -190,14 +199,17 @@ impl Worker {
 
     fn attempt(&self, claimed: &Claimed, started_at: &mut Option<DateTime<Utc>>) -> Ended {
         self.metrics.taken(claimed, self.clock.now());
-        let started = match self.start(claimed) {
+        let Some(at_work) = self.channels.desk.begin(claimed.attempt.run.id, &self.bell) else {
+            return without_output(Outcome::Replaced);
+        };
+        let started = match self.start(claimed, &at_work) {
             Ok(started) => started,
             Err(not_started) => return without_output(not_started),
         };
         let now = *started_at.insert(self.clock.now());
         self.metrics.started(claimed, now);
         match started {
-            Ok(running) => running.wait(&self.cancelled),
+            Ok(running) => running.wait(Stops { cancel: &self.cancelled, replaced: Some(at_work.hears()) }),
             Err(error) => without_output(Outcome::CouldNotStart { reason: error.to_string() }),
         }
     }

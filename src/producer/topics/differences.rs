@@ -3,7 +3,7 @@
 //! A setting is judged by what it does, and not by being the same: what keeps more, or takes more, breaks nothing.
 
 use crate::common::broker::TopicState;
-use crate::common::topics::{LEADER, RUNS, TopicSpec};
+use crate::common::topics::{LEADER, ORDERS, RUNS, TopicSpec};
 
 /// A setting of a topic by which a promise is broken, or may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,7 @@ struct Topic<'a> {
 fn content(topic: &str) -> &'static str {
     match topic {
         RUNS => "events",
+        ORDERS => "orders",
         _ if topic.ends_with("-dead") => "letters",
         _ if topic.ends_with("-retry") => "retries",
         _ => "runs",
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_as_created_differs_nowhere_and_what_keeps_or_takes_more_breaks_nothing() {
-        for topic in ["c", "c-retry", "c-dead", RUNS, LEADER] {
+        for topic in ["c", "c-retry", "c-dead", RUNS, ORDERS, LEADER] {
             check(topic, &[], &[]);
             let more = [
                 ("retention.ms", "-1"),

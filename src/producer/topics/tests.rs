@@ -14,9 +14,9 @@ use crate::common::clock::{Clock, ManualClock};
 use crate::common::http::Health;
 use crate::common::metrics::{Beats, Metrics};
 use crate::common::topics;
-use crate::common::topics::{LEADER, RUNS};
+use crate::common::topics::{LEADER, ORDERS, RUNS};
 
-const ALL: [&str; 5] = ["c", "c-retry", "c-dead", RUNS, LEADER];
+const ALL: [&str; 6] = ["c", "c-retry", "c-dead", RUNS, ORDERS, LEADER];
 const OPTIONS: Options = Options { partitions: 2, replication_factor: None };
 
 /// A cluster in memory and the machine that looks after the topics of cluster `c`.
@@ -226,7 +226,7 @@ fn topics_that_were_created_while_brokers_were_down_have_too_few_copies_when_the
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(short, ["c", "c-retry", "c-dead", RUNS].map(|topic| (topic, "replication.factor")));
+    assert_eq!(short, ["c", "c-retry", "c-dead", RUNS, ORDERS].map(|topic| (topic, "replication.factor")));
 }
 
 #[test]

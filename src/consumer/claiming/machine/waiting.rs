@@ -1,5 +1,5 @@
 //! When claiming goes on: how many workers are free, whether the host has room, how long a claim lingers for more or waits for
-//! the comparison of clocks, how long failed calls rest, and until when a consumer that leaves waits for an answer.
+//! the comparison of clocks and for orders, how long failed calls rest, and until when a consumer that leaves waits for an answer.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long a claim that is under way when we leave may still be answered.
 pub const LAST_ANSWER: Duration = Duration::from_secs(3);
 
-/// How long the first claim waits for the comparison of clocks. What keeps it from being made mostly keeps claims from being
-/// written as well, and the duty `clock` tells of it.
-pub const CLOCK_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the first claim waits for the comparison of clocks, and for the orders that were written before. What keeps these
+/// from being made and read mostly keeps claims from being written as well, and the duties `clock` and `orders` tell of it.
+pub const FIRST_CLAIM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What claiming waits for.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ pub(super) struct Waiting {
     admits: bool,
     linger: Linger,
     is_clock_settled: bool,
-    /// Until then the first claim waits for the clock to be compared with the broker's.
+    are_orders_known: bool,
+    /// Until then the first claim waits for the clock to be compared with the broker's, and for orders to be read.
     claims_by: Option<Instant>,
     /// Nothing more is claimed, and a claim that is under way is waited for until then.
     leaves_by: Option<Instant>,
@@ -49,6 +50,7 @@ impl Waiting {
             // Half of the workers run attempts while we claim for the others.
             linger: Linger::new(workers / 2),
             is_clock_settled: false,
+            are_orders_known: false,
             claims_by: None,
             leaves_by: None,
             rests: Rests::new(FIRST_REST, LONGEST_REST),
@@ -76,6 +78,11 @@ impl Waiting {
         self.is_clock_settled = true;
     }
 
+    /// All orders were read that had been written before this consumer was started.
+    pub(super) fn orders_known(&mut self) {
+        self.are_orders_known = true;
+    }
+
     /// The consumer leaves.
     pub(super) fn leave(&mut self, now: Instant) {
         self.leaves_by.get_or_insert(now + LAST_ANSWER);
@@ -86,10 +93,10 @@ impl Waiting {
         self.leaves_by
     }
 
-    /// A step begins: from the first free worker on, the first claim waits for the clock.
+    /// A step begins: from the first free worker on, the first claim waits for the clock and for orders.
     pub(super) fn begin_step(&mut self, now: Instant) {
         if self.free > 0 {
-            self.claims_by.get_or_insert(now + CLOCK_PATIENCE);
+            self.claims_by.get_or_insert(now + FIRST_CLAIM_PATIENCE);
         }
     }
 
@@ -113,22 +120,23 @@ impl Waiting {
         self.rest
     }
 
-    /// Whether the clock has not been compared yet, and that has not been waited for long enough.
-    fn waits_for_clock(&self, now: Instant) -> bool {
-        !self.is_clock_settled && self.claims_by.is_none_or(|by| now < by)
+    /// Whether the clock has not been compared yet, or orders are not known, and that has not been waited for long enough.
+    fn waits_to_begin(&self, now: Instant) -> bool {
+        let may_begin = self.is_clock_settled && self.are_orders_known;
+        !may_begin && self.claims_by.is_none_or(|by| now < by)
     }
 
-    /// For how many workers may be claimed now: for none while a claim lingers for more, or waits for the clock.
+    /// For how many workers may be claimed now: for none while a claim lingers for more, or waits for the clock or for orders.
     pub(super) fn claimable(&self, now: Instant) -> usize {
         let may_claim =
-            self.admits && self.linger.wait(self.free, now).is_zero() && !self.waits_for_clock(now);
+            self.admits && self.linger.wait(self.free, now).is_zero() && !self.waits_to_begin(now);
         if may_claim { self.free } else { 0 }
     }
 
     /// How long to wait where nothing is under way and nothing rests, if the next attempt is due at `next_due`: at most a
     /// second, because the wall clock may jump.
     pub(super) fn until_claim(&self, next_due: Option<DateTime<Utc>>, now: Now) -> Duration {
-        if self.free > 0 && self.waits_for_clock(now.mono) {
+        if self.free > 0 && self.waits_to_begin(now.mono) {
             return FIRST_REST;
         }
         let until_due = next_due.map(|at| at - now.wall);

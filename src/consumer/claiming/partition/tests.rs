@@ -54,6 +54,27 @@ fn what_was_due_by_a_clock_that_is_set_back_waits_again() {
 }
 
 #[test]
+fn what_waits_of_a_run_that_is_to_end_may_be_claimed_at_once() {
+    let mut p = partition(0, &[]);
+    p.take(0, message(1, Some(60)));
+    p.take(1, message(2, Some(60)));
+    p.hurry(&[RunId(Uuid::from_u128(2)), RunId(Uuid::from_u128(3))]);
+    assert_eq!((p.due(at(0), 9), p.waiting()), (vec![1], 1));
+    check_commit(&p, &[1], 2, &[0]);
+    assert_eq!(p.claimed(&[1]).len(), 1);
+    p.hurry(&[RunId(Uuid::from_u128(2))]);
+    assert_eq!((p.due(at(0), 9), p.next_due()), (vec![], Some(at(60))));
+    // Of what was dropped the run is not known.
+    let mut p = narrow();
+    for run in 0..5 {
+        p.take(i64::try_from(run).unwrap(), message(run, Some(60)));
+    }
+    p.hurry(&(0..5).map(|run| RunId(Uuid::from_u128(run))).collect::<Vec<_>>());
+    assert_eq!((p.due(at(0), 9), p.waiting()), (vec![0, 1], 3));
+    check_commit(&p, &[0, 1], 2, &[]);
+}
+
+#[test]
 fn a_record_that_is_read_twice_is_held_once() {
     let mut p = partition(0, &[]);
     assert_eq!(p.take(0, message(1, None)), Taken::Held);

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 
+use crate::common::model::RunId;
 use crate::consumer::fetching::reading::Held;
 
 /// What waits in one partition.
@@ -70,6 +71,20 @@ impl Waiting {
             self.due.insert(offset);
         }
         all
+    }
+
+    /// Takes the messages whose content is here and that are of these runs.
+    pub(super) fn take_all_of(&mut self, runs: &[RunId]) -> Vec<(i64, Held)> {
+        let of = |(offset, message): (&i64, &Held)| runs.contains(&message.attempt.run.id).then_some(*offset);
+        let offsets: Vec<i64> = self.contents.iter().filter_map(of).collect();
+        let take = |offset: i64| {
+            let message = self.contents.remove(&offset)?;
+            self.bytes -= message.bytes;
+            let at = self.instants.remove(&offset)?;
+            self.whole.remove(&(at, offset));
+            Some((offset, message))
+        };
+        offsets.into_iter().filter_map(take).collect()
     }
 
     /// The clock was set back to `now`: what was due may not be due any more.

@@ -107,7 +107,18 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
     let (tell, told) = bounded(1);
     let (start, started) = bounded(4);
     let report = reporter::Channels { tell, started: start };
-    let channels = Channels { changes, chunks, idle: became_idle, jobs: give, report, poll, membership };
+    // Without a thread of orders, none are waited for.
+    let (_, ordered) = bounded(1);
+    let channels = Channels {
+        changes,
+        chunks,
+        idle: became_idle,
+        orders: ordered,
+        jobs: give,
+        report,
+        poll,
+        membership,
+    };
     let options = Options {
         cluster: "c".parse().unwrap(),
         topic,
@@ -140,6 +151,7 @@ impl Bench {
     fn with(parts: Parts) -> Self {
         let Parts { options, client, clock, channels, observe, change, ends } = parts;
         let mut dispatching = Claiming::new(options, client, clock, channels, observe);
+        dispatching.handle(Event::OrdersKnown);
         dispatching.handle(Event::Changed(change));
         Self { dispatching, ends }
     }

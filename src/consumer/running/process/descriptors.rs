@@ -13,8 +13,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What a consumer has open beside its workers: connections to brokers and to the page, the log, the guard.
 const OTHERS: u64 = 256;
 
-/// What a worker has open while its command runs: the output, the process, a file with `--output DIR`.
-const BUSY: u64 = 3;
+/// What a worker has open while its command runs: the output, the process, a file with `--output DIR`, and what tells it that
+/// its run is to end.
+const BUSY: u64 = 4;
 
 /// What a worker has open for the moment of a start: both ends of pipes that std needs, and copies for the child.
 const STARTING: u64 = 8;
@@ -99,11 +100,11 @@ mod tests {
     #[test]
     fn the_soft_limit_is_raised_to_what_workers_use_and_no_further_than_the_hard_one() {
         check(1_024, Some(20_000), 8, Ok(None));
-        check(1_024, Some(20_000), 600, Ok(Some(6_856)));
-        check(1_024, None, 4_096, Ok(Some(45_312)));
+        check(1_024, Some(20_000), 600, Ok(Some(7_456)));
+        check(1_024, None, 4_096, Ok(Some(49_408)));
         check(1_024, Some(4_096), 600, Ok(Some(4_096)));
-        check(1_024, Some(1_024), 256, Ok(None));
-        check(1_024, Some(1_024), 257, Err("257 workers need 1027 descriptors and the system allows 1024"));
+        check(1_024, Some(1_024), 192, Ok(None));
+        check(1_024, Some(1_024), 193, Err("193 workers need 1028 descriptors and the system allows 1024"));
         check(64, Some(64), 1, Err("at most 0 workers fit"));
         check(u64::MAX, None, 4_096, Ok(None));
     }

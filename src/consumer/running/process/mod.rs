@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub use self::command::start;
 pub use self::output::Output;
 pub use self::prepared::trial;
-pub use self::running::{Ended, Running};
+pub use self::running::{Ended, Running, Stops};
 
 use self::ceilings::Ceilings;
 use self::cgroup::{Cgroups, Unavailable};

@@ -1,8 +1,8 @@
-//! An attempt's command under way: one poll(2) waits for its exit, its output, a cancellation, the guard's death and
-//! the time-out. Afterwards no process of it is left that can be found.
+//! An attempt's command under way: one poll(2) waits for its exit, its output, a cancellation, an order to end it, the
+//! guard's death and the time-out. Afterwards no process of it is left that can be found.
 
 use std::io::PipeReader;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
@@ -58,7 +58,17 @@ pub struct Running {
 enum Cause {
     Exited,
     TimedOut,
+    Replaced,
     Cancelled,
+}
+
+/// What may end a command before its end and before its time-out.
+#[derive(Debug, Clone, Copy)]
+pub struct Stops<'a> {
+    /// The reading end of a pipe whose other end is closed when the consumer is to stop.
+    pub cancel: &'a PipeReader,
+    /// Becomes readable when the run is to end.
+    pub replaced: Option<BorrowedFd<'a>>,
 }
 
 /// What poll watches.
@@ -67,6 +77,7 @@ enum Source {
     Exit,
     Output,
     Cancel,
+    Replaced,
     Guard,
 }
 
@@ -112,16 +123,15 @@ impl Running {
         }
     }
 
-    /// Waits for the end, and makes it where the time-out or `cancel` says so: `cancel` is the reading end of a pipe
-    /// whose other end is closed.
+    /// Waits for the end, and makes it where the time-out or one of `stops` says so.
     ///
     /// When the shell has exited by itself, the attempt is over: what it left in its process group is ended too, and
-    /// the outcome stays that of its exit. After a time-out or a cancellation what has left the group is killed as
-    /// well; after an exit it is let be.
-    pub fn wait(mut self, cancel: &PipeReader) -> Ended {
-        let cause = self.watch(cancel);
+    /// the outcome stays that of its exit. After a time-out, a cancellation or an order what has left the group is killed
+    /// as well; after an exit it is let be.
+    pub fn wait(mut self, stops: Stops<'_>) -> Ended {
+        let cause = self.watch(stops);
         if cause != Cause::Exited || !self.is_gone() {
-            self.end(cancel);
+            self.end(stops.cancel);
         }
         if cause != Cause::Exited {
             census::kill_strays(std::slice::from_ref(&self.mark), 1);
@@ -132,23 +142,28 @@ impl Running {
                 self.status.map_or(Outcome::Cancelled, |status| self.limited.outcome(status, self.cpu_used))
             }
             Cause::TimedOut => Outcome::TimedOut,
+            Cause::Replaced => Outcome::Replaced,
             Cause::Cancelled => Outcome::Cancelled,
         };
         let tail = self.recorder.take().map(Recorder::finish).unwrap_or_default();
         Ended { outcome, output_bytes: tail.total(), output_tail: tail.text() }
     }
 
-    fn watch(&mut self, cancel: &PipeReader) -> Cause {
+    fn watch(&mut self, stops: Stops<'_>) -> Cause {
         let timeout = self.limits.timeout_ms.map(Duration::from_millis);
         let deadline = timeout.and_then(|timeout| self.since.checked_add(timeout));
         loop {
-            let seen = self.look(deadline, Some(cancel));
-            // A command that has exited by itself was neither late nor cancelled.
+            let seen = self.look(deadline, Some(stops));
+            // A command that has exited by itself was neither late nor replaced nor cancelled.
             if seen.contains(&Source::Exit) {
                 return Cause::Exited;
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Cause::TimedOut;
+            }
+            // Before the cancellation: a consumer that stops passes on what is to be tried again, and this is not.
+            if seen.contains(&Source::Replaced) {
+                return Cause::Replaced;
             }
             if seen.contains(&Source::Cancel) {
                 return Cause::Cancelled;
@@ -175,7 +190,8 @@ impl Running {
                 log::warn!("attempt {}: process group {} outlives KILL", self.mark, self.group);
                 told = true;
             }
-            if self.look(Some(Instant::now()), Some(cancel)).contains(&Source::Cancel) {
+            let stops = Stops { cancel, replaced: None };
+            if self.look(Some(Instant::now()), Some(stops)).contains(&Source::Cancel) {
                 return;
             }
         }
@@ -248,14 +264,14 @@ impl Running {
     }
 
     /// Waits until something happens, at most until `until`. What has been written is taken on the way.
-    fn look(&mut self, until: Option<Instant>, cancel: Option<&PipeReader>) -> Vec<Source> {
+    fn look(&mut self, until: Option<Instant>, stops: Option<Stops<'_>>) -> Vec<Source> {
         let until = if self.has_pidfd() {
             until
         } else {
             let soon = Instant::now() + LOOKS.1;
             Some(until.map_or(soon, |until| until.min(soon)))
         };
-        let mut seen = self.poll(until, cancel);
+        let mut seen = self.poll(until, stops);
         if !self.has_pidfd() && self.is_reaped() {
             seen.push(Source::Exit);
         }
@@ -268,12 +284,13 @@ impl Running {
         seen
     }
 
-    fn poll(&self, until: Option<Instant>, cancel: Option<&PipeReader>) -> Vec<Source> {
+    fn poll(&self, until: Option<Instant>, stops: Option<Stops<'_>>) -> Vec<Source> {
         let exit = self.pidfd.as_ref().filter(|_| self.status.is_none()).map(AsFd::as_fd);
         let sources = [
             (Source::Exit, exit, PollFlags::IN),
             (Source::Output, self.output.as_ref().map(AsFd::as_fd), PollFlags::IN),
-            (Source::Cancel, cancel.map(AsFd::as_fd), PollFlags::IN),
+            (Source::Cancel, stops.map(|stops| stops.cancel.as_fd()), PollFlags::IN),
+            (Source::Replaced, stops.and_then(|stops| stops.replaced), PollFlags::IN),
             // A pipe's writing end that asks for nothing still hears when its reader is gone.
             (Source::Guard, self.entry.pipe(), PollFlags::empty()),
         ];

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::consumer::Consumer;
 use super::fixture::{LEASE, World, of};
 use crate::common::broker::memory::{Call, Fate};
 use crate::common::broker::{ErrorCode, TopicPartition, partition_for};
+use crate::common::model::RunId;
 use crate::consumer::claiming::machine as claimer;
 
 /// A consumer that holds what was published and has claimed nothing yet.
@@ -334,4 +337,21 @@ pub(super) fn runs_partition(partition: i32) -> TopicPartition {
 
 pub(super) fn runs_partition_of(run: u128) -> i32 {
     partition_for(uuid::Uuid::from_u128(run).to_string().as_bytes(), 2)
+}
+
+#[test]
+fn a_retry_of_a_run_that_is_to_end_is_claimed_at_once() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    consumer.step(&world, 0);
+    for run in [1, 2] {
+        world.publish_for_later(0, run, 3_600);
+    }
+    consumer.poll(&world);
+    consumer.run(&world, 2);
+    assert_eq!(consumer.started, []);
+    consumer.handle(claimer::Event::Ordered(vec![RunId(Uuid::from_u128(2))]), &world);
+    consumer.run(&world, 2);
+    assert_eq!((consumer.started.as_slice(), world.claimed()), (&[2][..], vec![(0, 1)]));
+    assert_eq!(world.committed(0), Some((2, vec![0])), "the other one waits on");
 }

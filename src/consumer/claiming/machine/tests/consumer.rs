@@ -69,6 +69,7 @@ impl Consumer {
             reports: Vec::new(),
         };
         new.handle(Event::ClockSettled, world);
+        new.handle(Event::OrdersKnown, world);
         new.next_generation(world);
         new
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::common::bounds::HELD_BYTES_PER_PARTITION;
 use crate::common::clock::ManualClock;
 use crate::common::wire;
-use crate::consumer::claiming::machine::{CLOCK_PATIENCE, LAST_ANSWER};
+use crate::consumer::claiming::machine::{FIRST_CLAIM_PATIENCE, LAST_ANSWER};
 use crate::consumer::claiming::runs_topic;
 use crate::consumer::fetching::reading::Held;
 
@@ -167,12 +167,12 @@ fn the_clock_is_waited_for_from_the_first_free_worker_on_and_not_for_ever() {
     let mut still = Still::with_unknown_clock();
     still.turn();
     assert!(still.wait() > FIRST_REST, "nothing is claimed without a worker");
-    still.clock.turn(CLOCK_PATIENCE * 2);
+    still.clock.turn(FIRST_CLAIM_PATIENCE * 2);
     still.frees(1);
     still.reads_due(1);
     still.turn();
     assert_eq!((still.bench.job(), still.wait()), (None, FIRST_REST));
-    still.clock.turn(CLOCK_PATIENCE - Duration::from_millis(1));
+    still.clock.turn(FIRST_CLAIM_PATIENCE - Duration::from_millis(1));
     still.turn();
     assert_eq!(still.bench.job(), None);
     still.clock.turn(Duration::from_millis(1));
