@@ -57,6 +57,8 @@ pub enum Overlap {
     Skip,
     /// It waits; one at most, and the next is skipped.
     Queue,
+    /// It waits, and the run before it is ended; of the ticks that wait the newest is run, and the others are skipped.
+    Replace,
 }
 
 /// Which late ticks are published: those that were due while no producer published.

@@ -22,13 +22,13 @@ pub struct Entry {
     pub story: RunDetail,
 }
 
-/// What was decided about a tick.
+/// What was decided about a tick, in this order: one that waited may be skipped when a newer one takes its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// The run before it is in its way, and it is not run.
-    Skipped,
     /// It waits for the run before it.
     Queued,
+    /// The run before it is in its way, and it is not run.
+    Skipped,
     /// It is published.
     Published,
 }

@@ -155,6 +155,7 @@ mod tests {
         let failed = Outcome::Failed { code: 3 };
         check(&finished(failed.clone(), Then::Retried), &["waiting for retry: failed (exit code 3)"]);
         check(&finished(failed, Then::Dead), &["given up: failed (exit code 3)"]);
+        check(&finished(Outcome::Replaced, Then::Done), &[" 2s ", " replaced ", "backup"]);
         let reason = "no such shell".to_owned();
         check(&finished(Outcome::CouldNotStart { reason }, Then::Dead), &["no such shell"]);
     }

@@ -64,6 +64,8 @@ pub enum Stage {
     Succeeded,
     /// It is over: it was found too long after its scheduled instant.
     Expired,
+    /// It is over: it made room for a newer tick of its job (`overlap=replace`).
+    Replaced,
     /// It is over: no attempts were left.
     GivenUp,
     /// It is over: its consumer died, and no attempts were left.
@@ -81,6 +83,7 @@ impl Stage {
             Self::Retrying => "waiting for retry",
             Self::Succeeded => "succeeded",
             Self::Expired => "expired",
+            Self::Replaced => "replaced",
             Self::GivenUp => "given up",
             Self::Lost => "lost",
             Self::Ended => "ended",
@@ -142,7 +145,12 @@ impl Try {
     /// Whether it was started more than once: two ends that are not copies of one. What was never started has ended, but
     /// not twice.
     fn was_started_twice(&self) -> bool {
-        let started = |end: &&End| !matches!(end.outcome, Outcome::Expired | Outcome::Lost);
+        let started = |end: &&End| match end.outcome {
+            Outcome::Expired | Outcome::Lost => false,
+            // One that was not started ends at the instant of its start.
+            Outcome::Replaced => end.started_at != end.ended_at,
+            _ => true,
+        };
         let mut starts = self.ends.iter().filter(started).map(|end| (&end.consumer, end.started_at));
         let first = starts.next();
         starts.any(|start| Some(start) != first)
@@ -158,6 +166,7 @@ impl Try {
                 (Then::Dead, Outcome::Lost) => Stage::Lost,
                 (Then::Dead, _) => Stage::GivenUp,
                 (Then::Done, Outcome::Expired) => Stage::Expired,
+                (Then::Done, Outcome::Replaced) => Stage::Replaced,
                 (Then::Done, _) => Stage::Succeeded,
             },
         }

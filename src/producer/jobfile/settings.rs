@@ -228,8 +228,11 @@ mod tests {
         check_wrong(&[("backoff_max", "x")], &["option `backoff_max`"]);
         check_wrong(&[("grace", "-1s")], &["option `grace`"]);
         check_wrong(&[("timeout", "0s")], &["leave the option out"]);
-        check_wrong(&[("overlap", "")], &["option `overlap`: `` is not allow, skip or queue"]);
-        check_wrong(&[("overlap", "skipp")], &["`skipp` is not allow, skip or queue (did you mean `skip`?)"]);
+        check_wrong(&[("overlap", "")], &["option `overlap`: `` is not allow, skip, queue or replace"]);
+        check_wrong(
+            &[("overlap", "skipp")],
+            &["`skipp` is not allow, skip, queue or replace (did you mean `skip`?)"],
+        );
         check_wrong(&[("overlap", "Skip")], &["did you mean `skip`?"]);
         check_wrong(&[("catchup", "1h")], &["option `catchup`: `1h` is not last, all or none"]);
         check_wrong(&[("catchup", "non")], &["did you mean `none`?"]);

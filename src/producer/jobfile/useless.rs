@@ -51,6 +51,10 @@ pub(super) fn useless(
         policy == CatchUpPolicy::All && settings.overlap == Overlap::Queue,
         "`overlap=queue` skips what `catchup=all` asks for: of ticks caught up together one is run and one waits",
     );
+    note(
+        policy == CatchUpPolicy::All && settings.overlap == Overlap::Replace,
+        "`overlap=replace` skips what `catchup=all` asks for: of ticks caught up together only the last is run to its end",
+    );
     useless
 }
 
@@ -114,6 +118,11 @@ mod tests {
     fn catching_up_what_is_skipped_at_once_is_noticed() {
         check("@hourly", &[("catchup", "all"), ("overlap", "skip")], Some("only the first is run"));
         check("@hourly", &[("catchup", "all"), ("overlap", "queue")], Some("one is run and one waits"));
+        check(
+            "@hourly",
+            &[("catchup", "all"), ("overlap", "replace")],
+            Some("only the last is run to its end"),
+        );
         check("@hourly", &[("catchup", "all"), ("overlap", "allow")], None);
         check("@hourly", &[("catchup", "last"), ("overlap", "skip")], None);
     }

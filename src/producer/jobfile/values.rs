@@ -12,8 +12,12 @@ use crate::common::nearest::nearest;
 use crate::producer::job::{CatchUpPolicy, Overlap};
 
 /// The values of `overlap`.
-pub(super) const OVERLAPS: [(&str, Overlap); 3] =
-    [("allow", Overlap::Allow), ("skip", Overlap::Skip), ("queue", Overlap::Queue)];
+pub(super) const OVERLAPS: [(&str, Overlap); 4] = [
+    ("allow", Overlap::Allow),
+    ("skip", Overlap::Skip),
+    ("queue", Overlap::Queue),
+    ("replace", Overlap::Replace),
+];
 
 /// The values of `catchup`.
 pub(super) const CATCH_UPS: [(&str, CatchUpPolicy); 3] =
@@ -69,12 +73,15 @@ pub(super) fn timeout(value: &str) -> Result<u64, String> {
     }
 }
 
-/// One of three words by its name.
-pub(super) fn one_of<T>(word: &str, value: &str, known: [(&str, T); 3]) -> Result<T, String> {
-    let [one, other, last] = known.each_ref().map(|(name, _)| *name);
-    let meant = nearest(value, [one, other, last]);
+/// One of a few words by its name.
+pub(super) fn one_of<T, const N: usize>(word: &str, value: &str, known: [(&str, T); N]) -> Result<T, String> {
+    let names: [&str; N] = known.each_ref().map(|(name, _)| *name);
+    let meant = nearest(value, names);
     let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"));
-    let wrong = || format!("option `{word}`: {} is not {one}, {other} or {last}{hint}", quoted(value));
+    let wrong = || {
+        let (last, others) = names.split_last().map_or(("", &names[..]), |(last, others)| (*last, others));
+        format!("option `{word}`: {} is not {} or {last}{hint}", quoted(value), others.join(", "))
+    };
     known.into_iter().find(|(name, _)| *name == value).map(|(_, meaning)| meaning).ok_or_else(wrong)
 }
 

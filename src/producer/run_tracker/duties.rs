@@ -11,6 +11,8 @@ pub enum Duties {
     Beats,
     /// Finding out what became of attempts and runs, and passing lost ones on.
     LostAttempts,
+    /// Asking consumers to end runs.
+    Orders,
     /// Saying which job file a standby has.
     StandingBy,
     /// In a standby: seeing that some producer leads.
@@ -19,8 +21,8 @@ pub enum Duties {
 
 impl Duties {
     /// All parts.
-    pub const ALL: [Self; 5] =
-        [Self::Following, Self::Beats, Self::LostAttempts, Self::StandingBy, Self::Led];
+    pub const ALL: [Self; 6] =
+        [Self::Following, Self::Beats, Self::LostAttempts, Self::Orders, Self::StandingBy, Self::Led];
 
     /// The name of the duty.
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Duties {
             Self::Following => "following",
             Self::Beats => "beats",
             Self::LostAttempts => "lost attempts",
+            Self::Orders => "orders",
             Self::StandingBy => "standing by",
             Self::Led => "leader",
         }
@@ -39,6 +42,7 @@ impl Duties {
             Self::Following => "reading cron-runs",
             Self::Beats => "writing beats to cron-runs",
             Self::LostAttempts => "finding out what became of attempts, and passing lost ones on",
+            Self::Orders => "asking consumers on cron-orders to end runs",
             Self::StandingBy => "saying on cron-runs which job file this producer has",
             Self::Led => "seeing a producer that leads",
         }
@@ -101,6 +105,8 @@ pub(super) struct State {
     pub awaits_beat: bool,
     /// What was tried last about attempts, or about runs that no consumer will run, has failed.
     pub is_undecided: bool,
+    /// An order was not confirmed.
+    pub is_unordered: bool,
     /// What this producer said of its job file was not confirmed.
     pub is_unsaid: bool,
     /// Some producer leads.
@@ -117,6 +123,7 @@ impl State {
             Duties::Beats if self.is_blind && self.awaits_beat => Standing::Hindered(Hindrance::OutOfSight),
             Duties::Beats => owed_unless(self.has_seen_end && !self.is_blind),
             Duties::LostAttempts => owed_unless(!self.leads || !self.is_undecided),
+            Duties::Orders => owed_unless(!self.leads || !self.is_unordered),
             Duties::StandingBy => owed_unless(self.leads || !self.is_unsaid),
             Duties::Led if self.leads || self.is_led => Standing::Done,
             Duties::Led => Standing::Hindered(Hindrance::NoLeader),
@@ -144,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_part_of_the_work_is_owed_by_whom_it_concerns_and_where_it_is_not_done() {
-        use Duties::{Beats, Following, Led, LostAttempts, StandingBy};
+        use Duties::{Beats, Following, Led, LostAttempts, Orders, StandingBy};
         use Standing::Owed;
         for leads in [true, false] {
             check(leads, |_| {}, &[]);
@@ -158,6 +165,8 @@ mod tests {
         check(false, |state| (state.is_blind, state.awaits_beat) = (true, true), &[]);
         check(true, |state| state.is_undecided = true, &[(LostAttempts, Owed)]);
         check(false, |state| state.is_undecided = true, &[]);
+        check(true, |state| state.is_unordered = true, &[(Orders, Owed)]);
+        check(false, |state| state.is_unordered = true, &[]);
         check(true, |state| state.is_unsaid = true, &[]);
         check(false, |state| state.is_unsaid = true, &[(StandingBy, Owed)]);
         check(true, |state| state.is_led = false, &[]);

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-
 use super::beats;
 use super::deleted_messages::DeletedMessages;
 use super::duties::{Duties, Standing, State};
@@ -16,6 +14,7 @@ use super::log_reader::{LogChange, LogReader};
 use super::lost_check::LostCheck;
 use super::messages::{Effect, FollowRequest, Options, RunNews};
 use super::notes::Note;
+use super::orders::Orders;
 use super::standing_by::StandingBy;
 use super::step::Step;
 use crate::common::broker::Client;
@@ -69,6 +68,7 @@ pub(super) struct Parts {
     pub lost_check: LostCheck,
     pub runs: FollowedRuns,
     pub deleted: DeletedMessages,
+    pub orders: Orders,
     pub standing_by: StandingBy,
     /// Whether there was more to read at once when the last step began.
     is_behind: bool,
@@ -95,6 +95,7 @@ impl RunTracker {
         match request {
             FollowRequest::Follow(jobs) => self.parts.runs.follow(jobs, self.parts.log.ends()),
             FollowRequest::Active(revision, tzdata) => self.parts.standing_by.active_jobs(revision, tzdata),
+            FollowRequest::End(runs) => self.parts.orders.want(runs),
         }
     }
 
@@ -137,10 +138,15 @@ impl RunTracker {
         self.parts.leases.count()
     }
 
-    /// How long runs have waited for their first attempt to be claimed, the longest of each cluster: of the jobs whose ticks
-    /// wait for them or are skipped.
-    pub fn longest_waits(&self, now: DateTime<Utc>) -> BTreeMap<ClusterName, Duration> {
-        self.parts.runs.known().longest_waits(&self.parts.leases.runs(), now)
+    /// How long runs have waited for their first attempt to be claimed, or for their end that the leader has asked for, the
+    /// longest of each cluster: of the jobs whose ticks wait for them or are skipped.
+    pub fn longest_waits(&self, now: Now) -> BTreeMap<ClusterName, Duration> {
+        let mut longest = self.parts.runs.known().longest_waits(&self.parts.leases.runs(), now.wall);
+        for (cluster, waits) in self.parts.orders.waits(now.mono) {
+            let known = longest.entry(cluster.clone()).or_default();
+            *known = waits.max(*known);
+        }
+        longest
     }
 
     /// How long the leader's last beat took to be read back, or the one that is awaited takes already; none where this
@@ -170,6 +176,7 @@ impl Parts {
             lost_check: LostCheck::new(now),
             runs: FollowedRuns::new(Arc::clone(&options.overlapping), look_after),
             deleted: DeletedMessages::new(now),
+            orders: Orders::default(),
             standing_by: StandingBy::new(options, now),
             is_behind: false,
             cannot_follow: false,
@@ -182,6 +189,7 @@ impl Parts {
         self.heartbeat.lead(step.leads, now);
         if step.leads.is_none() {
             self.lost_check.stop();
+            self.orders.stop();
             self.runs.stand_by();
             self.deleted.look_later(now);
         }
@@ -254,6 +262,7 @@ impl Parts {
         }
         let every = self.beat_every(step.options.lease);
         beats::write_due(step, &mut self.heartbeat, &mut self.log, every);
+        self.orders.write_due(step);
         self.lost_check.look_back(step, self.log.ends(), &mut self.leases);
         if !self.runs.is_reading_history() {
             self.deleted.look(step, self.log.ends(), &self.heartbeat, self.runs.known(), &self.leases);
@@ -307,6 +316,7 @@ impl Parts {
             is_blind: self.heartbeat.is_blind(),
             awaits_beat: self.heartbeat.awaits(),
             is_undecided: self.lost_check.is_undone() || self.deleted.is_undone(),
+            is_unordered: self.orders.is_unordered(),
             is_unsaid: self.standing_by.is_unsaid(),
             is_led: self.heartbeat.is_led(),
         }

@@ -79,6 +79,9 @@ pub enum RunNews {
     ReadFrom(BTreeMap<i32, i64>),
 }
 
+/// The runs that are to end, with their jobs and clusters.
+pub type RunsToEnd = Arc<BTreeMap<RunId, (JobName, ClusterName)>>;
+
 /// What the run tracker is asked and told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowRequest {
@@ -87,4 +90,6 @@ pub enum FollowRequest {
     Follow(Followed),
     /// The job file of this revision is active, by zone data of this version.
     Active(Arc<str>, Arc<str>),
+    /// All runs that are to end from now on. Consumers are asked for it until they are over.
+    End(RunsToEnd),
 }

@@ -39,13 +39,13 @@ impl RunTrackerMetrics {
             unclaimable: metrics.counters(
                 "cron_runs_unclaimable_total",
                 "Runs that were published and that no consumer will run, found and ended by this producer. Of jobs whose \
-                 overlap is skip or queue.",
+                 overlap is not allow.",
                 &["cluster"],
             ),
             blocked: metrics.levels(
                 "cron_overlap_blocked_seconds",
-                "How long the oldest run has waited for its first attempt to be claimed, of jobs whose overlap is skip or \
-                 queue: their ticks are skipped or wait meanwhile. 0 where none waits.",
+                "How long the oldest run has waited for its first attempt to be claimed, or for its end that the leader has asked \
+                 for, of jobs whose overlap is not allow: their ticks are skipped or wait meanwhile. 0 where none waits.",
                 &["cluster"],
             ),
             failures: metrics.counters(

@@ -49,6 +49,7 @@
 //!   written before following began ([`history`]). A new leader reads to the end again before it says that it knows which
 //!   runs are open.
 //! - `deleted_messages` asks what became of messages that were deleted unread, or that have waited for long.
+//! - `orders` asks consumers on `cron-orders` to end runs for which a newer tick waits, and goes on asking until they are over.
 //! - `standing_by` says on `cron-runs` which job file this producer has while it stands by, and notices in the leader
 //!   where that is not its own ([`standbys`], the rule).
 //!
@@ -71,6 +72,7 @@ pub mod messages;
 pub mod metrics;
 pub mod notes;
 pub mod open_runs;
+mod orders;
 mod passage;
 pub mod standbys;
 mod standing_by;

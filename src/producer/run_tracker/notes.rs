@@ -1,6 +1,7 @@
 //! What the run tracker says in the log: each line with its level. Pure; the thread writes the lines.
 
 use std::fmt;
+use std::time::Duration;
 
 use log::Level;
 
@@ -76,6 +77,31 @@ pub enum Note {
         job: JobName,
         /// How that is known.
         detail: String,
+    },
+    /// Consumers are asked to end a run.
+    AskedToEnd {
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The run.
+        run: RunId,
+        /// Its job.
+        job: JobName,
+    },
+    /// A run goes on although its end was asked for long ago.
+    GoesOn {
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The run.
+        run: RunId,
+        /// Its job.
+        job: JobName,
+        /// For how long.
+        waits: Duration,
+    },
+    /// Orders were not confirmed.
+    Unordered {
+        /// Why.
+        error: BrokerError,
     },
     /// Producers that stand by have other job files than ours.
     FilesDiffer {
@@ -157,11 +183,15 @@ impl Note {
             | Self::UnreadMessage { .. }
             | Self::Unwritten { .. }
             | Self::Unclaimable { .. }
+            | Self::GoesOn { .. }
             | Self::ZonesDiffer { .. } => Level::Warn,
-            Self::InSight | Self::FilesAgree { .. } | Self::ZonesAgree { .. } => Level::Info,
+            Self::InSight | Self::AskedToEnd { .. } | Self::FilesAgree { .. } | Self::ZonesAgree { .. } => {
+                Level::Info
+            }
             Self::Failed { .. }
             | Self::PartitionFailed { .. }
             | Self::FetchFailed { .. }
+            | Self::Unordered { .. }
             | Self::FileUnsaid { .. }
             | Self::NoTopic { .. }
             | Self::NoStart { .. } => Level::Debug,
@@ -213,6 +243,16 @@ impl fmt::Display for Note {
             Self::Unclaimable { cluster, run, job, detail } => {
                 write!(f, "{cluster}: run {run} of {job} will not be run: {detail}")
             }
+            Self::AskedToEnd { cluster, run, job } => {
+                write!(f, "{cluster}: run {run} of {job} is to end, because a newer tick waits for it")
+            }
+            Self::GoesOn { cluster, run, job, waits } => write!(
+                f,
+                "{cluster}: run {run} of {job} goes on {} s after its end was asked for: no consumer has taken it, its consumer \
+                 is cut off or of a version that knows no orders, or its command takes long to end",
+                waits.as_secs()
+            ),
+            Self::Unordered { error } => write!(f, "asking consumers to end runs: {error}; trying again"),
             Self::FilesDiffer { others, ours } => write!(
                 f,
                 "the producers' job files differ: {}; ours is {ours}, and rules while we lead",
@@ -307,6 +347,21 @@ mod tests {
         let (cluster, job) = ("c".parse().unwrap(), "j".parse().unwrap());
         let text = format!("c: run {run} of j will not be run: it is gone");
         check(&Note::Unclaimable { cluster, run, job, detail: "it is gone".to_owned() }, Level::Warn, &text);
+    }
+
+    #[test]
+    fn which_runs_are_to_end_and_go_on_is_said() {
+        let run = RunId(Uuid::from_u128(1));
+        let (cluster, job): (ClusterName, JobName) = ("c".parse().unwrap(), "j".parse().unwrap());
+        let text = format!("c: run {run} of j is to end, because a newer tick waits for it");
+        check(&Note::AskedToEnd { cluster: cluster.clone(), run, job: job.clone() }, Level::Info, &text);
+        let text = format!(
+            "c: run {run} of j goes on 61 s after its end was asked for: no consumer has taken it, its consumer is cut off or \
+             of a version that knows no orders, or its command takes long to end"
+        );
+        check(&Note::GoesOn { cluster, run, job, waits: Duration::from_secs(61) }, Level::Warn, &text);
+        let text = format!("asking consumers to end runs: {}; trying again", error());
+        check(&Note::Unordered { error: error() }, Level::Debug, &text);
     }
 
     #[test]

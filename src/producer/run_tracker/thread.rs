@@ -59,7 +59,7 @@ impl RunTrackerThread {
         let (stop, stopped) = bounded(0);
         let (tell, told) = bounded(RUNS_TOLD);
         // One of each; a sender that finds no place tries again.
-        let (ask, asked) = bounded(2);
+        let (ask, asked) = bounded(3);
         let thread = spawn("runs-tail", move || {
             let now = context.clock.monotonic();
             let (clusters, tracker) = (options.clusters.clone(), RunTracker::new(options, now));
@@ -81,7 +81,7 @@ struct Tracking {
     tracker: RunTracker,
     clusters: Vec<ClusterName>,
     context: Context,
-    duties: [(Duties, Duty); 5],
+    duties: [(Duties, Duty); 6],
     tell: Sender<RunNews>,
     asked: Receiver<FollowRequest>,
     stopped: Receiver<()>,
@@ -112,7 +112,7 @@ impl Tracking {
             self.report(failed);
             if self.measure_waits_at <= now.mono {
                 self.measure_waits_at = now.mono + MEASURE_WAITS;
-                self.context.metrics.waits(&self.clusters, &self.tracker.longest_waits(now.wall));
+                self.context.metrics.waits(&self.clusters, &self.tracker.longest_waits(now));
             }
             self.context.metrics.differing(self.tracker.differing());
             self.context.metrics.zones_differing(self.tracker.zones_differing());

@@ -180,6 +180,14 @@ impl ClusterTerm {
         self.waiting.remove(&(tick.at, tick.job.name.clone()));
     }
 
+    /// Notes that a tick waits no more, because a newer one has taken its place. It was decided in an earlier batch, so the
+    /// event that says so is an extra batch, which holds the cursor before the tick.
+    pub fn gives_place(&mut self, queued: &Queued, skipped: Event) {
+        self.waits_no_more(&queued.tick);
+        let holds = queued.tick.at - TimeDelta::milliseconds(1);
+        self.add_extra(&queued.revision, Vec::new(), vec![skipped], holds);
+    }
+
     /// Adds a tick that waits no more as an extra batch: it is to be published.
     pub fn release(&mut self, queued: Queued) {
         let Queued { tick, revision } = queued;

@@ -23,6 +23,7 @@ use crate::producer::leadership::{CursorCommit, Start, Term};
 use crate::producer::plan::timetable::Tick;
 use crate::producer::plan::{Batch, ClusterPlan, Missed};
 use crate::producer::publisher::Confirmed;
+use crate::producer::run_tracker::messages::RunsToEnd;
 use crate::producer::run_tracker::open_runs::Followed;
 
 /// One cluster as the scheduler sees it.
@@ -61,6 +62,8 @@ pub struct Clusters {
     over: HashSet<RunId>,
     /// The open runs (published and not finished), as `cron-runs` tells them: each term begins with them.
     unfinished: BTreeMap<RunId, JobName>,
+    /// The runs that are to end, as the run tracker was last told.
+    ends: RunsToEnd,
     /// The offsets, by partition, from which the next leader must read `cron-runs`.
     reads: BTreeMap<i32, i64>,
     /// The term; none while another producer leads.
@@ -85,6 +88,7 @@ impl Clusters {
             read_in: None,
             over: HashSet::new(),
             unfinished: BTreeMap::new(),
+            ends: RunsToEnd::default(),
             reads: BTreeMap::new(),
             term: None,
             kept: None,
@@ -259,6 +263,7 @@ impl Clusters {
             }
         }
         events.append(&mut deciding.events);
+        deciding.give_places();
         let ticks = std::mem::take(&mut deciding.due);
         Some(Batch { ticks, missed, events, ..owed })
     }

@@ -14,6 +14,7 @@ use crate::common::clock::{Now, Skew};
 use crate::common::model::ClusterName;
 use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::leadership::{self, LeaderLease, Term};
+use crate::producer::run_tracker::messages::FollowRequest;
 
 /// The scheduler's state.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl Scheduler {
             self.reload.activate(&mut self.clusters, wall, &mut effects);
             self.hand_over(now, wall, &mut effects);
         }
+        effects.extend(self.clusters.changed_ends().map(|runs| Effect::Ask(FollowRequest::End(runs))));
         effects.extend(self.clusters.moved_cursors(wall).map(Effect::Commit));
         effects
     }

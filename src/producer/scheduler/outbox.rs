@@ -138,6 +138,7 @@ mod tests {
             requests.extend(asked.try_iter().map(|ask| match ask {
                 FollowRequest::Follow(_) => "follow".to_owned(),
                 FollowRequest::Active(revision, _) => revision.to_string(),
+                FollowRequest::End(_) => "end".to_owned(),
             }));
             assert!(outbox.send(&channels));
         }

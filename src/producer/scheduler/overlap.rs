@@ -1,26 +1,31 @@
-//! What happens at a tick of a job whose runs must not overlap (`overlap=skip|queue`): the tick is published, queued or
-//! skipped.
+//! What happens at a tick of a job whose runs must not overlap (`overlap=skip|queue|replace`): the tick is published, queued
+//! or skipped, and which runs are to end so that a tick need not wait.
 //!
 //! A run blocks from the decision to publish it until it is known to be over (done, dead, or lost with no attempt
 //! left), so two ticks in one batch see each other although neither is on record yet. The rule asks no other part of
 //! the program: its caller tells it what is known of runs.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::common::model::{JobName, RunId};
 use crate::producer::active_jobs::ActiveJobs;
 use crate::producer::job;
 use crate::producer::plan::timetable::Tick;
+use crate::producer::run_tracker::messages::RunsToEnd;
 
 /// All jobs that do not allow overlaps: their runs that are not over, and the ticks that wait for those.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ExclusiveJobs {
     jobs: HashMap<JobName, Runs>,
+    /// Those of which a tick waits that replaces the runs before it.
+    replacing: BTreeSet<JobName>,
+    /// Which runs are to end may have changed since that was last asked.
+    has_changed: bool,
 }
 
 /// What is to be done about a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TickDecision {
     /// Publish it.
     Publish,
@@ -28,6 +33,8 @@ pub enum TickDecision {
     Queue {
         /// The run that is not over.
         blocked_by: RunId,
+        /// The older ticks whose place it takes: put them on record as skipped.
+        instead_of: Vec<Queued>,
     },
     /// Put it on record as skipped.
     Skip {
@@ -56,6 +63,13 @@ struct Runs {
     queued: VecDeque<Queued>,
 }
 
+impl Default for ExclusiveJobs {
+    fn default() -> Self {
+        // What was to end before is not to end any more.
+        Self { jobs: HashMap::new(), replacing: BTreeSet::new(), has_changed: true }
+    }
+}
+
 impl ExclusiveJobs {
     /// What is to be done about a tick. With [`TickDecision::Publish`] its run blocks from here on (but that of a job that
     /// allows overlaps is not remembered); if it cannot be published after all, say that it is [`over`](Self::over).
@@ -73,14 +87,47 @@ impl ExclusiveJobs {
                 return TickDecision::Publish;
             }
         };
+        let mut instead_of = Vec::new();
         if runs.queued.iter().any(|queued| queued.tick.at == tick.at) {
-            return TickDecision::Queue { blocked_by };
+            return TickDecision::Queue { blocked_by, instead_of };
         }
-        if tick.job.overlap != job::Overlap::Queue || !runs.queued.is_empty() {
-            return TickDecision::Skip { blocked_by };
+        match tick.job.overlap {
+            job::Overlap::Queue if runs.queued.is_empty() => {}
+            job::Overlap::Replace if runs.queued.iter().all(|queued| queued.gives_place_to(tick)) => {
+                instead_of.extend(runs.queued.drain(..));
+            }
+            _ => return TickDecision::Skip { blocked_by },
         }
         runs.queued.push_back(Queued { tick: tick.clone(), revision: Arc::clone(revision) });
-        TickDecision::Queue { blocked_by }
+        self.note(&tick.job.name);
+        TickDecision::Queue { blocked_by, instead_of }
+    }
+
+    /// The runs that are to end, because a tick waits that replaces them; `None` where that has not changed since this was last
+    /// asked.
+    pub fn changed_ends(&mut self) -> Option<RunsToEnd> {
+        std::mem::take(&mut self.has_changed).then(|| {
+            let waiting = self.replacing.iter().filter_map(|job| {
+                let runs = self.jobs.get(job)?;
+                Some((job, runs, &runs.queued.back()?.tick.job.cluster))
+            });
+            let ends = waiting.flat_map(|(job, runs, cluster)| {
+                runs.open.iter().map(|run| (*run, (job.clone(), cluster.clone())))
+            });
+            Arc::new(ends.collect())
+        })
+    }
+
+    /// Notes whether a job has a tick that waits and replaces the runs before it, after its runs have changed.
+    fn note(&mut self, job: &JobName) {
+        let runs = self.jobs.get(job);
+        let waits = runs.and_then(|runs| runs.queued.back());
+        if waits.is_some_and(|queued| queued.tick.job.overlap == job::Overlap::Replace) {
+            self.replacing.insert(job.clone());
+            self.has_changed = true;
+        } else {
+            self.has_changed |= self.replacing.remove(job);
+        }
     }
 
     /// A run is in its topic, whichever producer published it. The call does no harm for a run that was decided here or
@@ -89,6 +136,7 @@ impl ExclusiveJobs {
         let runs = self.jobs.entry(job.clone()).or_default();
         if runs.last_over != Some(run) {
             runs.begin(run);
+            self.note(job);
         }
     }
 
@@ -99,12 +147,12 @@ impl ExclusiveJobs {
         let runs = self.jobs.entry(job.clone()).or_default();
         runs.open.retain(|open| *open != run);
         runs.last_over = Some(run);
-        if !runs.open.is_empty() {
-            return None;
+        let queued = if runs.open.is_empty() { runs.queued.pop_front() } else { None };
+        if let Some(queued) = &queued {
+            runs.begin(RunId::of(job, queued.tick.at));
         }
-        let queued = runs.queued.pop_front()?;
-        runs.begin(RunId::of(job, queued.tick.at));
-        Some(queued)
+        self.note(job);
+        queued
     }
 
     /// Whether it has heard of the job.
@@ -124,7 +172,17 @@ impl ExclusiveJobs {
         let gone = self.jobs.iter_mut().filter(|(name, _)| !in_file.contains(name));
         let queued = gone.flat_map(|(_, runs)| std::mem::take(&mut runs.queued)).collect();
         self.jobs.retain(|name, runs| in_file.contains(name) || !runs.open.is_empty());
+        self.replacing.retain(|name| in_file.contains(name));
+        self.has_changed = true;
         queued
+    }
+}
+
+impl Queued {
+    /// Whether a newer tick takes its place. A job that has moved to another cluster since is an exception: two clusters put
+    /// the two ticks on record, each by itself.
+    fn gives_place_to(&self, tick: &Tick) -> bool {
+        self.tick.at < tick.at && self.tick.job.cluster == tick.job.cluster
     }
 }
 
@@ -166,6 +224,7 @@ mod tests {
         Queued { tick, revision: "one".into() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "rows are shorter without references")]
     fn check(overlap: &mut ExclusiveJobs, tick: &Tick, expected: TickDecision) {
         assert_eq!(overlap.decide(tick, &"one".into()), expected, "{} at {}", tick.job.name, tick.at);
     }
@@ -175,7 +234,84 @@ mod tests {
     }
 
     fn queued_for(tick: &Tick) -> TickDecision {
-        TickDecision::Queue { blocked_by: run(tick) }
+        TickDecision::Queue { blocked_by: run(tick), instead_of: Vec::new() }
+    }
+
+    fn replace(seconds: i64) -> Tick {
+        tick("replace", job::Overlap::Replace, seconds)
+    }
+
+    /// A tick waits for the run of one, and takes the place of another.
+    fn instead(blocked_by: &Tick, instead_of: Tick) -> TickDecision {
+        TickDecision::Queue { blocked_by: run(blocked_by), instead_of: vec![queued(instead_of)] }
+    }
+
+    /// The runs that are to end are those of these ticks, and were others before.
+    fn check_ends(overlap: &mut ExclusiveJobs, expected: &[Tick]) {
+        let ends = overlap.changed_ends().expect("they have changed");
+        let job = |tick: &Tick| (tick.job.name.clone(), tick.job.cluster.clone());
+        assert_eq!(*ends, expected.iter().map(|tick| (run(tick), job(tick))).collect());
+        assert_eq!(overlap.changed_ends(), None);
+    }
+
+    #[test]
+    fn the_newest_tick_waits_and_the_run_before_it_is_to_end() {
+        let mut overlap = ExclusiveJobs::default();
+        check(&mut overlap, &replace(1), Publish);
+        check_ends(&mut overlap, &[]);
+        check(&mut overlap, &replace(2), queued_for(&replace(1)));
+        check_ends(&mut overlap, &[replace(1)]);
+        check(&mut overlap, &replace(3), instead(&replace(1), replace(2)));
+        check(&mut overlap, &replace(3), queued_for(&replace(1)));
+        check_ends(&mut overlap, &[replace(1)]);
+        // One of the backlog, which is decided after the newest.
+        check(&mut overlap, &replace(2), skipped_for(&replace(1)));
+        assert_eq!(over(&mut overlap, &replace(1)), Some(queued(replace(3))));
+        check_ends(&mut overlap, &[]);
+        check(&mut overlap, &replace(4), queued_for(&replace(3)));
+        check_ends(&mut overlap, &[replace(3)]);
+    }
+
+    #[test]
+    fn every_run_that_is_not_over_is_to_end_whoever_published_it_and_however_late_it_is_known() {
+        let mut overlap = ExclusiveJobs::default();
+        for second in [1, 2] {
+            overlap.published(&replace(second).job.name, run(&replace(second)));
+        }
+        check(&mut overlap, &replace(3), queued_for(&replace(2)));
+        check_ends(&mut overlap, &[replace(1), replace(2)]);
+        assert_eq!(over(&mut overlap, &replace(2)), None);
+        check_ends(&mut overlap, &[replace(1)]);
+        overlap.published(&replace(0).job.name, run(&replace(0)));
+        check_ends(&mut overlap, &[replace(0), replace(1)]);
+    }
+
+    #[test]
+    fn a_tick_that_replaces_nothing_ends_nothing() {
+        let mut overlap = ExclusiveJobs::default();
+        check(&mut overlap, &queue(1), Publish);
+        check(&mut overlap, &queue(2), queued_for(&queue(1)));
+        check(&mut overlap, &skip(1), Publish);
+        check(&mut overlap, &skip(2), skipped_for(&skip(1)));
+        check_ends(&mut overlap, &[]);
+        // The file has changed: the newest tick goes by what it says.
+        let replaces = tick("queue", job::Overlap::Replace, 3);
+        check(&mut overlap, &replaces, instead(&queue(1), queue(2)));
+        check_ends(&mut overlap, &[queue(1)]);
+        check(&mut overlap, &queue(4), skipped_for(&queue(1)));
+    }
+
+    #[test]
+    fn a_job_that_is_gone_or_has_moved_ends_no_run_and_takes_no_place() {
+        let mut overlap = ExclusiveJobs::default();
+        check(&mut overlap, &replace(1), Publish);
+        check(&mut overlap, &replace(2), queued_for(&replace(1)));
+        check_ends(&mut overlap, &[replace(1)]);
+        let moved = Job { cluster: "elsewhere".parse().unwrap(), ..Job::clone(&replace(3).job) };
+        check(&mut overlap, &Tick { job: Arc::new(moved), ..replace(3) }, skipped_for(&replace(1)));
+        let file = ActiveJobs { jobs: Vec::new(), revision: "two".into(), tzdata: "2026f".into() };
+        assert_eq!(overlap.forget(&file), [queued(replace(2))]);
+        check_ends(&mut overlap, &[]);
     }
 
     fn over(overlap: &mut ExclusiveJobs, tick: &Tick) -> Option<Queued> {

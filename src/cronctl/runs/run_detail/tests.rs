@@ -85,6 +85,8 @@ fn the_last_attempt_says_how_far_a_run_has_come() {
     check(&[claimed(1, "a"), done(1, Outcome::Succeeded)], Stage::Succeeded, Some("a"));
     check(&[done(1, Outcome::Succeeded), claimed(1, "a")], Stage::Succeeded, Some("a"));
     check(&[done(1, Outcome::Expired)], Stage::Expired, Some("a"));
+    check(&[claimed(1, "a"), done(1, Outcome::Replaced)], Stage::Replaced, Some("a"));
+    check(&[retried(), done(2, Outcome::Replaced)], Stage::Replaced, Some("a"));
     check(&[retried()], Stage::Retrying, Some("a"));
     check(&[claimed(2, "b"), retried()], Stage::Running, Some("b"));
     check(&[retried(), finished(2, "b", FAILED, Then::Dead)], Stage::GivenUp, Some("b"));

@@ -340,7 +340,13 @@ impl World {
         self.client.offset(&of(topics::RUNS, partition), Position::End, self.soon()).unwrap()
     }
 
-    fn values(&mut self, of: TopicPartition) -> Vec<Bytes> {
+    /// The time by both clocks.
+    pub(in crate::producer::run_tracker) fn now(&self) -> Now {
+        Now { wall: self.clock.now(), mono: self.clock.monotonic() }
+    }
+
+    /// What a partition holds.
+    pub(in crate::producer::run_tracker) fn values(&mut self, of: TopicPartition) -> Vec<Bytes> {
         let offset = self.client.offset(&of, Position::Start, self.soon()).unwrap();
         let want = Want { from: of, offset, max_bytes: 1 << 20 };
         let fetched = self.client.fetch(1, &[want], Duration::ZERO, self.soon()).unwrap().remove(0).unwrap();

@@ -5,6 +5,7 @@ mod deciding;
 pub(super) mod fixture;
 mod knowing;
 mod leading;
+mod orders;
 mod searching;
 mod starting;
 mod thread;

@@ -184,10 +184,8 @@ fn how_long_a_run_has_waited_is_known_until_it_is_claimed() {
     let place = world.publish(1, 0);
     world.note(1, &place);
     world.pass(100, &mut [&mut leader]);
-    let longest = |world: &World, leader: &Producer| {
-        let now = crate::common::clock::Clock::now(&*world.clock);
-        leader.tracker.longest_waits(now).into_values().next()
-    };
+    let longest =
+        |world: &World, leader: &Producer| leader.tracker.longest_waits(world.now()).into_values().next();
     assert_eq!(longest(&world, &leader), Some(Duration::from_secs(100)));
     world.claim(1, &place, "one");
     world.pass(2, &mut [&mut leader]);

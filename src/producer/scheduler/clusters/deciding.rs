@@ -13,7 +13,7 @@ use crate::producer::plan::timetable::Tick;
 use crate::producer::run_tracker::OVER_REMEMBERED;
 use crate::producer::scheduler::cluster_term::ClusterTerm;
 use crate::producer::scheduler::events;
-use crate::producer::scheduler::overlap::{ExclusiveJobs, TickDecision};
+use crate::producer::scheduler::overlap::{ExclusiveJobs, Queued, TickDecision};
 
 /// Decides the ticks of one cluster.
 pub(super) struct Deciding<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Deciding<'a> {
     pub due: Vec<Tick>,
     /// To be put on record.
     pub events: Vec<Event>,
+    /// Ticks that waited and whose place others have taken, and what is to be put on record about them.
+    replaced: Vec<(Queued, Event)>,
 }
 
 impl Clusters {
@@ -33,8 +35,8 @@ impl Clusters {
     pub(super) fn deciding(&mut self, number: usize, now: DateTime<Utc>) -> Option<Deciding<'_>> {
         let Self { overlap, unfinished, over, clusters, .. } = self;
         let Cluster { term, .. } = clusters.get_mut(number)?;
-        let (term, due, events) = (term.as_mut()?, Vec::new(), Vec::new());
-        Some(Deciding { overlap, unfinished, over, term, now, due, events })
+        let (term, due, events, replaced) = (term.as_mut()?, Vec::new(), Vec::new(), Vec::new());
+        Some(Deciding { overlap, unfinished, over, term, now, due, events, replaced })
     }
 
     /// A run that stood in the topic when the term began, and is not over, blocks its job before anything is decided:
@@ -66,11 +68,20 @@ impl Clusters {
             ticks.into_iter().for_each(|tick| deciding.decide(tick, &revision));
             let (due, events) = (std::mem::take(&mut deciding.due), std::mem::take(&mut deciding.events));
             deciding.term.decided(due, events, &revision, from);
+            deciding.give_places();
         }
     }
 }
 
 impl Deciding<'_> {
+    /// Puts on record what became of the ticks whose place others have taken: after what was decided before, for a tick may
+    /// have been queued in the same batch.
+    pub fn give_places(&mut self) {
+        for (queued, skipped) in std::mem::take(&mut self.replaced) {
+            self.term.gives_place(&queued, skipped);
+        }
+    }
+
     /// Decides a tick of a job file.
     pub fn decide(&mut self, tick: Tick, revision: &Arc<str>) {
         if self.term.published(&tick).is_some() || self.is_known(&tick) {
@@ -78,7 +89,11 @@ impl Deciding<'_> {
         }
         match self.overlap.decide(&tick, revision) {
             TickDecision::Publish => self.due.push(tick),
-            TickDecision::Queue { blocked_by } => {
+            TickDecision::Queue { blocked_by, instead_of } => {
+                self.replaced.extend(instead_of.into_iter().map(|queued| {
+                    let skipped = events::skipped(&queued.tick, blocked_by, self.now);
+                    (queued, skipped)
+                }));
                 self.term.waits(&tick);
                 self.events.push(events::queued(&tick, blocked_by, self.now));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Clusters;
 use crate::common::model::{JobName, RunId};
 use crate::producer::active_jobs::ActiveJobs;
-use crate::producer::run_tracker::messages::RunNews;
+use crate::producer::run_tracker::messages::{RunNews, RunsToEnd};
 use crate::producer::run_tracker::open_runs::Followed;
 use crate::producer::scheduler::cluster_term::ClusterTerm;
 
@@ -96,6 +96,19 @@ impl Clusters {
         for (run, job) in ended {
             self.over_and_released(Some(&job), run);
         }
+    }
+
+    /// The runs that are to end, where they have changed since this was last asked. A producer that does not lead ends none.
+    pub(in crate::producer::scheduler) fn changed_ends(&mut self) -> Option<RunsToEnd> {
+        let ends = match self.term {
+            Some(_) => self.overlap.changed_ends()?,
+            None => RunsToEnd::default(),
+        };
+        if ends == self.ends {
+            return None;
+        }
+        self.ends = RunsToEnd::clone(&ends);
+        Some(ends)
     }
 
     /// Whether a cluster finds runs of an earlier term, or has yet to look for them.

@@ -104,6 +104,82 @@ fn ticks_that_were_held_back_are_decided_in_their_order() {
     assert_eq!(cursor(&mut clusters, 3), at(3));
 }
 
+/// The runs that are to end, where that has changed: their instants.
+fn ends(clusters: &mut Clusters, job: &Arc<Job>) -> Option<Vec<i64>> {
+    let ends = clusters.changed_ends()?;
+    let instants = (0..9).filter(|second| ends.contains_key(&RunId::of(&job.name, at(*second))));
+    let instants: Vec<i64> = instants.collect();
+    assert_eq!(instants.len(), ends.len());
+    Some(instants)
+}
+
+#[test]
+fn a_tick_whose_place_a_newer_one_takes_is_skipped_on_record_before_the_cursor_passes_it() {
+    let one = job("one", "c", job::Overlap::Replace);
+    let mut clusters = leading(&["c"], &[&one]);
+    read(&mut clusters);
+    start(&mut clusters, 0);
+    assert_eq!(published(&mut clusters, 1), ["one"]);
+    assert_eq!(ends(&mut clusters, &one), None);
+    assert_eq!(published(&mut clusters, 2), [""; 0], "it waits");
+    assert_eq!(ends(&mut clusters, &one), Some(vec![1]));
+    assert!(cursor(&mut clusters, 2) < at(2));
+    let queued = work(&mut clusters, 3).unwrap();
+    assert!(matches!(&queued.events[..], [Event::Queued { .. }]), "{:?}", queued.events);
+    let (cluster, skipped) = clusters.next_batch(at(3)).unwrap();
+    let [Event::Skipped { scheduled_at, .. }] = &skipped.events[..] else { panic!("{:?}", skipped.events) };
+    assert_eq!(*scheduled_at, at(2));
+    assert!(cursor(&mut clusters, 3) < at(2), "that it is skipped is not confirmed yet");
+    clusters.confirmed(Confirmed::of(cluster, &skipped));
+    assert!((at(2)..at(3)).contains(&cursor(&mut clusters, 3)), "the newer one waits");
+    assert_eq!(ends(&mut clusters, &one), None, "the same run is to end");
+    over(&mut clusters, &one, 1);
+    assert_eq!(ends(&mut clusters, &one), Some(vec![]));
+    assert_eq!(published(&mut clusters, 3), ["one"]);
+    assert_eq!(cursor(&mut clusters, 3), at(3));
+}
+
+#[test]
+fn ticks_that_were_held_back_take_each_others_place() {
+    let one = job("one", "c", job::Overlap::Replace);
+    let mut clusters = leading(&["c"], &[&one]);
+    start(&mut clusters, 0);
+    assert_eq!(published(&mut clusters, 3), [""; 0]);
+    read(&mut clusters);
+    let batches: Vec<Batch> = std::iter::from_fn(|| work(&mut clusters, 3)).collect();
+    let ticks: Vec<_> = batches.iter().flat_map(|batch| batch.ticks.iter().map(|tick| tick.at)).collect();
+    assert_eq!(ticks, [at(1)]);
+    let fates = batches.iter().flat_map(|batch| &batch.events);
+    let fates = fates.filter_map(|event| match event {
+        Event::Queued { scheduled_at, .. } => Some(("queued", *scheduled_at)),
+        Event::Skipped { scheduled_at, .. } => Some(("skipped", *scheduled_at)),
+        _ => None,
+    });
+    assert_eq!(fates.collect::<Vec<_>>(), [("queued", at(2)), ("queued", at(3)), ("skipped", at(2))]);
+    assert_eq!(ends(&mut clusters, &one), Some(vec![1]));
+}
+
+#[test]
+fn a_producer_that_leads_no_more_ends_no_run_and_asks_anew_when_it_leads_again() {
+    let one = job("one", "c", job::Overlap::Replace);
+    let mut clusters = leading(&["c"], &[&one]);
+    read(&mut clusters);
+    start(&mut clusters, 0);
+    assert_eq!(published(&mut clusters, 1), ["one"]);
+    drop(published(&mut clusters, 2));
+    assert_eq!(ends(&mut clusters, &one), Some(vec![1]));
+    clusters.end();
+    assert_eq!(ends(&mut clusters, &one), Some(vec![]));
+    clusters.begin(second_term());
+    let run = RunId::of(&one.name, at(1));
+    clusters.told(&RunNews::Unfinished(OpenRun { job: one.name.clone(), run, scheduled_at: None }));
+    read_to_end(&mut clusters, &[]);
+    let start = Start { cursor: at(1), reboot: None, published: nothing(at(0)), is_gap: false };
+    clusters.start(second_term(), 0, start, at(2));
+    assert_eq!(published(&mut clusters, 2), [""; 0], "it waits again");
+    assert_eq!(ends(&mut clusters, &one), Some(vec![1]));
+}
+
 #[test]
 fn runs_that_are_over_are_remembered_only_while_it_is_asked_which_are() {
     let (skips, daily) = (job("skips", "c", job::Overlap::Skip), job("daily", "d", job::Overlap::Allow));
