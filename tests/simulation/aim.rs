@@ -92,7 +92,12 @@ impl Aim {
                 Self { weights: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], grows_at_kills: true, ..none }
             }
             // They need no fault.
-            Bug::KeepsAnOlderCursor | Bug::KeepsNoCursor | Bug::BlocksByNoRun | Bug::ReadsFromTheEnd => none,
+            Bug::KeepsAnOlderCursor
+            | Bug::KeepsNoCursor
+            | Bug::BlocksByNoRun
+            | Bug::ReadsFromTheEnd
+            | Bug::AsksForNoEnd
+            | Bug::StartsWhatIsReplaced => none,
         }
     }
 }

@@ -51,11 +51,15 @@ pub enum Bug {
     ForgetsFarCopies,
     /// The scheduler goes by its host's clock, however far that has jumped since it was compared with the broker's.
     BelievesAnyClock,
+    /// The run tracker never asks consumers to end a run.
+    AsksForNoEnd,
+    /// A worker starts an attempt although it knows that the run is to end, and lets one run that is under way.
+    StartsWhatIsReplaced,
 }
 
 /// All of them, what is said when one is found, and how many of 100 runs that are directed at it ([`crate::aim`]) say so:
 /// `KAFKA_CRON_SEEDS=100` measures that anew.
-pub const ALL: [(Bug, &str, u32); 23] = [
+pub const ALL: [(Bug, &str, u32); 25] = [
     (Bug::CommitBeforeClaimed, "without a claim", 100),
     (Bug::RunsOnUnknownAnswer, "commit does not claim it", 100),
     (Bug::KeepsItsMemberId, "claims are undone", 72),
@@ -79,6 +83,8 @@ pub const ALL: [(Bug, &str, u32); 23] = [
     (Bug::LeavesNewPartitions, "is still unclaimed", 77),
     (Bug::ForgetsFarCopies, "and again by", 22),
     (Bug::BelievesAnyClock, "before it is due by the broker's clock", 52),
+    (Bug::AsksForNoEnd, "and its end was not asked for", 34),
+    (Bug::StartsWhatIsReplaced, "knows that it is to end", 95),
 ];
 
 impl Bug {
@@ -95,6 +101,11 @@ impl Bug {
     /// Whether it is one of the thread that commits cursors.
     pub fn is_of_cursors(self) -> bool {
         matches!(self, Self::KeepsAnOlderCursor | Self::KeepsNoCursor | Self::ReadsFromTheEnd)
+    }
+
+    /// Whether producers must take part for it to show.
+    pub fn needs_producers(self) -> bool {
+        self.is_producers() || self == Self::StartsWhatIsReplaced
     }
 
     /// Whether it is a producer's.
@@ -114,6 +125,7 @@ impl Bug {
                 | Self::ReadsFromTheEnd
                 | Self::ReloadsAtOnce
                 | Self::BelievesAnyClock
+                | Self::AsksForNoEnd
         )
     }
 }

@@ -18,13 +18,14 @@ type Row = (&'static str, &'static str, CatchUpPolicy, u32, Overlap);
 type Changing = (&'static str, &'static str, CatchUpPolicy, u32, [Option<Overlap>; FILES]);
 
 /// In all files, and the same: a swap must not disturb them.
-const JOBS: [Row; 9] = [
+const JOBS: [Row; 10] = [
     ("all", "*/6 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Allow),
     ("last", "*/10 0-3 8 * * *", CatchUpPolicy::Last, 2, Overlap::Allow),
     ("none", "*/15 0-3 8 * * *", CatchUpPolicy::None, 0, Overlap::Allow),
     ("secondly", "* 1 8 * * *", CatchUpPolicy::Last, 0, Overlap::Allow),
     ("skips", "*/4 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Skip),
     ("queues", "*/7 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Queue),
+    ("replaces", "*/4 0-3 8 * * *", CatchUpPolicy::All, 2, Overlap::Replace),
     (HURRIED, "*/9 0-3 8 * * *", CatchUpPolicy::All, 1, Overlap::Allow),
     (REBOOTS[0], "@reboot", CatchUpPolicy::Last, 0, Overlap::Allow),
     (REBOOTS[1], "@reboot", CatchUpPolicy::Last, 1, Overlap::Skip),
@@ -35,16 +36,18 @@ const FILES: usize = 4;
 
 /// Jobs whose `overlap` is not the same in every file. Between two files that follow each other, jobs gain `overlap`, lose it
 /// and change it, come and go.
-const CHANGING: [Changing; 5] = [
+const CHANGING: [Changing; 6] = [
     ("first", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, [SKIP, None, QUEUE, None]),
     ("second", "*/20 0-3 8 * * *", CatchUpPolicy::Last, 0, [None, QUEUE, None, ALLOW]),
     ("turns", "*/12 0-3 8 * * *", CatchUpPolicy::Last, 0, [ALLOW, SKIP, ALLOW, QUEUE]),
     ("gains", "*/5 0-3 8 * * *", CatchUpPolicy::All, 1, [ALLOW, QUEUE, SKIP, QUEUE]),
+    ("varies", "*/6 0-3 8 * * *", CatchUpPolicy::All, 1, [REPLACE, SKIP, REPLACE, QUEUE]),
     ("loses", "*/8 0-3 8 * * *", CatchUpPolicy::All, 1, [QUEUE, ALLOW, SKIP, ALLOW]),
 ];
 const ALLOW: Option<Overlap> = Some(Overlap::Allow);
 const SKIP: Option<Overlap> = Some(Overlap::Skip);
 const QUEUE: Option<Overlap> = Some(Overlap::Queue);
+const REPLACE: Option<Overlap> = Some(Overlap::Replace);
 
 /// The jobs that are run once a reboot; the second one's runs may not overlap.
 pub const REBOOTS: [&str; 2] = ["reboot", "agent"];
@@ -132,6 +135,11 @@ pub fn file_number(revision: &str) -> usize {
 pub fn is_exclusive(job: &JobName, revision: &str) -> bool {
     let mut rows = JOBS.into_iter().chain(changing(file_number(revision)));
     rows.any(|(name, _, _, _, overlap)| name == job.as_str() && overlap != Overlap::Allow)
+}
+
+/// Whether a tick of a job that waits always replaces the run before it, whichever file is active.
+pub fn replaces(job: &JobName) -> bool {
+    job.as_str() == "replaces"
 }
 
 /// Whether there is a file by which the runs of a job may not overlap.

@@ -101,7 +101,7 @@ pub const KINDS_OF_AMBUSHES: [&str; 5] =
     ["ambush of a claim", "ambush of a leader", "declared lost", "kill", "read to the end in a term"];
 
 /// What must have been met where producers take part.
-pub const KINDS_OF_ALL: [&str; 17] = [
+pub const KINDS_OF_ALL: [&str; 20] = [
     "clock of a host jumps",
     "cursor ahead",
     "declared lost",
@@ -110,9 +110,12 @@ pub const KINDS_OF_ALL: [&str; 17] = [
     "kill between two writes",
     "late request far behind",
     "leave",
+    "order read",
     "partition added",
     "read to the end in a term",
     "reboots published",
+    "runs replaced",
+    "runs replaced unstarted",
     "stall",
     "term begun",
     "tick too large",

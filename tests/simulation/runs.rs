@@ -130,7 +130,7 @@ fn every_planted_bug_is_found() {
     let from = number("KAFKA_CRON_SEEDS_FROM").unwrap_or(0);
     let mut unfound = Vec::new();
     for (bug, said, _) in bugs::ALL.into_iter().filter(|(bug, ..)| is_wanted(bug)) {
-        let cast = if bug.is_producers() { Cast::All } else { Cast::Consumers };
+        let cast = if bug.needs_producers() { Cast::All } else { Cast::Consumers };
         let shows = |seed| play(cast, seed, Some(bug), false).broken.filter(|(what, _)| what.contains(said));
         if let Some(seeds) = number("KAFKA_CRON_SEEDS") {
             let count = (from..from + seeds).filter(|seed| shows(*seed).is_some()).count();

@@ -101,6 +101,9 @@ impl Stage {
             counts.add("reboots published", reboots as u64);
             counts.add("ticks skipped", skipped as u64);
             counts.add("ticks queued", world.oracle.overlaps.queued);
+            let (replaced, unstarted) = world.oracle.orders.totals();
+            counts.add("runs replaced", replaced);
+            counts.add("runs replaced unstarted", unstarted);
             counts.add("tick too large", ticks);
         }
         let broken = world.oracle.broken.as_ref().map(|what| (what.clone(), world.trace.text()));

@@ -135,9 +135,8 @@ impl World {
         let weather = Weather::new(Random(random.below(u64::MAX)), Arc::clone(&clock));
         let weather = Arc::new(Mutex::new(weather));
         let mut client = broker.client("world");
-        for (name, partitions) in
-            [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS), ("c-dead", 1), ("cron-runs", 2), ("cron-leader", 1)]
-        {
+        let own = [("c-dead", 1), ("cron-runs", 2), ("cron-orders", 1), ("cron-leader", 1)];
+        for (name, partitions) in [(CLUSTER, PARTITIONS), (RETRY, PARTITIONS)].into_iter().chain(own) {
             client.create_topic(&topic(name, partitions), began + Duration::from_secs(1)).unwrap();
         }
         let decides = Arc::clone(&weather);

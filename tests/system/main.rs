@@ -14,6 +14,7 @@
 //! - `clocks`: wall clocks that jump, run fast, or are wrong.
 //! - `packed`: topics whose messages the broker packs.
 //! - `pages`: the metrics of live programs beside their list.
+//! - `replace`: runs that make room for the next one.
 //! - `runs_topic`: `cron-runs` as others made it, or made anew, and runs that no consumer will run.
 //! - `ready`: programs that cannot do their work, whatever the cause.
 //! - `scrapers`: hostile ones.
@@ -64,6 +65,8 @@ mod packed;
 mod pages;
 #[cfg(test)]
 mod ready;
+#[cfg(test)]
+mod replace;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod fates;
+mod orders;
 mod overlaps;
 mod reads;
 mod ticks;
@@ -19,6 +20,7 @@ use kafka_cron::consumer::claiming::machine::{Claimed, Counts};
 use uuid::Uuid;
 
 use self::attempts::{Attempts, LogId, Message};
+pub use self::orders::Orders;
 pub use self::overlaps::Overlaps;
 use self::reads::Reads;
 pub use self::ticks::Ticks;
@@ -70,6 +72,7 @@ pub struct Oracle {
     cursor: Option<Committed>,
     pub ticks: Ticks,
     pub overlaps: Overlaps,
+    pub orders: Orders,
     reads: Reads,
     /// What is read next was written by requests that arrived late.
     pub late: bool,
@@ -99,10 +102,11 @@ fn of(place: &Place) -> LogId {
 
 impl Oracle {
     pub fn new(client: Box<dyn Client>, by: Instant) -> Self {
-        let others = [partition("cron-runs", 0), partition("cron-runs", 1), partition("c-dead", 0)];
+        let others = ["cron-runs", "c-dead", "cron-orders"].map(|topic| partition(topic, 0));
+        let others = others.into_iter().chain([partition("cron-runs", 1)]);
         let mut oracle = Self {
             client,
-            next: others.into_iter().map(|of| (of, 0)).collect(),
+            next: others.map(|of| (of, 0)).collect(),
             attempts: BTreeMap::new(),
             present: BTreeMap::new(),
             grown: BTreeSet::new(),
@@ -121,6 +125,7 @@ impl Oracle {
             cursor: None,
             ticks: Ticks::default(),
             overlaps: Overlaps::default(),
+            orders: Orders::default(),
             reads: Reads::default(),
             late: false,
             has_producers: false,
@@ -295,6 +300,7 @@ impl Oracle {
                         self.message((of.unwrap(), topic), record.offset, &value, record.timestamp_ms);
                     }
                     "c-dead" => self.letter(&value),
+                    "cron-orders" => self.orders.ordered(&wire::decode_order(&value).unwrap()),
                     _ => {
                         events.push((
                             want.from.partition,
@@ -311,7 +317,8 @@ impl Oracle {
         self.look_at_commits(by);
         self.look_at_leaders_commits(by);
         self.late = false;
-        if let Some(broken) = self.ticks.broken.take().or_else(|| self.overlaps.broken.take()) {
+        let broken = self.ticks.broken.take().or_else(|| self.overlaps.broken.take());
+        if let Some(broken) = broken.or_else(|| self.orders.broken.take()) {
             self.breaks(|| broken);
         }
     }
@@ -319,6 +326,8 @@ impl Oracle {
     /// A leader puts on record what becomes of a tick; `now` is the time by its clocks.
     pub fn decided(&mut self, event: &Event, now: Now) {
         self.overlaps.decided(event, now.mono);
+        let led = |from| self.overlaps.led(from, now.mono);
+        self.orders.decided(event, now.mono, led);
         if let Event::Missed { job, to, reason: MissedReason::Deadline, .. } = event {
             self.ticks.missed_for_deadline(job, *to, now.wall);
         }
@@ -326,6 +335,7 @@ impl Oracle {
 
     /// An attempt's process is started by a consumer.
     pub fn started(&mut self, claimed: &Claimed, consumer: &str) {
+        self.orders.started(claimed, consumer);
         let place = &claimed.place;
         let of = of(place);
         let attempt = AttemptRef { run: claimed.attempt.run.id, attempt: claimed.attempt.attempt };

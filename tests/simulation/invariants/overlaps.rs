@@ -219,7 +219,7 @@ impl Overlaps {
     }
 
     /// For how long producers have led between two instants.
-    fn led(&self, from: Instant, until: Instant) -> Duration {
+    pub fn led(&self, from: Instant, until: Instant) -> Duration {
         let first = self.beats.partition_point(|beat| *beat <= from);
         let ends = self.beats[first..].iter().copied().chain([until]);
         let since = [from].into_iter().chain(self.beats[first..].iter().copied());

@@ -72,6 +72,7 @@ impl Oracle {
     /// An event at a place of `cron-runs`.
     pub(super) fn event(&mut self, event: &Event, at: (i32, i64)) {
         self.overlaps.event(event, self.now);
+        self.orders.event(event);
         self.reads.event(event, at);
         match event {
             Event::Claimed { attempt, place, consumer, at, .. } => {

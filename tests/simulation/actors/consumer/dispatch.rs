@@ -8,6 +8,7 @@ use kafka_cron::common::membership::{self, Change};
 use kafka_cron::consumer::claiming::machine::{Claimed, Effect, Event};
 use kafka_cron::consumer::claiming::position::{LogEnds, resume};
 use kafka_cron::consumer::fetching::fetcher::{Chunk, What};
+use kafka_cron::consumer::orders::messages::News;
 use kafka_cron::consumer::reporting::messages as reporting;
 use kafka_cron::consumer::reporting::messages::started;
 
@@ -53,7 +54,8 @@ impl Consumer {
         if !self.planned.is_empty() {
             self.wake(Thread::Fetch, now.mono);
         }
-        let has_news = !self.changed.is_empty() || !self.chunks.is_empty() || self.is_asked_to_leave;
+        let has_news = !self.changed.is_empty() || !self.chunks.is_empty() || !self.news.is_empty();
+        let has_news = has_news || self.is_asked_to_leave;
         let is_next = has_news && self.claimer.listens();
         Some(if is_next { Duration::ZERO } else { self.outbox.wait(&self.claimer, now) })
     }
@@ -62,6 +64,12 @@ impl Consumer {
     fn listen(&mut self, world: &mut World) -> Option<Event> {
         if std::mem::take(&mut self.is_asked_to_leave) {
             return Some(Event::Leave);
+        }
+        if let Some(news) = self.news.pop_front() {
+            return Some(match news {
+                News::Ordered(runs) => Event::Ordered(runs),
+                News::ReadToEnd => Event::OrdersKnown,
+            });
         }
         let first = world.random.chance(500);
         if first && let Ok(change) = self.changed.try_recv() {

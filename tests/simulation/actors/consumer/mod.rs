@@ -2,6 +2,7 @@
 //! them stand the queues that are channels in the program, filled and emptied as its threads do.
 
 mod dispatch;
+mod ordered;
 mod reading;
 mod working;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use kafka_cron::common::bounds::ORDERS_REMEMBERED;
 use kafka_cron::common::broker::Client;
 use kafka_cron::common::clock::Now;
 use kafka_cron::common::membership::{self, Change, Member, Rounds};
@@ -19,6 +21,9 @@ use kafka_cron::consumer::claiming::machine::{Claimed, Claimer, Options};
 use kafka_cron::consumer::claiming::outbox::Outbox;
 use kafka_cron::consumer::fetching::fetcher::{Chunk, Track};
 use kafka_cron::consumer::fetching::poll::Plan;
+use kafka_cron::consumer::orders::machine::OrderReader;
+use kafka_cron::consumer::orders::messages::News;
+use kafka_cron::consumer::orders::remembered::Remembered;
 use kafka_cron::consumer::reporting::machine::Reporting;
 use kafka_cron::consumer::reporting::messages as reporting;
 
@@ -43,6 +48,7 @@ enum Thread {
     Membership,
     Claiming,
     Fetch,
+    Orders,
     Reporter,
     Worker(usize),
 }
@@ -60,6 +66,9 @@ struct Busy {
     claimed: Claimed,
     started_at: DateTime<Utc>,
     ends: Instant,
+    /// It was told to end, or was not started for that.
+    is_replaced: bool,
+    was_started: bool,
 }
 
 /// A consumer.
@@ -92,6 +101,12 @@ pub struct Consumer {
     pretends: BTreeMap<i32, i64>,
     tracks: Vec<Reading>,
     chunks: VecDeque<Chunk>,
+
+    orders: OrderReader,
+    orders_client: Box<dyn Client>,
+    /// What the workers know of orders, and what the claiming thread is still to be told.
+    ordered: Remembered,
+    news: VecDeque<News>,
 
     jobs: VecDeque<Claimed>,
     workers: Vec<Option<Busy>>,
@@ -130,7 +145,7 @@ impl Consumer {
         });
         let (changes, changed) = bounded(1);
         let ((plans, planned), (tell, told)) = (bounded(1), bounded(workers * 2 + 2));
-        let threads = [Thread::Membership, Thread::Claiming, Thread::Fetch, Thread::Reporter];
+        let threads = [Thread::Membership, Thread::Claiming, Thread::Fetch, Thread::Orders, Thread::Reporter];
         let threads = threads.into_iter().chain((0..workers).map(Thread::Worker));
         Self {
             wakes: threads.map(|thread| (thread, now)).collect(),
@@ -163,6 +178,10 @@ impl Consumer {
             pretends: BTreeMap::new(),
             tracks: Vec::new(),
             chunks: VecDeque::new(),
+            orders: OrderReader::new(cluster()),
+            orders_client: world.client(&format!("{name}-orders")),
+            ordered: Remembered::new(ORDERS_REMEMBERED),
+            news: VecDeque::new(),
             jobs: VecDeque::new(),
             workers: (0..workers).map(|_| None).collect(),
             idle: workers,
@@ -204,6 +223,7 @@ impl Actor for Consumer {
             Thread::Membership => self.membership(world, now),
             Thread::Claiming => self.dispatch(world, now),
             Thread::Fetch => self.fetch(world, now),
+            Thread::Orders => self.follow_orders(world, now),
             Thread::Reporter => Some(self.report(world, now)),
             Thread::Worker(number) => self.worker(world, now, number),
         };

@@ -5,15 +5,24 @@ use std::time::Duration;
 use kafka_cron::common::clock::Now;
 use kafka_cron::common::model::Outcome;
 use kafka_cron::common::passing::Fit;
+use kafka_cron::consumer::claiming::machine::Claimed;
 use kafka_cron::consumer::reporting::messages::{Effect, Event};
 use kafka_cron::consumer::reporting::reports::Report;
 
 use super::{Busy, Consumer, Thread, what};
+use crate::bugs::Bug;
 use crate::world::World;
 
 impl Consumer {
     pub(super) fn worker(&mut self, world: &mut World, now: Now, number: usize) -> Option<Duration> {
         match self.workers[number].take() {
+            Some(mut busy) if self.is_ordered(&busy.claimed) && !busy.is_replaced => {
+                // It gets TERM, and ends within its grace.
+                busy.is_replaced = true;
+                busy.ends = busy.ends.min(now.mono + world.random.span(1, 2_000));
+                self.workers[number] = Some(busy);
+                return Some(Duration::from_millis(1));
+            }
             Some(busy) if busy.ends > now.mono => {
                 let wait = busy.ends - now.mono;
                 self.workers[number] = Some(busy);
@@ -24,16 +33,20 @@ impl Consumer {
                 self.workers[number] = Some(busy);
                 return Some(Duration::from_millis(100));
             }
-            Some(Busy { claimed, started_at, .. }) => {
+            Some(Busy { claimed, started_at, is_replaced, was_started, .. }) => {
                 let good = world.random.chance(550);
-                let outcome = if good { Outcome::Succeeded } else { Outcome::Failed { code: 1 } };
+                let outcome = match is_replaced {
+                    true => Outcome::Replaced,
+                    false if good => Outcome::Succeeded,
+                    false => Outcome::Failed { code: 1 },
+                };
                 let writes = world.sizes.are_small() && world.random.chance(300);
                 let output_tail = if writes { "x".repeat(400) } else { String::new() };
                 let report = Report {
                     claimed,
                     outcome,
                     started_at,
-                    ended_at: now.wall,
+                    ended_at: if was_started { now.wall } else { started_at },
                     output_bytes: 0,
                     output_tail,
                     fit: Fit::Whole,
@@ -47,6 +60,13 @@ impl Consumer {
             None => {}
         }
         let claimed = self.jobs.pop_front()?;
+        if self.is_ordered(&claimed) {
+            world.say(&self.name, || format!("worker-{number}: starts not {}", what(&claimed)));
+            let (started_at, ends) = (now.wall, now.mono);
+            self.workers[number] =
+                Some(Busy { claimed, started_at, ends, is_replaced: true, was_started: false });
+            return Some(Duration::ZERO);
+        }
         let name = &self.name;
         world.say(name, || format!("worker-{number}: starts {}", what(&claimed)));
         world.oracle.started(&claimed, name);
@@ -55,8 +75,19 @@ impl Consumer {
         } else {
             world.random.span(20, 4_000)
         };
-        self.workers[number] = Some(Busy { claimed, started_at: now.wall, ends: now.mono + takes });
+        self.workers[number] = Some(Busy {
+            claimed,
+            started_at: now.wall,
+            ends: now.mono + takes,
+            is_replaced: false,
+            was_started: true,
+        });
         Some(takes)
+    }
+
+    /// Whether the worker knows that the run is to end.
+    fn is_ordered(&self, claimed: &Claimed) -> bool {
+        self.seat.bug != Some(Bug::StartsWhatIsReplaced) && self.ordered.has(claimed.attempt.run.id)
     }
 
     pub(super) fn report(&mut self, world: &mut World, now: Now) -> Duration {

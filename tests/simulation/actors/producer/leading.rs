@@ -6,7 +6,7 @@ use kafka_cron::common::clock::Now;
 use kafka_cron::common::membership;
 use kafka_cron::producer::leadership::{Effect, Event};
 use kafka_cron::producer::run_tracker as tracker;
-use kafka_cron::producer::run_tracker::messages::RunNews;
+use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
 
 use super::{Producer, Thread};
 use crate::bugs::Bug;
@@ -74,7 +74,10 @@ impl Producer {
     pub(super) fn tracker(&mut self, world: &mut World, now: Now) -> Duration {
         let leads = self.lease.held(now.mono);
         while let Ok(ask) = self.ends.asks.try_recv() {
-            self.tracker.handle(ask);
+            let is_dropped = self.bug == Some(Bug::AsksForNoEnd) && matches!(ask, FollowRequest::End(_));
+            if !is_dropped {
+                self.tracker.handle(ask);
+            }
         }
         let (effects, wait) = self.tracker.step(self.tails_client.as_mut(), now, leads);
         for effect in effects {

@@ -58,7 +58,7 @@ fn channels() -> (Channels, Ends) {
     let (to_publisher, batches) = bounded(TICK_BATCHES);
     let (confirming, confirmed) = bounded(TICK_BATCHES);
     let ((leading, leadership), (telling, runs)) = (bounded(LEAD_ACTS), bounded(RUNS_TOLD));
-    let ((keeping, cursors), (asking, asks)) = (bounded(1), bounded(2));
+    let ((keeping, cursors), (asking, asks)) = (bounded(1), bounded(3));
     let channels = Channels {
         batches: vec![to_publisher],
         confirmed,

@@ -1,0 +1,108 @@
+//! Runs that make room for a newer tick of their job: their end is asked for, none is replaced unasked, no consumer starts what
+//! it knows to be replaced, and nothing follows a replaced attempt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use kafka_cron::common::model::{Event, Order, Outcome, RunId, Then};
+use kafka_cron::consumer::claiming::machine::Claimed;
+
+use crate::jobs;
+
+/// For how long producers may lead until one asks for the end of a run behind which a tick waits. The call may fail, and the
+/// leader may change meanwhile.
+const ASKED: Duration = Duration::from_secs(20);
+
+/// The orders, and what became of them.
+#[derive(Debug, Default)]
+pub struct Orders {
+    ordered: BTreeSet<RunId>,
+    /// Which orders each consumer has read.
+    heard: BTreeSet<(String, RunId)>,
+    /// Runs behind which a tick waits that replaces them, since when, and whose end was not asked for.
+    unasked: BTreeMap<RunId, Instant>,
+    over: BTreeSet<RunId>,
+    replaced: u64,
+    unstarted: u64,
+    pub broken: Option<String>,
+}
+
+impl Orders {
+    fn breaks(&mut self, what: String) {
+        self.broken.get_or_insert(what);
+    }
+
+    /// An order stands in the topic.
+    pub fn ordered(&mut self, order: &Order) {
+        let Order::End { run, job, .. } = order;
+        self.unasked.remove(run);
+        self.ordered.insert(*run);
+        if !jobs::may_be_exclusive(job) {
+            self.breaks(format!("run {run} of {job} is to end, which makes room for nothing"));
+        }
+    }
+
+    /// A consumer has read an order.
+    pub fn heard(&mut self, consumer: &str, run: RunId) {
+        self.heard.insert((consumer.to_owned(), run));
+    }
+
+    /// A leader decides; `led` says for how long producers have led since an instant.
+    pub fn decided(&mut self, event: &Event, now: Instant, led: impl Fn(Instant) -> Duration) {
+        let (Event::Queued { job, blocked_by, .. } | Event::Skipped { job, blocked_by, .. }) = event else {
+            return;
+        };
+        if !jobs::replaces(job) || self.ordered.contains(blocked_by) || self.over.contains(blocked_by) {
+            return;
+        }
+        let since = *self.unasked.entry(*blocked_by).or_insert(now);
+        if led(since) > ASKED {
+            self.breaks(format!(
+                "{job} waits for run {blocked_by}, and its end was not asked for: since then, producers have led for {:?}",
+                led(since)
+            ));
+        }
+    }
+
+    /// A consumer starts an attempt.
+    pub fn started(&mut self, claimed: &Claimed, consumer: &str) {
+        let run = claimed.attempt.run.id;
+        if self.heard.contains(&(consumer.to_owned(), run)) {
+            self.breaks(format!(
+                "{consumer} starts {:?} and knows that it is to end",
+                claimed.attempt.name()
+            ));
+        }
+    }
+
+    /// An event is on record.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Finished { attempt, outcome, then, started_at, ended_at, .. } => {
+                if *then != Then::Retried {
+                    self.over.insert(attempt.run);
+                }
+                if *outcome != Outcome::Replaced {
+                    return;
+                }
+                self.replaced += 1;
+                self.unstarted += u64::from(started_at == ended_at);
+                if !self.ordered.contains(&attempt.run) {
+                    self.breaks(format!("{attempt:?} is replaced, and no leader has asked for that"));
+                }
+                if *then != Then::Done {
+                    self.breaks(format!("{attempt:?} is replaced, and then {then:?}"));
+                }
+            }
+            Event::Lost { attempt, then: Then::Done | Then::Dead, .. } | Event::Ended { attempt, .. } => {
+                self.over.insert(attempt.run);
+            }
+            _ => {}
+        }
+    }
+
+    /// How many attempts were replaced, and how many of them were not started.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.replaced, self.unstarted)
+    }
+}
