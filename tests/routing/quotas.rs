@@ -18,7 +18,9 @@ fn nothing_is_sent_while_a_quota_holds_a_client_back_and_nothing_is_written_twic
     let own = OwnBroker::start(version());
     let mut free = own.broker().client("free");
     let of = topic(free.as_mut(), 1);
-    let mut config = kafka_program(version(), "kafka.admin.ConfigCommand");
+    let number: Vec<u32> = version().split('.').filter_map(|part| part.parse().ok()).collect();
+    let room = if number >= vec![4, 4] { "org.apache.kafka.tools" } else { "kafka.admin" };
+    let mut config = kafka_program(version(), &format!("{room}.ConfigCommand"));
     config.args(["--bootstrap-server", &own.brokers(), "--alter"]);
     config.args(["--add-config", "producer_byte_rate=20000"]);
     config.args(["--entity-type", "clients", "--entity-name", HELD]);

@@ -1,4 +1,4 @@
-//! More of everything than anybody wants. Each test states the bound of what it floods; `KAFKA_CRON_TEST_LONG` floods more.
+//! Floods: more than any queue holds. Each test states the bound of what it floods; `KAFKA_CRON_TEST_LONG` floods more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -22,7 +22,7 @@
 //! - `loads`: a lot of output, a deaf log, a long backlog.
 //! - `churn`: consumers that come and go beside one that works.
 //! - `disks`: what the programs write to the host, where there is no room for it.
-//! - `floods`: more of everything than anybody wants: jobs of one second, stale attempts, waiting retries, dead letters.
+//! - `floods`: more than any queue holds: jobs of one second, stale attempts, waiting retries, dead letters.
 //! - `sizes`: messages of as many bytes as a topic takes, and of one more.
 //! - `topics`: topics that are deleted, or are not as they should be.
 

@@ -172,7 +172,7 @@ mod tests {
         let next = desk.begin(run(2), &bell).unwrap();
         assert!(!next.is_ordered());
         drop(next);
-        // One that came while the attempt ended has rung the bell, and nobody has heard it.
+        // One that came while the attempt ended has rung the bell, and no worker has heard it.
         let ends = desk.begin(run(3), &bell).unwrap();
         desk.order(&[run(3)]);
         drop(ends);

@@ -29,7 +29,7 @@ const UNCOMMITTED: i8 = 0;
 const COMMITTED: i8 = 1;
 /// How long a fetch waits at least that a quota holds back.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long it waits at most. Whoever asks can be stopped only between two fetches.
+/// How long it waits at most. The thread that asks can be stopped only between two fetches.
 const HELD: Duration = Duration::from_secs(2);
 /// Its answer where no record is of that time or later.
 const NO_OFFSET: i64 = -1;

@@ -76,7 +76,7 @@ mod tests {
         check(Exit::Code(2), None, process, Some(Limit::Pids));
         check(Exit::Signal(libc::SIGXCPU), Some(1), nothing, Some(Limit::Cpu));
         check(Exit::Code(128 + libc::SIGXCPU), Some(1), nothing, Some(Limit::Cpu));
-        // Nobody limited its CPU time: then another process sent the signal.
+        // Its CPU time has no limit, so another process sent the signal.
         check(Exit::Signal(libc::SIGXCPU), None, nothing, None);
         check(Exit::Code(1), Some(1), nothing, None);
         check(Exit::Signal(libc::SIGKILL), Some(2), nothing, Some(Limit::Cpu));
