@@ -323,11 +323,11 @@ impl Oracle {
         }
     }
 
-    /// A leader puts on record what becomes of a tick; `now` is the time by its clocks.
-    pub fn decided(&mut self, event: &Event, now: Now) {
+    /// A leader of this name puts on record what becomes of a tick; `now` is the time by its clocks.
+    pub fn decided(&mut self, event: &Event, leader: &str, now: Now) {
         self.overlaps.decided(event, now.mono);
         let led = |from| self.overlaps.led(from, now.mono);
-        self.orders.decided(event, now.mono, led);
+        self.orders.decided(event, leader, now.mono, led);
         if let Event::Missed { job, to, reason: MissedReason::Deadline, .. } = event {
             self.ticks.missed_for_deadline(job, *to, now.wall);
         }

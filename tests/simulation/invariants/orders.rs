@@ -9,8 +9,8 @@ use kafka_cron::consumer::claiming::machine::Claimed;
 
 use crate::jobs;
 
-/// For how long producers may lead until one asks for the end of a run behind which a tick waits. The call may fail, and the
-/// leader may change meanwhile.
+/// For how long a producer may lead, after it has found that a tick waits behind a run, until it asks for the end of that run.
+/// The call may fail.
 const ASKED: Duration = Duration::from_secs(20);
 
 /// The orders, and what became of them.
@@ -19,8 +19,8 @@ pub struct Orders {
     ordered: BTreeSet<RunId>,
     /// Which orders each consumer has read.
     heard: BTreeSet<(String, RunId)>,
-    /// Runs behind which a tick waits that replaces them, since when, and whose end was not asked for.
-    unasked: BTreeMap<RunId, Instant>,
+    /// Runs behind which a tick waits that replaces them, and whose end was not asked for: since when each leader knows.
+    unasked: BTreeMap<RunId, BTreeMap<String, Instant>>,
     over: BTreeSet<RunId>,
     replaced: u64,
     unstarted: u64,
@@ -48,14 +48,15 @@ impl Orders {
     }
 
     /// A leader decides; `led` says for how long producers have led since an instant.
-    pub fn decided(&mut self, event: &Event, now: Instant, led: impl Fn(Instant) -> Duration) {
+    pub fn decided(&mut self, event: &Event, leader: &str, now: Instant, led: impl Fn(Instant) -> Duration) {
         let (Event::Queued { job, blocked_by, .. } | Event::Skipped { job, blocked_by, .. }) = event else {
             return;
         };
         if !jobs::replaces(job) || self.ordered.contains(blocked_by) || self.over.contains(blocked_by) {
             return;
         }
-        let since = *self.unasked.entry(*blocked_by).or_insert(now);
+        let known = self.unasked.entry(*blocked_by).or_default();
+        let since = *known.entry(leader.to_owned()).or_insert(now);
         if led(since) > ASKED {
             self.breaks(format!(
                 "{job} waits for run {blocked_by}, and its end was not asked for: since then, producers have led for {:?}",

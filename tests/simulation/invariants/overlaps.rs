@@ -20,8 +20,9 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// waited for a lease, again after twice as long, and may have to be found first.
 const DELETED: Duration = Duration::from_secs(100);
 
-/// The longest lease. A leader beats three times in one: where it does not, none leads, and none looks for anything.
-const LEASE: Duration = Duration::from_secs(12);
+/// The longest time between two beats of a leader that is at work: twice the longest time between those that are due, six in
+/// a lease of 12 s. Where it takes longer, none leads, or the one that leads reaches nothing.
+const BETWEEN_BEATS: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
 struct Known {
@@ -159,8 +160,11 @@ impl Overlaps {
     /// An event is on record.
     pub fn event(&mut self, event: &Event, now: Instant) {
         let (attempt, then) = match event {
-            Event::Beat { .. } => {
-                self.beats.push(now);
+            // A producer that is about to lead writes number 0.
+            Event::Beat { number, .. } => {
+                if *number > 0 {
+                    self.beats.push(now);
+                }
                 return;
             }
             Event::Claimed { attempt, .. } => {
@@ -218,13 +222,13 @@ impl Overlaps {
         }
     }
 
-    /// For how long producers have led between two instants.
+    /// For how long producers have led between two instants, and were at work.
     pub fn led(&self, from: Instant, until: Instant) -> Duration {
         let first = self.beats.partition_point(|beat| *beat <= from);
         let ends = self.beats[first..].iter().copied().chain([until]);
         let since = [from].into_iter().chain(self.beats[first..].iter().copied());
         let gaps = since.zip(ends).map(|(from, to)| to.saturating_duration_since(from));
-        gaps.filter(|gap| *gap <= LEASE).sum()
+        gaps.filter(|gap| *gap <= BETWEEN_BEATS).sum()
     }
 
     /// A leader decides.

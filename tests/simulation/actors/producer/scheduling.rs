@@ -98,7 +98,7 @@ impl Producer {
         let effects = self.scheduler.handle(event, now);
         for effect in &effects {
             if let scheduler::Effect::Publish(cluster, batch) = effect {
-                batch.events.iter().for_each(|event| world.oracle.decided(event, now));
+                batch.events.iter().for_each(|event| world.oracle.decided(event, &self.name, now));
                 let (ticks, events) = (batch.ticks.len(), batch.events.len());
                 world.say(&self.name, || format!("timer: {ticks} ticks and {events} events are due"));
                 if self.bug == Some(Bug::ConfirmsTooEarly) {
