@@ -7,10 +7,15 @@
 //! run that waits to be claimed, and has no message left that a consumer would claim, is over if `cron-runs`, read
 //! after that, says nothing newer of it. The leader puts that on record (`ended`), and every producer takes it from
 //! there.
+//!
+//! The scheduler may still publish ticks that the cluster's cursor had not passed before the search began, again where
+//! they were deleted with their topic: the tracker puts off their runs for a lease. It does not wait for the cursor for
+//! ever: where a cursor was lost, the tick that holds it may itself wait for such a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::duties::Duties;
@@ -28,6 +33,7 @@ use crate::common::broker::{BrokerError, Committed, ErrorCode, NodeId, Position,
 use crate::common::holes;
 use crate::common::model::{AttemptRef, EndReason, Event, Place, RunId};
 use crate::common::outgoing::Outgoing;
+use crate::common::topics;
 
 /// How often the leader looks which runs have waited for long.
 const LOOK_FOR_WAITING: Duration = Duration::from_secs(5);
@@ -45,6 +51,8 @@ pub struct DeletedMessages {
     doubtful_later: BTreeSet<String>,
     /// When to look again which runs have waited for long.
     look_for_waiting_at: Instant,
+    /// Runs of ticks that the cursor has not passed, and since when they are put off.
+    put_off: BTreeMap<RunId, Instant>,
     search: Option<Search>,
     /// Whether a search failed, or what it found was not put on record.
     is_undone: bool,
@@ -84,6 +92,7 @@ impl DeletedMessages {
             doubtful: BTreeMap::new(),
             doubtful_later: BTreeSet::new(),
             look_for_waiting_at: now,
+            put_off: BTreeMap::new(),
             search: None,
             is_undone: false,
         }
@@ -125,6 +134,7 @@ impl DeletedMessages {
 
     /// Makes the tracker look again, when this producer leads again, for what it was looking for.
     pub fn look_later(&mut self, now: Instant) {
+        self.put_off.clear();
         if let Some(search) = self.search.take() {
             self.doubt(search.topic, now);
         }
@@ -171,7 +181,7 @@ impl DeletedMessages {
                 return Ok(());
             }
             Stage::Reading { .. } => {}
-            Stage::Looking { .. } => match search.go_on(step, ends) {
+            Stage::Looking { .. } => match self.look_on(step, &mut search, ends) {
                 Ok(()) if search.runs.is_empty() => {
                     self.is_undone = false;
                     return Ok(());
@@ -187,6 +197,34 @@ impl DeletedMessages {
         Ok(())
     }
 
+    fn look_on(&mut self, step: &mut Step<'_>, search: &mut Search, ends: &Ends) -> Result<(), BrokerError> {
+        if matches!(&search.stage, Stage::Looking { parts, .. } if parts.is_empty()) {
+            self.put_off(step, search)?;
+            if search.runs.is_empty() {
+                return Ok(());
+            }
+        }
+        search.go_on(step, ends)
+    }
+
+    /// Puts off the runs of ticks that the cursor has not passed.
+    fn put_off(&mut self, step: &mut Step<'_>, search: &mut Search) -> Result<(), BrokerError> {
+        let cursor = cursor(step, &search.topic)?;
+        let (now, before) = (step.now.mono, search.runs.len());
+        search.runs.retain(|Waiting { run, .. }| {
+            let is_passed = run.scheduled_at.is_none_or(|at| Some(at) <= cursor);
+            let mut has_waited = || {
+                let since = *self.put_off.entry(run.run).or_insert(now);
+                now.saturating_duration_since(since) >= step.options.lease
+            };
+            is_passed || has_waited()
+        });
+        if search.runs.len() < before {
+            self.doubt(search.topic.clone(), now + AGAIN);
+        }
+        Ok(())
+    }
+
     /// Takes the next doubtful topic, if runs wait in it.
     fn begin(&mut self, is_sure: bool, now: Instant, runs: &OpenRuns, leases: &Leases) -> Option<Search> {
         let under_way = leases.runs();
@@ -195,6 +233,7 @@ impl DeletedMessages {
         }
         let topic = self.doubtful.iter().find(|(_, at)| **at <= now).map(|(topic, _)| topic.clone())?;
         self.doubtful.remove(&topic);
+        self.put_off.retain(|run, _| runs.is_open(*run));
         let mut runs = runs.waiting_in(&topic, &under_way);
         if !is_sure && runs.iter().any(Waiting::is_claimed) {
             runs.retain(|waiting| !waiting.is_claimed());
@@ -271,6 +310,17 @@ fn is_left(place: &Place, topic_id: Uuid, parts: &[Part]) -> bool {
         let present = Partition { topic_id, start: part.start, committed: part.committed.as_ref() };
         place.offset < part.end && passage(place, present) == Passage::Left
     })
+}
+
+/// The cursor of the cluster that a topic belongs to, or the copy of it: all ticks up to there have their fate on record, and
+/// none of them is published any more. None where neither is there.
+fn cursor(step: &mut Step<'_>, topic: &str) -> Result<Option<DateTime<Utc>>, BrokerError> {
+    let Some(cluster) = topics::cluster_of(topic) else { return Ok(None) };
+    let of = [topics::first(&cluster), topics::retry(&cluster)];
+    let of = of.map(|topic| TopicPartition { topic, partition: 0 });
+    let committed = step.client.committed(&step.options.group, &of, step.by)?;
+    let committed = committed.into_iter().flatten().next();
+    Ok(committed.and_then(|committed| DateTime::from_timestamp_millis(committed.offset)))
 }
 
 /// Finds which part of a topic is to be searched, and the topic's id: the messages that the group has not passed.

@@ -56,6 +56,8 @@ struct Open {
     since: DateTime<Utc>,
     /// When to look whether a consumer will claim it, and how much later to look again.
     look: (Instant, Duration),
+    /// How many signs of it were read: one that is read again may be of another message.
+    signs: u64,
 }
 
 impl Open {
@@ -111,6 +113,7 @@ pub struct Waiting {
     /// Where its next message was read to lie, where that was read.
     pub place: Option<Place>,
     last: Option<(u32, Sign)>,
+    signs: u64,
 }
 
 impl Waiting {
@@ -232,8 +235,11 @@ impl OpenRuns {
         let news = if is_new { Said::Unfinished(run.clone()) } else { Said::Nothing };
         let (id, cluster) = (run.run, cluster.clone());
         let look = (now + self.look_after, self.look_after);
-        let begins = || Open { run, cluster, is_published: false, last: None, place: None, since, look };
-        Some((news, self.open.entry(id).or_insert_with(begins)))
+        let begins =
+            || Open { run, cluster, is_published: false, last: None, place: None, since, look, signs: 0 };
+        let open = self.open.entry(id).or_insert_with(begins);
+        open.signs += 1;
+        Some((news, open))
     }
 
     /// A run is over after what is known of its attempts, unless more is known of them.
@@ -303,19 +309,25 @@ impl OpenRuns {
             cluster: open.cluster.clone(),
             place: open.place.clone().filter(|place| place.topic == topic),
             last: open.last,
+            signs: open.signs,
         };
         self.open.values().filter(is_there).map(waiting).collect()
     }
 
     /// Whether the tracker has heard nothing of the run since, where these runs have attempts under way.
     pub fn still_waits(&self, waiting: &Waiting, under_way: &HashSet<RunId>) -> bool {
-        let is_same = self.open.get(&waiting.run.run).is_some_and(|open| open.last == waiting.last);
+        let is_same = self.open.get(&waiting.run.run).is_some_and(|open| open.signs == waiting.signs);
         is_same && !(waiting.is_claimed() && under_way.contains(&waiting.run.run))
     }
 
     /// The runs that are known to be over.
     pub fn over(&self) -> Arc<HashSet<RunId>> {
         Arc::new(self.over.keys().copied().collect())
+    }
+
+    /// Whether a run is known to be open.
+    pub fn is_open(&self, run: RunId) -> bool {
+        self.open.contains_key(&run)
     }
 
     /// All open runs, in the order of their instants.

@@ -16,6 +16,8 @@ pub(super) struct Message {
     pub(super) attempts: u32,
     /// Where the same attempt stands before it.
     pub(super) copy_of: Option<i64>,
+    /// The request that wrote it arrived late.
+    pub(super) is_late: bool,
 }
 
 /// One partition of one topic of attempts. A topic that is made anew has another id, and what stood in the one before

@@ -8,9 +8,9 @@ use kafka_cron::producer::leadership::Term;
 
 use crate::jobs::{file_number, is_exclusive, may_be_exclusive};
 
-/// For how long ticks may be held back by a run that no leader has published: one that was decided, and whose leader died
-/// or is cut off.
-const UNPUBLISHED: Duration = Duration::from_secs(80);
+/// For how long producers may lead while ticks are held back by a run that none of them has published: one that was decided,
+/// and whose leader died or is cut off.
+const UNPUBLISHED: Duration = Duration::from_secs(40);
 
 /// How long a leader may take to learn that a run is over: as long as processes are stopped and brokers are away, and what
 /// it takes to lead again.
@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 /// How long producers may lead until one finds that a run's message was deleted before a consumer claimed it: it looks for one that has
 /// waited for a lease, again after twice as long, and may have to be found first.
-const DELETED: Duration = Duration::from_secs(100);
+const DELETED: Duration = Duration::from_secs(90);
 
 /// The longest time between two beats of a leader that is at work: twice the longest time between those that are due, six in
 /// a lease of 12 s. Where it takes longer, none leads, or the one that leads reaches nothing.
@@ -249,7 +249,7 @@ impl Overlaps {
         }
         if !self.runs.contains_key(blocked_by) {
             let since = *self.unpublished.entry(*blocked_by).or_insert(now);
-            if now.saturating_duration_since(since) > UNPUBLISHED {
+            if self.led(since, now) > UNPUBLISHED {
                 self.breaks(format!(
                     "{job} at {scheduled_at} is held back by run {blocked_by}, which nobody has published"
                 ));

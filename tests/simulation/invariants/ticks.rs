@@ -109,7 +109,7 @@ impl Ticks {
     /// No copy of the cursor is left: ticks before the next one belong to no producer.
     pub fn cursor_is_lost(&mut self) {
         self.first_before = self.first_before.max(self.first.take());
-        self.committed = None;
+        (self.committed, self.last) = (None, None);
         self.is_lost = true;
     }
 

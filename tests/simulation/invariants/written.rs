@@ -33,9 +33,12 @@ impl Oracle {
                     not_before: passing::may_start(&attempt, written_ms),
                     attempts: 1 + attempt.run.retry.retries,
                     copy_of: (first < offset).then_some(first),
+                    is_late: self.late,
                 }
             }
-            Err(_) => Message { name: None, not_before: None, attempts: 0, copy_of: None },
+            Err(_) => {
+                Message { name: None, not_before: None, attempts: 0, copy_of: None, is_late: self.late }
+            }
         };
         attempts.messages.insert(offset, message);
     }
@@ -158,19 +161,20 @@ impl Oracle {
         }
     }
 
-    /// A run is said to be one that no consumer will run: no later attempt of it waits to be claimed. Where that arrives late,
-    /// a consumer may have claimed a message that it had fetched before retention deleted it: no producer believes the late
-    /// word then, because the claim stands before it.
+    /// A run is said to be one that no consumer will run: no later attempt of it waits to be claimed. A consumer may claim a
+    /// message that it had fetched before retention deleted it: no producer believes the word of the end then, because the claim
+    /// stands before it. A message that arrives late may come after the leader has looked: into a
+    /// topic that was made anew, too, because its writer names no topic id.
     fn ended(&mut self, ended: AttemptRef) {
         let is_later = |name: &AttemptRef| name.run == ended.run && name.attempt > ended.attempt;
-        if self.late && self.heard.keys().any(is_later) {
+        if self.heard.keys().any(is_later) {
             return;
         }
         let waits = |attempts: &Attempts| {
             attempts.messages.range(attempts.start..).any(|(offset, message)| {
                 message.name.as_ref().is_some_and(is_later)
                     && attempts.is_unclaimed(*offset)
-                    && !attempts.is_copy(message)
+                    && !(attempts.is_copy(message) || message.is_late)
             })
         };
         if self.attempts.values().any(waits) {

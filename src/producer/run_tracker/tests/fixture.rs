@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::common::broker::memory::{Faults, MemoryBroker};
@@ -104,7 +104,15 @@ impl World {
             world.create(topic, 1);
         }
         world.create(topics::RUNS, 2);
+        world.keep_cursor(world.clock.now());
         world
+    }
+
+    /// Commits the cursor of the cluster, and its copy.
+    pub(in crate::producer::run_tracker) fn keep_cursor(&mut self, at: DateTime<Utc>) {
+        for topic in ["c", "c-retry"] {
+            self.commit_for("cron-leader", of(topic, 0), at.timestamp_millis(), "1;".to_owned());
+        }
     }
 
     pub(in crate::producer::run_tracker) fn create(&mut self, name: &str, partitions: i32) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta};
+
 use super::fixture::{LEASE, LEASE_AND_A_BIT, Producer, World, name, of, options};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
@@ -75,11 +77,12 @@ fn nothing_is_concluded_before_cron_runs_was_read_after_the_search() {
     while meddling.asked() == 0 {
         world.pass(1, &mut [&mut leader]);
     }
-    // A search without an end is given up after half a minute, and made again.
+    // A search asks for the cursor and for the group's offset. One without an end is given up after half a minute, and made
+    // again.
     world.pass(28, &mut [&mut leader]);
-    assert_eq!((ended(&mut world), meddling.asked()), (vec![], 1));
-    world.pass(6, &mut [&mut leader]);
     assert_eq!((ended(&mut world), meddling.asked()), (vec![], 2));
+    world.pass(6, &mut [&mut leader]);
+    assert_eq!((ended(&mut world), meddling.asked()), (vec![], 4));
     // Meanwhile an operator has set the offset back, and the run was claimed and has ended.
     let place = crate::common::model::Place { offset: 0, ..world.publish(9, 0) };
     world.claim(1, &place, "one");
@@ -87,6 +90,51 @@ fn nothing_is_concluded_before_cron_runs_was_read_after_the_search() {
     meddling.blinds.store(false, Ordering::Relaxed);
     world.pass(30, &mut [&mut leader]);
     assert_eq!(ended(&mut world), [0; 0], "it has run");
+}
+
+#[test]
+fn a_run_that_is_heard_of_during_the_search_is_not_over_even_if_it_was_heard_of_before() {
+    let mut world = World::new();
+    let mut leader = leader_of(&world, LEASE);
+    passed(&mut world, 1);
+    world.pass(5, &mut [&mut leader]);
+    let meddling = Meddling::with(&world);
+    meddling.blinds.store(true, Ordering::Relaxed);
+    while meddling.asked() == 0 {
+        world.pass(1, &mut [&mut leader]);
+    }
+    // The leader has found no message of the run, and reads `cron-runs` on.
+    let again = world.publish(1, 1);
+    world.note(1, &again);
+    meddling.blinds.store(false, Ordering::Relaxed);
+    world.pass(5, &mut [&mut leader]);
+    assert_eq!(ended(&mut world), [0; 0], "it was published again");
+    world.commit(&again, again.offset + 1, &[]);
+    world.pass(LEASE * 4, &mut [&mut leader]);
+    assert_eq!(ended(&mut world), [1], "and passed again");
+}
+
+/// After how many seconds a run is said to be over whose tick the cursor has passed, or has not.
+fn ended_after(is_passed: bool) -> u64 {
+    let mut world = World::new();
+    let mut leader = leader_of(&world, LEASE);
+    if !is_passed {
+        world.keep_cursor(DateTime::UNIX_EPOCH - TimeDelta::milliseconds(1));
+    }
+    passed(&mut world, 1);
+    let ends = |secs: &u64| {
+        world.pass(1, &mut [&mut leader]);
+        *secs > LEASE * 10 || ended(&mut world) == [1]
+    };
+    (0..).find(ends).unwrap()
+}
+
+#[test]
+fn a_run_whose_tick_the_cursor_has_not_passed_is_put_off_for_a_lease() {
+    let [passed, not_passed] = [true, false].map(ended_after);
+    assert!(passed < LEASE * 3, "{passed} s");
+    let later = not_passed - passed;
+    assert!((LEASE..LEASE + 10).contains(&later), "{later} s later: the scheduler may publish it again");
 }
 
 #[test]
