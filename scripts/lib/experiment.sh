@@ -48,7 +48,7 @@ tear_down() {
     # The shell's own messages about killed processes are of no use.
     exec 2>/dev/null
     [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true
-    for node in $(seq "$broker_count") ${controller:+controller}; do broker_kill "$node" || true; done
+    for node in "$work"/broker-*; do broker_kill "${node##*/broker-}" || true; done
     wait
     rm -rf -- "$work"
     ((status == 0)) || exit "$status"
