@@ -62,6 +62,32 @@ fn every_command_is_one_that_the_programs_and_scripts_take() {
 }
 
 #[test]
+fn commands_in_the_tables_of_the_course_page_are_ones_that_there_are() {
+    let page = std::fs::read_to_string(root().join("docs/COURSE.md")).unwrap();
+    let judged = |code: &&str| judge(code).map(|verdict| (code.to_string(), verdict));
+    let verdicts: Vec<_> = page.split('`').skip(1).step_by(2).filter_map(|code| judged(&code)).collect();
+    for (command, verdict) in &verdicts {
+        assert_eq!(*verdict, Ok(()), "docs/COURSE.md: {command}");
+    }
+    assert!(verdicts.len() > 40, "only {} commands were found", verdicts.len());
+}
+
+#[test]
+fn every_experiment_has_a_page_that_names_its_script() {
+    let pages: String = pages().into_iter().map(|(_, text)| text).collect();
+    let mut checked = 0;
+    for entry in std::fs::read_dir(root().join("scripts/experiments")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // A part of the migration, which is sourced.
+        if name != "old-system.sh" {
+            assert!(pages.contains(&format!("scripts/experiments/{name}")), "no page names {name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "only {checked} scripts were found");
+}
+
+#[test]
 fn commands_that_need_nothing_run_as_they_stand() {
     let programs = Path::new(env!("CARGO_BIN_EXE_cronctl")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
