@@ -22,6 +22,9 @@ config.properties.exclude = follower\\.replication\\.throttled\\.replicas, leade
 sync.topic.acls.enabled = false
 sync.group.offsets.enabled = true
 offset.lag.max = 0
+b.exactly.once.source.support = enabled
+dedicated.mode.enable.internal.rest = true
+listeners = http://127.0.0.1:$(free_port)
 emit.heartbeats.enabled = false
 emit.checkpoints.interval.seconds = 1
 sync.group.offsets.interval.seconds = 1
@@ -162,6 +165,9 @@ expect "and nothing runs twice" is "$(($(counted tick 4) + $(counted once 4) + $
 say "the jobs that ran when A died"
 at b cronctl dead list --cluster cluster-a | tee "$work/letters"
 grep long "$work/ledger"
+lost_run=$(sed -n 's/.*attempt 1 of run \([0-9a-f-]*\) was lost.*/\1/p' "$work/letters" | head -n 1)
+show at b cronctl run "$lost_run" --clusters cluster-a | tee "$work/lost-run"
+expect "cronctl run tells which job a letter is about" grep -q 'long-[01]' "$work/lost-run"
 expect "there is a letter of each, also of the one with a retry left" test "$(grep -c 'deleted.*attempt 1 of run' "$work/letters")" -eq 2
 expect "none ran again" is "$(($(ran b long-0) + $(ran b long-1)))" -eq 0
 say "site B accounts for what is due from T on"
