@@ -5,7 +5,7 @@ use kafka_cron::common::cli;
 use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::exit::{self, Exit};
 use kafka_cron::cronctl::screen::Screen;
-use kafka_cron::cronctl::{check, dead, health, next, runs, verify};
+use kafka_cron::cronctl::{check, dead, health, next, runs, top, verify};
 
 /// Answers questions about jobs: is a job file right, when is a schedule due, what became of a run?
 ///
@@ -47,6 +47,15 @@ enum Question {
     /// nothing.
     #[command(after_help = "Example: cronctl run 87ca294a-ea2b-5902-b344-9fc1da880045")]
     Run(runs::one::Args),
+    /// How is everything, live?
+    ///
+    /// Shows each cluster (runs that are running, late or failing, ticks that are held, messages that wait, letters, and,
+    /// with the job file, what is due next), the consumers, the leader, and the recent runs. The last line names the keys:
+    /// they filter the runs and open one of them. What it shows comes from Kafka alone. Where standard output is no
+    /// terminal, it prints a snapshot as lines, again and again. While Kafka is away, it says so, shows what it knew, and
+    /// goes on when Kafka is back; with --once it ends with 3.
+    #[command(after_help = "Example: cronctl top conf/jobs.cron")]
+    Top(top::Args),
     /// Records that a run is finished, so that no tick waits for it any more
     ///
     /// Use it for a job with `overlap=skip` or `overlap=queue` that waits for a run which no consumer will finish. It stops
@@ -87,6 +96,7 @@ fn main() -> Exit {
         Question::Next(args) => next::run(args, &clock, screen),
         Question::Runs(args) => runs::list::run(args, &clock, screen),
         Question::Run(args) => runs::one::run(args, &clock, screen),
+        Question::Top(args) => top::run(args, &clock, screen),
         Question::End(args) => runs::end::run(args, &clock, screen),
         Question::Verify(args) => verify::run(args, &clock, screen),
         Question::Dead(args) => dead::run(args, &clock, screen),

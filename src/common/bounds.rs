@@ -102,6 +102,16 @@ pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// Names waiting to be looked up. One is looked up at a time; a caller that finds no room gives up at its deadline.
 pub const RESOLVER_QUESTIONS: usize = 8;
 
+/// Records that `cronctl top` hands from its reader to its view at a time, without the output of jobs: under a megabyte.
+pub const TOP_RECORDS: usize = 1_000;
+
+/// What the threads of `cronctl top` have for its view, each in a channel of its own: the view is never far behind, and a
+/// reader that is ahead of it waits.
+pub const TOP_EVENTS: usize = 4;
+
+/// What the view asks of a thread. A question that finds no room is asked again with the next look.
+pub const TOP_QUESTIONS: usize = 2;
+
 /// Connections to a program's page at a time: several scrapers and probes at once, and a page's worth of memory each.
 pub const HTTP_CONNECTIONS: usize = 16;
 

@@ -11,4 +11,5 @@ mod names;
 pub mod next;
 pub mod runs;
 pub mod screen;
+pub mod top;
 pub mod verify;

@@ -24,6 +24,7 @@
 //! - `disks`: what the programs write to the host, where there is no room for it.
 //! - `floods`: more than any queue holds: jobs of one second, stale attempts, waiting retries, dead letters.
 //! - `sizes`: messages of as many bytes as a topic takes, and of one more.
+//! - `top`: the live view, as lines.
 //! - `topics`: topics that are deleted, or are not as they should be.
 
 #[cfg(test)] // it is, and this tells the lints
@@ -79,5 +80,7 @@ mod scrapers;
 mod sizes;
 #[cfg(test)]
 mod ticks;
+#[cfg(test)]
+mod top;
 #[cfg(test)]
 mod topics;

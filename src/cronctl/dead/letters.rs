@@ -94,7 +94,7 @@ impl Letters {
 
 /// The letter that a record says was put back. Letters are much larger than these marks, and need not be decoded to see that
 /// they are none: the quotation marks of a text within them stand behind backslashes.
-fn mark(record: &FetchedRecord) -> Option<i64> {
+pub(in crate::cronctl) fn mark(record: &FetchedRecord) -> Option<i64> {
     let value = record.value.as_deref()?;
     let is_likely = str::from_utf8(value).is_ok_and(|text| text.contains("\"letter_offset\""));
     match is_likely.then(|| wire::decode_dead(value)) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Args as Arguments, Subcommand};
 
 use self::letters::Letters;
+pub(super) use self::letters::mark as put_back;
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::KafkaArgs;

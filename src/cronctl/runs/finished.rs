@@ -30,7 +30,8 @@ pub struct Finished {
     /// When it was due.
     pub scheduled_at: DateTime<Utc>,
     started_at: DateTime<Utc>,
-    ended_at: DateTime<Utc>,
+    /// When it had ended.
+    pub ended_at: DateTime<Utc>,
 }
 
 impl Finished {

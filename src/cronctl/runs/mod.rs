@@ -12,7 +12,7 @@ pub mod list;
 mod merge;
 pub mod one;
 pub mod part;
-mod peek;
+pub(in crate::cronctl) mod peek;
 pub mod row;
 pub mod run_detail;
 pub mod run_list;

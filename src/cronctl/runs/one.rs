@@ -9,7 +9,7 @@ use crate::common::broker::{Broker, BrokerError, Client, FetchedRecord};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
-use crate::common::model::{Attempt, Event, RunId};
+use crate::common::model::{Attempt, ClusterName, Event, RunId};
 use crate::common::scan::Scan;
 use crate::common::topics;
 use crate::common::wire::{self, DeadRecord};
@@ -37,7 +37,7 @@ pub struct Args {
 
 /// What is known of a run.
 #[derive(Debug, Default)]
-struct Dossier {
+pub(in crate::cronctl) struct Dossier {
     /// By when it was written.
     lines: Vec<(DateTime<Utc>, String)>,
     /// The end of the output of the last attempt that wrote any, with the attempt's number.
@@ -56,28 +56,27 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
-    let mut dossier = match gather(args, args.since.map(|since| since.from(clock.now())), client.as_mut()) {
+    let since = args.since.map(|since| since.from(clock.now()));
+    let dossier = match gather(args.run, args.clusters.as_slice(), since, client.as_mut()) {
         Ok(dossier) => dossier,
         Err(error) => return super::refused(screen, &error),
     };
-    if dossier.lines.is_empty() {
+    let lines = dossier.text();
+    if lines.is_empty() {
         screen.complain(format_args!("the topics hold nothing about run {}", args.run))?;
         return Ok(Exit::Found);
     }
-    // Stable: what was written in one millisecond stays in the order of the topics, messages before events.
-    dossier.lines.sort_by_key(|(at, _)| *at);
-    for (at, line) in &dossier.lines {
-        screen.say(format_args!("{}  {}", shown(*at), line))?;
-    }
-    if let Some((attempt, output)) = &dossier.output {
-        screen.say(format_args!("--- the end of the output of attempt {attempt}:"))?;
-        output.lines().try_for_each(|line| screen.say(line))?;
-    }
+    lines.iter().try_for_each(|line| screen.say(line))?;
     Ok(Exit::Done)
 }
 
-fn gather(
-    args: &Args,
+/// Reads all that the topics hold about a run, or what was written since an instant.
+///
+/// # Errors
+/// When Kafka refuses or does not answer.
+pub(in crate::cronctl) fn gather(
+    run: RunId,
+    clusters: &[ClusterName],
     since: Option<DateTime<Utc>>,
     client: &mut dyn Client,
 ) -> Result<Dossier, BrokerError> {
@@ -90,15 +89,15 @@ fn gather(
         scan.read(client, take)
     };
     // Nearly all records are about other runs, and need not be decoded to see that.
-    let is_elsewhere = |found: Option<RunId>| found.is_some_and(|run| run != args.run);
-    for cluster in args.clusters.as_slice() {
+    let is_elsewhere = |found: Option<RunId>| found.is_some_and(|found| found != run);
+    for cluster in clusters {
         for topic in [topics::first(cluster), topics::retry(cluster)] {
             scan(&topic, &mut |partition, record| {
                 if is_elsewhere(record.value.as_deref().and_then(peek::message)) {
                     return;
                 }
                 if let Some(Ok(attempt)) = record.value.as_deref().map(wire::decode_attempt)
-                    && attempt.run.id == args.run
+                    && attempt.run.id == run
                 {
                     let place = format!("{topic}/{partition} offset {}", record.offset);
                     dossier.add(record.timestamp_ms, message(&attempt, &place));
@@ -108,7 +107,7 @@ fn gather(
         let topic = topics::dead(cluster);
         scan(&topic, &mut |_, record| {
             if let Some(Ok(letter)) = record.value.as_deref().map(wire::decode_dead)
-                && let Some(line) = dead(&letter, args.run)
+                && let Some(line) = dead(&letter, run)
             {
                 dossier.add(record.timestamp_ms, format!("{line} ({topic} offset {})", record.offset));
             }
@@ -119,8 +118,8 @@ fn gather(
             return;
         }
         if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event)
-            && run_of(&event) == Some(args.run)
-            && topics::concerns(&event, args.clusters.as_slice())
+            && run_of(&event) == Some(run)
+            && topics::concerns(&event, clusters)
         {
             dossier.add(record.timestamp_ms, told(&event));
             if let Event::Finished { attempt, output_tail, .. } = event
@@ -135,6 +134,19 @@ fn gather(
 }
 
 impl Dossier {
+    /// The lines in the order in which they were written, and the end of the output. None where nothing is known.
+    pub(in crate::cronctl) fn text(mut self) -> Vec<String> {
+        // Stable: what was written in one millisecond stays in the order of the topics, messages before events.
+        self.lines.sort_by_key(|(at, _)| *at);
+        let mut text: Vec<String> =
+            self.lines.iter().map(|(at, line)| format!("{}  {line}", shown(*at))).collect();
+        if let Some((attempt, output)) = &self.output {
+            text.push(format!("--- the end of the output of attempt {attempt}:"));
+            text.extend(output.lines().map(str::to_owned));
+        }
+        text
+    }
+
     fn add(&mut self, written_ms: i64, line: String) {
         self.lines.push((DateTime::from_timestamp_millis(written_ms).unwrap_or_default(), line));
     }

@@ -11,7 +11,7 @@ use super::finished::{Finished, RunNames};
 use super::part::Part;
 use super::run_detail as story;
 use super::run_detail::RunDetail;
-use crate::common::model::{Attempt, ClusterName, Event, JobName, RunId};
+use crate::common::model::{Attempt, AttemptRef, ClusterName, Event, JobName, RunId};
 use crate::common::topics;
 
 /// Runs by id.
@@ -201,11 +201,56 @@ impl RunList {
         news.into_iter().map(|(_, _, run)| run).collect()
     }
 
-    /// Forgets what is over and older than an instant.
+    /// How many runs are known.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether no run is known.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// All runs that are known, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = Cow<'_, Entry>> {
+        self.runs.keys().filter_map(|run| self.get(*run))
+    }
+
+    /// Takes a consumer's sign of life for an attempt of a run. `false` where the run is not known.
+    pub fn sign(&mut self, attempt: AttemptRef, written_at: DateTime<Utc>, lease_ms: u64) -> bool {
+        match self.runs.get_mut(&attempt.run) {
+            None => return false,
+            Some(Kept::Whole(entry, _)) => entry.story.sign(attempt.attempt, written_at, lease_ms),
+            Some(Kept::Finished(_)) => {}
+        }
+        true
+    }
+
+    /// Keeps so many runs at most: of those that are over it forgets the oldest, and of the others only when none is left
+    /// that is over. Returns whether it forgot one that is not over.
+    pub fn keep_at_most(&mut self, most: usize) -> bool {
+        let Some(excess) = self.runs.len().checked_sub(most).filter(|excess| *excess > 0) else {
+            return false;
+        };
+        let place = |(run, kept): (&RunId, &Kept)| match kept {
+            Kept::Whole(entry, _) => (!entry.is_over(), entry.scheduled_at, *run),
+            Kept::Finished(finished) => (false, Some(finished.scheduled_at), *run),
+        };
+        let mut places: Vec<_> = self.runs.iter().map(place).collect();
+        places.sort_unstable();
+        for (_, _, run) in &places[..excess] {
+            self.runs.remove(run);
+        }
+        self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+        places[excess - 1].0
+    }
+
+    /// Forgets what was over before an instant.
     pub fn forget_before(&mut self, instant: DateTime<Utc>) {
+        let over_at = |entry: &Entry| entry.story.quiet_since().max(entry.scheduled_at);
         self.runs.retain(|_, kept| match kept {
-            Kept::Whole(entry, _) => !entry.is_over() || entry.scheduled_at.is_none_or(|at| at >= instant),
-            Kept::Finished(finished) => finished.scheduled_at >= instant,
+            Kept::Whole(entry, _) => !entry.is_over() || over_at(entry).is_none_or(|at| at >= instant),
+            Kept::Finished(finished) => finished.ended_at.max(finished.scheduled_at) >= instant,
         });
         self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
     }
@@ -231,7 +276,7 @@ fn unpacked<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::model::{AttemptRef, Place};
+    use crate::common::model::Place;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
@@ -306,5 +351,38 @@ mod tests {
         let left: Vec<i64> =
             left.iter().filter_map(|run| journal.get(*run)?.scheduled_at).map(|at| at.timestamp()).collect();
         assert_eq!(left, [30, 120]);
+    }
+
+    #[test]
+    fn what_is_not_over_is_kept_longest() {
+        let check = |most: usize, cut: bool, expected: &[i64]| {
+            let mut journal = RunList::default();
+            for event in [queued(60), claimed(120), skipped(180), skipped(240), queued(300)] {
+                journal.event(&event, at(0));
+            }
+            journal.event(&queued(120), at(0));
+            assert_eq!(journal.keep_at_most(most), cut, "{most}");
+            let mut left: Vec<i64> =
+                journal.entries().filter_map(|entry| entry.scheduled_at).map(|at| at.timestamp()).collect();
+            left.sort_unstable();
+            assert_eq!(left, expected, "{most}");
+        };
+        check(5, false, &[60, 120, 180, 240, 300]);
+        check(4, false, &[60, 120, 240, 300]);
+        check(3, false, &[60, 120, 300]);
+        check(2, true, &[120, 300]);
+        check(0, true, &[]);
+    }
+
+    #[test]
+    fn a_sign_of_life_is_for_a_run_that_is_known() {
+        let mut journal = RunList::default();
+        journal.event(&claimed(60), at(0));
+        let name =
+            |second: i64| AttemptRef { run: RunId::of(&JobName::new("j").unwrap(), at(second)), attempt: 1 };
+        assert!(journal.sign(name(60), at(70), 5_000));
+        assert!(!journal.sign(name(61), at(70), 5_000));
+        let entry = journal.get(name(60).run).unwrap();
+        assert_eq!(entry.story.quiet_since(), Some(at(75)));
     }
 }

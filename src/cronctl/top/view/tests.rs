@@ -1,0 +1,242 @@
+//! The view as a terminal shows it, in several sizes.
+
+use chrono::TimeDelta;
+use ratatui_core::backend::TestBackend;
+use ratatui_core::terminal::Terminal;
+
+use super::*;
+use crate::common::model::{Event as Record, Outcome, Then};
+use crate::cronctl::top::machine::{Machine, Options};
+use crate::cronctl::top::messages::{Event, Failure, Key, Look, Standing, Told};
+use crate::cronctl::top::plain;
+use crate::cronctl::top::sample::{at, claimed, cluster, finished, message, queued, run_of};
+
+/// A view in which something of everything is to be seen, at second 100.
+fn machine() -> Machine {
+    let mut machine = Machine::new(Options {
+        brokers: "localhost:9092".to_owned(),
+        clusters: vec![cluster(), "another".parse().unwrap()],
+        group: "cron-leader".to_owned(),
+        window: TimeDelta::minutes(15),
+        interval: "2s".to_owned(),
+        has_file: true,
+        is_live: true,
+        is_once: false,
+        filter: String::new(),
+    });
+    let beat = Record::Beat { leader: "lead-1".to_owned(), number: 7, at: at(99) };
+    let event = |record: Record, second: i64| Told::Event(record, at(second));
+    let told = vec![
+        event(beat, 99),
+        Told::Message(message("long", 60)),
+        event(claimed("long", 60, 1), 61),
+        Told::Message(message("late", 70)),
+        event(finished("quick", 90, 1, Outcome::Succeeded, Then::Done), 92),
+        event(finished("bad", 91, 1, Outcome::Failed { code: 3 }, Then::Dead), 93),
+        event(queued("held", 95), 95),
+    ];
+    machine.handle(Event::Told(told), at(100));
+    let standing = Standing {
+        lag: 1,
+        retry_lag: 2,
+        letters: 3,
+        is_missing: false,
+        next: Some((at(120), "quick".parse().unwrap())),
+    };
+    let look = Look { clusters: [(cluster(), standing)].into(), file_trouble: None };
+    machine.handle(Event::Looked(Box::new(look)), at(100));
+    machine
+}
+
+fn screen(machine: &Machine, width: u16, height: u16, has_colours: bool) -> Terminal<TestBackend> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    let picture = Picture::of(machine, at(100));
+    terminal.draw(|frame| draw(&picture, frame.area(), has_colours, frame.buffer_mut())).unwrap();
+    terminal
+}
+
+fn lines(machine: &Machine, width: u16, height: u16) -> Vec<String> {
+    let terminal = screen(machine, width, height, true);
+    let cells = terminal.backend().buffer();
+    let line = |y: u16| -> String { (0..width).map(|x| cells[(x, y)].symbol()).collect() };
+    (0..height).map(|y| line(y).trim_end().to_owned()).collect()
+}
+
+#[test]
+fn everything_has_its_place_in_a_terminal_of_the_usual_size() {
+    let expected = "\
+cronctl top  1970-01-01T00:01:40Z  localhost:9092  the last 15m, every 2s
+lead-1 leads, no standby
+CLUSTER  RUNNING     LATE  FAILING  HELD  LAG  RETRIES  LETTERS  DUE NEXT
+c              1  1 (30s)        1     1    1        2        3  00:02:00 quick
+another        0        0        0     0    -        -        -  nothing
+
+CONSUMER  RUNNING     HEARD  TOPIC
+one             1  7.0s ago  c
+
+5 runs
+DUE       LATE  TRIES  TOOK  JOB    STATE                           CONSUMER
+00:01:35  5.0s      0     -  held   queued                          -
+00:01:10   30s      0     -  late   waiting                         -
+00:01:00     -      1     -  long   running                         one
+00:01:31   0ms      1  2.0s  bad    given up: failed (exit code 3)  one
+00:01:30   0ms      1  2.0s  quick  succeeded                       one
+
+
+
+
+
+
+
+q quit  / filter  c cluster  s state  x all  Up/Down select  Enter open";
+    let found = lines(&machine(), 80, 24).join("\n");
+    assert_eq!(found, expected, "\n{found}");
+}
+
+#[test]
+fn a_wide_terminal_shows_more_and_a_narrow_one_what_matters() {
+    let found = lines(&machine(), 160, 24).join("\n");
+    assert!(found.contains(&run_of("long", 60).to_string()), "{found}");
+    assert!(found.contains("0  00:02:00 quick") && found.contains("MISSED"), "{found}");
+    let found = lines(&machine(), 60, 24).join("\n");
+    assert!(found.contains("LETTERS") && !found.contains("MISSED") && found.contains("given up"), "{found}");
+    let found = lines(&machine(), 30, 24).join("\n");
+    assert!(found.contains("lead-1") && found.contains("long"), "{found}");
+}
+
+#[test]
+fn no_size_is_too_small() {
+    let mut machine = machine();
+    for keys in [&[][..], &[Key::Down], &[Key::End], &[Key::Enter]] {
+        keys.iter().for_each(|key| drop(machine.handle(Event::Key(*key), at(100))));
+        for width in [0, 1, 2, 5, 9, 10, 20, 80, 300] {
+            for height in [0, 1, 2, 3, 4, 6, 9, 12, 24, 80] {
+                let found = lines(&machine, width, height);
+                assert_eq!(found.len(), usize::from(height));
+                // The first line is there in any case.
+                assert!(
+                    width < 9 || height == 0 || found[0].starts_with("cronctl"),
+                    "{width}x{height}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_selected_run_is_always_to_be_seen() {
+    let mut machine = machine();
+    let many = (0..200)
+        .map(|second| Told::Event(finished("many", second - 300, 1, Outcome::Succeeded, Then::Done), at(90)));
+    machine.handle(Event::Told(many.collect()), at(100));
+    let reversed = |machine: &Machine, height: u16| -> Option<String> {
+        let terminal = screen(machine, 80, height, false);
+        let cells = terminal.backend().buffer();
+        let is_reversed = |y: &u16| cells[(0, *y)].modifier.contains(Modifier::REVERSED);
+        // The last line, with the keys, is reversed, too.
+        (0..height - 1).find(is_reversed).map(|y| (0..80).map(|x| cells[(x, y)].symbol()).collect())
+    };
+    assert_eq!(reversed(&machine, 24), None);
+    for (keys, expected) in [(vec![Key::Down; 3], "00:01:00"), (vec![Key::End], "1969-12-31 23:55:00")] {
+        keys.iter().for_each(|key| drop(machine.handle(Event::Key(*key), at(100))));
+        for height in [14, 24, 50] {
+            let line = reversed(&machine, height).unwrap_or_default();
+            assert!(line.starts_with(expected), "{height}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_open_takes_the_place_of_the_tables_and_its_lines_are_wrapped() {
+    let mut machine = machine();
+    let press = |machine: &mut Machine, key: Key| drop(machine.handle(Event::Key(key), at(100)));
+    [Key::End, Key::Enter].into_iter().for_each(|key| press(&mut machine, key));
+    assert_eq!(lines(&machine, 80, 24)[2], "reading what the topics hold about it");
+    let told = vec!["0123456789ab漢字".to_owned(), "\x1b[2J\tend".to_owned()];
+    machine.handle(Event::Detail(run_of("quick", 90), Ok(told)), at(100));
+    let found = lines(&machine, 13, 9);
+    assert_eq!(found[2..6], ["0123456789ab", "漢 字", "\\u{1b}[2J", "end"], "{found:?}");
+    press(&mut machine, Key::Down);
+    assert_eq!(lines(&machine, 80, 9)[2..4], ["\\u{1b}[2J    end", ""]);
+    machine.handle(Event::Detail(run_of("quick", 90), Err("away".to_owned())), at(100));
+    assert_eq!(lines(&machine, 80, 9)[2], "\\u{1b}[2J    end");
+    press(&mut machine, Key::Esc);
+    assert!(lines(&machine, 80, 24)[2].starts_with("CLUSTER"));
+}
+
+#[test]
+fn kafka_that_is_away_is_the_first_thing_that_is_said() {
+    let mut machine = machine();
+    let failure = Failure {
+        error: "not sent: refused".to_owned(),
+        cure: "see that the brokers run".to_owned(),
+        is_refusal: false,
+    };
+    machine.handle(Event::Failed(failure.clone()), at(90));
+    let line = "Kafka is away since 1970-01-01T00:01:30Z (10s); what follows is from before: not sent: refused (see that the \
+                brokers run)";
+    assert_eq!(lines(&machine, 160, 24)[1], line);
+    let narrow = lines(&machine, 80, 24);
+    assert_eq!(narrow[1..3].join(" "), line, "in two lines where it does not fit into one");
+    assert!(narrow[3].starts_with("lead-1 leads") && narrow.join("\n").contains("succeeded"), "{narrow:?}");
+    assert!(plain::lines(&Picture::of(&machine, at(100))).contains(&line.to_owned()));
+    // Also while a run is open.
+    machine.handle(Event::Key(Key::Enter), at(100));
+    assert!(lines(&machine, 160, 24)[1].starts_with("Kafka is away"));
+    machine.handle(Event::Key(Key::Esc), at(100));
+    machine.handle(Event::Failed(Failure { is_refusal: true, ..failure }), at(95));
+    assert!(lines(&machine, 160, 24)[1].starts_with("Kafka refuses since 1970-01-01T00:01:30Z"));
+    machine.handle(Event::Looked(Box::default()), at(100));
+    assert!(lines(&machine, 160, 24)[1].starts_with("lead-1 leads"));
+}
+
+#[test]
+fn what_is_unknown_yet_is_said() {
+    let machine = Machine::new(machine().options);
+    let found = lines(&machine, 80, 24);
+    assert_eq!(found[1..3], ["reading: 0 records so far", "leader: not known yet"]);
+    let mut machine = machine;
+    machine.handle(Event::Looked(Box::default()), at(100));
+    assert_eq!(lines(&machine, 80, 24)[1], "no producer leads, no standby");
+}
+
+#[test]
+fn without_colours_there_are_none_and_what_matters_is_bold() {
+    for has_colours in [true, false] {
+        let terminal = screen(&machine(), 80, 24, has_colours);
+        let cells = &terminal.backend().buffer().content;
+        let is_coloured = cells.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset);
+        assert_eq!(is_coloured, has_colours);
+        // The count of letters.
+        let three = &terminal.backend().buffer()[(62, 3)];
+        assert_eq!((three.symbol(), three.modifier.contains(Modifier::BOLD)), ("3", true));
+    }
+}
+
+#[test]
+fn the_filter_that_is_typed_is_shown() {
+    let mut machine = machine();
+    for key in [Key::Char('/'), Key::Char('l'), Key::Char('a')] {
+        machine.handle(Event::Key(key), at(100));
+    }
+    let found = lines(&machine, 80, 24);
+    assert!(found[23].starts_with("filter: la_"), "{found:?}");
+    assert!(found.contains(&"1 run, with `la`".to_owned()), "{found:?}");
+}
+
+#[test]
+fn plain_lines_say_the_same_with_whole_instants() {
+    let mut machine = machine();
+    machine.options.is_live = false;
+    let found = plain::lines(&Picture::of(&machine, at(100)));
+    let has = |parts: &[&str]| found.iter().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(has(&["lead-1 leads"]) && has(&["DUE", "LATE", "TRIES", "JOB", "RUN"]), "{found:?}");
+    let run = run_of("long", 60).to_string();
+    assert!(has(&["1970-01-01T00:01:00Z", "long", "running", "one", &run]), "{found:?}");
+    assert!(has(&["5 runs"]) && !has(&["more"]), "{found:?}");
+    let many = (0..50)
+        .map(|second| Told::Event(finished("many", second, 1, Outcome::Succeeded, Then::Done), at(90)));
+    machine.handle(Event::Told(many.collect()), at(100));
+    let found = plain::lines(&Picture::of(&machine, at(100)));
+    assert_eq!(found.last().map(String::as_str), Some("and 15 more"));
+}
