@@ -1,9 +1,10 @@
-//! The part of the consumer's command line that says how attempts are started, and what they may use of the host.
+//! The consumer's command line, and what it says about how attempts are started and what they may use of the host.
+//! `src/bin/consumer.rs` reads it; manual pages and completions are made from it (`examples/command-line.rs`).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::Parser;
 
 use super::pressure;
 use super::running::process::ceilings::Ceilings;
@@ -11,12 +12,65 @@ use super::running::process::cgroup::{Cgroups, Unavailable};
 use super::running::process::descriptors::Descriptors;
 use super::running::process::{Output, Settings, guard, trial};
 use crate::common::byte_size;
-use crate::common::cli;
-use crate::common::exit::{Exit, Fault};
+use crate::common::cli::{self, KafkaArgs, ObserveArgs};
+use crate::common::exit::{self, Exit, Fault};
 use crate::common::model::Resources;
 
+/// Takes attempts from one topic and runs their commands: each at most once, as many at a time as there are workers.
+///
+/// Any number of consumers on any number of hosts may share a topic; Kafka assigns its partitions to the consumers of
+/// one group. `--topic cluster-a` takes first attempts, and `--topic cluster-a-retry` takes retries. The consumer waits
+/// for a topic that does not exist yet, and for a Kafka that does not answer.
+///
+/// On TERM, INT or HUP it takes nothing more and waits for running jobs. --drain limits that wait, and a second signal
+/// ends it; the jobs then get TERM, and KILL after their grace.
+#[derive(Debug, Parser)]
+#[command(name = "consumer", version, after_help = exit::HELP)]
+pub struct Args {
+    /// The topic to take from: CLUSTER or CLUSTER-retry
+    #[arg(long, env = "KAFKA_CRON_TOPIC", value_name = "TOPIC")]
+    pub topic: String,
+
+    /// How many attempts run at a time [default: the number of cores]
+    #[arg(long, env = "KAFKA_CRON_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub workers: Option<u16>,
+
+    /// The consumer group [default: the topic's name]
+    #[arg(long, env = "KAFKA_CRON_GROUP", value_name = "NAME")]
+    pub group: Option<String>,
+
+    /// Static membership: a name that no other consumer of the group has; a restart within the session timeout then
+    /// moves no partition
+    #[arg(long, env = "KAFKA_CRON_INSTANCE_ID", value_name = "NAME")]
+    pub instance_id: Option<String>,
+
+    /// How long this consumer may be silent before Kafka gives its partitions to others
+    #[arg(long, env = "KAFKA_CRON_SESSION_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = cli::duration)]
+    pub session_timeout: Duration,
+
+    /// How long this consumer may be silent before its attempts count as lost; longer than the session timeout
+    #[arg(long, env = "KAFKA_CRON_LEASE", default_value = "60s", value_name = "DURATION", value_parser = cli::duration)]
+    pub lease: Duration,
+
+    /// How long to wait for running jobs at the end [default: without limit]
+    #[arg(long, env = "KAFKA_CRON_DRAIN", value_name = "DURATION", value_parser = cli::duration)]
+    pub drain: Option<Duration>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says what these are")]
+    pub process: ProcessArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says what these are")]
+    pub kafka: KafkaArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says what these are")]
+    pub observe: ObserveArgs,
+}
+
 /// How attempts are started.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ProcessArgs {
     /// What to do with the commands' output, whose last 8 KiB are always kept with the result: `tail` (nothing more),
     /// `log` (write each line to the log), or a directory (write a file for each attempt)
@@ -33,7 +87,7 @@ pub struct ProcessArgs {
 }
 
 /// What attempts may use of the host.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Limits for jobs")]
 struct LimitArgs {
     /// The most memory of a job, as in 512m or 2g; also what a job gets that names none. Needs a control group

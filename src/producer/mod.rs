@@ -18,6 +18,7 @@
 //! counts the records in the dead-letter topics, and [`metrics`] holds what the producer measures.
 
 pub mod active_jobs;
+pub mod cli;
 pub mod dead_letter_gauge;
 pub mod due;
 pub mod file_watch;

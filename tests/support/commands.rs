@@ -75,7 +75,9 @@ pub fn judge(line: &str) -> Option<Result<(), String>> {
         |after: &str| words.iter().position(|word| *word == after).and_then(|at| words.get(at + 1)).copied();
     let exists =
         |path: String| if root().join(&path).exists() { Ok(()) } else { Err(format!("{path} is not there")) };
-    match *words.first()? {
+    // The package gives them longer names.
+    let first = *words.first()?;
+    match first.strip_prefix("kafka-cron-").unwrap_or(first) {
         program @ ("producer" | "consumer") if words.len() > 1 => {
             Some(all_in(&help(program, &[]).unwrap(), program))
         }
