@@ -40,7 +40,7 @@ pub struct Args {
     pub group: Option<String>,
 
     /// Static membership: a name that no other consumer of the group has; a restart within the session timeout then
-    /// moves no partition
+    /// moves no partition. A consumer that is stopped while its jobs run leaves its partitions to others at once
     #[arg(long, env = "KAFKA_CRON_INSTANCE_ID", value_name = "NAME")]
     pub instance_id: Option<String>,
 

@@ -40,6 +40,8 @@ pub struct Member {
     /// Whether this process was ever told how partitions are shared out.
     was_assigned: bool,
     leaving: Option<Leaving>,
+    /// Whether a static member leaves its share to others when it leaves.
+    hands_over: bool,
     /// Outside of the group by our own wish until then.
     away_until: Option<Instant>,
     /// When the last request was sent whose answer proved that we are a member.
@@ -83,6 +85,7 @@ impl Member {
             share_generation: -1,
             was_assigned: false,
             leaving: None,
+            hands_over: false,
             away_until: None,
             proven: None,
             rests: Rests::new(FIRST_REST, LONGEST_REST_AFTER_FAILURES),
@@ -120,6 +123,7 @@ impl Member {
         match event {
             Event::JoinAsNew => self.join_as_new(),
             Event::StayAway(rest) => self.stay_away(rest),
+            Event::HandOver => self.hand_over(),
         }
     }
 
@@ -139,6 +143,12 @@ impl Member {
     /// share asks for lets others do it.
     pub fn stay_away(&mut self, rest: Duration) {
         self.leaving = Some(Leaving::For(rest));
+    }
+
+    /// From now on, leave as a member without an instance id does: this process ends, and not soon enough to be back
+    /// before its session is over.
+    pub fn hand_over(&mut self) {
+        self.hands_over = true;
     }
 
     /// Makes the next step and says what changed, and after how long to step again.
@@ -182,10 +192,11 @@ impl Member {
         }
     }
 
-    /// Leaves the group, so that others take over at once. A static member leaves nothing: its share waits for its
-    /// return until the session time-out.
+    /// Leaves the group, so that others take over at once. A static member leaves nothing, unless it hands over: its
+    /// share waits for its return until the session time-out.
     pub fn leave(&mut self, client: &mut dyn Client, now: Instant) {
-        if self.options.instance_id.is_none() && !self.member_id.is_empty() {
+        let leaves_others_its_share = self.options.instance_id.is_none() || self.hands_over;
+        if leaves_others_its_share && !self.member_id.is_empty() {
             let by = now + Duration::from_secs(2);
             if let Err(error) = client.leave(&self.holder(), by) {
                 self.reports.push(Report::NotLeft(error));

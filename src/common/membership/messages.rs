@@ -24,6 +24,8 @@ pub enum Event {
     JoinAsNew,
     /// To leave the group for so long, see [`Member::stay_away`](super::Member::stay_away).
     StayAway(Duration),
+    /// To leave the group at the end even as a static member, see [`Member::hand_over`](super::Member::hand_over).
+    HandOver,
 }
 
 /// What operators are told of a step, besides [`Failing`].

@@ -63,6 +63,11 @@ impl Membership {
         self.ask(Event::StayAway(rest));
     }
 
+    /// Has the member leave its share to others when this handle is dropped, see [`Member::hand_over`]. Returns at once.
+    pub fn hand_over(&self) {
+        self.ask(Event::HandOver);
+    }
+
     fn ask(&self, event: Event) {
         match self.asks.try_send(event) {
             // Full: the same is asked for already. Disconnected: the thread ends, and with it the membership.
@@ -84,6 +89,8 @@ fn run(
     while rounds.send(changes) {
         select! {
             recv(asked) -> event => match event {
+                // What the end will do calls for no step now: a step might join once more.
+                Ok(event @ Event::HandOver) => member.handle(event),
                 Ok(event) => {
                     member.handle(event);
                     rounds.is_asked();

@@ -144,6 +144,11 @@ impl Claimer {
         self.is_fenced || self.leaves_by().is_some_and(has_left)
     }
 
+    /// Whether attempts run, as far as workers have told.
+    pub fn has_busy_workers(&self) -> bool {
+        self.waiting.free() < self.options.workers
+    }
+
     /// Until when is waited for what is under way; `None` while we do not leave.
     pub fn leaves_by(&self) -> Option<Instant> {
         self.waiting.leaves_by()

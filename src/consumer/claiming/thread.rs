@@ -130,6 +130,17 @@ impl Claiming {
             }
         }
         self.tell_the_rest();
+        self.hand_over_while_jobs_run();
+    }
+
+    /// A consumer that waits for its jobs is away for longer than a restart takes. Its partitions must not wait for it, as they
+    /// otherwise would with an instance id.
+    fn hand_over_while_jobs_run(&mut self) {
+        let free = self.channels.idle.try_iter().count();
+        self.handle(Event::WorkersFree(free));
+        if self.claimer.has_busy_workers() {
+            self.channels.membership.hand_over();
+        }
     }
 
     fn is_over(&self) -> bool {

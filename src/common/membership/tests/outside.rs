@@ -187,18 +187,30 @@ fn a_member_is_missing_while_it_is_outside_and_not_by_its_own_wish() {
 }
 
 #[test]
-fn a_member_leaves_the_group_once_and_a_static_one_leaves_it_to_its_session() {
-    for (instance_id, joins, leaves) in [(None, true, 1), (None, false, 0), (Some("i"), true, 0)] {
+fn a_member_leaves_the_group_once_and_a_static_one_leaves_it_to_its_session_unless_it_hands_over() {
+    for (instance_id, joins, hands_over, leaves) in [
+        (None, true, false, 1),
+        (None, false, false, 0),
+        (Some("i"), true, false, 0),
+        (Some("i"), true, true, 1),
+        (Some("i"), false, true, 0),
+    ] {
         let (broker, now) = world(1);
         let mut joining = Joining::with(&broker, "m", instance_id);
         if joins {
             joining.step(now);
         }
+        if hands_over {
+            joining.member.hand_over();
+        }
         for change in [joins.then_some(Change::Lost), None] {
             joining.member.stay_away(Duration::from_secs(5));
             assert_eq!(joining.member.step(joining.client.as_mut(), now).0, change);
         }
-        assert_eq!(broker.faults().made(Call::Leave), leaves, "{instance_id:?}");
+        assert_eq!(broker.faults().made(Call::Leave), leaves, "{instance_id:?}, hands over: {hands_over}");
+        let mut other = Joining::with(&broker, "other", Some("o"));
+        other.step(now);
+        assert_eq!(other.share.is_some(), leaves > 0 || !joins, "the share is there for others");
     }
 }
 

@@ -63,6 +63,11 @@ impl Waiting {
         self.free += count;
     }
 
+    /// How many workers are free.
+    pub(super) fn free(&self) -> usize {
+        self.free
+    }
+
     /// An attempt was handed to a worker.
     pub(super) fn use_one(&mut self) {
         self.free = self.free.saturating_sub(1);

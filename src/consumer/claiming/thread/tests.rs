@@ -67,6 +67,11 @@ struct Parts {
 
 /// The parts of a thread with partition 0 of topic `c`, on a broker whose clock the host has.
 fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
+    parts_of(clock, broker, None)
+}
+
+/// The same, as a static member.
+fn parts_of(clock: Arc<dyn Clock>, broker: MemoryBroker, instance_id: Option<&str>) -> Parts {
     let broker = Arc::new(broker);
     for name in ["c", "c-dead", "cron-runs"] {
         let name = name.to_owned();
@@ -80,7 +85,7 @@ fn parts(clock: Arc<dyn Clock>, broker: MemoryBroker) -> Parts {
     let member = membership::Options {
         group: group.clone(),
         topic: topic.clone(),
-        instance_id: None,
+        instance_id: instance_id.map(str::to_owned),
         session_timeout: PATIENCE * 20,
     };
     let client = broker.client("membership");
@@ -262,6 +267,22 @@ fn a_claim_under_way_at_the_end_is_waited_for_and_started() {
     bench.finish();
     assert_eq!(bench.job(), Some(7));
     assert!(bench.started.as_ref().unwrap().try_recv().is_ok());
+}
+
+#[test]
+fn the_partitions_of_a_static_member_wait_for_its_return_unless_its_jobs_still_run() {
+    for (free, leaves) in [(4, 0), (3, 1), (0, 1)] {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let parts = parts_of(Arc::clone(&clock), MemoryBroker::new(clock), Some("pod-0"));
+        let Bench { mut dispatching, ends } = Bench::with(parts);
+        (0..free).for_each(|_| ends.idle.send(()).unwrap());
+        let (stop, stopped) = bounded(0);
+        drop(stop);
+        dispatching.run(&stopped);
+        // Ends its membership.
+        drop(dispatching);
+        assert_eq!(ends.faults().made(Asked::Leave), leaves, "{free} of 4 workers are free");
+    }
 }
 
 #[test]
