@@ -78,9 +78,10 @@ jars() { scripts/kafka-fetch.sh && scripts/kafka-fetch.sh 4.3.1 && scripts/kafka
 
 stage tools tools
 stage format cargo fmt --check
-if has shellcheck; then stage scripts shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/experiments/*.sh deploy/debian/p* .ci/run; fi
+if has shellcheck; then stage scripts shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/experiments/*.sh deploy/debian/p* deploy/kubernetes/components/*/*.sh .ci/run; fi
 if has systemd-analyze; then stage units scripts/package.sh check; else echo "== units: skipped, there is no systemd-analyze"; fi
 if has promtool; then stage rules scripts/rules-check.sh; fi
+stage kubernetes scripts/kubernetes-check.sh
 stage lints cargo clippy --locked --quiet --all-targets -- -D warnings
 stage build cargo build --locked --all-targets
 stage kafka jars
