@@ -97,9 +97,9 @@ within 10 "a job outlives its consumer" bash -c '! pgrep -f "^sleep 4343"'
 within 20 "the consumer does not come back" bash -c "[[ \$(systemctl show --value -p MainPID $consumer) != [0$before] ]] && systemctl is-active --quiet $consumer"
 says "kill -9 of the consumer ends its job, and systemd starts the consumer again"
 
-install -D /usr/share/doc/kafka-cron/examples/user.conf /etc/systemd/system/$consumer.d/user.conf
-install -D /usr/share/doc/kafka-cron/examples/instance-id.conf /etc/systemd/system/kafka-cron-consumer@.service.d/instance-id.conf
-install -D /usr/share/doc/kafka-cron/examples/secret.conf /etc/systemd/system/$consumer.d/secret.conf
+install -D -m 644 /usr/share/doc/kafka-cron/examples/user.conf /etc/systemd/system/$consumer.d/user.conf
+install -D -m 644 /usr/share/doc/kafka-cron/examples/instance-id.conf /etc/systemd/system/kafka-cron-consumer@.service.d/instance-id.conf
+install -D -m 644 /usr/share/doc/kafka-cron/examples/secret.conf /etc/systemd/system/$consumer.d/secret.conf
 echo s3cret >/etc/kafka-cron/backup-token
 chmod 600 /etc/kafka-cron/backup-token
 systemctl daemon-reload
@@ -126,7 +126,7 @@ cat /tmp/jobs.cron >/etc/kafka-cron/jobs.cron
 systemctl start kafka-cron-producer
 says "a producer with a wrong job file fails once, with 2"
 
-once last '' 'echo began >>$HOME/last; sleep 8; echo finished >>$HOME/last'
+once last user=kafka-cron-jobs 'echo began >>$HOME/last; sleep 8; echo finished >>$HOME/last'
 within 60 "last does not begin" grep -q began $home/last
 sed -i '/name=tick\]/d' /etc/kafka-cron/jobs.cron
 sleep 3
