@@ -301,7 +301,7 @@ impl OpenRuns {
     }
 
     /// The runs whose next message a consumer is to claim in a topic, where these runs have attempts under way. A claim
-    /// of another one did not count: its message is to be claimed again.
+    /// of another one did not count: its message is to be claimed again. In the order of their ids.
     pub fn waiting_in(&self, topic: &str, under_way: &HashSet<RunId>) -> Vec<Waiting> {
         let is_there = |open: &&Open| open.waits_in(under_way).is_some_and(|there| there == topic);
         let waiting = |open: &Open| Waiting {
@@ -311,7 +311,9 @@ impl OpenRuns {
             last: open.last,
             signs: open.signs,
         };
-        self.open.values().filter(is_there).map(waiting).collect()
+        let mut all: Vec<Waiting> = self.open.values().filter(is_there).map(waiting).collect();
+        all.sort_unstable_by_key(|waiting| waiting.run.run);
+        all
     }
 
     /// Whether the tracker has heard nothing of the run since, where these runs have attempts under way.

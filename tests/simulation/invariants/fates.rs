@@ -82,6 +82,15 @@ impl Oracle {
             })
     }
 
+    /// Whether a message of an attempt waits to be claimed.
+    fn has_unclaimed(&self, name: AttemptRef) -> bool {
+        self.attempts.values().any(|attempts| {
+            let left = attempts.messages.range(attempts.start..);
+            left.into_iter()
+                .any(|(offset, message)| message.name == Some(name) && attempts.is_unclaimed(*offset))
+        })
+    }
+
     /// An attempt of which nothing was heard for longer than a leader needs to find it when nothing goes wrong any more.
     pub fn overdue(&self, calm_since: Instant, now: Instant) -> Option<String> {
         if !self.has_producers {
@@ -98,6 +107,10 @@ impl Oracle {
                 else {
                     continue;
                 };
+                // Its topic was made anew, and a copy of it is still to be claimed there.
+                if attempts.deleted.is_some() && self.has_unclaimed(name) {
+                    continue;
+                }
                 let Some(sign) = self.heard.get(&name).and_then(|signs| signs.last()) else { continue };
                 let silent = now.saturating_duration_since(*sign.max(passed).max(&calm_since));
                 if silent > limit {
