@@ -278,7 +278,10 @@ observe_fleet() {
     producer "$(free_port)"; producer=$pid
     await "the lead" says producer "$cluster: leading from"
     for ((n = 1; n <= count; n++)); do
-        page=$(free_port) pages+=("$page")
+        # A port is free until its consumer listens.
+        page=$(free_port)
+        while [[ " ${pages[*]} " == *" $page "* ]]; do page=$(free_port); done
+        pages+=("$page")
         start "consumer-$n" "$bin/consumer" --topic "$cluster" --workers 4 --metrics-addr "127.0.0.1:$page"
         consumers+=("$pid")
     done

@@ -4,12 +4,11 @@
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use super::place::{PATIENCE, REPOSITORY, Run};
+use super::place::{PATIENCE, Run, run_script};
 use super::support::wait_until;
 
 /// A `docker` that answers while there is a file `engine` beside it, and follows logs until it is told to end.
@@ -43,7 +42,7 @@ impl Machine {
     fn start(&self, words: &[&str]) -> Run {
         let path = format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap());
         let log = fs::File::options().create(true).append(true).open(self.0.path().join("log")).unwrap();
-        let mut run = Command::new(Path::new(REPOSITORY).join("scripts/run.sh"));
+        let mut run = run_script();
         run.args(words).env("PATH", path).env("KAFKA_CRON_DATA_DIR", self.0.path().join("data"));
         run.env_remove("KAFKA_BROKERS").env_remove("KAFKA_CRON_BIN_DIR");
         run.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

@@ -33,6 +33,14 @@ pub struct Place {
     repository: BTreeSet<String>,
 }
 
+/// `scripts/run.sh`, for which Ctrl-C means what it does in a terminal: a shell has the programs that it starts in the background
+/// ignore that signal, these tests among them.
+pub fn run_script() -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal=INT,QUIT").arg(Path::new(REPOSITORY).join("scripts/run.sh"));
+    command
+}
+
 impl Place {
     /// Jobs in which `{nap}` stands for a long time.
     pub fn new(jobs: &str) -> Self {
@@ -54,7 +62,7 @@ impl Place {
     pub fn start(&self, more: &[&str]) -> Run {
         let programs = Path::new(env!("CARGO_BIN_EXE_producer")).parent().unwrap();
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut run = Command::new(Path::new(REPOSITORY).join("scripts/run.sh"));
+        let mut run = run_script();
         run.arg("--local").arg("--jobs").arg(self.path("jobs.cron"));
         run.args(["--port", &self.ports[0].to_string()]);
         run.args(["--controller-port", &self.ports[1].to_string()]);

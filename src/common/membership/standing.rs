@@ -35,6 +35,11 @@ impl Standing {
         }
     }
 
+    /// What was granted on the proofs so far holds no more, although we may still be a member: the share is to be taken anew.
+    pub fn void(&self) {
+        self.losses.fetch_add(1, Ordering::Release);
+    }
+
     /// Sets when it was proven that we are a member and have a share, or that it is lost.
     pub fn tell(&self, proven: Option<Instant>) {
         match proven {
@@ -43,7 +48,7 @@ impl Standing {
         }
     }
 
-    /// How often membership was lost.
+    /// How often membership was lost, or what was granted on it made void.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
     }

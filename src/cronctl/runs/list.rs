@@ -215,7 +215,7 @@ impl Args {
         (since, room): (DateTime<Utc>, usize),
         screen: &mut Screen,
     ) -> std::io::Result<Result<(), BrokerError>> {
-        let (mut parts, mut rows) = (vec![Part::default()], Merge::default());
+        let (mut parts, mut rows) = (vec![Part::default()], Merge::new(std::env::temp_dir()));
         let mut first_news = None;
         while let Some(part) = parts.pop() {
             let mut journal = RunList::of(part, room);

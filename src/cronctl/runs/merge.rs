@@ -4,18 +4,25 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use uuid::Uuid;
 
 use super::row::Row;
 
 /// Rows that are sorted each for itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Merge {
+    directory: PathBuf,
     files: Vec<File>,
 }
 
 impl Merge {
+    /// Creates a merge of no rows yet, whose files stand in a directory.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, files: Vec::new() }
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -24,9 +31,19 @@ impl Merge {
     /// Writes rows that are in order.
     ///
     /// # Errors
-    /// The directory for temporary files (`TMPDIR`) does not take them.
+    /// The directory does not take them.
     pub fn write(&mut self, rows: impl Iterator<Item = Row>) -> io::Result<()> {
-        let path = std::env::temp_dir().join(format!("cronctl-runs-{}", Uuid::new_v4()));
+        self.try_write(rows).map_err(|error| {
+            let directory = self.directory.display();
+            let words = format!(
+                "cannot write a temporary file to {directory}: {error}; set TMPDIR to a directory with room"
+            );
+            io::Error::new(error.kind(), words)
+        })
+    }
+
+    fn try_write(&mut self, rows: impl Iterator<Item = Row>) -> io::Result<()> {
+        let path = self.directory.join(format!("cronctl-runs-{}", Uuid::new_v4()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         std::fs::remove_file(&path)?;
         let mut writer = BufWriter::new(file);
@@ -68,4 +85,17 @@ impl Merge {
 fn next(reader: &mut impl BufRead) -> io::Result<Option<Row>> {
     let mut line = Vec::new();
     Ok(if reader.read_until(b'\n', &mut line)? == 0 { None } else { Some(serde_json::from_slice(&line)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_takes_no_file_is_named_with_what_to_do() {
+        let mut merge = Merge::new("/nowhere".into());
+        let error = merge.write(std::iter::empty()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write a temporary file to /nowhere: "), "{error}");
+        assert!(error.ends_with("set TMPDIR to a directory with room"), "{error}");
+    }
 }

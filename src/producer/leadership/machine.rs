@@ -181,7 +181,7 @@ impl Leadership {
         if follows && self.stage == Stage::Leading {
             return false;
         }
-        let ended = self.leads();
+        let ended = self.leave_term();
         self.alone = ((first || owes) && (*alone || *is_first)) || (owes && follows);
         self.term = self.next_term;
         self.next_term = self.term.next();
@@ -197,8 +197,18 @@ impl Leadership {
         self.stage == Stage::TakingOver && self.alone
     }
 
-    fn end(&mut self) -> bool {
+    /// Leaves the term, where there is one: what a publisher has of it must not be written from here on. The next term may be
+    /// ours, and read what is published, before the scheduler hears that this one is over.
+    fn leave_term(&self) -> bool {
         let led = self.leads();
+        if led {
+            self.options.standing.void();
+        }
+        led
+    }
+
+    fn end(&mut self) -> bool {
+        let led = self.leave_term();
         // Whether our start was a reboot is asked again.
         self.first |= self.owes_reboot();
         self.stage = Stage::Standby;

@@ -1,6 +1,7 @@
 //! How a term ends, and what is left of it.
 
 use super::*;
+use crate::producer::leadership::LeaderLease;
 
 fn keep(host: &mut Host, cursor: DateTime<Utc>) {
     let keep = CursorCommit { term: Term::FIRST, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
@@ -23,6 +24,25 @@ fn a_leader_that_the_broker_refuses_ends_its_term() {
         );
         assert!(!host.leadership.leads(), "{code}");
     }
+}
+
+#[test]
+fn nothing_of_a_term_is_written_after_it_has_ended_even_if_the_next_is_ours_too() {
+    let mut host = Host::new(TimeDelta::zero());
+    let now = host.clock.monotonic();
+    let standing = host.leadership.options.standing.clone();
+    standing.tell(Some(now));
+    let lease = LeaderLease::new(standing.clone(), Duration::from_secs(6));
+    assert!(leads(&host.step()));
+    lease.grant(Term::FIRST, standing.losses());
+    host.step();
+    assert!(lease.holds(Term::FIRST, now));
+    let at = host.clock.now();
+    keep(&mut host, at);
+    host.broker.faults().next(Call::Commit, Fate::Refused(ErrorCode::IllegalGeneration));
+    host.step();
+    // The scheduler has not heard of the end yet.
+    assert!(!lease.is_over(Term::FIRST) && !lease.holds(Term::FIRST, now));
 }
 
 #[test]
