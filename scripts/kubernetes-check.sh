@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-kustomize_version=v5.8.3 validate_version=1.37.0
+kustomize_version=v5.7.1 validate_version=1.37.0
 cache=${KAFKA_CRON_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kafka-cron}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
