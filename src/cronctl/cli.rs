@@ -39,7 +39,8 @@ pub enum Question {
     ///
     /// Prints a line for each run: when it was due, how late its first attempt started, how often it was tried, how long
     /// the last attempt took, its state (waiting, running, waiting for retry, succeeded, given up, lost, expired, ended,
-    /// skipped, queued), and which consumer ran it. Missed ticks have a line for each interval.
+    /// skipped, queued, missed), and which consumer ran it. Missed ticks have a line for each interval; a tick is in the list as
+    /// missed where it had waited before.
     #[command(after_help = "Example: cronctl runs --job backup --since 24h")]
     Runs(runs::list::Args),
     /// What happened to one run?

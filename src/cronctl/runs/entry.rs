@@ -27,6 +27,8 @@ pub struct Entry {
 pub enum Decision {
     /// It waits for the run before it.
     Queued,
+    /// It waited, and then it was given up: its job is gone from the job file, for instance.
+    Missed,
     /// The run before it is in its way, and it is not run.
     Skipped,
     /// It is published.
@@ -39,6 +41,7 @@ impl Entry {
         match self.decision {
             _ if !self.story.attempts.is_empty() || self.story.ended.is_some() => self.story.stage().word(),
             Decision::Skipped => "skipped",
+            Decision::Missed => "missed",
             Decision::Queued => "queued",
             Decision::Published => self.story.stage().word(),
         }
@@ -46,6 +49,7 @@ impl Entry {
 
     /// Whether nothing more is to come.
     pub fn is_over(&self) -> bool {
-        self.story.stage().is_over() || (self.decision == Decision::Skipped && self.story.attempts.is_empty())
+        let is_no_run = matches!(self.decision, Decision::Missed | Decision::Skipped);
+        self.story.stage().is_over() || (is_no_run && self.story.attempts.is_empty())
     }
 }

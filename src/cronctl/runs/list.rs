@@ -99,7 +99,9 @@ impl Sources {
         job: Option<&JobName>,
         journal: &mut RunList,
     ) -> Result<News, BrokerError> {
-        let is_wanted = |of: &JobName| job.is_none_or(|job| job == of);
+        // What is about no job in particular is about this one, too.
+        let any = JobName::any();
+        let is_wanted = |of: &JobName| job.is_none_or(|job| job == of || *of == any);
         let mut news = News::default();
         let since_ms = since.timestamp_millis();
         for scan in &mut self.messages {

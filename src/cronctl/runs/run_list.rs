@@ -2,7 +2,7 @@
 //! where the list has a limit, it gives up a part of the runs instead of growing beyond that.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -19,6 +19,8 @@ use crate::common::topics;
 pub struct RunList {
     runs: HashMap<RunId, Kept>,
     names: RunNames,
+    /// The ticks that wait for the run before them: some of them may be known to be over in another way by now.
+    queued: BTreeSet<(JobName, DateTime<Utc>)>,
     /// Runs of other parts are passed over.
     part: Part,
     /// How many runs are kept as entries.
@@ -81,6 +83,10 @@ impl RunList {
 
     /// Takes an event. Returns the run that it tells something about, if something is new about it.
     pub fn event(&mut self, event: &Event, written_at: DateTime<Utc>) -> Option<RunId> {
+        if let Event::Missed { job, cluster, from, to, .. } = event {
+            self.miss(job, cluster, *from, *to);
+            return None;
+        }
         let run = story::run_of(event)?;
         let told = |job, cluster: &ClusterName, at: DateTime<Utc>, decision| {
             Some(Told { run, job, cluster: Some(cluster.clone()), scheduled_at: Some(at), decision })
@@ -119,6 +125,28 @@ impl RunList {
         self.tell(told, Some((event, written_at)))
     }
 
+    /// Ticks that waited will never be run. A record of no job in particular is about all of the cluster.
+    fn miss(&mut self, job: &JobName, cluster: &ClusterName, from: DateTime<Utc>, to: DateTime<Utc>) {
+        let gone: Vec<(JobName, DateTime<Utc>)> = if *job == JobName::any() {
+            self.queued.iter().filter(|(_, at)| (from..=to).contains(at)).cloned().collect()
+        } else if from <= to {
+            self.queued.range((job.clone(), from)..=(job.clone(), to)).cloned().collect()
+        } else {
+            Vec::new()
+        };
+        for tick in gone {
+            let Some(Kept::Whole(entry, is_news)) = self.runs.get_mut(&RunId::of(&tick.0, tick.1)) else {
+                self.queued.remove(&tick);
+                continue;
+            };
+            if entry.cluster.as_ref() == Some(cluster) {
+                *is_news |= entry.decision < Decision::Missed && entry.story.attempts.is_empty();
+                entry.decision = entry.decision.max(Decision::Missed);
+                self.queued.remove(&tick);
+            }
+        }
+    }
+
     fn tell(&mut self, told: Told<'_>, event: Option<(&Event, DateTime<Utc>)>) -> Option<RunId> {
         let Told { run, job, cluster, scheduled_at, decision } = told;
         if !self.part.has(run) {
@@ -143,6 +171,13 @@ impl RunList {
         let (entry, is_news) = unpacked(kept, run, &self.names, &mut self.whole)?;
         let mut news = is_fresh || decision > entry.decision;
         entry.decision = entry.decision.max(decision);
+        if let Some(tick) = entry.scheduled_at.or(scheduled_at).map(|at| (entry.job.clone(), at)) {
+            if entry.decision == Decision::Queued {
+                self.queued.insert(tick);
+            } else if !self.queued.is_empty() {
+                self.queued.remove(&tick);
+            }
+        }
         entry.cluster = entry.cluster.take().or(cluster);
         entry.scheduled_at = entry.scheduled_at.or(scheduled_at);
         if let Some((event, written_at)) = event {
@@ -166,8 +201,14 @@ impl RunList {
             self.part = mine;
             self.given_up.push(other);
             self.runs.retain(|run, _| mine.has(*run));
-            self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+            self.count_again();
         }
+    }
+
+    /// After runs were taken out.
+    fn count_again(&mut self) {
+        self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+        self.queued.retain(|(job, at)| self.runs.contains_key(&RunId::of(job, *at)));
     }
 
     /// What is known of a run.
@@ -241,7 +282,7 @@ impl RunList {
         for (_, _, run) in &places[..excess] {
             self.runs.remove(run);
         }
-        self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+        self.count_again();
         places[excess - 1].0
     }
 
@@ -252,7 +293,7 @@ impl RunList {
             Kept::Whole(entry, _) => !entry.is_over() || over_at(entry).is_none_or(|at| at >= instant),
             Kept::Finished(finished) => finished.ended_at.max(finished.scheduled_at) >= instant,
         });
-        self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
+        self.count_again();
     }
 }
 
@@ -276,7 +317,7 @@ fn unpacked<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::model::Place;
+    use crate::common::model::{MissedReason, Place};
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
@@ -292,6 +333,12 @@ mod tests {
         let (job, cluster) = (JobName::new("j").unwrap(), ClusterName::new("c").unwrap());
         let blocked_by = RunId::of(&job, at(0));
         Event::Queued { job, cluster, scheduled_at: at(scheduled), blocked_by, at: at(scheduled) }
+    }
+
+    fn missed(job: &str, cluster: &str, from: i64, to: i64) -> Event {
+        let job = if job == "*" { JobName::any() } else { JobName::new(job).unwrap() };
+        let (cluster, from, to) = (ClusterName::new(cluster).unwrap(), at(from), at(to));
+        Event::Missed { job, cluster, from, to, count: 1, reason: MissedReason::Removed, at: to }
     }
 
     fn claimed(scheduled: i64) -> Event {
@@ -325,6 +372,41 @@ mod tests {
         check(&[claimed(60)], "running", None);
         check(&[queued(60), claimed(60)], "running", Some(60));
         check(&[claimed(60), queued(60)], "running", Some(60));
+        check(&[queued(60), missed("j", "c", 60, 60)], "missed", Some(60));
+        check(&[queued(60), missed("j", "c", 60, 60), queued(60)], "missed", Some(60));
+        check(&[queued(60), missed("*", "c", 0, 100)], "missed", Some(60));
+        check(&[queued(60), missed("j", "c", 61, 90)], "queued", Some(60));
+        check(&[queued(60), missed("j", "c", 0, 59)], "queued", Some(60));
+        check(&[queued(60), missed("i", "c", 60, 60), missed("k", "c", 60, 60)], "queued", Some(60));
+        check(&[queued(60), missed("j", "d", 60, 60)], "queued", Some(60));
+        check(&[skipped(60), missed("j", "c", 60, 60)], "skipped", Some(60));
+        check(&[queued(60), skipped(60), missed("j", "c", 60, 60)], "skipped", Some(60));
+        check(&[queued(60), claimed(60), missed("j", "c", 60, 60)], "running", Some(60));
+        check(&[queued(60), missed("j", "c", 60, 60), claimed(60)], "running", Some(60));
+    }
+
+    #[test]
+    fn a_tick_that_waited_and_is_missed_is_news_and_over() {
+        let mut journal = RunList::default();
+        for second in [30, 60, 90] {
+            journal.event(&queued(second), at(0));
+        }
+        journal.news();
+        journal.event(&missed("j", "c", 30, 60), at(0));
+        let news = journal.news();
+        let told: Vec<_> = news.iter().filter_map(|run| journal.get(*run)?.scheduled_at).collect();
+        assert_eq!(told, [at(30), at(60)]);
+        journal.event(&missed("j", "c", 30, 60), at(0));
+        assert!(journal.news().is_empty(), "it was told already");
+        journal.forget_before(at(100));
+        let left: Vec<_> = journal.entries().filter_map(|entry| entry.scheduled_at).collect();
+        assert_eq!(left, [at(90)]);
+        // What is kept of the ticks that wait is as bounded as the runs are.
+        for second in 100..200 {
+            journal.event(&queued(second), at(0));
+        }
+        journal.keep_at_most(10);
+        assert_eq!(journal.queued.len(), 10);
     }
 
     #[test]

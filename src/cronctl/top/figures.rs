@@ -39,7 +39,7 @@ impl State {
         if entry.story.attempts.is_empty() && entry.story.ended.is_none() {
             match entry.decision {
                 Decision::Queued => return Self::Held,
-                Decision::Skipped => return Self::Over,
+                Decision::Missed | Decision::Skipped => return Self::Over,
                 Decision::Published => {}
             }
         }

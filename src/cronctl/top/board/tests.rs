@@ -3,6 +3,7 @@
 use super::*;
 use crate::common::model::{AttemptRef, MissedReason, Outcome, Then};
 use crate::cronctl::runs::entry::Entry;
+use crate::cronctl::top::figures::count;
 use crate::cronctl::top::sample::{at, claimed, cluster, finished, job_of, message, place, queued, run_of};
 
 const WINDOW: TimeDelta = TimeDelta::seconds(100);
@@ -75,6 +76,23 @@ fn what_is_over_is_forgotten_after_the_window_and_what_is_under_way_is_not() {
     };
     check(112, &["bad", "held", "long", "quick"]);
     check(113, &["held", "long"]);
+}
+
+#[test]
+fn a_tick_that_waited_is_held_until_it_is_missed() {
+    let mut board = board();
+    take(&mut board, queued("gone", 30), 30);
+    take(&mut board, queued("held", 30), 30);
+    let (from, to) = (at(30), at(30));
+    let reason = MissedReason::Removed;
+    let missed =
+        Event::Missed { job: job_of("gone"), cluster: cluster(), from, to, count: 1, reason, at: to };
+    take(&mut board, missed, 40);
+    let held = |board: &Board| count(board.runs.entries(), at(50))[&cluster()].held;
+    assert_eq!(held(&board), 1);
+    assert_eq!(board.runs.get(run_of("gone", 30)).unwrap().word(), "missed");
+    board.looked(Look::default(), at(131), WINDOW);
+    assert_eq!((held(&board), board.runs.len()), (1, 1), "and then it is forgotten");
 }
 
 #[test]
