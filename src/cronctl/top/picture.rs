@@ -20,6 +20,9 @@ const BEATS: TimeDelta = TimeDelta::seconds(30);
 /// Standbys say every ten seconds that they are there.
 const STANDBY: TimeDelta = TimeDelta::seconds(30);
 
+/// What is left of the name of a job where there is no room for all of it: with it, the other columns of the list fit into 80.
+const JOB: u16 = 32;
+
 /// How something is meant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tone {
@@ -54,6 +57,8 @@ pub struct Column {
     pub is_right: bool,
     /// Where there is not enough room: columns of the highest number go first.
     pub spare: u8,
+    /// Its cells are cut, to no less than so many characters, before other columns go.
+    pub cut_to: Option<u16>,
 }
 
 /// A table.
@@ -202,7 +207,7 @@ fn leader(machine: &Machine, now: DateTime<Utc>) -> Text {
 }
 
 fn column(heading: &'static str, is_right: bool, spare: u8) -> Column {
-    Column { heading, is_right, spare }
+    Column { heading, is_right, spare, cut_to: None }
 }
 
 fn clusters(machine: &Machine, now: DateTime<Utc>) -> Table {
@@ -333,7 +338,7 @@ fn runs(rows: &[Listed], is_live: bool, now: DateTime<Utc>) -> Table {
         column("LATE", true, 1),
         column("TRIES", true, 2),
         column("TOOK", true, 1),
-        column("JOB", false, 0),
+        Column { cut_to: Some(JOB), ..column("JOB", false, 0) },
         column("STATE", false, 0),
         column("CONSUMER", false, 3),
         column("RUN", false, 4),

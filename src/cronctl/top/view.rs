@@ -130,6 +130,9 @@ impl Cursor<'_> {
             if room > 0 {
                 self.cells.set_stringn(x + indent, self.y, text, usize::from(room), *style);
             }
+            if wide > *width && table.columns[*number].cut_to.is_some() && room == *width {
+                self.cells.set_stringn(x + room - 1, self.y, "…", 1, *style);
+            }
             x = x.saturating_add(*width).saturating_add(GAP);
         }
         self.cells.set_style(Rect { y: self.y, height: 1, ..self.area }, line);
@@ -156,7 +159,11 @@ const GAP: u16 = 2;
 /// What the last column needs at least.
 const LEAST: u16 = 14;
 
-/// The columns that fit, with their widths. The last of them gets what is left.
+/// What is left of a column that is cut, where nothing else can give way.
+const CUT: u16 = 8;
+
+/// The columns that fit, with their widths. The last of them gets what is left. A column with a long name in it is cut before
+/// others go.
 fn fitting(table: &Table, rows: &[(usize, &Vec<Text>)], width: u16) -> Vec<(usize, u16)> {
     let wide = |number: usize, column: &Column| {
         let cells = rows.iter().filter_map(|(_, row)| row.get(number));
@@ -168,14 +175,27 @@ fn fitting(table: &Table, rows: &[(usize, &Vec<Text>)], width: u16) -> Vec<(usiz
         table.columns.iter().enumerate().map(|(number, column)| (number, wide(number, column))).collect();
     loop {
         let last = columns.len().saturating_sub(1);
-        // The last column may be cut.
-        let needed: u32 = columns
-            .iter()
-            .enumerate()
-            .map(|(at, (_, wide))| u32::from(if at == last { (*wide).min(LEAST) } else { *wide + GAP }))
-            .sum();
         let spare = columns.iter().map(|(number, _)| table.columns[*number].spare).max().unwrap_or(0);
-        if needed <= u32::from(width) || spare == 0 {
+        // The last column may be cut.
+        let needs = |(at, (_, wide)): (usize, &(usize, u16))| {
+            u32::from(if at == last { (*wide).min(LEAST) } else { wide.saturating_add(GAP) })
+        };
+        let needed: u32 = columns.iter().enumerate().map(needs).sum();
+        let excess = u16::try_from(needed.saturating_sub(u32::from(width))).unwrap_or(u16::MAX);
+        let cut = columns.iter().take(last).enumerate().find_map(|(at, (number, wide))| {
+            let least = table.columns[*number].cut_to?;
+            Some((at, least, wide.saturating_sub(if spare == 0 { CUT } else { least })))
+        });
+        if let Some((at, least, room)) = cut.filter(|(_, _, room)| *room >= excess || spare == 0) {
+            // The last column is shown as a whole where that leaves enough of this one.
+            let wished = columns.last().map_or(0, |(_, wide)| u32::from(wide.saturating_sub(LEAST)));
+            let wished = (needed + wished).saturating_sub(u32::from(width).max(needed));
+            let cut = columns[at].1 - excess.min(room);
+            let spared = u16::try_from(wished).unwrap_or(u16::MAX).min(cut.saturating_sub(least));
+            columns[at].1 = cut - spared;
+            return columns;
+        }
+        if excess == 0 || spare == 0 {
             return columns;
         }
         columns.retain(|(number, _)| table.columns[*number].spare < spare);

@@ -105,6 +105,40 @@ fn a_wide_terminal_shows_more_and_a_narrow_one_what_matters() {
 }
 
 #[test]
+fn a_long_name_of_a_job_takes_no_column_away() {
+    let name = format!("{}-end", "long-".repeat(22));
+    let mut machine = machine();
+    let record = finished(&name, 94, 1, Outcome::Failed { code: 3 }, Then::Dead);
+    machine.handle(Event::Told(vec![Told::Event(record, at(94))]), at(100));
+    let line = |machine: &Machine, width: u16| {
+        let lines = lines(machine, width, 24);
+        let runs = lines.iter().position(|line| line.starts_with("DUE ")).unwrap();
+        let row = lines[runs..].iter().find(|line| line.contains("long-long-")).unwrap();
+        assert!(lines.iter().all(|line| line.chars().count() <= usize::from(width)), "{lines:?}");
+        (lines[runs].clone(), row.clone())
+    };
+    let run = run_of(&name, 94).to_string();
+    // How much of the name is shown, with `…`; none: all of it.
+    let check = |width: u16, headings: &[&str], parts: &[&str], shown: Option<usize>| {
+        let (heading, row) = line(&machine, width);
+        assert_eq!(heading.split_whitespace().collect::<Vec<_>>(), headings, "{width}: {heading}");
+        assert!(parts.iter().all(|part| row.contains(part)), "{width}: {row}");
+        let word = row.split_whitespace().find(|word| word.contains("long-long-")).unwrap().to_owned();
+        let expected = shown.map_or_else(|| name.clone(), |count| format!("{}…", &name[..count - 1]));
+        assert_eq!(word, expected, "{width}: {row}");
+    };
+    let most = ["DUE", "LATE", "TRIES", "TOOK", "JOB", "STATE"];
+    let with = |more: &[&'static str]| [&most[..], more].concat();
+    check(80, &most, &["given up: failed"], Some(32));
+    check(100, &most, &["given up: failed (exit code 3)"], Some(39));
+    check(110, &with(&["CONSUMER"]), &["given up: failed (exit code 3)  one"], Some(39));
+    check(150, &with(&["CONSUMER", "RUN"]), &["given up: failed (exit code 3)", &run], Some(41));
+    check(300, &with(&["CONSUMER", "RUN"]), &[&run], None);
+    check(60, &["DUE", "JOB", "STATE"], &["given up: failed"], Some(32));
+    check(40, &["DUE", "JOB", "STATE"], &["given up:"], Some(14));
+}
+
+#[test]
 fn no_size_is_too_small() {
     let mut machine = machine();
     for keys in [&[][..], &[Key::Down], &[Key::End], &[Key::Enter]] {
