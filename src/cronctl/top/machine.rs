@@ -212,6 +212,7 @@ impl Machine {
 
     fn pressed(&mut self, key: Key, now: DateTime<Utc>) -> Vec<Effect> {
         match key {
+            Key::Esc if self.selected.is_some() => (self.selected, self.row) = (None, 0),
             Key::Char('q') | Key::Esc => return vec![Effect::Quit(Exit::Done)],
             Key::Char('/') => self.is_typing = true,
             Key::Char('c') => self.rule.cluster = self.next_cluster(),
@@ -251,6 +252,11 @@ impl Machine {
         self.selected = Some(row.run);
         self.detail = Some(detail);
         vec![Effect::Open(row.run, since), Effect::Draw]
+    }
+
+    /// Whether a run is selected.
+    pub fn has_selected(&self) -> bool {
+        self.selected.is_some()
     }
 
     /// Where the selected run stands among the listed ones; where it is gone, the one that took its place.

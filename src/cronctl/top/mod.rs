@@ -113,8 +113,10 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
-    let since = args.since.from(clock.now());
-    let window = clock.now() - since;
+    // The clock may be another one at a second look.
+    let now = clock.now();
+    let since = args.since.from(now);
+    let window = now - since;
     if window <= TimeDelta::zero() {
         screen.complain("--since: the window is empty (as in `--since 15m`)")?;
         return Ok(Exit::Usage);
@@ -184,4 +186,51 @@ fn refused(screen: &mut Screen, error: &io::Error) -> Answer {
 /// A terminal that can only print lines.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Instant;
+
+    use chrono::{DateTime, Utc};
+    use crossbeam_channel::Receiver;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// A clock that is another millisecond on, or back, whenever it is looked at.
+    struct Restless(AtomicI64, i64);
+
+    impl Clock for Restless {
+        fn now(&self) -> DateTime<Utc> {
+            let millis = self.0.fetch_add(self.1, Ordering::Relaxed);
+            DateTime::from_timestamp_millis(millis).unwrap()
+        }
+        fn monotonic(&self) -> Instant {
+            SystemClock.monotonic()
+        }
+        fn alarm(&self, after: Duration) -> Receiver<Instant> {
+            SystemClock.alarm(after)
+        }
+    }
+
+    #[test]
+    fn an_empty_window_is_wrong_usage_whatever_the_clock_does() {
+        for step in [1, 0, -1] {
+            for since in ["0s", "2026-11-30T00:00:00Z"] {
+                let words = ["top", "--since", since, "--once", "--brokers", "localhost:1"];
+                let line = <Line as clap::Parser>::parse_from(words);
+                let clock = Restless(AtomicI64::new(1_000), step);
+                let mut screen = Screen::new(io::sink(), io::sink());
+                let exit = run(&line.args, &clock, &mut screen).unwrap();
+                assert_eq!(exit, Exit::Usage, "{step} {since}");
+            }
+        }
+    }
 }

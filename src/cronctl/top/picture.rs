@@ -386,6 +386,8 @@ fn help(machine: &Machine) -> String {
     }
     let text = if machine.detail.is_some() {
         "Esc back  Up/Down/PgUp/PgDn scroll  q quit"
+    } else if machine.has_selected() {
+        "q quit  / filter  c cluster  s state  x all  Enter open  Esc deselect"
     } else {
         "q quit  / filter  c cluster  s state  x all  Up/Down select  Enter open"
     };

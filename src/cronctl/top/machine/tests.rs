@@ -60,6 +60,10 @@ fn keys_select_a_run() {
     check(&[Key::End, Key::Home], Some("a"));
     check(&[Key::Char('!')], None);
     check(&[Key::End, Key::Char('!')], Some("d"));
+    check(&[Key::End, Key::Esc], None);
+    check(&[Key::End, Key::Esc, Key::Down], Some("a"));
+    check(&[Key::End, Key::Char('/'), Key::Esc], Some("d"));
+    check(&[Key::End, Key::Enter, Key::Esc], Some("d"));
 }
 
 #[test]
@@ -92,7 +96,13 @@ fn keys_end_the_view() {
     check(&[Key::Char('/'), Key::Interrupt], true);
     // So does a run that is open.
     check(&[Key::Enter, Key::Esc], false);
-    check(&[Key::Enter, Key::Esc, Key::Esc], true);
+    check(&[Key::Enter, Key::Esc, Key::Esc], false);
+    // And a run that is selected.
+    check(&[Key::Down, Key::Esc], false);
+    check(&[Key::Down, Key::Esc, Key::Esc], true);
+    check(&[Key::Enter, Key::Esc, Key::Esc, Key::Esc], true);
+    check(&[Key::Down, Key::Char('/'), Key::Esc, Key::Esc], false);
+    check(&[Key::Down, Key::Char('q')], true);
     check(&[Key::Enter, Key::Char('q')], true);
     check(&[Key::Enter, Key::Interrupt], true);
 }

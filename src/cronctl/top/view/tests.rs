@@ -181,6 +181,21 @@ fn the_selected_run_is_always_to_be_seen() {
 }
 
 #[test]
+fn the_last_line_says_what_the_keys_do_now() {
+    let mut machine = machine();
+    let help = |machine: &Machine| lines(machine, 80, 24)[23].clone();
+    let usual = "q quit  / filter  c cluster  s state  x all  Up/Down select  Enter open";
+    assert_eq!(help(&machine), usual);
+    machine.handle(Event::Key(Key::Down), at(100));
+    let selected = "q quit  / filter  c cluster  s state  x all  Enter open  Esc deselect";
+    assert_eq!(help(&machine), selected);
+    machine.handle(Event::Key(Key::Enter), at(100));
+    assert_eq!(help(&machine), "Esc back  Up/Down/PgUp/PgDn scroll  q quit");
+    [Key::Esc, Key::Esc].into_iter().for_each(|key| drop(machine.handle(Event::Key(key), at(100))));
+    assert_eq!(help(&machine), usual);
+}
+
+#[test]
 fn a_run_that_is_open_takes_the_place_of_the_tables_and_its_lines_are_wrapped() {
     let mut machine = machine();
     let press = |machine: &mut Machine, key: Key| drop(machine.handle(Event::Key(key), at(100)));
