@@ -205,6 +205,88 @@ fn the_consumers_unit_leaves_the_jobs_to_the_consumer() {
 }
 
 #[test]
+fn a_consumer_that_runs_as_root_leaves_the_jobs_directory_alone() {
+    let unit = read("deploy/systemd/kafka-cron-consumer@.service");
+    assert_eq!(settings(&unit, "StateDirectory"), ["kafka-cron"]);
+    let mut checked = 0;
+    for path in files("deploy/systemd/examples") {
+        let example = read(&path);
+        if !settings(&example, "User").is_empty() {
+            // systemd would give the directory to this user, and all that is in it.
+            assert_eq!(settings(&example, "StateDirectory"), [""], "{path}");
+            assert!(
+                !settings(&example, "WorkingDirectory").is_empty(),
+                "{path}: it was the directory of the others"
+            );
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 1);
+}
+
+#[test]
+fn the_example_for_sudo_takes_back_everything_that_forbids_it() {
+    // systemd.exec(5), NoNewPrivileges=: these imply it, whatever it says itself.
+    let implies = [
+        "DynamicUser",
+        "LockPersonality",
+        "MemoryDenyWriteExecute",
+        "NoNewPrivileges",
+        "PrivateDevices",
+        "ProtectClock",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "RestrictAddressFamilies",
+        "RestrictNamespaces",
+        "RestrictRealtime",
+        "RestrictSUIDSGID",
+        "SystemCallArchitectures",
+        "SystemCallFilter",
+        "SystemCallLog",
+    ];
+    let unit = read("deploy/systemd/kafka-cron-consumer@.service");
+    let example = read("deploy/systemd/examples/sudo.conf");
+    let (set, cleared): (Vec<&str>, Vec<&str>) =
+        implies.iter().partition(|name| !settings(&unit, name).is_empty());
+    assert!(set.len() > 10, "{set:?}");
+    for name in set {
+        let said = settings(&example, name);
+        assert!(said == ["no"] || said == [""], "sudo.conf leaves {name} as it is: {said:?}");
+    }
+    for name in cleared {
+        assert!(settings(&example, name).is_empty(), "the unit does not set {name}");
+    }
+    // The empty list is what the unit says; this is all of them.
+    assert_eq!(settings(&example, "CapabilityBoundingSet"), ["~"]);
+}
+
+#[test]
+fn the_pages_that_settings_and_units_name_are_in_the_package() {
+    let shipped = shipped();
+    let there = |page: &str| match page.strip_prefix("docs/") {
+        // All pages go there.
+        Some(page) => root().join("docs").join(page).is_file(),
+        None => shipped.iter().any(|(_, to, _)| {
+            let to = to.strip_prefix("usr/share/doc/kafka-cron/");
+            to.is_some_and(|to| to == page || to.starts_with(&format!("{page}/")))
+        }),
+    };
+    let mut checked = 0;
+    for folder in ["deploy/systemd", "deploy/systemd/conf", "deploy/systemd/examples"] {
+        for path in files(folder) {
+            for rest in read(&path).split("/usr/share/doc/kafka-cron/").skip(1) {
+                let page = rest.split_whitespace().next().unwrap().trim_end_matches(['.', ',']);
+                assert!(there(page), "{path} names {page}, which the package does not bring");
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 3);
+}
+
+#[test]
 fn the_job_file_of_the_package_is_right_and_has_no_job() {
     let output = Process::new(env!("CARGO_BIN_EXE_cronctl"))
         .args(["check", "deploy/systemd/conf/jobs.cron"])

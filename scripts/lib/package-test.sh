@@ -79,6 +79,7 @@ in_chroot() {
     [[ $(here stat -c '%U:%G %a' /etc/kafka-cron/jobs.cron) == 'root:kafka-cron 640' ]] || fails "the rights of jobs.cron"
     [[ $(here getent passwd kafka-cron-jobs | cut -d : -f 6) == /var/lib/kafka-cron ]] || fails "the home of kafka-cron-jobs"
     here getent passwd kafka-cron >/dev/null || fails "there is no user kafka-cron"
+    [[ $(here stat -c '%U:%G %a' /var/lib/kafka-cron) == 'kafka-cron-jobs:kafka-cron-jobs 750' ]] || fails "the rights of /var/lib/kafka-cron"
     ! compgen -G "$root/etc/systemd/system/*.wants/kafka-cron*" >/dev/null || fails "a unit is enabled"
 
     says "use"
@@ -93,6 +94,7 @@ in_chroot() {
         here man --warnings "${page%/*}" "${page#*/}" >"$root/../page" 2>"$root/../warnings" || fails "man $page"
         grep -q 'kafka\|Kafka' "$root/../page" || fails "the page $page says nothing"
         [[ ! -s $root/../warnings ]] || { cat "$root/../warnings" >&2; fails "man warns about $page"; }
+        [[ $page == 1/cronctl ]] || grep -q KAFKA_BROKERS "$root/../page" || fails "the page $page names no variable of the environment"
     done
     here bash -c 'source /usr/share/bash-completion/completions/cronctl && COMP_WORDS=(cronctl de) COMP_CWORD=1 && _cronctl cronctl de cronctl && [[ ${COMPREPLY[*]} == dead ]]' ||
         fails "bash completes no word of cronctl"
@@ -114,11 +116,18 @@ in_chroot() {
     [[ -z $left ]] || { echo "$left" >&2; fails "the purge leaves this"; }
     ! here getent passwd kafka-cron-jobs >/dev/null || fails "the purge leaves a user"
 
-    says "purge with data: the data and its owner stay"
+    says "purge with data and files of the administrator: they and the owner of the data stay"
     here dpkg -i /root/kafka-cron/first.deb >/dev/null 2>&1
+    here install -D /dev/null /etc/systemd/system/kafka-cron-consumer@cluster-a.service.d/drain.conf
+    here touch /etc/kafka-cron/consumer-cluster-a.env
     here install -d -o kafka-cron-jobs /var/lib/kafka-cron
     here touch /var/lib/kafka-cron/report
-    here dpkg -P kafka-cron >/dev/null 2>&1
+    here dpkg -P kafka-cron >"$root/../purge.log" 2>&1
+    for left in /etc/kafka-cron/consumer-cluster-a.env /etc/systemd/system/kafka-cron-consumer@cluster-a.service.d; do
+        [[ -e $root$left ]] || fails "$left is gone"
+        grep -qF "kafka-cron: $left is not the package's and stays" "$root/../purge.log" || fails "the purge does not say that $left stays"
+    done
+    here rm -r /etc/kafka-cron /etc/systemd/system/kafka-cron-consumer@cluster-a.service.d
     [[ -e $root/var/lib/kafka-cron/report ]] || fails "data is gone"
     here getent passwd kafka-cron-jobs >/dev/null || fails "the owner of the data is gone"
     here rm -r /var/lib/kafka-cron

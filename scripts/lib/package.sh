@@ -26,6 +26,7 @@ deploy/systemd/examples/user.conf                usr/share/doc/kafka-cron/exampl
 deploy/systemd/examples/drain.conf               usr/share/doc/kafka-cron/examples/drain.conf             644
 deploy/systemd/examples/instance-id.conf         usr/share/doc/kafka-cron/examples/instance-id.conf       644
 deploy/systemd/examples/secret.conf              usr/share/doc/kafka-cron/examples/secret.conf            644
+deploy/systemd/examples/sudo.conf                usr/share/doc/kafka-cron/examples/sudo.conf              644
 deploy/systemd/examples/more-rights.conf         usr/share/doc/kafka-cron/examples/more-rights.conf       644
 deploy/debian/copyright                          usr/share/doc/kafka-cron/copyright               644
 README.md                                        usr/share/doc/kafka-cron/README.md               644
