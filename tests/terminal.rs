@@ -45,32 +45,41 @@ fn size(rows: u16, columns: u16) -> libc::winsize {
     libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
+/// Both ends of a new terminal.
+fn open() -> (OwnedFd, OwnedFd) {
+    let (mut master, mut slave) = (-1, -1);
+    let size = size(24, 80);
+    // SAFETY: the places outlive the call; no name and no settings are asked for.
+    let opened = unsafe {
+        libc::openpty(
+            &raw mut master,
+            &raw mut slave,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            &raw const size,
+        )
+    };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both are new, and no other part of the program has them.
+    unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
+}
+
+/// `cronctl top`, with Kafka away.
+fn top(environment: &[(&str, &str)]) -> Command {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cronctl"));
+    command.args(["top", "--interval", "200ms", "--brokers", &free]);
+    command.env_clear().env("TERM", "xterm").envs(environment.iter().copied());
+    command
+}
+
 impl Terminal {
-    /// `cronctl top`, with Kafka away.
     fn start(environment: &[(&str, &str)]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cronctl"));
-        command.args(["top", "--interval", "200ms", "--brokers", &free]);
-        command.env_clear().env("TERM", "xterm").envs(environment.iter().copied());
-        Self::of(command)
+        Self::of(top(environment))
     }
 
     fn of(mut command: Command) -> Self {
-        let (mut master, mut slave) = (-1, -1);
-        let size = size(24, 80);
-        // SAFETY: the places outlive the call; no name and no settings are asked for.
-        let opened = unsafe {
-            libc::openpty(
-                &raw mut master,
-                &raw mut slave,
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                &raw const size,
-            )
-        };
-        assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-        // SAFETY: both are new, and no other part of the program has them.
-        let (master, line) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        let (master, line) = open();
         let before = settings(&line);
         let copy = || line.try_clone().unwrap();
         command.stdin(copy()).stdout(copy()).stderr(copy());
@@ -184,6 +193,33 @@ fn keys_and_signals_end_the_view_and_give_the_terminal_back() {
         terminal.await_text("q_");
         terminal.press("\rq");
     });
+}
+
+/// A program that is not in the terminal's session is not told by a signal.
+#[test]
+fn a_terminal_that_is_gone_ends_the_view_without_a_signal_too() {
+    let (master, line) = open();
+    let copy = || line.try_clone().unwrap();
+    let mut command = top(&[]);
+    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+    // The command has copies of its own.
+    drop((command, line));
+    let mut screen = File::from(master);
+    let (mut said, mut bytes) = (String::new(), [0; 4096]);
+    while !said.contains("away") {
+        let count = screen.read(&mut bytes).unwrap();
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    drop(screen);
+    let end = Instant::now() + PATIENCE;
+    let mut ended = false;
+    while !ended && Instant::now() < end {
+        std::thread::park_timeout(Duration::from_millis(20));
+        ended = child.try_wait().unwrap().is_some();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ended, "it does not end");
 }
 
 #[test]

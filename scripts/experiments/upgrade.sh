@@ -30,6 +30,7 @@ build_before() {
 }
 before=${KAFKA_CRON_BEFORE_DIR:-}
 [[ -n $before ]] || before=$(build_before "${KAFKA_CRON_BEFORE:-1ca99f0}") || exit $?
+has_programs "$before" || { echo "there are no producer, consumer and cronctl in $before (KAFKA_CRON_BEFORE_DIR)" >&2; exit 4; }
 before=$(cd "$before" && pwd)
 declare -A dirs=([old]=$before [new]=$bin) version=() # of each program that runs
 old-cronctl() { "$before/cronctl" "$@"; }

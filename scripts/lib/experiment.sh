@@ -14,7 +14,7 @@
 #
 # Environment: KAFKA_CRON_BIN_DIR (programs to use; else they are built), KAFKA_CRON_RUN_DIR (the directory of Kafka's jars),
 # KAFKA_CRON_PORTS (the ports that may be taken; 20000-31999).
-# Exit codes: 0 everything is as expected; 1 something is not; 3 Kafka could not be fetched or started; 4 something is missing here.
+# Exit codes: 0 everything is as expected; 1 something is not; 2 usage; 3 Kafka could not be fetched or started; 4 something is missing here.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -23,8 +23,13 @@ source scripts/lib/needs.sh
 # shellcheck source=scripts/lib/process.sh
 source scripts/lib/process.sh
 
+(($# == 0)) || { echo "an experiment takes no arguments; what it reads from the environment stands in scripts/lib/experiment.sh" >&2; exit 2; }
 KAFKA_CRON_PORTS=${KAFKA_CRON_PORTS:-20000-31999}
-[[ $KAFKA_CRON_PORTS =~ ^[0-9]+-[0-9]+$ ]] || { echo "KAFKA_CRON_PORTS is $KAFKA_CRON_PORTS, and not a range as 20000-31999" >&2; exit 4; }
+# At least a hundred ports, so that free ones are found.
+if ! [[ $KAFKA_CRON_PORTS =~ ^([0-9]{4,5})-([0-9]{4,5})$ ]] || ((BASH_REMATCH[2] > 65535 || BASH_REMATCH[2] - BASH_REMATCH[1] < 100)); then
+    echo "KAFKA_CRON_PORTS is $KAFKA_CRON_PORTS, and not a range of a hundred ports or more, as 20000-31999" >&2
+    exit 4
+fi
 need java flock setsid setpriv curl
 [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
 bin=${KAFKA_CRON_BIN_DIR:-}
@@ -33,6 +38,8 @@ if [[ -z $bin ]]; then
     cargo build --locked --quiet --bins || { echo "the build failed" >&2; exit 1; }
     bin=${CARGO_TARGET_DIR:-target}/debug
 fi
+has_programs() { [[ -x $1/producer && -x $1/consumer && -x $1/cronctl ]]; }
+has_programs "$bin" || { echo "there are no producer, consumer and cronctl in $bin (KAFKA_CRON_BIN_DIR)" >&2; exit 4; }
 bin=$(cd "$bin" && pwd)
 libs=$(scripts/kafka-fetch.sh)
 
@@ -45,6 +52,8 @@ trap 'exit 130' INT TERM HUP
 tear_down() {
     local status=$? node
     trap - EXIT
+    # Whoever presses Ctrl-C twice must not keep this from its end.
+    trap '' INT TERM HUP
     # The shell's own messages about killed processes are of no use.
     exec 2>/dev/null
     [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" || true

@@ -188,8 +188,10 @@ impl ConsumerMetrics {
     pub fn ended(&self, report: &Report) {
         let (job, outcome) = (&report.claimed.attempt.run.job, report.outcome.word());
         self.attempts.with_label_values(&[self.topic.as_str(), self.jobs.of(job), outcome]).inc();
-        let took = seconds(report.started_at, report.ended_at);
-        self.durations.with_label_values(&[self.topic.as_str(), outcome]).observe(took);
+        if report.was_started() {
+            let took = seconds(report.started_at, report.ended_at);
+            self.durations.with_label_values(&[self.topic.as_str(), outcome]).observe(took);
+        }
         if report.outcome == Outcome::Succeeded {
             let of = [self.topic.as_str(), self.jobs.of(job)];
             #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond until the year 2255")]
@@ -301,6 +303,22 @@ mod tests {
             ["expired", "given_up", "replaced", "succeeded"].map(runs)
         );
         assert_eq!(lines(&metrics, "cron_retries_total{"), ["cron_retries_total{topic=\"a\"} 2"]);
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_started_took_no_time() {
+        let count = |outcome: Outcome, ended_at: DateTime<Utc>| {
+            let metrics = Metrics::new();
+            let report = report("j", 0, outcome);
+            ConsumerMetrics::new(&metrics, "a").ended(&Report { ended_at, ..report });
+            lines(&metrics, "cron_attempt_duration_seconds_count").len()
+        };
+        let started_at = report("j", 0, Outcome::Replaced).started_at;
+        for outcome in [Outcome::Replaced, Outcome::Cancelled, Outcome::Expired] {
+            assert_eq!(count(outcome.clone(), started_at), 0, "{outcome}");
+            assert_eq!(count(outcome, started_at + TimeDelta::milliseconds(1)), 1);
+        }
+        assert_eq!(count(Outcome::Succeeded, started_at), 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Exit, Limit};
@@ -63,6 +64,13 @@ impl Outcome {
             Self::Lost => "lost",
             Self::Expired => "expired",
         }
+    }
+
+    /// Whether an attempt that ended so, and is said to have been started and to have ended at these instants, was started at all:
+    /// one that was replaced, cancelled or found too late before that has the same instant for both.
+    pub fn was_started(&self, started_at: DateTime<Utc>, ended_at: DateTime<Utc>) -> bool {
+        let may_be_not = matches!(self, Self::Replaced | Self::Cancelled | Self::Expired);
+        !(may_be_not && started_at == ended_at)
     }
 
     /// Whether the run needs another attempt (or a dead letter) after this one.

@@ -77,7 +77,17 @@ impl Report {
                 "{topic}: {job} due {due}, attempt {number}: expired, found {late} s after it was due"
             );
         }
+        if !self.was_started() {
+            return format!(
+                "{topic}: {job} due {due}, attempt {number}: {outcome} before it was started{then}"
+            );
+        }
         format!("{topic}: {job} due {due}, attempt {number}: {outcome} after {took} ms{then}")
+    }
+
+    /// Whether its process was started.
+    pub fn was_started(&self) -> bool {
+        self.outcome.was_started(self.started_at, self.ended_at)
     }
 
     /// The event that ends the lease.

@@ -189,6 +189,12 @@ fn told(event: &Event) -> String {
         Event::Finished { attempt, consumer, outcome, then, started_at, ended_at, output_bytes, .. } => {
             let took = (*ended_at - *started_at).num_milliseconds();
             let then = then.word();
+            if !outcome.was_started(*started_at, *ended_at) {
+                return format!(
+                    "attempt {} {outcome} before it was started, then {then}: by {consumer}",
+                    attempt.attempt
+                );
+            }
             format!(
                 "attempt {} {outcome}, then {then}: by {consumer}, started {}, took {took} ms, {output_bytes} bytes",
                 attempt.attempt,

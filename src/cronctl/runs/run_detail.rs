@@ -51,6 +51,13 @@ pub struct End {
     pub ended_at: DateTime<Utc>,
 }
 
+impl End {
+    /// Whether its process was started: an attempt that was not ends at the instant of its start.
+    pub fn was_started(&self) -> bool {
+        self.outcome.was_started(self.started_at, self.ended_at)
+    }
+}
+
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -147,8 +154,7 @@ impl Try {
     fn was_started_twice(&self) -> bool {
         let started = |end: &&End| match end.outcome {
             Outcome::Expired | Outcome::Lost => false,
-            // One that was not started ends at the instant of its start.
-            Outcome::Replaced => end.started_at != end.ended_at,
+            Outcome::Replaced => end.was_started(),
             _ => true,
         };
         let mut starts = self.ends.iter().filter(started).map(|end| (&end.consumer, end.started_at));
@@ -255,7 +261,8 @@ impl RunDetail {
 
     /// When the first process was started, where that is known: an attempt says so when it has ended.
     pub fn started_at(&self) -> Option<DateTime<Utc>> {
-        self.attempts.iter().flat_map(|(_, tried)| &tried.ends).map(|end| end.started_at).min()
+        let ends = self.attempts.iter().flat_map(|(_, tried)| &tried.ends);
+        ends.filter(|end| end.was_started()).map(|end| end.started_at).min()
     }
 
     /// The end of the last attempt that has one.

@@ -83,7 +83,7 @@ fn give_back() {
     }
 }
 
-/// The thread that reads keys. Dropping it ends the thread.
+/// The thread that reads keys. Dropping it ends the thread, unless the terminal has hung up.
 #[derive(Debug)]
 pub struct Keys {
     /// Keys, and changes of the terminal's size. Disconnected when the terminal is gone.

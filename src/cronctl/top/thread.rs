@@ -46,8 +46,12 @@ pub struct Channels<'a> {
 /// The output cannot be written.
 pub fn run(mut machine: Machine, channels: Channels<'_>, mut shown: Shown, screen: &mut Screen) -> Answer {
     let ended = follow(&mut machine, &channels, &mut shown, screen);
-    // The terminal is given back before anything else is said or waited for.
-    drop(shown);
+    // The terminal is given back before anything else is said or waited for. The thread that reads keys is not waited for: where
+    // the terminal has hung up, crossterm takes its end for an input that is still to come, and never returns.
+    if let Shown::Terminal(surface, keys) = shown {
+        drop(surface);
+        std::mem::forget(keys);
+    }
     if matches!(ended, Ok(Exit::System)) {
         screen.complain("the terminal cannot be read any more, or a thread of the view has failed")?;
     }

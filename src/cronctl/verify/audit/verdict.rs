@@ -101,13 +101,15 @@ impl Audit<'_> {
         let topic = topics::first(&job.cluster);
         let may_be_deleted = self.begins.may_be_deleted(&topic, at);
         let was_begun = !matches!(self.ledger.fates[tick], Fate::Silent);
+        // The leader has looked for its message, and put on record that there is none.
+        let was_ended = self.ended.contains_key(&tick);
         let ticks = &mut self.report.ticks;
         if marks.has(Marks::PUBLISHED) {
             ticks.published += 1;
             ticks.queued_first += usize::from(marks.has(Marks::QUEUED));
         } else if elsewhere {
             ticks.not_checked += 1;
-        } else if (may_be_deleted || marks.has(Marks::TOPIC_DELETED)) && was_begun {
+        } else if (may_be_deleted || marks.has(Marks::TOPIC_DELETED) || was_ended) && was_begun {
             ticks.published += 1;
             ticks.message_deleted += 1;
             self.ledger.marks[tick].add(Marks::DELETED);

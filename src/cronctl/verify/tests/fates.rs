@@ -222,6 +222,23 @@ fn a_run_that_was_ended_and_never_ran_is_told_of() {
 }
 
 #[test]
+fn a_run_that_was_ended_because_its_message_is_gone_is_listed_once() {
+    let tick = at("12:02:00");
+    let ended = |world: &mut World| {
+        world.forget("minutely", tick);
+        let (run, cluster) = (RunId::of(&name("minutely"), tick), cluster("a"));
+        let (attempt, detail, by) = (AttemptRef { run, attempt: 0 }, "why".to_owned(), "p".to_owned());
+        let (job, scheduled_at, at) = (name("minutely"), Some(tick), at("12:03:30"));
+        let reason = EndReason::Unclaimable;
+        let event = Event::Ended { attempt, job, cluster, scheduled_at, reason, detail, by, at };
+        world.events.push((at, event));
+    };
+    let report = check(ended, [0; 6]);
+    assert_eq!((report.ok, report.not_begun.total, report.unaccounted.total), (false, 1, 0));
+    assert_eq!(report.ticks.message_deleted, 1);
+}
+
+#[test]
 fn what_was_published_a_moment_ago_may_wait() {
     let mut world = World::new();
     let tick = at("12:01:40");

@@ -260,8 +260,8 @@ fn published_since(
         if let Some(id) = run {
             let place = (partition, record.offset);
             match record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok()) {
-                // The key decides which run this is, whatever the value says.
-                Some(Attempt { run, .. }) if run.id == id => {
+                // The key decides which run this is, whatever the value says; and a tick's run has the id that the tick gives it.
+                Some(Attempt { run, .. }) if run.id == id && id == RunId::of(&run.job, run.scheduled_at) => {
                     // A reboot may lie at the cursor.
                     if run.scheduled_at >= cursor {
                         runs.add(&run.job, run.scheduled_at, place);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::common::broker::Holder;
-use crate::common::model::{Attempt, RunId};
+use crate::common::model::{Attempt, Run, RunId};
 use crate::common::wire;
 use crate::producer::job;
 use crate::producer::job::Job;
@@ -347,7 +347,9 @@ fn a_message_is_the_run_that_its_key_names_whatever_its_value_says() {
         job.run(at, "r")
     };
     let (honest, one, two) = (run("honest"), run("one"), run("two"));
-    for (key, value) in [(&honest, &honest), (&one, &two)] {
+    // Another program has written it: no tick of this instant has that id.
+    let foreign = Run { scheduled_at: at + TimeDelta::minutes(6), ..run("foreign") };
+    for (key, value) in [(&honest, &honest), (&one, &two), (&foreign, &foreign)] {
         let attempt =
             Attempt { run: Arc::new(value.clone()), attempt: 1, attempts_left: 0, not_before: None };
         let (key, value) = (Some(key.id.to_string().into()), Some(wire::encode(&attempt)));
@@ -357,9 +359,9 @@ fn a_message_is_the_run_that_its_key_names_whatever_its_value_says() {
     }
     let start = start_again(&mut host);
     let runs = &start.published.runs;
-    let found = [&honest, &one, &two].map(|run| runs.find(&run.job, run.scheduled_at));
-    assert_eq!(found, [Some((0, 0)), Some((0, 1)), None]);
+    let found = [&honest, &one, &two, &foreign].map(|run| runs.find(&run.job, run.scheduled_at));
+    assert_eq!(found, [Some((0, 0)), Some((0, 1)), None, None]);
     // Of the run of another key only the id is known.
-    let instants = [&honest, &one, &two].map(|run| runs.instants(&run.job).count());
-    assert_eq!(instants, [1, 0, 0]);
+    let instants = [&honest, &one, &two, &foreign].map(|run| runs.instants(&run.job).count());
+    assert_eq!(instants, [1, 0, 0, 0]);
 }
