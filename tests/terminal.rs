@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,10 @@ fn size(rows: u16, columns: u16) -> libc::winsize {
     libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
+/// Whoever opens a terminal and starts a command holds this, so that no command is started between the opening of another
+/// terminal and its being closed to commands.
+static OPENS: Mutex<()> = Mutex::new(());
+
 /// Both ends of a new terminal.
 fn open() -> (OwnedFd, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
@@ -60,6 +65,11 @@ fn open() -> (OwnedFd, OwnedFd) {
         )
     };
     assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    for fd in [master, slave] {
+        // The commands of other tests must not have them: a terminal is gone when all have closed it.
+        // SAFETY: fcntl(2) on a descriptor that is open.
+        assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }, 0);
+    }
     // SAFETY: both are new, and no other part of the program has them.
     unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }
@@ -79,6 +89,7 @@ impl Terminal {
     }
 
     fn of(mut command: Command) -> Self {
+        let _opens = OPENS.lock();
         let (master, line) = open();
         let before = settings(&line);
         let copy = || line.try_clone().unwrap();
@@ -198,12 +209,13 @@ fn keys_and_signals_end_the_view_and_give_the_terminal_back() {
 /// A program that is not in the terminal's session is not told by a signal.
 #[test]
 fn a_terminal_that_is_gone_ends_the_view_without_a_signal_too() {
+    let opens = OPENS.lock();
     let (master, line) = open();
     let copy = || line.try_clone().unwrap();
     let mut command = top(&[]);
     let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
     // The command has copies of its own.
-    drop((command, line));
+    drop((opens, command, line));
     let mut screen = File::from(master);
     let (mut said, mut bytes) = (String::new(), [0; 4096]);
     while !said.contains("away") {

@@ -1,6 +1,7 @@
 //! The terminal: taken over for the view, and given back however the program ends; and the thread `top-keys`, which reads from it.
 
 use std::io::{self, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ static IS_OURS: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, while it is ours.
 pub struct Surface {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: it would write to a terminal that may be gone, and complain to stderr, which may be that terminal.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
     has_colours: bool,
 }
 
@@ -49,7 +51,7 @@ impl Surface {
         let opened = execute!(io::stdout(), EnterAlternateScreen, Hide)
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match opened {
-            Ok(terminal) => Ok(Self { terminal, has_colours }),
+            Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal), has_colours }),
             Err(error) => {
                 give_back();
                 Err(error)

@@ -49,8 +49,8 @@ pub fn run(mut machine: Machine, channels: Channels<'_>, mut shown: Shown, scree
     // The terminal is given back before anything else is said or waited for. The thread that reads keys is not waited for: where
     // the terminal has hung up, crossterm takes its end for an input that is still to come, and never returns.
     if let Shown::Terminal(surface, keys) = shown {
-        drop(surface);
         std::mem::forget(keys);
+        drop(surface);
     }
     if matches!(ended, Ok(Exit::System)) {
         screen.complain("the terminal cannot be read any more, or a thread of the view has failed")?;
