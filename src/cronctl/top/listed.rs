@@ -101,14 +101,14 @@ pub struct Listed {
     pub consumer: Option<String>,
 }
 
-/// The runs that a rule lists.
-pub fn listed(board: &Board, rule: &Rule, now: DateTime<Utc>) -> Vec<Listed> {
+/// The runs that a rule lists, in the states that they were in at `judged`; how long they have waited is counted until `now`.
+pub fn listed(board: &Board, rule: &Rule, judged: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Listed> {
     let text = rule.text.to_lowercase();
     let mut rows: Vec<Listed> = board
         .runs
         .entries()
         .filter(|entry| rule.cluster.is_none() || rule.cluster == entry.cluster)
-        .map(|entry| Listed::of(&entry, now))
+        .map(|entry| Listed::of(&entry, judged, now))
         .filter(|row| rule.show.takes(row.state) && row.has(&text))
         .collect();
     rows.sort_by(|one, other| one.rank().cmp(&other.rank()).then_with(|| one.job.cmp(&other.job)));
@@ -117,8 +117,8 @@ pub fn listed(board: &Board, rule: &Rule, now: DateTime<Utc>) -> Vec<Listed> {
 }
 
 impl Listed {
-    fn of(entry: &Entry, now: DateTime<Utc>) -> Self {
-        let state = State::of(entry, now);
+    fn of(entry: &Entry, judged: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let state = State::of(entry, judged);
         let word = if state == State::Silent { "silent" } else { entry.word() };
         let end = entry.story.last_end();
         let more = end
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_not_over_is_listed_first_and_the_newest_of_each() {
         let check = |rule: Rule, expected: &[&str]| {
-            let rows = listed(&board(), &rule, at(71));
+            let rows = listed(&board(), &rule, at(71), at(71));
             let jobs: Vec<&str> = rows.iter().map(|row| row.job.as_str()).collect();
             assert_eq!(jobs, expected, "{rule:?}");
         };
@@ -200,7 +200,7 @@ mod tests {
         check(with("lONG"), &["Long"]);
         check(with("exit code 3"), &["bad"]);
         check(with("one"), &["again", "Long", "quick", "bad", "quick"]);
-        let run = listed(&board(), &with("old"), at(71))[0].run.to_string();
+        let run = listed(&board(), &with("old"), at(71), at(71))[0].run.to_string();
         check(with(&run), &["old"]);
         check(Rule { cluster: Some(cluster()), ..Rule::default() }, &all);
         check(Rule { cluster: Some("d".parse().unwrap()), ..Rule::default() }, &[]);
@@ -210,7 +210,7 @@ mod tests {
     fn a_row_says_how_late_and_how_long() {
         let check = |job: &str, words: &str, late: Option<i64>, took: Option<i64>| {
             let rule = Rule { text: job.to_owned(), ..Rule::default() };
-            let row = listed(&board(), &rule, at(71)).remove(0);
+            let row = listed(&board(), &rule, at(71), at(71)).remove(0);
             let seconds = |span: Option<TimeDelta>| span.map(|span| span.num_seconds());
             assert_eq!(
                 (row.words.as_str(), seconds(row.late), seconds(row.took)),

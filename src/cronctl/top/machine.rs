@@ -48,8 +48,8 @@ pub struct Options {
 pub enum Kafka {
     /// It has not been read to the end yet.
     Reading,
-    /// It did at this instant.
-    Answers(DateTime<Utc>),
+    /// It did when it was asked last.
+    Answers,
     /// It has not since this instant; why, as the last try says.
     Away(DateTime<Utc>, Failure),
 }
@@ -85,6 +85,8 @@ pub struct Machine {
     pub detail: Option<Detail>,
     /// How many records have been read.
     pub records: u64,
+    /// When Kafka answered last.
+    answered: Option<DateTime<Utc>>,
     selected: Option<RunId>,
     /// Where the selected run stood, for when it is gone.
     row: usize,
@@ -105,6 +107,7 @@ impl Machine {
             is_typing: false,
             detail: None,
             records: 0,
+            answered: None,
             selected: None,
             row: 0,
             looks: 0,
@@ -146,7 +149,8 @@ impl Machine {
     }
 
     fn looked(&mut self, look: Look, now: DateTime<Utc>) -> Vec<Effect> {
-        self.kafka = Kafka::Answers(now);
+        self.kafka = Kafka::Answers;
+        self.answered = Some(now);
         self.looks = self.looks.saturating_add(1);
         self.board.looked(look, now, self.options.window);
         let wanted = self.board.wanted();
@@ -220,7 +224,7 @@ impl Machine {
             Key::Char('x') => self.rule = Rule::default(),
             Key::Enter => return self.open(now),
             key => {
-                let rows = listed(&self.board, &self.rule, now);
+                let rows = self.rows(now);
                 let at = self.place(&rows);
                 let moved = moved(key, at.unwrap_or(0), rows.len());
                 // The first key down selects the first line.
@@ -245,13 +249,28 @@ impl Machine {
     }
 
     fn open(&mut self, now: DateTime<Utc>) -> Vec<Effect> {
-        let rows = listed(&self.board, &self.rule, now);
+        let rows = self.rows(now);
         let Some(row) = rows.get(self.place(&rows).unwrap_or(0)) else { return Vec::new() };
         let since = row.due.map(|due| due - BEFORE_DUE);
         let detail = Detail { run: row.run, lines: None, above: 0, since, is_asked: true, is_over: false };
         self.selected = Some(row.run);
         self.detail = Some(detail);
         vec![Effect::Open(row.run, since), Effect::Draw]
+    }
+
+    /// The instant by which it is judged what is late or silent: what has happened since Kafka answered last is not known.
+    pub fn judged(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.answered.unwrap_or(now)
+    }
+
+    /// Whether the topics have been read to their ends at least once.
+    pub fn is_read(&self) -> bool {
+        self.answered.is_some()
+    }
+
+    /// The runs that are listed.
+    pub fn rows(&self, now: DateTime<Utc>) -> Vec<Listed> {
+        listed(&self.board, &self.rule, self.judged(now), now)
     }
 
     /// Whether a run is selected.

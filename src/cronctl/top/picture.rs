@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::board::{Board, FORGOTTEN};
+use super::board::FORGOTTEN;
 use super::figures::{Figures, State, count};
-use super::listed::{LISTED, Listed, Show, listed};
+use super::listed::{LISTED, Listed, Show};
 use super::machine::{Kafka, Machine};
 use super::messages::Standing;
 use super::times::{instant, shown_second, span};
@@ -117,12 +117,12 @@ impl Text {
 impl Picture {
     /// The picture of the view at an instant.
     pub fn of(machine: &Machine, now: DateTime<Utc>) -> Self {
-        let rows = listed(&machine.board, &machine.rule, now);
+        let rows = machine.rows(now);
         Self {
             title: title(machine, now),
             notes: notes(machine, now),
             clusters: clusters(machine, now),
-            consumers: consumers(&machine.board, now),
+            consumers: consumers(machine, now),
             listing: listing(machine, rows.len()),
             selected: machine.place(&rows),
             runs: runs(&rows, machine.options.is_live, now),
@@ -148,13 +148,18 @@ fn notes(machine: &Machine, now: DateTime<Utc>) -> Vec<Text> {
         Kafka::Reading => {
             notes.push(Text::new(format!("reading: {} records so far", machine.records), Tone::Odd));
         }
-        Kafka::Answers(_) => {}
+        Kafka::Answers => {}
         Kafka::Away(since, failure) => {
             let cure = if failure.cure.is_empty() { String::new() } else { format!(" ({})", failure.cure) };
             let (at, ago) = (shown_second(*since), span(now - *since));
             let what = if failure.is_refusal { "Kafka refuses" } else { "Kafka is away" };
             let why = &failure.error;
-            let what = format!("{what} since {at} ({ago}); what follows is from before: {why}{cure}");
+            let known = if machine.is_read() {
+                "what follows is from before"
+            } else {
+                "what it holds is not known yet"
+            };
+            let what = format!("{what} since {at} ({ago}); {known}: {why}{cure}");
             notes.push(Text::new(what, Tone::Bad));
         }
     }
@@ -173,11 +178,14 @@ fn notes(machine: &Machine, now: DateTime<Utc>) -> Vec<Text> {
 }
 
 fn leader(machine: &Machine, now: DateTime<Utc>) -> Text {
-    let board = &machine.board;
+    if !machine.is_read() {
+        return Text::new("leader: not known yet", Tone::Faint);
+    }
+    let (board, judged) = (&machine.board, machine.judged(now));
     let leads = board.leader();
     // One that leads stood by a moment ago.
     let stands_by = |(name, at): &(&String, &DateTime<Utc>)| {
-        now - **at < STANDBY && leads.as_ref().is_none_or(|(leader, _, _)| leader != name)
+        judged - **at < STANDBY && leads.as_ref().is_none_or(|(leader, _, _)| leader != name)
     };
     let standbys = board.standbys.iter().filter(stands_by).count();
     let more = match standbys {
@@ -187,7 +195,6 @@ fn leader(machine: &Machine, now: DateTime<Utc>) -> Text {
     };
     let file = board.revision.as_ref().map_or_else(String::new, |revision| format!(", job file {revision}"));
     match leads {
-        None if machine.kafka == Kafka::Reading => Text::new("leader: not known yet", Tone::Faint),
         None => Text::new(format!("no producer leads, {more}"), Tone::Bad),
         Some((name, beats, others)) => {
             let others = if others == 0 {
@@ -195,9 +202,8 @@ fn leader(machine: &Machine, now: DateTime<Utc>) -> Text {
             } else {
                 format!(" (or one of {others} others that lead on this Kafka)")
             };
-            let ago = now - beats.last;
-            let (silent, tone) = if ago > BEATS {
-                (format!(", and gave its last sign of life {} ago", span(ago)), Tone::Bad)
+            let (silent, tone) = if judged - beats.last > BEATS {
+                (format!(", and gave its last sign of life {} ago", span(now - beats.last)), Tone::Bad)
             } else {
                 (String::new(), if standbys == 0 { Tone::Plain } else { Tone::Good })
             };
@@ -226,12 +232,16 @@ fn clusters(machine: &Machine, now: DateTime<Utc>) -> Table {
         .map(|(heading, spare)| column(heading, true, spare)),
     );
     columns.push(column("DUE NEXT", false, 3));
-    let counted = count(machine.board.runs.entries(), now);
+    let counted = count(machine.board.runs.entries(), machine.judged(now));
     let look = machine.board.look.as_ref();
+    let others = columns.len() - 1;
+    let unknown = |cluster: &ClusterName| {
+        [cluster.as_str()].into_iter().chain(std::iter::repeat_n("-", others)).map(Text::plain).collect()
+    };
     let rows = machine.board.clusters().iter().map(|cluster| {
         let figures = counted.get(cluster).cloned().unwrap_or_default();
         let standing = look.and_then(|look| look.clusters.get(cluster));
-        row_of(cluster, &figures, standing, machine, now)
+        if machine.is_read() { row_of(cluster, &figures, standing, machine, now) } else { unknown(cluster) }
     });
     Table { columns, rows: rows.collect() }
 }
@@ -281,7 +291,8 @@ fn row_of(
     ]
 }
 
-fn consumers(board: &Board, now: DateTime<Utc>) -> Table {
+fn consumers(machine: &Machine, now: DateTime<Utc>) -> Table {
+    let board = &machine.board;
     let columns = vec![
         column("CONSUMER", false, 0),
         column("RUNNING", true, 0),
@@ -290,7 +301,7 @@ fn consumers(board: &Board, now: DateTime<Utc>) -> Table {
     ];
     let mut running: HashMap<String, (usize, usize)> = HashMap::new();
     for entry in board.runs.entries() {
-        let state = State::of(&entry, now);
+        let state = State::of(&entry, machine.judged(now));
         if let (State::Running | State::Silent, Some(consumer)) = (state, entry.story.worker()) {
             let counts = running.entry(consumer.to_owned()).or_default();
             *counts = (counts.0 + 1, counts.1 + usize::from(state == State::Silent));
@@ -314,6 +325,9 @@ fn consumers(board: &Board, now: DateTime<Utc>) -> Table {
 
 fn listing(machine: &Machine, count: usize) -> Text {
     let rule = &machine.rule;
+    if count == 0 && !machine.is_read() {
+        return Text::new("runs: not known yet", Tone::Faint);
+    }
     let mut what = match count {
         1 => "1 run".to_owned(),
         LISTED => format!("{LISTED} runs and more"),
@@ -328,6 +342,9 @@ fn listing(machine: &Machine, count: usize) -> Text {
     }
     if !rule.text.is_empty() {
         (what, is_all) = (format!("{what}, with `{}`", rule.text), false);
+    }
+    if !machine.is_read() {
+        (what, is_all) = (format!("{what} so far"), false);
     }
     Text::new(what, if is_all { Tone::Faint } else { Tone::Odd })
 }

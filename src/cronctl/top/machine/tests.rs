@@ -30,7 +30,7 @@ fn machine() -> Machine {
 }
 
 fn selected(machine: &Machine) -> Option<String> {
-    let rows = listed(&machine.board, &machine.rule, at(70));
+    let rows = machine.rows(at(70));
     machine.place(&rows).map(|place| rows[place].job.to_string())
 }
 
@@ -191,9 +191,9 @@ fn kafka_is_away_since_the_first_failure_until_it_is_back() {
     assert_eq!(machine.handle(away("x"), at(80)), [complaint("x"), Effect::Draw]);
     assert_eq!(machine.handle(away("y"), at(90)), [complaint("y"), Effect::Draw]);
     assert!(matches!(&machine.kafka, Kafka::Away(since, why) if *since == at(80) && why.error == "y"));
-    assert_eq!(listed(&machine.board, &machine.rule, at(90)).len(), 4, "what was known stays");
+    assert_eq!(machine.rows(at(90)).len(), 4, "what was known stays");
     machine.handle(Event::Looked(Box::default()), at(100));
-    assert_eq!(machine.kafka, Kafka::Answers(at(100)));
+    assert_eq!((machine.kafka.clone(), machine.judged(at(200))), (Kafka::Answers, at(100)));
     machine.handle(away("z"), at(110));
     assert!(matches!(machine.kafka, Kafka::Away(since, _) if since == at(110)));
 }
@@ -220,6 +220,6 @@ fn one_snapshot_waits_for_the_names_of_jobs_that_began_before_the_window() {
     let found = Told::Found(attempt.run, Some(crate::cronctl::top::sample::message("long", 5)));
     machine.handle(Event::Told(vec![found]), at(70));
     assert_eq!(look(&mut machine).last(), Some(&Effect::Quit(Exit::Done)));
-    let rows = listed(&machine.board, &machine.rule, at(70));
+    let rows = machine.rows(at(70));
     assert_eq!((rows[0].job.as_str(), rows[0].words.as_str()), ("long", "running"));
 }

@@ -245,8 +245,72 @@ fn what_is_unknown_yet_is_said() {
     let found = lines(&machine, 80, 24);
     assert_eq!(found[1..3], ["reading: 0 records so far", "leader: not known yet"]);
     let mut machine = machine;
+    let unknown = |machine: &Machine, away: &str| {
+        let found = lines(machine, 110, 24);
+        let rest: Vec<&str> = found[3..].iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+        assert_eq!(found[1..3], [away, "leader: not known yet"]);
+        assert_eq!(
+            rest[1..3].iter().map(|line| line.split_whitespace().skip(1).collect()).collect::<Vec<String>>(),
+            ["---------"; 2]
+        );
+        assert_eq!(rest[4], "runs: not known yet");
+    };
+    unknown(&machine, "reading: 0 records so far");
+    let failure = Failure { error: "refused".to_owned(), cure: String::new(), is_refusal: false };
+    machine.handle(Event::Failed(failure), at(90));
+    let away = "Kafka is away since 1970-01-01T00:01:30Z (10s); what it holds is not known yet: refused";
+    unknown(&machine, away);
+    // What was read of a part says nothing about the rest.
+    let beat = Record::Beat { leader: "lead-1".to_owned(), number: 7, at: at(9) };
+    let told = vec![Told::Event(beat, at(9)), Told::Event(claimed("long", 10, 1), at(10))];
+    machine.handle(Event::Told(told), at(100));
+    let found = lines(&machine, 110, 24).join("\n");
+    assert!(found.contains("leader: not known yet") && found.contains("1 run so far"), "{found}");
+    machine.handle(Event::Looked(Box::default()), at(100));
+    let found = lines(&machine, 110, 24).join("\n");
+    assert!(found.contains("lead-1 leads, and gave its last sign of life 91s ago"), "{found}");
+    assert!(found.contains("1 (1 silent)") && !found.contains("so far"), "{found}");
+    let mut machine = Machine::new(machine.options);
     machine.handle(Event::Looked(Box::default()), at(100));
     assert_eq!(lines(&machine, 80, 24)[1], "no producer leads, no standby");
+}
+
+#[test]
+fn what_is_silent_or_late_is_so_by_what_kafka_said_last() {
+    let mut machine = machine();
+    let standby = Record::Standby {
+        producer: "other".to_owned(),
+        group: "cron-leader".to_owned(),
+        revision: String::new(),
+        tzdata: None,
+        at: at(99),
+    };
+    let told = vec![Told::Event(standby, at(99)), Told::Message(message("due", 95))];
+    machine.handle(Event::Told(told), at(100));
+    let failure = Failure { error: "refused".to_owned(), cure: String::new(), is_refusal: false };
+    let mut check = |event: Option<Event>, silent: bool| {
+        event.into_iter().for_each(|event| drop(machine.handle(event, at(400))));
+        let found = plain::lines(&Picture::of(&machine, at(400))).join("\n");
+        assert_eq!(found.contains("1 (1 silent)"), silent, "{found}");
+        assert_eq!(found.contains(" silent  "), silent, "{found}");
+        let late = if silent { "2 (5m30s)" } else { "1 (5m30s)" };
+        assert!(found.contains(late), "{found}");
+        let leads = if silent {
+            "lead-1 leads, and gave its last sign of life 5m1s ago, no standby"
+        } else {
+            "lead-1 leads, 1 standby"
+        };
+        assert!(found.contains(leads), "{found}");
+        // The keys see the same list.
+        machine.rule.show = crate::cronctl::top::listed::Show::Failing;
+        let failing = plain::lines(&Picture::of(&machine, at(400))).join("\n");
+        assert_eq!(failing.contains("2 runs, failing"), silent, "{failing}");
+        machine.rule.show = crate::cronctl::top::listed::Show::All;
+    };
+    // It does not answer, and no call has failed yet.
+    check(None, false);
+    check(Some(Event::Failed(failure)), false);
+    check(Some(Event::Looked(Box::default())), true);
 }
 
 #[test]
