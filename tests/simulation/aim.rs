@@ -27,13 +27,15 @@ pub struct Aim {
     pub tells_time: bool,
     /// How large records may be.
     pub sizes: Sizes,
+    /// Things go wrong for long, because a healthy system may take long as well.
+    pub is_long: bool,
 }
 
 impl Aim {
     /// How long things go wrong where producers take part: longer than a run that no producer published may hold a job back,
     /// and many ambushes.
     pub fn lasts(&self) -> Duration {
-        Duration::from_secs(if self.ambush.is_some() { 200 } else { 110 })
+        Duration::from_secs(if self.is_long || self.ambush.is_some() { 200 } else { 110 })
     }
 
     /// How many messages are published where no producers take part.
@@ -78,7 +80,9 @@ impl Aim {
             Bug::ShortensTheDeadline => Self { weights: [0, 4, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..none },
             Bug::GoesByTopicNames => Self { weights: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], ..none },
             // Consumers are stopped, so that something is unread when its topic is deleted.
-            Bug::EndsNoRun => Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4, 0], lease: short, ..none },
+            Bug::EndsNoRun => {
+                Self { weights: [0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4, 0], lease: short, is_long: true, ..none }
+            }
             Bug::DropsWhatIsTooLarge => {
                 Self { sizes: Sizes { retry: Some(900), dead: Some(900), ..Sizes::default() }, ..none }
             }

@@ -77,7 +77,7 @@ pub const ALL: [(Bug, &str, u32); 25] = [
     (Bug::ShortensTheDeadline, "which has not passed", 100),
     (Bug::GoesByTopicNames, "", 100),
     (Bug::DropsWhatIsTooLarge, "before it was passed on", 100),
-    (Bug::EndsNoRun, "which was deleted unread", 9),
+    (Bug::EndsNoRun, "which was deleted unread", 99),
     (Bug::ReadsFromTheEnd, "of which nothing is said from there on", 100),
     (Bug::ReloadsAtOnce, "is published beside", 49),
     (Bug::LeavesNewPartitions, "is still unclaimed", 77),

@@ -14,7 +14,7 @@ const SEEDS_OF_A_LONG_TEST: u64 = 20_000;
 const SEEDS_OF_ALL: u64 = 100;
 /// Seeds of an ordinary test with ambushes.
 const SEEDS_OF_AMBUSHES: u64 = 20;
-/// Seeds within which each planted bug must be found: 27 times as many as the rarest takes on average.
+/// Seeds within which each planted bug must be found: 66 times as many as the rarest takes on average.
 const SEEDS_FOR_A_BUG: u64 = 300;
 
 fn number(variable: &str) -> Option<u64> {

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 /// How long producers may lead until one finds that a run's message was deleted before a consumer claimed it: it looks for one that has
 /// waited for a lease, again after twice as long, and may have to be found first.
-const DELETED: Duration = Duration::from_secs(90);
+const DELETED: Duration = Duration::from_secs(100);
 
 /// The longest time between two beats of a leader that is at work: twice the longest time between those that are due, six in
 /// a lease of 12 s. Where it takes longer, none leads, or the one that leads reaches nothing.
