@@ -52,7 +52,7 @@ trap 'exit 130' INT TERM HUP
 tear_down() {
     local status=$? node
     trap - EXIT
-    # Whoever presses Ctrl-C twice must not keep this from its end.
+    # A second Ctrl-C must not cut this short.
     trap '' INT TERM HUP
     # The shell's own messages about killed processes are of no use.
     exec 2>/dev/null

@@ -66,8 +66,8 @@ fn passed(world: &mut World, run: u128) {
     world.commit(&place, place.offset + 1, &[]);
 }
 
-#[test]
-fn nothing_is_concluded_before_cron_runs_was_read_after_the_search() {
+/// A leader that has found no message of run 1, and cannot read `cron-runs` on.
+fn in_search() -> (World, Producer, Meddling) {
     let mut world = World::new();
     let mut leader = leader_of(&world, LEASE);
     passed(&mut world, 1);
@@ -77,6 +77,12 @@ fn nothing_is_concluded_before_cron_runs_was_read_after_the_search() {
     while meddling.asked() == 0 {
         world.pass(1, &mut [&mut leader]);
     }
+    (world, leader, meddling)
+}
+
+#[test]
+fn nothing_is_concluded_before_cron_runs_was_read_after_the_search() {
+    let (mut world, mut leader, meddling) = in_search();
     // A search asks for the cursor and for the group's offset. One without an end is given up after half a minute, and made
     // again.
     world.pass(28, &mut [&mut leader]);
@@ -94,16 +100,7 @@ fn nothing_is_concluded_before_cron_runs_was_read_after_the_search() {
 
 #[test]
 fn a_run_that_is_heard_of_during_the_search_is_not_over_even_if_it_was_heard_of_before() {
-    let mut world = World::new();
-    let mut leader = leader_of(&world, LEASE);
-    passed(&mut world, 1);
-    world.pass(5, &mut [&mut leader]);
-    let meddling = Meddling::with(&world);
-    meddling.blinds.store(true, Ordering::Relaxed);
-    while meddling.asked() == 0 {
-        world.pass(1, &mut [&mut leader]);
-    }
-    // The leader has found no message of the run, and reads `cron-runs` on.
+    let (mut world, mut leader, meddling) = in_search();
     let again = world.publish(1, 1);
     world.note(1, &again);
     meddling.blinds.store(false, Ordering::Relaxed);
