@@ -23,6 +23,9 @@ const STANDBY: TimeDelta = TimeDelta::seconds(30);
 /// What is left of the name of a job where there is no room for all of it: with it, the other columns of the list fit into 80.
 const JOB: u16 = 32;
 
+/// What is due next is said by the job file alone.
+const NO_FILE: &str = "- (give the job file)";
+
 /// How something is meant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tone {
@@ -234,9 +237,11 @@ fn clusters(machine: &Machine, now: DateTime<Utc>) -> Table {
     columns.push(column("DUE NEXT", false, 3));
     let counted = count(machine.board.runs.entries(), machine.judged(now));
     let look = machine.board.look.as_ref();
-    let others = columns.len() - 1;
+    let others = columns.len() - 2;
     let unknown = |cluster: &ClusterName| {
-        [cluster.as_str()].into_iter().chain(std::iter::repeat_n("-", others)).map(Text::plain).collect()
+        let figures = [cluster.as_str()].into_iter().chain(std::iter::repeat_n("-", others)).map(Text::plain);
+        let next = if machine.options.has_file { Text::plain("-") } else { Text::new(NO_FILE, Tone::Faint) };
+        figures.chain([next]).collect()
     };
     let rows = machine.board.clusters().iter().map(|cluster| {
         let figures = counted.get(cluster).cloned().unwrap_or_default();
@@ -275,7 +280,7 @@ fn row_of(
         }
         Some((at, job)) => Text::plain(format!("{} {job}", instant(*at, now))),
         None if machine.options.has_file => Text::new("nothing", Tone::Faint),
-        None => Text::new("- (give the job file)", Tone::Faint),
+        None => Text::new(NO_FILE, Tone::Faint),
     };
     vec![
         Text::plain(cluster.as_str()),

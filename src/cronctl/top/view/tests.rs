@@ -271,6 +271,8 @@ fn what_is_unknown_yet_is_said() {
     assert!(found.contains("lead-1 leads, and gave its last sign of life 91s ago"), "{found}");
     assert!(found.contains("1 (1 silent)") && !found.contains("so far"), "{found}");
     let mut machine = Machine::new(machine.options);
+    machine.options.has_file = false;
+    assert!(lines(&machine, 110, 24).join("\n").contains("- (give the job file)"));
     machine.handle(Event::Looked(Box::default()), at(100));
     assert_eq!(lines(&machine, 80, 24)[1], "no producer leads, no standby");
 }
