@@ -23,7 +23,8 @@ source scripts/lib/needs.sh
 # shellcheck source=scripts/lib/process.sh
 source scripts/lib/process.sh
 
-(($# == 0)) || { echo "an experiment takes no arguments; what it reads from the environment stands in scripts/lib/experiment.sh" >&2; exit 2; }
+# Others that use this, such as the drill, have arguments of their own.
+[[ $0 != */experiments/* ]] || (($# == 0)) || { echo "an experiment takes no arguments; what it reads from the environment stands in scripts/lib/experiment.sh" >&2; exit 2; }
 KAFKA_CRON_PORTS=${KAFKA_CRON_PORTS:-20000-31999}
 # At least a hundred ports, so that free ones are found.
 if ! [[ $KAFKA_CRON_PORTS =~ ^([0-9]{4,5})-([0-9]{4,5})$ ]] || ((BASH_REMATCH[2] > 65535 || BASH_REMATCH[2] - BASH_REMATCH[1] < 100)); then
