@@ -46,7 +46,7 @@ fn size(rows: u16, columns: u16) -> libc::winsize {
     libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
-/// Whoever opens a terminal and starts a command holds this, so that no command is started between the opening of another
+/// A test that opens a terminal and starts a command holds this, so that no command is started between the opening of another
 /// terminal and its being closed to commands.
 static OPENS: Mutex<()> = Mutex::new(());
 
