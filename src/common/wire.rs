@@ -49,20 +49,13 @@ pub fn encode<T: Serialize>(body: &T) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-/// Bytes as an attempt.
+/// Bytes as an attempt, whose fields are what the job file allows ([`super::model::rules`]), whoever wrote it.
 ///
 /// # Errors
 /// [`WireError`] when they are none.
 pub fn decode_attempt(bytes: &[u8]) -> Result<Attempt, WireError> {
     let attempt: Attempt = decode(bytes)?;
-    if attempt.attempt == 0 {
-        return Err(WireError::Malformed("attempt is 0, and numbers start at 1".to_owned()));
-    }
-    if attempt.attempt.checked_add(attempt.attempts_left).is_none() {
-        let (number, left) = (attempt.attempt, attempt.attempts_left);
-        let why = format!("attempt is {number} and attempts_left is {left}: the last one has no number");
-        return Err(WireError::Malformed(why));
-    }
+    attempt.check().map_err(|error| WireError::Malformed(error.to_string()))?;
     Ok(attempt)
 }
 
@@ -215,28 +208,3 @@ mod base64_bytes {
 
 #[cfg(test)]
 mod fuzz;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::common::model::{Run, RunId};
-
-    #[test]
-    fn an_attempt_whose_last_one_has_no_number_is_malformed() {
-        let run = Run::sample(RunId(Uuid::nil()), "j".parse().unwrap(), "c".parse().unwrap());
-        let run = Arc::new(run);
-        let check = |attempt: u32, attempts_left: u32, is_read: bool| {
-            let of = Attempt { run: Arc::clone(&run), attempt, attempts_left, not_before: None };
-            assert_eq!(decode_attempt(&encode(&of)).is_ok(), is_read, "{attempt} and {attempts_left} left");
-        };
-        check(0, 1, false);
-        check(1, u32::MAX - 1, true);
-        check(1, u32::MAX, false);
-        check(u32::MAX, 0, true);
-        check(u32::MAX, 1, false);
-    }
-}

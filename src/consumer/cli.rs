@@ -14,7 +14,7 @@ use super::running::process::{Output, Settings, guard, trial};
 use crate::common::byte_size;
 use crate::common::cli::{self, KafkaArgs, ObserveArgs};
 use crate::common::exit::{self, Exit, Fault};
-use crate::common::model::Resources;
+use crate::common::model::{Resources, rules};
 
 /// Takes attempts from one topic and runs their commands: each at most once, as many at a time as there are workers.
 ///
@@ -99,11 +99,11 @@ struct LimitArgs {
     max_cpu: Option<Duration>,
 
     /// The most processes and threads of a job; also what a job gets that names none. Needs a control group
-    #[arg(long, env = "KAFKA_CRON_MAX_PIDS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4_194_304))]
+    #[arg(long, env = "KAFKA_CRON_MAX_PIDS", value_name = "N", value_parser = clap::value_parser!(u64).range(rules::PIDS))]
     max_pids: Option<u64>,
 
     /// The most descriptors of each process of a job; also what a job gets that names none
-    #[arg(long, env = "KAFKA_CRON_MAX_NOFILE", value_name = "N", value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
+    #[arg(long, env = "KAFKA_CRON_MAX_NOFILE", value_name = "N", value_parser = clap::value_parser!(u64).range(rules::NOFILE))]
     max_nofile: Option<u64>,
 
     /// The nice value of jobs that name none [default: the consumer's own]
@@ -112,7 +112,7 @@ struct LimitArgs {
         env = "KAFKA_CRON_NICE",
         value_name = "N",
         allow_negative_numbers = true,
-        value_parser = clap::value_parser!(i32).range(-20..=19)
+        value_parser = clap::value_parser!(i32).range(i64::from(*rules::NICE.start())..=i64::from(*rules::NICE.end()))
     )]
     nice: Option<i32>,
 
@@ -124,10 +124,10 @@ struct LimitArgs {
 
 fn memory(text: &str) -> Result<u64, String> {
     let bytes = byte_size::parse(text).map_err(|error| error.to_string())?;
-    if bytes < Resources::LEAST_MEMORY {
+    if !rules::MEMORY_BYTES.contains(&bytes) {
         return Err(format!(
             "{text} is too little for any command (at least {})",
-            byte_size::format(Resources::LEAST_MEMORY)
+            byte_size::format(*rules::MEMORY_BYTES.start())
         ));
     }
     Ok(bytes)
@@ -161,7 +161,8 @@ impl ProcessArgs {
 impl LimitArgs {
     fn ceilings(&self) -> Result<Ceilings, Fault> {
         let cpu_s = self.max_cpu.map(|time| time.as_secs());
-        if self.max_cpu.is_some_and(|time| time.subsec_millis() != 0 || time.is_zero()) {
+        let fits = |time: Duration| time.subsec_millis() == 0 && rules::CPU_S.contains(&time.as_secs());
+        if self.max_cpu.is_some_and(|time| !fits(time)) {
             let why = "--max-cpu: whole seconds, at least one (as in `90s`)";
             return Err(Fault::new(Exit::Usage, why.to_owned()));
         }

@@ -95,6 +95,40 @@ fn what_the_page_says_is_always_there_is_asked_for() {
 }
 
 #[test]
+fn a_number_may_be_what_the_page_says_and_no_other() {
+    let page = Page::read();
+    let mut checked = BTreeSet::new();
+    for name in ["attempt-full", "attempt-resources", "attempt-deadline"] {
+        let whole = sample(name);
+        for (at, section, object) in page.objects_of(&whole) {
+            for field in object.keys() {
+                let Some((least, most)) = page.field(&section, field).range() else { continue };
+                checked.insert(field.clone());
+                for (number, is_right) in [(least - 1, false), (least, true), (most, true), (most + 1, false)]
+                {
+                    let mut message = whole.clone();
+                    // What the number is beside, so that only the number can be wrong.
+                    message["attempt"] = 1.into();
+                    *message.pointer_mut(&format!("{at}/{field}")).unwrap() =
+                        serde_json::from_str(&number.to_string()).unwrap();
+                    let read = read(name, &message);
+                    assert_eq!(read.is_ok(), is_right, "{at}/{field}: {number}: {read:?}");
+                    let is_named = |why: &str| number < 0 && least == 0 || why.contains(field.as_str());
+                    let says = matches!(&read, Err(WireError::Malformed(why)) if is_named(why));
+                    assert!(is_right || says || number > i128::from(u64::MAX), "{field}: {read:?}");
+                }
+            }
+        }
+    }
+    let numbers = page.rows().filter(|(section, row)| {
+        ["attempt", "limits", "resources", "retry"].contains(section)
+            && row.is_integer()
+            && !["v", "attempt"].contains(&row.name.as_str())
+    });
+    assert_eq!(checked, numbers.map(|(_, row)| row.name.clone()).collect());
+}
+
+#[test]
 fn the_run_id_of_the_page_is_the_one_that_is_computed() {
     let page = Page::read();
     let example = page.line_with("job backup, ");

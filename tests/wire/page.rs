@@ -28,6 +28,18 @@ impl Field {
         link.strip_suffix(')')
     }
 
+    pub fn is_integer(&self) -> bool {
+        self.kind == "integer"
+    }
+
+    /// The least and the most that a number may be, where the meaning says it (`1 to 1000`).
+    pub fn range(&self) -> Option<(i128, i128)> {
+        let words: Vec<&str> = self.meaning.split([' ', ',', ';']).collect();
+        let ends = words.windows(3).filter(|words| words[1] == "to");
+        let mut ends = ends.filter_map(|words| Some((words[0].parse().ok()?, words[2].parse().ok()?)));
+        ends.next().filter(|_| self.is_integer())
+    }
+
     /// Whether a value is of the type that the page gives.
     pub fn check_value(&self, value: &Value) -> Result<(), String> {
         let text = value.as_str();

@@ -8,6 +8,7 @@ mod names;
 mod order;
 mod outcome;
 mod resources;
+pub mod rules;
 mod run;
 
 pub use event::{AttemptRef, EndReason, Event, MissedReason, Place, RunningAttempt, Then};

@@ -25,9 +25,6 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// The least memory that a job may be given, in bytes: less would not even hold the program that starts it.
-    pub const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
-
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

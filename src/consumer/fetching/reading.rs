@@ -157,6 +157,12 @@ mod tests {
         check(Some(&GOOD.replace(r#""v":1"#, r#""v":2"#)), Err(DeadReason::UnknownVersion));
         check(Some(&GOOD.replace(r#""v":1,"#, "")), Err(DeadReason::Malformed));
         check(Some(&GOOD.replace(r#""attempt":1"#, r#""attempt":0"#)), Err(DeadReason::Malformed));
+        let limits = |resources: &str| {
+            GOOD.replace(r#""limits""#, &format!(r#""resources":{{{resources}}},"limits""#))
+        };
+        check(Some(&limits(r#""nice":19"#)), Ok(()));
+        check(Some(&limits(r#""nice":99"#)), Err(DeadReason::Malformed));
+        check(Some(&limits(r#""cpu_s":0"#)), Err(DeadReason::Malformed));
         check(Some(r#"{"v":99}"#), Err(DeadReason::UnknownVersion));
         check(Some(r#"{"v":"1"}"#), Err(DeadReason::Malformed));
         check(Some(""), Err(DeadReason::Malformed));

@@ -234,12 +234,14 @@ fn back(
     client: Kafka<'_>,
 ) -> Result<Result<Back, String>, BrokerError> {
     if let Some(failed) = &letter.letter.attempt {
-        let next = Attempt {
-            run: Arc::clone(&failed.run),
-            attempt: failed.attempt + 1,
-            attempts_left: failed.run.retry.retries,
-            not_before: None,
+        let Some(attempt) = failed.attempt.checked_add(1) else {
+            return Ok(Err(format!("attempt {} was the last that has a number", failed.attempt)));
         };
+        let attempts_left = failed.run.retry.retries;
+        let next = Attempt { run: Arc::clone(&failed.run), attempt, attempts_left, not_before: None };
+        if let Err(error) = next.check() {
+            return Ok(Err(format!("no consumer would run it: {error}")));
+        }
         let named = AttemptRef { run: next.run.id, attempt: next.attempt };
         let key = next.run.id.to_string().into();
         let record = Outgoing { topic: topics::retry(cluster).into(), key, value: wire::encode(&next) };

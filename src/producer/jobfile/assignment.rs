@@ -3,6 +3,7 @@
 
 use super::lines::is_blank;
 use super::report::quoted;
+use crate::common::model::rules;
 
 /// A line of the form `NAME=value`, its value still as it stands there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +43,7 @@ impl<'a> Assignment<'a> {
                 quoted(name)
             ));
         }
-        let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if name.is_empty() || !letters || name.as_bytes()[0].is_ascii_digit() {
+        if !rules::is_variable(name) {
             return Err(format!(
                 "{} is not an environment name (letters, digits and `_`, not starting with a digit)",
                 quoted(name)

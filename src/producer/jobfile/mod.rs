@@ -44,7 +44,7 @@ use crate::common::zones::Zones;
 pub use self::environment::{MAX_ENVIRONMENT_BYTES, MAX_ENVIRONMENTS_BYTES};
 pub use self::lines::MAX_LINE_BYTES;
 pub use self::report::MAX_PROBLEMS;
-pub use self::values::{MAX_JITTER, MAX_RETRIES};
+pub use self::values::MAX_JITTER;
 pub use self::zones::{ZoneError, zone};
 
 /// The size of the largest file: a million jobs with long lines. A reader that has read this much may stop.

@@ -1,19 +1,14 @@
 //! What the values of the options may be that limit what a job may use of its host.
 
 use super::report::quoted;
-use crate::common::model::Resources;
+use super::values::number;
+use crate::common::model::rules;
 use crate::common::{byte_size, duration};
-
-/// The most processes of a job. Linux numbers no more than that on any host (proc(5), `pid_max`).
-const MOST_PIDS: u64 = 4_194_304;
-
-/// The most descriptors of a process. Linux allows no more unless it is told (proc(5), `nr_open`).
-const MOST_NOFILE: u64 = 1_048_576;
 
 pub(super) fn memory(value: &str) -> Result<u64, String> {
     let bytes = byte_size::parse(value).map_err(|error| format!("option `memory`: {error}"))?;
-    if bytes < Resources::LEAST_MEMORY {
-        let least = byte_size::format(Resources::LEAST_MEMORY);
+    if !rules::MEMORY_BYTES.contains(&bytes) {
+        let least = byte_size::format(*rules::MEMORY_BYTES.start());
         return Err(format!(
             "option `memory`: {} is too little for any command (at least {least})",
             quoted(value)
@@ -27,7 +22,7 @@ pub(super) fn cpu(value: &str) -> Result<u64, String> {
     if time.subsec_millis() != 0 {
         return Err(format!("option `cpu`: {} is not whole seconds (as in `90s`)", quoted(value)));
     }
-    if time.is_zero() {
+    if !rules::CPU_S.contains(&time.as_secs()) {
         return Err(
             "option `cpu`: 0 leaves no time to run (without a limit, leave the option out)".to_owned()
         );
@@ -36,30 +31,22 @@ pub(super) fn cpu(value: &str) -> Result<u64, String> {
 }
 
 pub(super) fn pids(value: &str) -> Result<u64, String> {
-    number("pids", value, "number of processes", 1, MOST_PIDS)
+    number("pids", value, "number of processes", &rules::PIDS)
 }
 
 pub(super) fn nofile(value: &str) -> Result<u64, String> {
-    // A command has three at its start, and its shell opens one more.
-    number("nofile", value, "number of descriptors", 8, MOST_NOFILE)
+    number("nofile", value, "number of descriptors", &rules::NOFILE)
 }
 
 pub(super) fn nice(value: &str) -> Result<i32, String> {
-    let number = value.parse().ok().filter(|nice| (-20..=19).contains(nice));
+    let number = value.parse().ok().filter(|nice| rules::NICE.contains(nice));
     number.ok_or_else(|| {
+        let (least, most) = (rules::NICE.start(), rules::NICE.end());
         format!(
-            "option `nice`: {} is not a nice value (-20 to 19; the larger, the more it gives way)",
+            "option `nice`: {} is not a nice value ({least} to {most}; the larger, the more it gives way)",
             quoted(value)
         )
     })
-}
-
-fn number(word: &str, value: &str, what: &str, least: u64, most: u64) -> Result<u64, String> {
-    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    let number = if digits { value.parse().ok() } else { None };
-    number
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("option `{word}`: {} is not a {what} ({least} to {most})", quoted(value)))
 }
 
 #[cfg(test)]
@@ -75,7 +62,7 @@ mod tests {
                 (_, expected) => panic!("{found:?} and not {expected:?}"),
             }
         }
-        check(&memory("4m"), Ok(Resources::LEAST_MEMORY));
+        check(&memory("4m"), Ok(*rules::MEMORY_BYTES.start()));
         check(&memory("4095k"), Err("option `memory`: `4095k` is too little for any command (at least 4m)"));
         check(&memory("512"), Err("option `memory`: `512` is not an amount of memory: its unit is missing"));
         check(&cpu("1s"), Ok(1));

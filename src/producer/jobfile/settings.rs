@@ -142,10 +142,13 @@ fn unknown(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use chrono::DateTime;
 
     use super::super::values::MAX_JITTER;
     use super::*;
+    use crate::common::model::rules;
     use crate::common::zones::Zones;
     use crate::producer::job::CatchUpPolicy;
 
@@ -202,6 +205,34 @@ mod tests {
             s.zone = Some(Zone::utc());
             s.retry.retries = 1;
         });
+    }
+
+    #[test]
+    fn an_option_takes_the_numbers_that_a_message_may_have() {
+        fn both<T: Copy + Into<i128>>(range: &RangeInclusive<T>) -> (i128, i128) {
+            ((*range.start()).into(), (*range.end()).into())
+        }
+        let check = |word: &str, unit: &str, (least, most): (i128, i128)| {
+            for (number, is_right) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+                let value = format!("{number}{unit}");
+                let (_, wrong) = Settings::read(&[(word, &value)], &mut Known::new(&Zones::bundled()));
+                // A first wait that is longer than the longest one is another matter.
+                let others = wrong.iter().filter(|wrong| !wrong.contains("is longer than")).count();
+                assert_eq!(others == 0, is_right, "{word}={value}: {wrong:?}");
+            }
+        };
+        check("retries", "", both(&rules::RETRIES));
+        check("backoff", "ms", both(&rules::WAIT_MS));
+        check("backoff_max", "ms", both(&rules::WAIT_MS));
+        check("grace", "ms", both(&rules::WAIT_MS));
+        check("timeout", "ms", both(&rules::LIMIT_MS));
+        check("deadline", "ms", both(&rules::LIMIT_MS));
+        check("cpu", "s", both(&rules::CPU_S));
+        check("pids", "", both(&rules::PIDS));
+        check("nofile", "", both(&rules::NOFILE));
+        check("nice", "", both(&rules::NICE));
+        let (least, most) = both(&rules::MEMORY_BYTES);
+        check("memory", "k", (least / 1024, most / 1024));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What the values of options may be: each reads one, or says what would be right.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -7,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::report::quoted;
 use crate::common::duration;
 use crate::common::glyphs::{Glyph, Looks, mistaken};
-use crate::common::model::JobName;
+use crate::common::model::{JobName, rules};
 use crate::common::nearest::nearest;
 use crate::producer::job::{CatchUpPolicy, Overlap};
 
@@ -23,14 +26,8 @@ pub(super) const OVERLAPS: [(&str, Overlap); 4] = [
 pub(super) const CATCH_UPS: [(&str, CatchUpPolicy); 3] =
     [("last", CatchUpPolicy::Last), ("all", CatchUpPolicy::All), ("none", CatchUpPolicy::None)];
 
-/// The most attempts after the first. At the longest default wait they take six weeks.
-pub const MAX_RETRIES: u32 = 1_000;
-
 /// The longest jitter. Who starts anew reads the topics from that far before, to know what is published.
 pub const MAX_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The longest user name; Linux allows no longer ones.
-const MAX_USER_BYTES: usize = 32;
 
 pub(super) fn name(value: &str) -> Result<JobName, String> {
     if value == JobName::any().as_str() {
@@ -47,10 +44,21 @@ pub(super) fn name(value: &str) -> Result<JobName, String> {
 }
 
 pub(super) fn retries(value: &str) -> Result<u32, String> {
+    number("retries", value, "number of retries", &rules::RETRIES)
+}
+
+/// A number in a range.
+pub(super) fn number<T: FromStr + PartialOrd + Display>(
+    word: &str,
+    value: &str,
+    what: &str,
+    range: &RangeInclusive<T>,
+) -> Result<T, String> {
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    let number = if digits { value.parse().ok().filter(|number| *number <= MAX_RETRIES) } else { None };
-    number.ok_or_else(|| {
-        format!("option `retries`: {} is not a number of retries (0 to {MAX_RETRIES})", quoted(value))
+    let number = if digits { value.parse().ok() } else { None };
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("option `{word}`: {} is not a {what} ({least} to {most})", quoted(value))
     })
 }
 
@@ -64,13 +72,13 @@ pub(super) fn millis(word: &str, value: &str) -> Result<u64, String> {
 }
 
 pub(super) fn timeout(value: &str) -> Result<u64, String> {
-    match millis("timeout", value)? {
-        0 => {
-            Err("option `timeout`: 0 leaves no time to run (without a limit, leave the option out)"
-                .to_owned())
-        }
-        millis => Ok(millis),
+    let millis = millis("timeout", value)?;
+    if !rules::LIMIT_MS.contains(&millis) {
+        return Err(
+            "option `timeout`: 0 leaves no time to run (without a limit, leave the option out)".to_owned()
+        );
     }
+    Ok(millis)
 }
 
 /// One of a few words by its name.
@@ -96,13 +104,13 @@ pub(super) fn window(value: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn deadline(value: &str) -> Result<u64, String> {
-    match millis("deadline", value)? {
-        0 => {
-            Err("option `deadline`: 0 leaves no time to start (without a limit, leave the option out)"
-                .to_owned())
-        }
-        millis => Ok(millis),
+    let millis = millis("deadline", value)?;
+    if !rules::LIMIT_MS.contains(&millis) {
+        return Err(
+            "option `deadline`: 0 leaves no time to start (without a limit, leave the option out)".to_owned()
+        );
     }
+    Ok(millis)
 }
 
 pub(super) fn jitter(value: &str) -> Result<Duration, String> {
@@ -124,15 +132,14 @@ pub(super) fn instant(word: &str, value: &str) -> Result<DateTime<Utc>, String> 
 }
 
 pub(super) fn cwd(value: &str) -> Result<String, String> {
-    if value.starts_with('/') {
+    if rules::is_absolute(value) {
         return Ok(value.to_owned());
     }
     Err(format!("option `cwd`: {} is not an absolute path (it begins with `/`)", quoted(value)))
 }
 
 pub(super) fn user(value: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
-    if value.chars().all(fits) && (1..=MAX_USER_BYTES).contains(&value.len()) && !value.starts_with('-') {
+    if rules::is_user(value) {
         return Ok(value.to_owned());
     }
     let rule = "1 to 32 letters, digits, `_`, `-`, `.`, `$`, not starting with `-`";

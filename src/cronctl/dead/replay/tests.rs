@@ -119,6 +119,21 @@ fn many_letters_are_put_back_once_each() {
 }
 
 #[test]
+fn an_attempt_that_no_consumer_would_run_is_not_put_back() {
+    let mut bench = Bench::new();
+    let with = |number: u128, change: &dyn Fn(&mut Attempt)| {
+        let mut letter = given_up(number, "x");
+        letter.attempt.iter_mut().for_each(change);
+        letter
+    };
+    bench.write(with(1, &|attempt| Arc::make_mut(&mut attempt.run).resources.nice = Some(99)));
+    bench.write(with(2, &|attempt| attempt.attempt = u32::MAX));
+    bench.write(given_up(3, "x"));
+    assert_eq!(bench.replay(&["--all"]), Exit::Found);
+    assert_eq!((bench.retried(), bench.marks()), (vec![(RunId(Uuid::from_u128(3)), 4)], 1));
+}
+
+#[test]
 fn of_the_letters_of_a_run_the_newest_is_put_back() {
     let mut bench = Bench::new();
     let [older, newer] = [3, 8].map(|attempt| {
