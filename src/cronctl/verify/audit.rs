@@ -52,6 +52,9 @@ pub struct Audit<'a> {
     lost_retries: HashSet<TickNo>,
     /// How often a tick is recorded as missed that was recorded before.
     missed_again: usize,
+    /// Up to when another job file was active, where its runs show that and no event tells: up to the first event, because the
+    /// events of the period are there, and one would tell of a change.
+    other_file_until: Option<DateTime<Utc>>,
     report: Report,
 }
 
@@ -115,6 +118,7 @@ impl<'a> Audit<'a> {
             awaited: HashMap::new(),
             lost_retries: HashSet::new(),
             missed_again: 0,
+            other_file_until: None,
             report,
         }
     }
@@ -147,14 +151,18 @@ impl<'a> Audit<'a> {
             run: run.id,
             why: why.to_owned(),
         };
+        let right = run.id == RunId::of(&run.job, run.scheduled_at) && run.cluster == *cluster;
         if run.revision != self.revision {
+            if right && self.history.of(run.scheduled_at).is_none() {
+                let until = self.history.begins().unwrap_or(run.scheduled_at);
+                self.other_file_until = self.other_file_until.max(Some(until));
+            }
             if let Found::Tick(tick) = found {
                 self.ledger.marks[tick].add(Marks::OTHER_FILE);
             }
             self.report.not_checked.add(item(&format!("a run of revision {}", run.revision)));
             return;
         }
-        let right = run.id == RunId::of(&run.job, run.scheduled_at) && run.cluster == *cluster;
         match found {
             Found::Tick(_) | Found::Open if !right => {
                 self.report.too_many.add(item("its id or its cluster is not that of the tick"));

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::revision_history::RevisionHistory;
 use crate::common::broker::{BrokerError, Client, FetchedRecord};
 use crate::common::clock::CLOCK_TOLERANCE;
-use crate::common::model::{ClusterName, Event, Place};
+use crate::common::model::{ClusterName, Event, Place, RunId};
 use crate::common::scan::{First, Scan, scan};
 use crate::common::{topics, wire};
 use crate::cronctl::instant::shown;
@@ -39,6 +39,9 @@ pub fn history(client: &mut dyn Client, clusters: &[ClusterName]) -> Result<Revi
 pub struct Begins {
     /// The first instant of which there is a record; `None` where the topics are empty.
     pub since: Option<DateTime<Utc>>,
+    /// The first instant whose ticks a producer had to publish: no producer had led these clusters before. `None` where the
+    /// events do not reach back so far, so that ticks of any time may be owed.
+    planned: Option<DateTime<Utc>>,
     /// Topics of which records are deleted. What was written after the instant is there; [`NOTHING_LEFT`] where a partition
     /// has no record, so that it is unknown until when it had some.
     cut: BTreeMap<String, DateTime<Utc>>,
@@ -72,9 +75,17 @@ impl Begins {
         asked: Option<DateTime<Utc>>,
         until: DateTime<Utc>,
     ) -> Result<DateTime<Utc>, String> {
+        let owed = |asked: DateTime<Utc>| self.planned.map_or(asked, |planned| asked.max(planned));
         let wanted = asked
+            .map(owed)
             .or(self.since)
             .ok_or("the topics are empty: --since says from when on there should be ticks")?;
+        if wanted > until && asked.is_some_and(|asked| asked <= until) {
+            let (planned, until) = (shown(wanted), shown(until));
+            return Err(format!(
+                "nothing can be checked: the first producer of these clusters began at {planned}, and the period ends at {until}"
+            ));
+        }
         if wanted > until {
             return Err(format!("the period begins at {wanted}, after its end {until}"));
         }
@@ -86,8 +97,7 @@ impl Begins {
                  of ticks"
             ));
         }
-        // The first whole second after it.
-        let from = cut.duration_trunc(TimeDelta::seconds(1)).unwrap_or(*cut) + TimeDelta::seconds(1);
+        let from = next_second(*cut);
         if from > until {
             let (runs, from, until) = (topics::RUNS, shown(from), shown(until));
             return Err(format!(
@@ -101,7 +111,14 @@ impl Begins {
     pub fn notes(&self, asked: Option<DateTime<Utc>>, since: DateTime<Utc>) -> Vec<String> {
         let wanted = asked.or(self.since).filter(|wanted| *wanted < since);
         let clipped = wanted.map(|wanted| {
-            let (runs, wanted, since) = (topics::RUNS, shown(wanted), shown(since));
+            let (runs, wanted) = (topics::RUNS, shown(wanted));
+            if self.planned == Some(since) {
+                return format!(
+                    "checked from {}, when the first producer of these clusters began: no tick was owed before",
+                    shown(since)
+                );
+            }
+            let since = shown(since);
             format!(
                 "from {wanted} to {since} nothing can be checked: what {runs} told of that time is deleted"
             )
@@ -119,6 +136,11 @@ impl Begins {
     }
 }
 
+/// The first whole second after an instant.
+fn next_second(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at) + TimeDelta::seconds(1)
+}
+
 /// Since when the topics tell of ticks: since the first job file was active or the first tick was published.
 ///
 /// # Errors
@@ -130,7 +152,8 @@ pub fn begins(
 ) -> Result<Begins, BrokerError> {
     // Ticks are whole seconds: the first after an instant is not before the next millisecond.
     let active_since = history.begins().map(|after| after + TimeDelta::milliseconds(1));
-    let mut begins = Begins { since: active_since, ..Begins::default() };
+    let mut begins = Begins::default();
+    let mut first_tick: Option<DateTime<Utc>> = None;
     let first = clusters.iter().map(topics::first);
     let retry = clusters.iter().map(topics::retry);
     for topic in first.clone().chain(retry).chain([topics::RUNS.to_owned()]) {
@@ -141,7 +164,7 @@ pub fn begins(
             if clusters.iter().any(|cluster| topics::first(cluster) == topic)
                 && let Some(tick) = record.as_ref().and_then(tick)
             {
-                begins.since = Some(begins.since.map_or(tick, |since| since.min(tick)));
+                first_tick = Some(first_tick.map_or(tick, |first| first.min(tick)));
             }
             if cut {
                 let written = record.map(|record| record.timestamp_ms);
@@ -153,16 +176,23 @@ pub fn begins(
             }
         }
     }
+    let first = |since: Option<DateTime<Utc>>| since.into_iter().chain(first_tick).min();
+    begins.since = first(active_since);
+    // Where all events are there, they tell when the first producer began. What was published before shows that others were
+    // there once, and were deleted with their topic.
+    if let Some(after) = history.begins().filter(|_| !begins.cut.contains_key(topics::RUNS)) {
+        begins.planned = first(Some(next_second(after)));
+    }
     // Where no event says which file was active, events are the oldest records that there are.
     let events = begins.cut.get(topics::RUNS).filter(|cut| **cut != NOTHING_LEFT);
     begins.since = begins.since.or(events.copied());
     Ok(begins)
 }
 
-/// The tick that a message is about.
+/// The tick that a message is about. What another program wrote under an id of its own is about none.
 fn tick(message: &FetchedRecord) -> Option<DateTime<Utc>> {
-    let attempt = wire::decode_attempt(message.value.as_deref()?).ok()?;
-    Some(attempt.run.scheduled_at)
+    let run = wire::decode_attempt(message.value.as_deref()?).ok()?.run;
+    Some(run.scheduled_at).filter(|at| run.id == RunId::of(&run.job, *at))
 }
 
 #[cfg(test)]
@@ -204,6 +234,7 @@ mod tests {
             |since: Option<i64>, cut: Option<i64>, asked: Option<i64>, expected: Result<i64, &str>| {
                 let cut = cut.map(|cut| if cut < 0 { NOTHING_LEFT } else { at(cut) });
                 let begins = Begins {
+                    planned: None,
                     ids: BTreeMap::new(),
                     since: since.map(at),
                     cut: cut.into_iter().map(|cut| (topics::RUNS.to_owned(), cut)).collect(),
@@ -224,5 +255,27 @@ mod tests {
         check(Some(20), Some(100), Some(50), Err("nothing can be checked: what cron-runs told"));
         check(Some(20), Some(-1), Some(50), Err("nothing can be checked: all that stood in a partition"));
         check(Some(20), Some(30), Some(101), Err("after its end"));
+    }
+
+    #[test]
+    fn nothing_is_owed_before_the_first_producer_began() {
+        let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+        let begins = Begins { since: Some(at(20)), planned: Some(at(20)), ..Begins::default() };
+        let check = |asked: Option<i64>, until: i64, expected: Result<i64, &str>, noted: usize| {
+            let asked = asked.map(at);
+            let found = begins.first_checked(asked, at(until));
+            assert_eq!(found.as_ref().map_or(0, |since| begins.notes(asked, *since).len()), noted);
+            match expected {
+                Ok(second) => assert_eq!(found, Ok(at(second))),
+                Err(why) => assert!(found.clone().is_err_and(|found| found.contains(why)), "{found:?}"),
+            }
+        };
+        check(None, 100, Ok(20), 0);
+        check(Some(5), 100, Ok(20), 1);
+        check(Some(20), 100, Ok(20), 0);
+        check(Some(50), 100, Ok(50), 0);
+        check(Some(5), 20, Ok(20), 1);
+        check(Some(5), 19, Err("the first producer of these clusters began at 1970-01-01T00:00:20Z"), 0);
+        check(Some(101), 100, Err("after its end"), 0);
     }
 }

@@ -38,6 +38,12 @@ impl Audit<'_> {
             format!("from {since} to {until} the job file of revision {of} was active: not checked")
         });
         self.report.notes.extend(notes);
+        if let Some(until) = self.other_file_until {
+            let (runs, until) = (topics::RUNS, shown(until));
+            self.report.notes.push(format!(
+                "up to {until} another job file was active, as its runs show ({runs} does not reach back so far): not checked"
+            ));
+        }
         let unknown = if self.ledger.has_uncertain() { &self.ledger.unknown_zones[..] } else { &[] };
         let notes = unknown.iter().map(|(since, until, version)| {
             let (since, until) = (shown(*since), shown(*until));
@@ -161,7 +167,11 @@ impl Audit<'_> {
     }
 
     fn is_of_another_file(&self, tick: TickNo) -> bool {
-        self.history.of(self.ledger.tick(tick).1).is_some_and(|of| of != self.revision)
+        let at = self.ledger.tick(tick).1;
+        match self.history.of(at) {
+            Some(of) => of != self.revision,
+            None => self.other_file_until.is_some_and(|until| at <= until),
+        }
     }
 
     /// Whether what a tick waited for has been over for so long that the tick should have been published.

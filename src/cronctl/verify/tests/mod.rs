@@ -1,5 +1,6 @@
 //! Tests of what the verdict says about clean logs, and about each way in which logs can be wrong.
 
+mod beginning;
 mod fates;
 mod fixture;
 mod retention;
