@@ -45,6 +45,7 @@ pub struct ConsumerMetrics {
     pub dead_letters: IntCounterVec,
     /// Starts that were put off because the system had no descriptor, process or memory.
     pub starts_put_off: IntCounter,
+    gone: IntCounterVec,
     skew: GaugeVec,
     attempts_started: IntCounter,
     attempts: IntCounterVec,
@@ -106,6 +107,10 @@ impl ConsumerMetrics {
             ),
             report_failures: failures("cron_report_failures_total", "Writes of results that failed."),
             dead_letters: failures("cron_dead_letters_total", "Letters written to the dead-letter topic."),
+            gone: failures(
+                "cron_messages_gone_total",
+                "Messages that were deleted before a consumer claimed them, as far as this one knew of them.",
+            ),
             starts_put_off: counter(
                 "cron_starts_put_off_total",
                 "Starts that were put off because the system had no descriptor, process or memory.",
@@ -218,6 +223,11 @@ impl ConsumerMetrics {
     /// A letter is confirmed.
     pub fn dead_letter(&self, reason: &str) {
         self.dead_letters.with_label_values(&[self.topic.as_str(), reason]).inc();
+    }
+
+    /// So many messages were deleted before a consumer claimed them.
+    pub fn gone(&self, reason: &str, count: u64) {
+        self.gone.with_label_values(&[self.topic.as_str(), reason]).inc_by(count);
     }
 
     /// A call failed.

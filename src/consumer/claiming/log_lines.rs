@@ -24,6 +24,10 @@ pub(super) fn say(topic: &str, report: &Report) {
             log::warn!("{topic}: what was claimed before: {error}; trying again");
         }
         Report::Found(partition, finding) => say_found(topic, *partition, finding),
+        Report::Gone(partition, count) => log::error!(
+            "{topic}/{partition}: the topic was deleted and made again, and {count} messages that no consumer had claimed are gone \
+             with it"
+        ),
         Report::NotReadAgain(partition, error) => {
             log::warn!("{topic}/{partition}: reading what is due again: {error}");
         }

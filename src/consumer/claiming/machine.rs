@@ -4,10 +4,11 @@
 //! the simulation drive it by the same calls, and carry out what follows by the same [outbox](super::outbox).
 //!
 //! This file knows what is ours and where each partition goes on. [`claiming`] claims and starts, [`writing`] records claims,
-//! [`reread`] reads again what waited too long to be kept, and [`unreadable`] writes letters for what could not be read.
+//! [`reread`] reads again what waited too long to be kept, [`gone`] counts what a deleted topic took with it, and [`unreadable`] writes letters for what could not be read.
 //! [`positions`] knows whose position is to be looked up, [`reading_plan`] what is to be read, and [`waiting`] when claiming goes on.
 
 mod claiming;
+mod gone;
 mod positions;
 mod reading_plan;
 mod reread;
@@ -28,6 +29,7 @@ pub use self::waiting::{FIRST_CLAIM_PATIENCE, LAST_ANSWER};
 pub use super::messages::{Call, Claimed, Counts, Effect, Event, Failure, Options, Report};
 
 use self::claiming::Granted;
+use self::gone::Former;
 use self::positions::{LOAD_AGAIN, Positions};
 use self::reading_plan::ReadingPlan;
 use self::reread::Again;
@@ -59,6 +61,7 @@ pub struct Claimer {
     holder: Option<Holder>,
     partitions: BTreeMap<i32, Partition>,
     positions: Positions,
+    former: Former,
     again: Again,
     pending: Option<Pending>,
     granted: Vec<Granted>,
@@ -89,6 +92,7 @@ impl Claimer {
             holder: None,
             partitions: BTreeMap::new(),
             positions: Positions::default(),
+            former: Former::default(),
             again: Again::default(),
             pending: None,
             granted: Vec::new(),
@@ -163,7 +167,9 @@ impl Claimer {
     /// offsets, also for partitions that stayed: under the old generation another member may have moved them. What was
     /// granted is ours and still starts.
     fn changed(&mut self, change: &Change, effects: &mut Vec<Effect>) {
-        self.partitions.clear();
+        for (partition, held) in std::mem::take(&mut self.partitions) {
+            self.former.remember(partition, &held);
+        }
         self.unread.clear();
         self.postponed.clear();
         self.crowded = None;
@@ -174,7 +180,9 @@ impl Claimer {
         }
         match change {
             Change::Assigned { holder, partitions, .. } => {
-                self.positions.assign(partitions.iter().map(|p| p.partition).collect());
+                let ours: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
+                self.former.keep(&ours);
+                self.positions.assign(ours);
                 self.holder = Some(holder.clone());
                 self.waits_for_new_id = false;
             }
@@ -285,7 +293,9 @@ impl Claimer {
         }
         // Those whose position was lost: nothing more is claimed by what is known of them.
         for partition in self.positions.unknown() {
-            self.partitions.remove(partition);
+            if let Some(held) = self.partitions.remove(partition) {
+                self.former.remember(*partition, &held);
+            }
             self.unread.forget(*partition);
         }
         let of = (self.options.topic.as_str(), self.options.group.as_str());
@@ -297,6 +307,8 @@ impl Claimer {
             return Ok(());
         }
         for Loaded { partition, is_new, log, position } in loaded {
+            let gone = self.former.gone(partition, log.topic_id);
+            effects.extend(gone.map(|count| Effect::Report(Report::Gone(partition, count))));
             let place = self.place(log.topic_id, partition, position.unread_from);
             let finding = position.finding.as_ref();
             effects.extend(finding.map(|finding| Effect::Report(Report::Found(partition, finding.clone()))));
@@ -313,6 +325,7 @@ impl Claimer {
             let mut held =
                 Partition::new(log.topic_id, position, read_from, bounds::DUPLICATE_WINDOW, waiting_bytes);
             held.limit_text(self.text_limit);
+            held.log_ends(log.end);
             if is_new {
                 held.record_first();
             }
@@ -405,6 +418,11 @@ impl Claimer {
     /// Messages of a partition that no consumer has claimed, where its log ends at `end`.
     pub fn unclaimed(&self, partition: i32, end: i64) -> i64 {
         self.partitions.get(&partition).map_or(0, |held| held.unclaimed(end))
+    }
+
+    /// The log of a partition ends at this offset, as a fetch has told.
+    pub fn log_ends(&mut self, partition: i32, end: i64) {
+        self.partitions.get_mut(&partition).into_iter().for_each(|held| held.log_ends(end));
     }
 
     /// What was counted.

@@ -128,6 +128,8 @@ pub enum Report {
     ClaimsUnknown(BrokerError),
     /// What was odd about a partition's committed offset.
     Found(i32, Finding),
+    /// The topic was deleted and made again, and so many messages of this partition that no consumer had claimed went with it.
+    Gone(i32, u64),
     /// What is due in a partition could not be read again.
     NotReadAgain(i32, BrokerError),
     /// A letter for what cannot be read in a partition could not be written; it is tried again.

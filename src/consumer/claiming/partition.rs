@@ -53,6 +53,8 @@ pub struct Partition {
     unread_from: i64,
     /// Where reading goes on: below `unread_from` while what was claimed before is read to know copies.
     next_read: i64,
+    /// Where the log ended when that was last told.
+    log_end: i64,
     /// The longest text that a commit may have beside it.
     text_limit: usize,
     /// Nothing is committed yet, and until something is nothing may be claimed.
@@ -83,6 +85,7 @@ impl Partition {
             duplicates: Duplicates::new(window),
             unread_from: position.unread_from,
             next_read: read_from,
+            log_end: position.unread_from,
             text_limit: holes::MAX_METADATA_BYTES,
             unrecorded: false,
             // What was odd about the offset is told once: a commit puts it right for the next owner.
@@ -316,6 +319,16 @@ impl Partition {
     pub fn unclaimed(&self, end: i64) -> i64 {
         let below = self.ready.len() + self.waiting.len() + self.unread_holes.len() + self.unreadable.len();
         (end - self.unread_from).max(0) + i64::try_from(below).unwrap_or(i64::MAX)
+    }
+
+    /// The log ends at this offset.
+    pub fn log_ends(&mut self, end: i64) {
+        self.log_end = end;
+    }
+
+    /// As [`Self::unclaimed`], where the log ended when that was last told.
+    pub fn known_unclaimed(&self) -> i64 {
+        self.unclaimed(self.log_end)
     }
 
     /// How many of them wait for their instant.

@@ -10,8 +10,9 @@ use super::channels::{Channels, MEMBER, Observe};
 use super::duties::Duties;
 use super::lag::Ends;
 use super::log_lines::{say, say_failed};
-use super::machine::{Call, Claimed, Claimer, Counts, Effect, Event, FIRST_REST, Options};
+use super::machine::{Call, Claimed, Claimer, Counts, Effect, Event, FIRST_REST, Options, Report};
 use super::outbox::Outbox;
+use super::position::Finding;
 use super::pressure_watch::PressureWatch;
 use super::runs_topic::RunsTopic;
 use crate::common::broker::Client;
@@ -208,6 +209,7 @@ impl Claiming {
             What::Records { slice, end } => {
                 if self.claimer.reads_by(plan) {
                     self.ends.told(partition, end);
+                    self.claimer.log_ends(partition, end);
                 }
                 Event::Read { plan, partition, slice }
             }
@@ -248,7 +250,16 @@ impl Claiming {
                 self.duties.failed(&failure);
             }
             Some(Effect::Letter(reason)) => metrics.dead_letter(reason.word()),
-            Some(Effect::Report(report)) => say(&self.topic, &report),
+            Some(Effect::Report(report)) => {
+                match &report {
+                    Report::Gone(_, count) => metrics.gone("topic_deleted", *count),
+                    Report::Found(_, Finding::DeletedUnread { count, .. }) => {
+                        metrics.gone("retention", u64::try_from(*count).unwrap_or_default());
+                    }
+                    _ => {}
+                }
+                say(&self.topic, &report);
+            }
             // The outbox has taken these.
             Some(Effect::Read { .. } | Effect::Open { .. } | Effect::Note(_)) | None => {}
         }

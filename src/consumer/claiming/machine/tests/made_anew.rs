@@ -8,6 +8,7 @@ use super::consumer::Consumer;
 use super::fixture::{TOPIC, World};
 use crate::common::broker::ErrorCode;
 use crate::common::broker::memory::{Call, Fate};
+use crate::consumer::claiming::messages::Report;
 
 #[test]
 fn a_topic_made_anew_is_read_from_its_start() {
@@ -22,6 +23,57 @@ fn a_topic_made_anew_is_read_from_its_start() {
     world.publish(0, 4);
     consumer.run(&world, 9);
     assert_eq!((consumer.started, world.committed(0)), (vec![1, 2, 3, 4], Some((1, vec![]))));
+}
+
+/// How many messages of each partition operators were told to be gone since they were last asked.
+fn gone(consumer: &mut Consumer) -> Vec<(i32, u64)> {
+    let reports = std::mem::take(&mut consumer.reports).into_iter();
+    let gone = |report| match report {
+        Report::Gone(partition, count) => Some((partition, count)),
+        _ => None,
+    };
+    reports.filter_map(gone).collect()
+}
+
+#[test]
+fn what_went_unclaimed_with_a_deleted_topic_is_counted() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    world.publish(0, 1);
+    consumer.run(&world, 9);
+    // One is claimed before the deletion is noticed, one waits for its instant, and three were not even read.
+    world.publish(0, 2);
+    world.publish_for_later(0, 3, 3_600);
+    consumer.poll(&world);
+    consumer.claimer.log_ends(0, 6);
+    assert_eq!(gone(&mut consumer), []);
+    world.make_topic_anew();
+    world.publish(0, 4);
+    consumer.run(&world, 9);
+    assert_eq!((gone(&mut consumer), consumer.started.clone()), (vec![(0, 4)], vec![1, 2, 4]));
+    // Where all was claimed, nothing is gone.
+    world.make_topic_anew();
+    consumer.run(&world, 9);
+    assert_eq!(gone(&mut consumer), []);
+}
+
+#[test]
+fn what_went_with_a_topic_is_counted_once_where_a_new_generation_begins_meanwhile() {
+    for is_made_anew in [true, false] {
+        let mut world = World::new();
+        let mut consumer = Consumer::join(&world);
+        consumer.run(&world, 9);
+        world.publish_for_later(1, 5, 3_600);
+        consumer.poll(&world);
+        if is_made_anew {
+            world.make_topic_anew();
+        }
+        consumer.next_generation_by_leaving(&world);
+        consumer.run(&world, 9);
+        assert_eq!(gone(&mut consumer), if is_made_anew { vec![(1, 1)] } else { vec![] });
+        consumer.run(&world, 9);
+        assert_eq!(gone(&mut consumer), []);
+    }
 }
 
 #[test]
