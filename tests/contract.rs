@@ -77,6 +77,7 @@ rows! {
         a_commit_by_somebody_else_is_refused,
         any_member_may_commit_any_partition,
         an_empty_group_takes_commits_without_a_generation,
+        a_groups_members_are_told_until_they_leave,
         a_refusal_for_one_partition_is_for_that_one_alone,
         commits_are_let_through_while_members_gather_and_not_while_shares_are_made;
     statics:

@@ -108,6 +108,7 @@ fn a_file_with_problems_gets_no_verdict_and_neither_does_a_kafka_that_is_away() 
     assert_eq!((code, out.as_str(), err.is_empty()), (3, "", false));
     assert_eq!(run(&["run", "87ca294a-ea2b-5902-b344-9fc1da880045", "--brokers", &free]).0, 3);
     assert_eq!(run(&["runs", "--brokers", &free]).0, 3);
+    assert_eq!(run(&["offsets", "--brokers", &free]).0, 3);
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 fn the_help_documents_the_exit_codes_and_the_environment() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for part in ["Exit codes:", "check", "next", "runs", "run", "verify", "dead", "health"] {
+    for part in ["Exit codes:", "check", "next", "runs", "run", "verify", "offsets", "dead", "health"] {
         assert!(out.contains(part), "{out}");
     }
     assert!(run(&["check", "--help"]).1.contains("KAFKA_CRON_CLUSTERS"));

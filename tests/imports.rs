@@ -80,6 +80,8 @@ fn rules_ask_no_clock_and_know_no_thread_no_channel_no_log_and_no_metric() {
         "common/passing.rs",
         "common/model",
         "common/wire.rs",
+        "cronctl/offsets/known.rs",
+        "cronctl/offsets/plan.rs",
         "cronctl/runs/run_detail.rs",
         "cronctl/runs/run_list.rs",
         "cronctl/top/board.rs",

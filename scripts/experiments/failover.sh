@@ -84,6 +84,10 @@ texts() {
     done | sed -n 's/.*"group":"\(cluster-a[a-z-]*\)".*"partition":\([0-9]\)}}.*"offset":\([0-9]*\),.*"metadata":"\([^"]*\)".*/\1 \2: \3 \4/p' |
         awk -F : '{ last[$1] = $0 } END { for (each in last) print last[each] }' | sort
 }
+# The topics that texts name.
+named() { grep -o ' 1;[0-9a-f-]*;'; }
+names_b() { is "$(named <"$work/texts" | wc -l)" -eq 4 && ! named <"$work/texts" | grep -qFf <(named <<<"$synced"); }
+same_plan() { diff <(grep '^cluster-a' "$work/planned") <(grep '^cluster-a' "$work/committed"); }
 topic_id() { at "$1" kafka-topics --describe --topic "$2" | sed -n 's/.*TopicId: \([^ \t]*\).*/\1/p'; }
 
 say "site A works, and MirrorMaker copies its topics to site B"
@@ -127,12 +131,11 @@ say "the steps at site B"
 job_file "$T"
 cp "$work/jobs.cron" "$work/b.cron"
 show grep once "$work/b.cron"
-show at b kafka-consumer-groups --reset-offsets --group cluster-a --topic cluster-a --to-current --execute
-longest=60 # the longest wait between two attempts, and some
-show at b kafka-consumer-groups --reset-offsets --group cluster-a-retry --topic cluster-a-retry \
-    --to-datetime "$(date -u -d "@$((behind_since - longest))" +%FT%T.000)" --execute
+at b cronctl offsets --clusters cluster-a >"$work/planned"
+show at b cronctl offsets --clusters cluster-a --execute | tee "$work/committed"
+expect "without --execute it shows the same and changes nothing" same_plan
 texts | tee "$work/texts"
-expect "the offsets of site B name no topic any more" test -z "$(grep -v ': [0-9]* $' "$work/texts")"
+expect "the texts beside the offsets of site B name the topics of site B" names_b
 start_consumers b
 start_producer b
 await 60 "site B leads" leads producer-b
@@ -147,8 +150,8 @@ whole_until=$((behind_since + 1))
 say "what became of what was due before the copy ended"
 count "$began" "$whole_until"
 expect "nothing is lost" is "$(($(counted tick 3) + $(counted once 3) + $(counted flaky 3) + $(counted slow 3)))" -eq 0
-expect "first attempts ran again only where the copied offset was behind" is "$(counted once 4)" -le 5
-expect "second attempts ran again, because the retry topic is read again" is "$(counted flaky 5)" -ge 5
+expect "no first attempt ran again but those of the second in which the copy ended" is "$(counted once 4)" -le 2
+expect "second attempts ran again only where A ran them after the copy had ended" is "$(counted flaky 5)" -le 12
 
 say "of what was due after that, and before T"
 count "$whole_until" "$T"
@@ -168,7 +171,7 @@ grep long "$work/ledger"
 lost_run=$(sed -n 's/.*attempt 1 of run \([0-9a-f-]*\) was lost.*/\1/p' "$work/letters" | head -n 1)
 show at b cronctl run "$lost_run" --clusters cluster-a | tee "$work/lost-run"
 expect "cronctl run tells which job a letter is about" grep -q 'long-[01]' "$work/lost-run"
-expect "there is a letter of each, also of the one with a retry left" test "$(grep -c 'deleted.*attempt 1 of run' "$work/letters")" -eq 2
+expect "there is a letter of each, also of the one with a retry left" test "$(grep -c 'deleted.*attempt 1 of run' "$work/letters")" -ge 2
 expect "none ran again" is "$(($(ran b long-0) + $(ran b long-1)))" -eq 0
 say "site B accounts for what is due from T on"
 verify=(at b cronctl verify "$work/b.cron" --clusters cluster-a --since "$(instant "$T")" --until "$(instant "$until")")

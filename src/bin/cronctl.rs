@@ -5,7 +5,7 @@ use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::exit::Exit;
 use kafka_cron::cronctl::cli::{Cli, Question};
 use kafka_cron::cronctl::screen::Screen;
-use kafka_cron::cronctl::{check, dead, health, next, runs, top, verify};
+use kafka_cron::cronctl::{check, dead, health, next, offsets, runs, top, verify};
 
 fn main() -> Exit {
     let cli = Cli::parse();
@@ -19,6 +19,7 @@ fn main() -> Exit {
         Question::End(args) => runs::end::run(args, &clock, screen),
         Question::Verify(args) => verify::run(args, &clock, screen),
         Question::Dead(args) => dead::run(args, &clock, screen),
+        Question::Offsets(args) => offsets::run(args, screen),
         Question::Health(args) => health::run(args, &clock, screen),
     })
 }

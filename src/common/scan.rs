@@ -7,12 +7,15 @@ use uuid::Uuid;
 
 use super::bounds::FETCH_BYTES;
 use super::broker::{
-    BrokerError, Client, FetchedRecord, NodeId, PartitionState, Position, TopicPartition, Want,
+    BrokerError, Client, Fetched, FetchedRecord, NodeId, PartitionState, Position, TopicPartition, Want,
 };
 use super::clock::monotonic;
 
 /// How long one call may take. The whole may take as long as the topic is large.
 const CALL: Duration = Duration::from_secs(5);
+
+/// How long a fetch waits behind which a transaction may be open.
+const OPEN: Duration = Duration::from_secs(1);
 
 /// How often a fetch that a quota holds back is tried again: for half a minute.
 const HELD_BACK: u32 = 300;
@@ -23,12 +26,15 @@ pub struct Scan {
     topic: String,
     /// Where each partition is read on.
     next: BTreeMap<i32, i64>,
+    /// Whether what a transaction has not committed is left out.
+    committed_only: bool,
 }
 
 /// A partition at its leader.
 struct Led {
     of: TopicPartition,
     leader: Option<NodeId>,
+    committed_only: bool,
 }
 
 /// The oldest record that a partition still has.
@@ -43,7 +49,13 @@ pub struct First {
 impl Scan {
     /// A topic, from its start.
     pub fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), next: BTreeMap::new() }
+        Self { topic: topic.to_owned(), next: BTreeMap::new(), committed_only: false }
+    }
+
+    /// Creates a scan that reads as consumers do, from these offsets on, or from the start: without what was written in a
+    /// transaction that was aborted, and in each partition up to the first one that is still open.
+    pub fn of_committed(topic: &str, from: BTreeMap<i32, i64>) -> Self {
+        Self { topic: topic.to_owned(), next: from, committed_only: true }
     }
 
     /// The id of the topic; `None` when there is no such topic.
@@ -73,6 +85,9 @@ impl Scan {
             *next = (*next).max(start);
             while *next < end {
                 let Some((records, after)) = led.fetch(client, *next, FETCH_BYTES)? else { break };
+                if self.committed_only && after == *next {
+                    break; // a transaction is open
+                }
                 *next = after;
                 records.into_iter().for_each(|record| take(partition.partition, record));
             }
@@ -161,7 +176,8 @@ impl Scan {
 
     fn led(&self, partition: &PartitionState) -> Led {
         let PartitionState { partition, leader, .. } = *partition;
-        Led { of: TopicPartition { topic: self.topic.clone(), partition }, leader }
+        let of = TopicPartition { topic: self.topic.clone(), partition };
+        Led { of, leader, committed_only: self.committed_only }
     }
 }
 
@@ -176,13 +192,23 @@ impl Led {
         let mut tries = 0;
         let fetched = loop {
             let want = Want { from: self.of.clone(), offset, max_bytes };
-            match client.fetch_one(self.leader, want, Duration::from_millis(100), soon()) {
+            match self.fetch_once(client, want) {
                 // The call has waited for a tenth of a second: a large topic takes as long as a quota makes it take.
                 Err(BrokerError::Throttled(_)) if tries < HELD_BACK => tries += 1,
                 answer => break answer?,
             }
         };
         Ok(fetched.map(|fetched| (fetched.records, fetched.next_offset)))
+    }
+
+    fn fetch_once(&self, client: &mut dyn Client, want: Want) -> Result<Option<Fetched>, BrokerError> {
+        match self.leader.filter(|_| self.committed_only) {
+            // At an open transaction it waits for as long as it takes to be sure.
+            Some(leader) => {
+                client.fetch_committed(leader, &[want], OPEN, soon())?.into_iter().next().transpose()
+            }
+            None => client.fetch_one(self.leader, want, Duration::from_millis(100), soon()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{check, dead, health, next, runs, top, verify};
+use super::{check, dead, health, next, offsets, runs, top, verify};
 use crate::common::{cli, exit};
 
 /// Answers questions about jobs: is a job file right, when is a schedule due, what became of a run?
@@ -82,6 +82,19 @@ pub enum Question {
     Verify(verify::Args),
     /// Shows what was given up, and puts it back
     Dead(dead::Args),
+    /// Where do consumers go on in topics that were copied from another Kafka?
+    ///
+    /// Use it after a fail-over, before you start the consumers (docs/experiments/failover.md). A copied offset has a text
+    /// beside it that is right only where it came from. This reads from the copied `cron-runs` which attempts have begun, and
+    /// shows for each partition the offset that is committed now and the one that it goes to; how many messages before it wait
+    /// and will run (WAITING), how many from it on will run (UNREAD), how many have begun although the copied offset had not
+    /// passed them, and will not run (SKIPPED), and how many have begun and will run again (AGAIN; only if the waiting ones do
+    /// not fit beside the offset). An offset that is right already stays. With --execute it commits that.
+    ///
+    /// Ends with 1 and changes nothing if a group has members, if a topic is missing, or if it has fewer partitions than where
+    /// it was copied from.
+    #[command(after_help = "Example: cronctl offsets --clusters cluster-a --execute")]
+    Offsets(offsets::Args),
     /// Does a program say that it works?
     ///
     /// Requests a page over plain HTTP, for at most three seconds. Ends with 0 if the answer is 200, and otherwise with 1

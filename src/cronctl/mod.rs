@@ -10,6 +10,7 @@ pub mod health;
 pub mod instant;
 mod names;
 pub mod next;
+pub mod offsets;
 pub mod runs;
 pub mod screen;
 pub mod top;

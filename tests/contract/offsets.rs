@@ -54,6 +54,16 @@ pub fn an_empty_group_takes_commits_without_a_generation(end: &impl End) {
     assert_eq!(member.commit_as(&new, 0, 4), None, "also one that nobody has heard of");
 }
 
+pub fn a_groups_members_are_told_until_they_leave(end: &impl End) {
+    let mut member = alone(end);
+    let group = member.holder.group.clone();
+    let members = member.client.members(&group, soon()).unwrap();
+    assert!(matches!(members.as_slice(), [one] if one.contains(" at ")), "{members:?}");
+    member.leave();
+    assert_eq!(member.client.members(&group, soon()), Ok(Vec::new()));
+    assert_eq!(member.client.members(&unique("group"), soon()), Ok(Vec::new()), "nobody has heard of it");
+}
+
 pub fn a_refusal_for_one_partition_is_for_that_one_alone(end: &impl End) {
     let mut member = alone(end);
     let commit = |of: TopicPartition, bytes: usize| Commit { of, offset: 2, metadata: "m".repeat(bytes) };

@@ -261,6 +261,10 @@ impl Group for Misled {
         let remembered = of.iter().map(|of| self.remembered.get(of).cloned());
         Ok(remembered.zip(answer).map(|(remembered, committed)| remembered.or(committed)).collect())
     }
+
+    fn members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        self.inner.members(group, by)
+    }
 }
 
 forward_admin!(Misled);

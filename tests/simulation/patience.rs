@@ -102,6 +102,11 @@ impl Group for Patient {
         let by = self.soon(by);
         self.inner.committed(group, of, by)
     }
+
+    fn members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        let by = self.soon(by);
+        self.inner.members(group, by)
+    }
 }
 
 forward_admin!(Patient);

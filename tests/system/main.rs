@@ -21,6 +21,7 @@
 //! - `checks`: what the others assert about the ledger.
 //! - `loads`: a lot of output, a deaf log, a long backlog.
 //! - `churn`: consumers that come and go beside one that works.
+//! - `copied`: topics that were copied to another Kafka.
 //! - `disks`: what the programs write to the host, where there is no room for it.
 //! - `floods`: more than any queue holds: jobs of one second, stale attempts, waiting retries, dead letters.
 //! - `sizes`: messages of as many bytes as a topic takes, and of one more.
@@ -46,6 +47,8 @@ mod churn;
 mod claims;
 #[cfg(test)]
 mod clocks;
+#[cfg(test)]
+mod copied;
 #[cfg(test)]
 mod disks;
 #[cfg(test)]

@@ -182,4 +182,11 @@ pub trait Group: Send {
         of: &[TopicPartition],
         by: Deadline,
     ) -> Result<Vec<Option<Committed>>, BrokerError>;
+
+    /// Who is a member of a group now, each as the client id and the host that the coordinator knows it by; empty where
+    /// there is no such group. Needs the right to describe the group.
+    ///
+    /// # Errors
+    /// The coordinator's refusal, or no answer.
+    fn members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError>;
 }

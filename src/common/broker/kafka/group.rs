@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{
@@ -11,8 +12,8 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::KafkaClient;
@@ -199,6 +200,18 @@ impl Group for KafkaClient {
         let none = |committed: &Committed| committed.offset >= 0;
         Ok(of.iter().map(|of| found.get(&(of.topic.clone(), of.partition)).cloned().filter(none)).collect())
     }
+
+    fn members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        let request = DescribeGroupsRequest::default().with_groups(vec![group_id(group)]);
+        let code =
+            |answer: &DescribeGroupsResponse| answer.groups.first().map_or(0, |group| group.error_code);
+        let answer = self.coordinator(group, &request, Duration::ZERO, by, code)?;
+        Ok(answer.groups.iter().flat_map(|group| &group.members).map(described).collect())
+    }
+}
+
+fn described(member: &DescribedGroupMember) -> String {
+    format!("{} at {}", member.client_id, member.client_host.trim_start_matches('/'))
 }
 
 fn joined(answer: JoinGroupResponse) -> Joined {

@@ -50,6 +50,8 @@ asked! {
     ListOffsets: ListOffsetsRequest -> ListOffsetsResponse = 7, true, ANSWER_BYTES;
     // 7 brought require_stable; from 8 on it asks for several groups at once.
     OffsetFetch: OffsetFetchRequest -> OffsetFetchResponse = 7, true, ANSWER_BYTES;
+    // From 6 on a group that there is none of is an error.
+    DescribeGroups: DescribeGroupsRequest -> DescribeGroupsResponse = 5, true, ANSWER_BYTES;
     DescribeConfigs: DescribeConfigsRequest -> DescribeConfigsResponse = 4, true, ANSWER_BYTES;
     Heartbeat: HeartbeatRequest -> HeartbeatResponse = 4, true, ANSWER_BYTES;
     // From 13 on topics go by id (KIP-516), so that one that was made anew is never taken for the one before.

@@ -22,6 +22,7 @@ pub enum Call {
     Leave,
     Commit,
     Committed,
+    Members,
 }
 
 /// What becomes of a call.

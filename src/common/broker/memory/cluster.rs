@@ -303,6 +303,12 @@ impl Cluster {
         of.iter().map(|of| group.and_then(|group| group.offsets.get(of)).cloned()).collect()
     }
 
+    /// The members of a group. The memory knows no hosts, and no client ids but those that member ids begin with.
+    pub(super) fn members(&self, group: &str) -> Vec<String> {
+        let members = self.groups.get(group).map(|group| group.members.keys());
+        members.into_iter().flatten().map(|id| format!("{id} at memory")).collect()
+    }
+
     /// Forgets what a group has committed, as a broker does seven days after it became empty.
     pub(super) fn expire_offsets(&mut self, group: &str) {
         if let Some(group) = self.groups.get_mut(group) {

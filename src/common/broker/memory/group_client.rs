@@ -133,4 +133,11 @@ impl Group for MemoryClient {
             Ok(cluster.committed(&asked, &of))
         })
     }
+
+    fn members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        let asked = group.to_owned();
+        self.shared.call((&self.name, Call::Members, group), by, refused, move |cluster, _| {
+            Ok(cluster.members(&asked))
+        })
+    }
 }

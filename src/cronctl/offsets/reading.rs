@@ -1,0 +1,162 @@
+//! Reads what the topics of a cluster hold, and what its groups have committed.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+
+use super::known::Known;
+use super::plan::{self, Found, Message, Plan, Text};
+use super::{Refusal, soon};
+use crate::common::broker::{BrokerError, Client, Committed, FetchedRecord, TopicPartition, TopicState};
+use crate::common::model::ClusterName;
+use crate::common::scan::{Scan, scan};
+use crate::common::{passing, topics, wire};
+
+/// A cluster as it was found.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub known: Known,
+    /// The partitions of its topic, and of its retry topic.
+    pub first: Vec<Partition>,
+    pub retry: Vec<Partition>,
+}
+
+/// A partition, what its group has committed, and what it is to commit.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub of: TopicPartition,
+    pub committed: Option<i64>,
+    pub plan: Option<Plan>,
+}
+
+/// A topic and what its group has committed.
+struct Topic {
+    name: String,
+    state: TopicState,
+    committed: Vec<Option<Committed>>,
+}
+
+/// Reads all of these clusters.
+pub(super) fn read(clusters: &[ClusterName], client: &mut dyn Client) -> Result<Vec<Reading>, Refusal> {
+    let topics = look_up(clusters, client)?;
+    let mut all: Vec<Known> = clusters.iter().cloned().map(Known::new).collect();
+    scan(client, topics::RUNS, |partition, record| {
+        if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) {
+            all.iter_mut().for_each(|known| known.event(partition, &event));
+        }
+    })?;
+    let mut readings = Vec::new();
+    let mut problems = Vec::new();
+    for ([first, retry], mut known) in topics.into_iter().zip(all) {
+        problems.extend([&first, &retry].into_iter().filter_map(|topic| cut(topic, &known)));
+        let retries = retry.messages(known.cluster(), client, BTreeMap::new())?;
+        let attempts = retries.values().flatten().filter_map(|message| message.attempt);
+        attempts.for_each(|attempt| known.in_retry_topic(attempt));
+        let firsts = first.messages(known.cluster(), client, first.starts())?;
+        let first = first.planned(firsts, &known);
+        readings.push(Reading { first, retry: retry.planned(retries, &known), known });
+    }
+    if problems.is_empty() { Ok(readings) } else { Err(Refusal::Found(problems)) }
+}
+
+/// Looks up the two topics of each cluster. All topics that are missing are told together.
+fn look_up(clusters: &[ClusterName], client: &mut dyn Client) -> Result<Vec<[Topic; 2]>, Refusal> {
+    let mut missing = Vec::new();
+    let mut found = Vec::new();
+    if client.topic(topics::RUNS, soon())?.is_none() {
+        missing.push(topics::RUNS.to_owned());
+    }
+    for cluster in clusters {
+        let mut look_up = |name: String| -> Result<Option<Topic>, BrokerError> {
+            let topic = Topic::look_up(&name, client)?;
+            if topic.is_none() {
+                missing.push(name);
+            }
+            Ok(topic)
+        };
+        let pair = (look_up(topics::first(cluster))?, look_up(topics::retry(cluster))?);
+        if let (Some(first), Some(retry)) = pair {
+            found.push([first, retry]);
+        }
+    }
+    let problem = |name: String| format!("there is no topic {name}: was it copied, and is --clusters right?");
+    if missing.is_empty() {
+        Ok(found)
+    } else {
+        Err(Refusal::Found(missing.into_iter().map(problem).collect()))
+    }
+}
+
+/// What is wrong where events name more partitions of the topic elsewhere than it has here.
+fn cut(topic: &Topic, known: &Known) -> Option<String> {
+    let (here, there) =
+        (topic.state.partitions.len(), known.partitions_elsewhere(&topic.name, topic.state.id));
+    (there > here).then(|| {
+        format!(
+            "the topic {} has {here} partitions, and where it was copied from it had at least {there}: it is not a whole copy",
+            topic.name
+        )
+    })
+}
+
+impl Topic {
+    fn look_up(name: &str, client: &mut dyn Client) -> Result<Option<Self>, BrokerError> {
+        let Some(state) = client.topic(name, soon())? else { return Ok(None) };
+        let of = |partition| TopicPartition { topic: name.to_owned(), partition };
+        let of: Vec<TopicPartition> = state.partitions.iter().map(|state| of(state.partition)).collect();
+        let committed = client.committed(name, &of, soon())?;
+        Ok(Some(Self { name: name.to_owned(), state, committed }))
+    }
+
+    /// From where on messages matter, where not all do: nothing before the offset waits if its text names no holes.
+    fn starts(&self) -> BTreeMap<i32, i64> {
+        let start = |committed: &Committed| match plan::text(committed, self.state.id) {
+            Text::OfThisTopic => Some(i64::MAX),
+            Text::Copied(0) => Some(committed.offset),
+            Text::Copied(_) => None,
+        };
+        let partitions = self.state.partitions.iter().zip(&self.committed);
+        partitions.filter_map(|(of, committed)| Some((of.partition, start(committed.as_ref()?)?))).collect()
+    }
+
+    /// Reads the messages of each partition, as consumers do.
+    fn messages(
+        &self,
+        cluster: &ClusterName,
+        client: &mut dyn Client,
+        from: BTreeMap<i32, i64>,
+    ) -> Result<BTreeMap<i32, Vec<Message>>, BrokerError> {
+        let mut messages: BTreeMap<i32, Vec<Message>> = BTreeMap::new();
+        Scan::of_committed(&self.name, from).read(client, |partition, record| {
+            messages.entry(partition).or_default().push(message(&record, cluster));
+        })?;
+        Ok(messages)
+    }
+
+    fn planned(self, mut messages: BTreeMap<i32, Vec<Message>>, known: &Known) -> Vec<Partition> {
+        let Self { name: topic, state, committed } = self;
+        let partitions = state.partitions.iter().zip(committed);
+        let planned = partitions.map(|(state_of, committed)| {
+            let partition = state_of.partition;
+            let of = TopicPartition { topic: topic.clone(), partition };
+            let offset = committed.as_ref().map(|committed| committed.offset);
+            let messages = messages.remove(&partition).unwrap_or_default();
+            let found = Found { topic_id: state.id, committed, messages };
+            Partition { of, committed: offset, plan: plan::plan(&found, known) }
+        });
+        planned.collect()
+    }
+}
+
+fn message(record: &FetchedRecord, cluster: &ClusterName) -> Message {
+    let attempt = record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok());
+    let attempt = attempt.filter(|attempt| attempt.run.cluster == *cluster);
+    let due = attempt
+        .as_ref()
+        .map(|attempt| passing::may_start(attempt, record.timestamp_ms).unwrap_or(attempt.run.scheduled_at));
+    Message {
+        offset: record.offset,
+        attempt: attempt.map(|attempt| attempt.name()),
+        due: due.unwrap_or(DateTime::UNIX_EPOCH),
+    }
+}
