@@ -52,10 +52,10 @@ impl Scan {
         Self { topic: topic.to_owned(), next: BTreeMap::new(), committed_only: false }
     }
 
-    /// Creates a scan that reads as consumers do, from these offsets on, or from the start: without what was written in a
-    /// transaction that was aborted, and in each partition up to the first one that is still open.
-    pub fn of_committed(topic: &str, from: BTreeMap<i32, i64>) -> Self {
-        Self { topic: topic.to_owned(), next: from, committed_only: true }
+    /// Creates a scan that reads as consumers do: without what was written in a transaction that was aborted, and in each
+    /// partition up to the first one that is still open.
+    pub fn of_committed(topic: &str) -> Self {
+        Self { committed_only: true, ..Self::new(topic) }
     }
 
     /// The id of the topic; `None` when there is no such topic.

@@ -187,7 +187,7 @@ fn refusal(call: Call) -> Option<ErrorCode> {
     match call {
         Call::Produce => Some(ErrorCode::NotEnoughReplicas),
         Call::Fetch | Call::Offset => Some(ErrorCode::NotLeader),
-        Call::Commit | Call::Join | Call::Sync | Call::Heartbeat | Call::Leave => {
+        Call::Commit | Call::Join | Call::Sync | Call::Heartbeat | Call::Leave | Call::Members => {
             Some(ErrorCode::NotCoordinator)
         }
         Call::Committed => Some(ErrorCode::UnstableOffsetCommit),

@@ -182,8 +182,8 @@ fn remarks(reading: &Reading, screen: &mut Screen) -> std::io::Result<()> {
         }
         if !plan.left_out.is_empty() {
             screen.complain(format_args!(
-                "{topic}/{number}: no event says that these have begun, but the text beside the copied offset names \
-                 fewer that wait; these were due first, and do not run: {}",
+                "{topic}/{number}: the copied offset has passed these, and the copy does not tell what became of them; they do \
+                 not run: {}",
                 named(&plan.left_out)
             ))?;
         }

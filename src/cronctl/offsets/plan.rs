@@ -44,8 +44,8 @@ pub fn text(committed: &Committed, topic_id: Uuid) -> Text {
     }
 }
 
-/// A partition as it was found: its messages are all that there are, or, where the text names no holes, those from the
-/// committed offset on.
+/// A partition as it was found. Where the text names no holes, messages before the committed offset that have begun may be
+/// left out.
 #[derive(Debug)]
 pub struct Found {
     /// The id of its topic here.
@@ -71,8 +71,8 @@ pub struct Plan {
     pub skipped: usize,
     /// Messages that have begun, and run again: the waiting ones do not fit into the text, and the offset goes back.
     pub again: usize,
-    /// Attempts before the committed offset of which no event says that they have begun, and which do not run: the copied text
-    /// names fewer, and these were due first.
+    /// Attempts that the committed offset has passed, of which no event says that they have begun, and which do not run: the
+    /// copied text names fewer that wait, and these were due first.
     pub left_out: Vec<AttemptRef>,
 }
 
@@ -104,7 +104,8 @@ pub fn plan(found: &Found, known: &Known) -> Option<Plan> {
 }
 
 /// The offsets of the messages that wait before the committed offset, at most as many as the text names, and the attempts that
-/// are left out for that. These were due first: had they waited, their consumers would have taken them first.
+/// are left out for that. These were due first: had they waited, their consumers would have taken them first. What was due before
+/// the events begin is not told: its events may have been deleted.
 fn wait_before(before: &[Message], named: usize, known: &Known) -> (Vec<i64>, Vec<AttemptRef>) {
     let mut met = HashSet::new();
     let candidate = |message: &Message| {
@@ -115,7 +116,8 @@ fn wait_before(before: &[Message], named: usize, known: &Known) -> (Vec<i64>, Ve
     let mut candidates: Vec<_> = before.iter().filter_map(candidate).collect();
     candidates.sort_unstable();
     let excess = candidates.len().saturating_sub(named);
-    let left_out = candidates.drain(..excess).map(|(_, _, attempt)| attempt).collect();
+    let left_out = candidates.drain(..excess).filter(|(due, _, _)| Some(*due) >= known.begins());
+    let left_out = left_out.map(|(_, _, attempt)| attempt).collect();
     let mut waiting: Vec<i64> = candidates.into_iter().map(|(_, offset, _)| offset).collect();
     waiting.sort_unstable();
     (waiting, left_out)

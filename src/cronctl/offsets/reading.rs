@@ -49,10 +49,13 @@ pub(super) fn read(clusters: &[ClusterName], client: &mut dyn Client) -> Result<
     let mut problems = Vec::new();
     for ([first, retry], mut known) in topics.into_iter().zip(all) {
         problems.extend([&first, &retry].into_iter().filter_map(|topic| cut(topic, &known)));
-        let retries = retry.messages(known.cluster(), client, BTreeMap::new())?;
+        let retries = retry.messages(known.cluster(), client, |_, _| true)?;
         let attempts = retries.values().flatten().filter_map(|message| message.attempt);
         attempts.for_each(|attempt| known.in_retry_topic(attempt));
-        let firsts = first.messages(known.cluster(), client, first.starts())?;
+        let texts = first.texts();
+        let firsts = first.messages(known.cluster(), client, |partition, message| {
+            matters(message, texts.get(&partition), &known)
+        })?;
         let first = first.planned(firsts, &known);
         readings.push(Reading { first, retry: retry.planned(retries, &known), known });
     }
@@ -108,27 +111,26 @@ impl Topic {
         Ok(Some(Self { name: name.to_owned(), state, committed }))
     }
 
-    /// From where on messages matter, where not all do: nothing before the offset waits if its text names no holes.
-    fn starts(&self) -> BTreeMap<i32, i64> {
-        let start = |committed: &Committed| match plan::text(committed, self.state.id) {
-            Text::OfThisTopic => Some(i64::MAX),
-            Text::Copied(0) => Some(committed.offset),
-            Text::Copied(_) => None,
-        };
+    /// What each partition's group has committed, and the text beside it.
+    fn texts(&self) -> BTreeMap<i32, (i64, Text)> {
+        let text = |committed: &Committed| (committed.offset, plan::text(committed, self.state.id));
         let partitions = self.state.partitions.iter().zip(&self.committed);
-        partitions.filter_map(|(of, committed)| Some((of.partition, start(committed.as_ref()?)?))).collect()
+        partitions.filter_map(|(of, committed)| Some((of.partition, text(committed.as_ref()?)))).collect()
     }
 
-    /// Reads the messages of each partition, as consumers do.
+    /// Reads the messages of each partition that are to be kept, as consumers read them.
     fn messages(
         &self,
         cluster: &ClusterName,
         client: &mut dyn Client,
-        from: BTreeMap<i32, i64>,
+        is_kept: impl Fn(i32, &Message) -> bool,
     ) -> Result<BTreeMap<i32, Vec<Message>>, BrokerError> {
         let mut messages: BTreeMap<i32, Vec<Message>> = BTreeMap::new();
-        Scan::of_committed(&self.name, from).read(client, |partition, record| {
-            messages.entry(partition).or_default().push(message(&record, cluster));
+        Scan::of_committed(&self.name).read(client, |partition, record| {
+            let message = message(&record, cluster);
+            if is_kept(partition, &message) {
+                messages.entry(partition).or_default().push(message);
+            }
         })?;
         Ok(messages)
     }
@@ -145,6 +147,19 @@ impl Topic {
             Partition { of, committed: offset, plan: plan::plan(&found, known) }
         });
         planned.collect()
+    }
+}
+
+/// Whether the plan for a partition needs a message: a cluster's topic may hold millions that have begun, before an offset whose
+/// text names no holes.
+fn matters(message: &Message, text: Option<&(i64, Text)>, known: &Known) -> bool {
+    let has_begun = |attempt| known.has_begun(attempt);
+    match text {
+        Some((_, Text::OfThisTopic)) => false,
+        Some((offset, Text::Copied(0))) => {
+            message.offset >= *offset || !message.attempt.is_some_and(has_begun)
+        }
+        _ => true,
     }
 }
 

@@ -118,7 +118,7 @@ fn attempt(second: i64, number: u32) -> Attempt {
 
 fn begun(attempt: &Attempt, partition: i32) -> Event {
     let topic = if attempt.attempt > 1 { "c-retry" } else { "c" }.to_owned();
-    claimed(attempt.name(), Place { topic, topic_id: THERE, partition, offset: 77 }, 100)
+    claimed(attempt.name(), Place { topic, topic_id: THERE, partition, offset: 77 }, 1)
 }
 
 /// Five runs of which four have begun, and a copied offset that has passed three of them; of the retries of the first four, the
@@ -151,7 +151,7 @@ c        0          3          4        0        1       1        0
 c        1          -          stays    -        -       -        -
 c-retry  0          4          4        2        0       0        0
 c-retry  1          -          stays    -        -       -        -
-c: the last event of cron-runs is of 1970-01-01T00:01:40Z; what began later is not known, and runs again
+c: the last event of cron-runs is of 1970-01-01T00:00:01Z; what began later is not known, and runs again
 nothing is changed; --execute commits this
 ";
     assert_eq!(shown, expected);
@@ -229,7 +229,7 @@ fn what_the_copy_lacks_is_told() {
     site.copy_offset("c-retry", 5, 1);
     let (_, shown) = site.offsets(&[]);
     let missing = format!("do not run: attempt 3 of run {}", run.run);
-    let left_out = format!("and do not run: attempt 2 of run {}\n", attempt(2, 1).run.id);
+    let left_out = format!("they do not run: attempt 2 of run {}\n", attempt(2, 1).run.id);
     assert!(shown.contains(&missing) && shown.contains(&left_out), "{shown}");
     let (_, shown) = Site::new(&ALL).offsets(&[]);
     assert!(shown.contains("c: cron-runs holds no event of an attempt of this cluster"), "{shown}");
