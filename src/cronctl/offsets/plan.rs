@@ -93,7 +93,9 @@ pub fn plan(found: &Found, known: &Known) -> Option<Plan> {
     let begun = after.iter().rposition(|message| has_begun(&message)).map_or(0, |last| last + 1);
     let offset = after[..begun].last().map_or(passed, |message| message.offset + 1);
     let between = after[..begun].iter().filter(|message| !has_begun(message));
-    let is_old = is_before_the_record(found, known);
+    let old = before_the_record(found, known);
+    let is_old =
+        |message: &Message| old.is_some_and(|(offset, at)| message.offset < offset && message.due < at);
     waiting.extend(between.filter(|message| !is_old(message)).map(|message| message.offset));
     let (offset, text, waiting) = fit(found.topic_id, offset, &waiting);
     let from = found.messages.partition_point(|message| message.offset < offset);
@@ -124,13 +126,14 @@ fn wait_before(before: &[Message], named: usize, known: &Known) -> (Vec<i64>, Ve
 }
 
 /// Without a committed offset, events alone tell what has begun, and the oldest of them may be gone. Then what lies before the
-/// first message that is known to have begun, and was due before the events begin, counts as begun.
-fn is_before_the_record(found: &Found, known: &Known) -> impl Fn(&Message) -> bool + use<> {
+/// first message that is known to have begun, and was due before the events begin, counts as begun. Returns that offset and
+/// that instant.
+fn before_the_record(found: &Found, known: &Known) -> Option<(i64, DateTime<Utc>)> {
+    if found.committed.is_some() {
+        return None;
+    }
     let has_begun = |message: &&Message| message.attempt.is_some_and(|attempt| known.has_begun(attempt));
-    let first = found.messages.iter().find(has_begun).map(|message| message.offset);
-    let first = first.filter(|_| found.committed.is_none());
-    let begins = known.begins();
-    move |message| first.is_some_and(|first| message.offset < first) && Some(message.due) < begins
+    found.messages.iter().find(has_begun).map(|message| message.offset).zip(known.begins())
 }
 
 /// The offset and the text that name all that wait, and how many these are. Where they do not fit, the offset goes back to the
