@@ -10,6 +10,7 @@ use super::pressure;
 use super::running::process::ceilings::Ceilings;
 use super::running::process::cgroup::{Cgroups, Unavailable};
 use super::running::process::descriptors::Descriptors;
+use super::running::process::upkeep::Keep;
 use super::running::process::{Output, Settings, guard, trial};
 use crate::common::byte_size;
 use crate::common::cli::{self, KafkaArgs, ObserveArgs};
@@ -77,6 +78,14 @@ pub struct ProcessArgs {
     #[arg(long, env = "KAFKA_CRON_OUTPUT", default_value = "tail", value_name = "tail|log|DIR")]
     pub output: Output,
 
+    /// With --output DIR: how long a file stays after it was written to last
+    #[arg(long, env = "KAFKA_CRON_OUTPUT_KEEP", default_value = "7d", value_name = "DURATION", value_parser = keep)]
+    pub output_keep: Duration,
+
+    /// With --output DIR: how much all files may have together, as in 10g; the oldest are removed [default: no limit]
+    #[arg(long, env = "KAFKA_CRON_OUTPUT_MAX", value_name = "SIZE", value_parser = size)]
+    pub output_max: Option<u64>,
+
     /// Take nothing new while the host is overloaded, as in cpu=80,memory=10: from that many percent of the last ten seconds
     /// on in which a process waited for a processor or for memory (PSI), until it is a quarter less
     #[arg(long, env = "KAFKA_CRON_PRESSURE", value_name = "LIMITS")]
@@ -122,6 +131,19 @@ struct LimitArgs {
     cgroup: Option<PathBuf>,
 }
 
+fn keep(text: &str) -> Result<Duration, String> {
+    let age = cli::duration(text).map_err(|error| error.to_string())?;
+    if age.is_zero() {
+        return Err("0 would remove each file at once (`--output tail` keeps none)".to_owned());
+    }
+    Ok(age)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    byte_size::parse(text)
+        .map_err(|_| "it is not a size (a number with k, m, g or t, as in `10g`)".to_owned())
+}
+
 fn memory(text: &str) -> Result<u64, String> {
     let bytes = byte_size::parse(text).map_err(|error| error.to_string())?;
     if !rules::MEMORY_BYTES.contains(&bytes) {
@@ -149,7 +171,9 @@ impl ProcessArgs {
             Err(why) => log::info!("jobs with memory= or pids= cannot be started here: {why}"),
         }
         let program = PathBuf::from(guard::THIS_PROGRAM);
-        let settings = Settings { output: self.output.clone(), program, descriptors, ceilings, cgroups };
+        let keep = Keep { age: self.output_keep, bytes: self.output_max };
+        let settings =
+            Settings { output: self.output.clone(), keep, program, descriptors, ceilings, cgroups };
         // A limit for all jobs that cannot be enforced is found at the start, and not with each job.
         trial(&settings).map_err(|error| {
             Fault::new(Exit::Usage, format!("the limits for jobs cannot be enforced here: {error}"))

@@ -136,6 +136,7 @@ impl Worker {
             self.metrics.workers_busy.inc();
             self.report(*claimed);
             self.metrics.workers_busy.dec();
+            self.host.upkeep.iter().for_each(|upkeep| upkeep.look(self.clock.monotonic()));
         }
     }
 

@@ -26,6 +26,7 @@ pub mod probe;
 pub mod running;
 pub mod starter;
 mod tail;
+pub mod upkeep;
 pub mod user;
 
 use std::ffi::OsString;
@@ -42,7 +43,9 @@ use self::ceilings::Ceilings;
 use self::cgroup::{Cgroups, Unavailable};
 use self::descriptors::Descriptors;
 use self::guard::Guard;
+use self::upkeep::{Keep, Upkeep};
 use self::user::User;
+use crate::common::clock::monotonic;
 use crate::common::http::Duty;
 
 /// How attempts are started on this host, as the command line says.
@@ -50,6 +53,8 @@ use crate::common::http::Duty;
 pub struct Settings {
     /// What is kept of their output.
     pub output: Output,
+    /// How much of that stays in its directory.
+    pub keep: Keep,
     /// Our own program, for its hidden modes: [`guard::THIS_PROGRAM`] where `main` asks for them first
     /// ([`guard::main_if_asked`]).
     pub program: PathBuf,
@@ -66,6 +71,7 @@ impl Settings {
     pub fn plain(program: PathBuf) -> Self {
         Self {
             output: Output::Tail,
+            keep: Keep::default(),
             program,
             descriptors: Descriptors::default(),
             ceilings: Ceilings::default(),
@@ -89,6 +95,8 @@ pub struct Host {
     pub shell_is_transparent: bool,
     /// That their output is kept where the command line says.
     pub keeping: Duty,
+    /// What keeps the directory of their output within its bounds.
+    pub upkeep: Option<Upkeep>,
 }
 
 impl Host {
@@ -99,6 +107,8 @@ impl Host {
     pub fn new(settings: Settings, keeping: Duty) -> io::Result<Self> {
         forget_our_parent();
         settings.output.try_out(&keeping);
+        let upkeep = Upkeep::of(&settings.output, settings.keep);
+        upkeep.iter().for_each(|upkeep| upkeep.look(monotonic()));
         // The C locale in UTF-8 is everywhere, and no command stumbles over an accent in it.
         let lang = std::env::var_os("LANG").filter(|lang| !lang.is_empty());
         let leaves = settings.cgroups.as_ref().ok().map(|groups| groups.directory().to_owned());
@@ -109,6 +119,7 @@ impl Host {
             shell_is_transparent: probe::shell_is_transparent(&settings.program),
             settings,
             keeping,
+            upkeep,
         })
     }
 }

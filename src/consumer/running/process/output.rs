@@ -139,7 +139,11 @@ fn lines(line: &mut Vec<u8>, piece: &[u8], mut say: impl FnMut(&str)) {
 
 fn open(path: PathBuf, keeping: &Duty) -> All {
     match File::create(&path) {
-        Ok(file) => All::File { path, file },
+        Ok(file) => {
+            // What looks for old files sees that this one is in use. Where a file system has no locks, it goes by age alone.
+            let _has_no_locks = file.lock_shared();
+            All::File { path, file }
+        }
         Err(error) => unwritable(&path, &error, keeping),
     }
 }
@@ -191,8 +195,12 @@ mod tests {
             let mut recorder = Recorder::new(&output, &attempt(job), &duty);
             recorder.push(&[b'x'; 20_000]);
             recorder.push(b"end");
+            let path = directory.path().join(format!("{file}.{ID}.2.log"));
+            let is_in_use = || File::open(&path).unwrap().try_lock().is_err();
+            assert!(is_in_use(), "what removes old files sees that it is written");
             assert_eq!((recorder.finish().total(), health.owed()), (20_003, vec![]));
-            let kept = std::fs::read(directory.path().join(format!("{file}.{ID}.2.log"))).unwrap();
+            assert!(!is_in_use());
+            let kept = std::fs::read(&path).unwrap();
             assert!(kept.len() == 20_003 && kept.ends_with(b"xend"), "{job}");
         };
         check("backup", "backup");
