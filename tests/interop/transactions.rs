@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
-use kafka_cron::common::broker::{Broker as _, Client, TopicPartition, Want};
+use kafka_cron::common::broker::{Broker as _, Client, FetchedRecord, TopicPartition, Want};
+use kafka_cron::common::scan::Scan;
 
 use super::plain::{partition, record, write};
 use crate::support::broker::{TestBroker, kafka_program, version};
@@ -33,6 +34,15 @@ fn values(client: &mut dyn Client, from: &TopicPartition, committed: bool) -> Ve
     }
 }
 
+/// The values that a scan of what is committed finds.
+fn scanned(client: &mut dyn Client, topic: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    let take =
+        |_, record: FetchedRecord| values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+    assert!(Scan::of_committed(topic).read(client, take).unwrap());
+    values
+}
+
 #[test]
 fn what_a_stranger_aborts_is_not_delivered_and_what_is_open_is_waited_for() {
     let test = TestBroker::shared();
@@ -51,6 +61,7 @@ fn what_a_stranger_aborts_is_not_delivered_and_what_is_open_is_waited_for() {
     write(client, &to, vec![record(None, Some("behind"))]);
 
     assert_eq!(values(client, &to, true), ["before", "committed"]);
+    assert_eq!(scanned(client, &topic), ["before", "committed"], "it does not wait for what is open");
     assert_eq!(values(client, &to, false), ["before", "aborted", "committed", "open", "behind"]);
 
     stranger.stdin.take().unwrap().write_all(b"\n").unwrap();
@@ -59,4 +70,5 @@ fn what_a_stranger_aborts_is_not_delivered_and_what_is_open_is_waited_for() {
     wait_until("the marker is written", Duration::from_secs(30), || {
         (values(client, &to, true) == ["before", "committed", "behind"]).then_some(())
     });
+    assert_eq!(scanned(client, &topic), ["before", "committed", "behind"]);
 }
