@@ -109,7 +109,8 @@ impl Module {
         let mut module = Self { file: source.name.clone(), brings: Vec::new(), mentions: Vec::new() };
         let mut at = 0;
         while at < tokens.len() {
-            if tokens[at] == "use" {
+            // `impl Fn() + use<>` says what is captured, and imports nothing.
+            if tokens[at] == "use" && tokens.get(at + 1) != Some(&"<") {
                 at = module.take_use(&tokens, at + 1, &[]);
                 continue;
             }
@@ -210,6 +211,8 @@ fn files_that_import_each_other_are_found_whatever_way_the_import_goes() {
         &[],
     );
     check(&[("a/mod.rs", ""), one, ("a/two.rs", "pub(in crate::a::one) struct Two;")], &[]);
+    let captures = ("a/two.rs", "fn f() -> impl Fn() + use<> { crate::a::one::f(); || () }");
+    check(&[("a/mod.rs", ""), one, captures], &[&["a/one.rs", "a/two.rs"]]);
     // A module and what it declares are one.
     check(&[("a.rs", "use self::part::Part;"), ("a/part.rs", "use super::Whole;")], &[]);
     check(
