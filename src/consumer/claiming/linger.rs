@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// never the longer part of a job's way.
 pub const MOMENT: Duration = Duration::from_millis(8);
 
+/// How often a thread that lingers looks at what has come. In between it sleeps: were it woken for each result and for each
+/// free worker, the wakings would cost more than what they bring, because many of them go in the same round trip.
+pub const GLANCE: Duration = Duration::from_millis(2);
+
 /// The linger of one kind of round trip.
 #[derive(Debug)]
 pub struct Linger {

@@ -277,6 +277,11 @@ impl Claimer {
         }
     }
 
+    /// Whether a claim lingers until more workers are free.
+    pub fn lingers(&self, now: Now) -> bool {
+        self.waiting.lingers(now.mono)
+    }
+
     /// Whether a call failed in the last step.
     pub fn is_resting(&self) -> bool {
         !self.waiting.rest().is_zero()

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use super::channels::{Channels, MEMBER, Observe};
 use super::duties::Duties;
 use super::lag::Ends;
+use super::linger::GLANCE;
 use super::log_lines::{say, say_failed};
 use super::machine::{Call, Claimed, Claimer, Counts, Effect, Event, FIRST_REST, Options, Report};
 use super::outbox::Outbox;
@@ -103,6 +104,7 @@ impl Claiming {
     /// Runs until the other end of `stopped` is gone, or the thread cannot go on.
     fn run(&mut self, stopped: &Receiver<()>) {
         while !self.is_over() {
+            let (idle, wait) = self.attention();
             let event = select! {
                 recv(self.channels.changes) -> change => match change {
                     Ok(change) => Some(Event::Changed(change)),
@@ -112,7 +114,7 @@ impl Claiming {
                     Ok(chunk) => Some(self.read(chunk)),
                     Err(_) => return,
                 },
-                recv(self.channels.idle) -> _ => Some(Event::WorkersFree(1)),
+                recv(idle) -> _ => Some(Event::WorkersFree(1)),
                 recv(self.channels.orders) -> news => Some(match news {
                     Ok(News::Ordered(runs)) => Event::Ordered(runs),
                     // Without the thread of orders, none become known any more.
@@ -123,7 +125,7 @@ impl Claiming {
                     }
                 }),
                 recv(stopped) -> _ => Some(Event::Leave),
-                recv(self.clock.alarm(self.wait())) -> _ => None,
+                recv(self.clock.alarm(wait)) -> _ => None,
             };
             event.into_iter().for_each(|event| self.handle(event));
             if !self.is_over() {
@@ -275,6 +277,15 @@ impl Claiming {
             log::error!(
                 "an attempt was claimed and there is no worker left to run it; its lease will end it"
             );
+        }
+    }
+
+    /// Which workers wake the thread by becoming free, and how long it waits: while a claim lingers for more of them, none does.
+    fn attention(&self) -> (Receiver<()>, Duration) {
+        if self.claimer.lingers(self.now()) {
+            (never(), self.wait().min(GLANCE))
+        } else {
+            (self.channels.idle.clone(), self.wait())
         }
     }
 

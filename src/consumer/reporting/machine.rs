@@ -137,7 +137,7 @@ impl Reporting {
     /// lingers for more, unless something else is written anyway.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.fresh > 0 && self.takes() && !self.wait(now.mono).is_zero() {
+        if self.lingers() && !self.wait(now.mono).is_zero() {
             return effects;
         }
         self.fresh = 0;
@@ -163,11 +163,16 @@ impl Reporting {
             self.linger.went(now);
         }
         let wait = self.next(now).saturating_duration_since(now);
-        if self.fresh == 0 || !self.takes() {
+        if !self.lingers() {
             return wait;
         }
         let others = self.next_of(self.waiting.len() - self.fresh, now).saturating_duration_since(now);
         others.min(self.linger.wait(self.due(now), now))
+    }
+
+    /// Whether what was told since the last step lingers for more.
+    pub fn lingers(&self) -> bool {
+        self.fresh > 0 && self.takes()
     }
 
     /// Whether more may be told. Otherwise it waits outside.

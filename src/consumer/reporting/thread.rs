@@ -24,6 +24,7 @@ use crate::common::metrics::{Beat, ChannelGauge};
 use crate::common::model::RunningAttempt;
 use crate::common::thread::{Joined, spawn};
 use crate::common::{topics, unknown_time};
+use crate::consumer::claiming::linger::GLANCE;
 use crate::consumer::metrics::ConsumerMetrics;
 
 /// The name of the channel to this thread. The claiming thread looks at it too, for it may be the one that waits there.
@@ -141,7 +142,10 @@ impl Writing {
         if wait.is_zero() {
             return self.take_told();
         }
-        let told = if self.reporting.takes() { self.told.clone() } else { never() };
+        // What comes while results linger is looked at when they go, or in a moment.
+        let lingers = self.reporting.lingers();
+        let longest = if lingers { GLANCE } else { LOOK };
+        let told = if self.reporting.takes() && !lingers { self.told.clone() } else { never() };
         let given_up = if self.reporting.is_busy() { self.given_up.clone() } else { never() };
         select! {
             recv(told) -> event => match event {
@@ -152,7 +156,10 @@ impl Writing {
                 Err(_) => self.handle(Event::AllTold),
             },
             recv(given_up) -> _ => self.handle(Event::GiveUp),
-            recv(self.clock.alarm(wait.min(LOOK))) -> _ => {}
+            recv(self.clock.alarm(wait.min(longest))) -> _ => {}
+        }
+        if lingers {
+            self.take_told();
         }
     }
 

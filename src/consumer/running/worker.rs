@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Select, Sender};
 
 use super::process::{self, Ended, Host, Running, StartError, Stops};
 use crate::common::clock::Clock;
@@ -132,12 +132,20 @@ impl Worker {
         loop {
             // The claiming thread has ended when it does not listen, and then there is nothing to be free for.
             let _nobody_listens = self.channels.idle.send(());
-            let Ok(claimed) = self.channels.jobs.recv() else { return };
+            let Some(claimed) = self.next() else { return };
             self.metrics.workers_busy.inc();
             self.report(*claimed);
             self.metrics.workers_busy.dec();
             self.host.upkeep.iter().for_each(|upkeep| upkeep.look(self.clock.monotonic()));
         }
+    }
+
+    /// Waits for an attempt; `None` when there are no more. `recv` alone would look several times first and let others have the
+    /// processor in between: four switches of threads for each run, where all workers wait.
+    fn next(&self) -> Option<Box<Claimed>> {
+        let mut waits = Select::new();
+        waits.recv(&self.channels.jobs);
+        waits.select().recv(&self.channels.jobs).ok()
     }
 
     /// Runs an attempt and reports it. A panic on the way is a way to end, too.

@@ -138,6 +138,11 @@ impl Waiting {
         if may_claim { self.free } else { 0 }
     }
 
+    /// Whether a claim lingers until more workers are free.
+    pub(super) fn lingers(&self, now: Instant) -> bool {
+        !self.linger.wait(self.free, now).is_zero()
+    }
+
     /// How long to wait where nothing is under way and nothing rests, if the next attempt is due at `next_due`: at most a
     /// second, because the wall clock may jump.
     pub(super) fn until_claim(&self, next_due: Option<DateTime<Utc>>, now: Now) -> Duration {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -41,27 +41,32 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
         let why = "not an absolute path".to_owned();
         return Err(StartError::Refused { what: format!("shell {}", shell.display()), why });
     }
-    let pipe = |error| StartError::refused("pipe", &error);
-    // One pipe for both, so that the lines stay in the order in which they were written.
-    let (output, writer) = io::pipe().map_err(pipe)?;
-    let outputs = || Ok((writer.try_clone().map_err(pipe)?, writer.try_clone().map_err(pipe)?));
     let mark = Mark::of(attempt);
     let mut entry = host.guard.enter(mark.clone()).map_err(|error| StartError::refused("guard", &error))?;
     let mut leaf = None;
-    let child = if resources.is_empty() && user.uid == host.me.uid {
-        as_we_are(host, run, &shell, &environment, outputs)?
+    let (child, output) = if resources.is_empty() && user.uid == host.me.uid {
+        as_we_are(host, run, &shell, &environment)?
     } else {
         leaf = prepared::leaf(&host.settings, &mark, &resources)?;
-        prepared::spawn(host, run, &user, (&resources, leaf.as_ref()), (&shell, &environment), outputs()?)?
+        let (output, ends) = pipe()?;
+        let limits = (&resources, leaf.as_ref());
+        (prepared::spawn(host, run, &user, limits, (&shell, &environment), ends)?, output)
     };
     let since = Instant::now();
-    // Our ends of the pipe's writing side are closed with it; otherwise the output would never end.
-    drop(writer);
     let group = leader(&child)?;
     entry.runs(group);
     let recorder = Recorder::new(&host.settings.output, attempt, &host.keeping);
     let limited = Limited { resources, leaf };
     Ok(Running::new(attempt, since, child, group, (output, recorder), limited, entry))
+}
+
+/// A pipe for the output and the errors of a command, so that the lines stay in the order in which they were written: the end
+/// to read, and the two that the command gets. Nobody else may keep one of those, or the output would never end.
+fn pipe() -> Result<(PipeReader, (PipeWriter, PipeWriter)), StartError> {
+    let refused = |error| StartError::refused("pipe", &error);
+    let (output, writer) = io::pipe().map_err(refused)?;
+    let errors = writer.try_clone().map_err(refused)?;
+    Ok((output, (writer, errors)))
 }
 
 /// Starts a command that asks for nothing but a directory: as our own user, with our own limits.
@@ -70,11 +75,11 @@ fn as_we_are(
     run: &Run,
     shell: &OsStr,
     environment: &BTreeMap<String, OsString>,
-    outputs: impl Fn() -> Result<(PipeWriter, PipeWriter), StartError>,
-) -> Result<Child, StartError> {
+) -> Result<(Child, PipeReader), StartError> {
     if let Some(mut command) = without_shell(host, run, environment) {
-        match outfit(&mut command, host, environment, outputs()?).spawn() {
-            Ok(child) => return Ok(child),
+        let (output, ends) = pipe()?;
+        match outfit(&mut command, host, environment, ends).spawn() {
+            Ok(child) => return Ok((child, output)),
             Err(error) if is_exhausted(&error) => return Err(StartError::refused("process", &error)),
             // What cannot be started so is the shell's to interpret, or to complain about.
             Err(_) => {}
@@ -85,8 +90,9 @@ fn as_we_are(
     if let Some(cwd) = &run.cwd {
         command.current_dir(cwd);
     }
-    let spawned = outfit(&mut command, host, environment, outputs()?).spawn();
-    spawned.map_err(|error| diagnose(&error, run, shell))
+    let (output, ends) = pipe()?;
+    let spawned = outfit(&mut command, host, environment, ends).spawn();
+    spawned.map(|child| (child, output)).map_err(|error| diagnose(&error, run, shell))
 }
 
 /// The program itself, where the command cannot tell that there is no shell between it and us.

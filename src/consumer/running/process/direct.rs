@@ -5,8 +5,9 @@
 //! it asks for, and the environment, in which no name may mean something to a shell. What it cannot know is what the
 //! shell of this host adds of its own: [`super::probe`] has looked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
+use std::sync::LazyLock;
 
 use super::environment::SHELL;
 
@@ -16,9 +17,13 @@ pub const PWD: &str = "PWD";
 
 /// Names that a shell reads, sets or resets (POSIX.1-2024, "Shell Variables", and those of dash, bash and busybox).
 /// Where one of them is set by the job file, what the command would find is the shell's to say.
-const OF_SHELLS: &str = "_ ATTY COLUMNS ENV EUID FCEDIT FUNCNAME GROUPS HISTFILE HISTSIZE HOSTNAME HOSTTYPE IFS LINENO LINES \
-    MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND OSTYPE PPID PS1 PS2 PS3 PS4 PWD RANDOM \
-    SECONDS SHELLOPTS SHLVL TERM UID";
+static OF_SHELLS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "_ ATTY COLUMNS ENV EUID FCEDIT FUNCNAME GROUPS HISTFILE HISTSIZE HOSTNAME HOSTTYPE IFS LINENO LINES \
+     MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND OSTYPE PPID PS1 PS2 PS3 PS4 PWD RANDOM \
+     SECONDS SHELLOPTS SHLVL TERM UID"
+        .split(' ')
+        .collect()
+});
 
 /// Programs that do something else where they lead their process group, as a program without a shell before it does:
 /// setsid(1) does not wait then for what it starts.
@@ -44,7 +49,7 @@ fn is_handed_on(name: &str) -> bool {
     let is_name = !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
-    is_name && !name.starts_with("BASH") && !OF_SHELLS.split(' ').any(|other| other == name)
+    is_name && !name.starts_with("BASH") && !OF_SHELLS.contains(name)
 }
 
 #[cfg(test)]

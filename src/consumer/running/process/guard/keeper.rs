@@ -4,6 +4,7 @@ use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,19 +25,24 @@ const STUCK: Duration = Duration::from_secs(1);
 /// The guard as its keeper knows it. Dropping it ends the process: nothing is under way then.
 ///
 /// The state is behind a lock, not with a thread behind a channel, because a worker must not start a process before
-/// its line is in the pipe: it would have to wait for the answer anyway. The lock is held for one short write.
+/// its line is in the pipe: it would have to wait for the answer anyway. The lock is held for the ledger alone. The write
+/// comes after it, because a write wakes the guard, which may take the processor from a worker that holds the lock.
 #[derive(Debug)]
 pub struct Guard {
     program: PathBuf,
     /// Where attempts have their control groups.
     leaves: Option<PathBuf>,
+    /// The serial number of the next attempt.
+    next: AtomicU64,
     state: Mutex<State>,
 }
+
+/// The pipe to a guard, shared with the workers, who watch it.
+type Pipe = Arc<PipeWriter>;
 
 #[derive(Debug)]
 struct State {
     ledger: Ledger,
-    next: u64,
     /// `None` when the last one died and no other could be started. It is tried again with the next line.
     process: Option<Process>,
 }
@@ -44,8 +50,13 @@ struct State {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    /// Shared with the workers, who watch it.
-    pipe: Arc<PipeWriter>,
+    pipe: Pipe,
+}
+
+impl State {
+    fn pipe(&self) -> Option<Pipe> {
+        self.process.as_ref().map(|process| process.pipe.clone())
+    }
 }
 
 impl Guard {
@@ -56,8 +67,8 @@ impl Guard {
     /// The system's; or when what was started is not ready in five seconds.
     pub fn start(program: &Path, leaves: Option<PathBuf>) -> io::Result<Self> {
         let process = Some(Process::start(program, leaves.as_deref())?);
-        let state = State { ledger: Ledger::default(), next: 0, process };
-        Ok(Self { program: program.to_owned(), leaves, state: Mutex::new(state) })
+        let state = Mutex::new(State { ledger: Ledger::default(), process });
+        Ok(Self { program: program.to_owned(), leaves, next: AtomicU64::new(0), state })
     }
 
     /// Writes down that a process of an attempt is about to be started.
@@ -65,16 +76,14 @@ impl Guard {
     /// # Errors
     /// When there is no guard and none could be started: then nothing else must be either.
     pub fn enter(self: &Arc<Self>, mark: Mark) -> io::Result<Entry> {
-        let mut state = self.lock();
-        let serial = state.next;
-        state.next += 1;
-        if let Err(error) = self.tell(&mut state, Line::Starting(serial, mark)) {
-            state.ledger.enter(Line::Over(serial));
-            return Err(error);
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        match self.tell(Line::Starting(serial, mark)) {
+            Ok(pipe) => Ok(Entry { guard: self.clone(), serial, pipe: Some(pipe) }),
+            Err(error) => {
+                self.lock().ledger.enter(Line::Over(serial));
+                Err(error)
+            }
         }
-        let pipe = state.process.as_ref().map(|process| process.pipe.clone());
-        drop(state);
-        Ok(Entry { guard: self.clone(), serial, pipe })
     }
 
     /// The process that guards at the moment.
@@ -87,25 +96,43 @@ impl Guard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, state: &mut State, line: Line) -> io::Result<()> {
-        let told = state.process.as_ref().is_some_and(|process| process.write(&line).is_ok());
+    /// Enters a line and writes it to the guard, whose pipe is the result.
+    fn tell(&self, line: Line) -> io::Result<Pipe> {
+        let text = line.to_string();
+        let mut state = self.lock();
         state.ledger.enter(line);
-        if told { Ok(()) } else { self.replace(state) }
+        let pipe = state.pipe();
+        drop(state);
+        match pipe {
+            Some(pipe) if write(&pipe, &text).is_ok() => Ok(pipe),
+            deaf => self.renew(deaf.as_ref()),
+        }
     }
 
-    fn replace(&self, state: &mut State) -> io::Result<()> {
+    /// The pipe of a guard that knows the ledger, after the one behind `deaf` was found dead, stuck or absent: another worker may
+    /// have replaced it already.
+    fn renew(&self, deaf: Option<&Pipe>) -> io::Result<Pipe> {
+        let mut state = self.lock();
+        let current = state.pipe();
+        let is_deaf = |current: &Pipe| deaf.is_some_and(|deaf| Arc::ptr_eq(deaf, current));
+        match current {
+            Some(current) if !is_deaf(&current) => Ok(current),
+            _ => self.replace(&mut state),
+        }
+    }
+
+    fn replace(&self, state: &mut State) -> io::Result<Pipe> {
         if let Some(old) = state.process.take() {
             log::error!("the guard (process {}) is dead or stuck; starting another one", old.child.id());
             old.kill();
         }
         let new = Process::start(&self.program, self.leaves.as_deref())?;
-        if let Err(error) = state.ledger.lines().try_for_each(|line| new.write(&line)) {
+        if let Err(error) = state.ledger.lines().try_for_each(|line| write(&new.pipe, &line.to_string())) {
             // At the end of its pipe it would end what it has heard of.
             new.kill();
             return Err(error);
         }
-        state.process = Some(new);
-        Ok(())
+        Ok(state.process.insert(new).pipe.clone())
     }
 }
 
@@ -122,7 +149,7 @@ impl Drop for Guard {
 pub struct Entry {
     guard: Arc<Guard>,
     serial: u64,
-    pipe: Option<Arc<PipeWriter>>,
+    pipe: Option<Pipe>,
 }
 
 impl Entry {
@@ -138,27 +165,23 @@ impl Entry {
 
     /// The guard that was watched has died: finds the next one, which another worker may have started already.
     pub fn renew(&mut self) {
-        let mut state = self.guard.lock();
-        let current = |state: &State| state.process.as_ref().map(|process| process.pipe.clone());
-        let same =
-            |current: &Arc<PipeWriter>| self.pipe.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, current));
-        if current(&state).is_none_or(|current| same(&current))
-            && let Err(error) = self.guard.replace(&mut state)
-        {
-            log::error!(
-                "no guard could be started ({error}); what runs now would outlive us if we were killed"
-            );
-        }
-        self.pipe = current(&state);
+        self.pipe = said(self.guard.renew(self.pipe.as_ref()));
     }
 
     fn tell(&self, line: Line) {
-        if let Err(error) = self.guard.tell(&mut self.guard.lock(), line) {
+        said(self.guard.tell(line));
+    }
+}
+
+/// Logs that there is no guard.
+fn said(renewed: io::Result<Pipe>) -> Option<Pipe> {
+    renewed
+        .inspect_err(|error| {
             log::error!(
                 "no guard could be started ({error}); what runs now would outlive us if we were killed"
             );
-        }
-    }
+        })
+        .ok()
 }
 
 impl Drop for Entry {
@@ -192,21 +215,6 @@ impl Process {
         Err(io::Error::other(format!("{} did not become a guard", program.display())))
     }
 
-    /// Writes a line, whole or not at all.
-    fn write(&self, line: &Line) -> io::Result<()> {
-        let line = line.to_string();
-        loop {
-            match (&*self.pipe).write_all(line.as_bytes()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !is_ready(&self.pipe, PollFlags::OUT, STUCK) {
-                        return Err(error);
-                    }
-                }
-                other => return other,
-            }
-        }
-    }
-
     /// Ends the guard before it can kill a process: it does not know any more what is true.
     fn kill(mut self) {
         let _dead_already = self.child.kill();
@@ -223,6 +231,20 @@ impl Process {
             let _dead_already = child.kill();
         }
         let _reaped = child.wait();
+    }
+}
+
+/// Writes a line, whole or not at all.
+fn write(mut pipe: &PipeWriter, line: &str) -> io::Result<()> {
+    loop {
+        match pipe.write_all(line.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !is_ready(pipe, PollFlags::OUT, STUCK) {
+                    return Err(error);
+                }
+            }
+            other => return other,
+        }
     }
 }
 
