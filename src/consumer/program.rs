@@ -142,6 +142,7 @@ impl Consumer {
             topic: config.topic.clone(),
             instance_id: config.instance_id.clone(),
             session_timeout: config.session_timeout,
+            counts_once_taken_up: false,
         };
         let (membership, changes, _standing) = platform.join(options)?;
 

@@ -80,6 +80,8 @@ impl Producer {
             topic: LEADER.to_owned(),
             instance_id: None,
             session_timeout: config.session_timeout,
+            // A producer that has not begun to lead has led nobody.
+            counts_once_taken_up: true,
         };
         let (membership, changes, standing) = platform.join(membership)?;
         let lease = LeaderLease::new(standing.clone(), config.session_timeout);

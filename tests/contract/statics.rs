@@ -95,6 +95,7 @@ impl Program {
             topic: topic.to_owned(),
             instance_id: Some("host-1".to_owned()),
             session_timeout: Duration::from_secs(60),
+            counts_once_taken_up: false,
         };
         let member = membership::Member::new(options);
         Self { member, client: end.client(), now: Instant::now(), partitions: 0 }

@@ -37,7 +37,7 @@ pub struct Member {
     share: Vec<Owned>,
     /// The generation of the share: while a later one is still being shared out, it is older than `generation`.
     share_generation: i32,
-    /// Whether this process was ever told how partitions are shared out.
+    /// Whether this process was ever told how partitions are shared out, or has taken up what it was given.
     was_assigned: bool,
     leaving: Option<Leaving>,
     /// Whether a static member leaves its share to others when it leaves.
@@ -123,6 +123,7 @@ impl Member {
         match event {
             Event::JoinAsNew => self.join_as_new(),
             Event::StayAway(rest) => self.stay_away(rest),
+            Event::TakenUp => self.taken_up(),
             Event::HandOver => self.hand_over(),
         }
     }
@@ -143,6 +144,12 @@ impl Member {
     /// share asks for lets others do it.
     pub fn stay_away(&mut self, rest: Duration) {
         self.leaving = Some(Leaving::For(rest));
+    }
+
+    /// What our share asks for is being done. Until then a member that only [counts once it has taken up its
+    /// share](Options::counts_once_taken_up) is to the others like one that has just been started.
+    pub fn taken_up(&mut self) {
+        self.was_assigned = true;
     }
 
     /// From now on, leave as a member without an instance id does: this process ends, and not soon enough to be back
@@ -293,7 +300,7 @@ impl Member {
         (self.share, self.shared_out) = (share.owned, shared_out);
         self.share_generation = self.generation;
         // A topic that does not exist yet is no assignment.
-        self.was_assigned |= shared_out > 0;
+        self.was_assigned |= shared_out > 0 && !self.options.counts_once_taken_up;
         self.state = State::Joined { leads, alone, is_first: share.is_first };
         Ok(true)
     }

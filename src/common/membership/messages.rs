@@ -15,6 +15,9 @@ pub struct Options {
     pub instance_id: Option<String>,
     /// Silence after which the coordinator takes the member for dead.
     pub session_timeout: Duration,
+    /// Whether what this member holds counts as assigned only from [`Event::TakenUp`] on, for
+    /// [`Change::Assigned::is_first`].
+    pub counts_once_taken_up: bool,
 }
 
 /// What a member is asked for.
@@ -24,6 +27,9 @@ pub enum Event {
     JoinAsNew,
     /// To leave the group for so long, see [`Member::stay_away`](super::Member::stay_away).
     StayAway(Duration),
+    /// To tell the group from the next generation on that what its share asks for is being done, see
+    /// [`Member::taken_up`](super::Member::taken_up).
+    TakenUp,
     /// To leave the group at the end even as a static member, see [`Member::hand_over`](super::Member::hand_over).
     HandOver,
 }
@@ -52,7 +58,8 @@ pub enum Change {
         partitions: Vec<TopicPartition>,
         /// Whether the group has no other member.
         alone: bool,
-        /// Whether no member of the group was assigned anything in an earlier generation: all have just been started.
+        /// Whether no member of the group was assigned anything in an earlier generation, or no member has taken up what it was
+        /// assigned ([`Options::counts_once_taken_up`]): all have just been started.
         is_first: bool,
     },
     /// We are no member any more; another one may read what was ours.

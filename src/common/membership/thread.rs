@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
@@ -33,7 +32,8 @@ impl Membership {
         beat: Beat,
     ) -> io::Result<(Self, Receiver<Change>, Standing)> {
         // Two may be asked for the same at once (full: it is asked for already); one change waits to be taken.
-        let (asks, asked) = bounded(2);
+        // One of each kind.
+        let (asks, asked) = bounded(4);
         let (changes, changed) = bounded(1);
         let standing = Standing::new(clock.monotonic());
         let proof = standing.clone();
@@ -58,17 +58,13 @@ impl Membership {
         self.ask(Event::JoinAsNew);
     }
 
-    /// Has the member leave, and stay away for so long, see [`Member::stay_away`]. Returns at once.
-    pub fn stay_away(&self, rest: Duration) {
-        self.ask(Event::StayAway(rest));
-    }
-
     /// Has the member leave its share to others when this handle is dropped, see [`Member::hand_over`]. Returns at once.
     pub fn hand_over(&self) {
         self.ask(Event::HandOver);
     }
 
-    fn ask(&self, event: Event) {
+    /// Asks the member for something. Returns at once.
+    pub fn ask(&self, event: Event) {
         match self.asks.try_send(event) {
             // Full: the same is asked for already. Disconnected: the thread ends, and with it the membership.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
@@ -185,7 +181,8 @@ mod tests {
                 group: "cluster-a".to_owned(),
                 topic: "clutser-a".to_owned(),
                 instance_id: Some("pod-0".to_owned()),
-                session_timeout: Duration::from_secs(2),
+                session_timeout: std::time::Duration::from_secs(2),
+                counts_once_taken_up: false,
             };
             let text = trouble(&failing, &options).to_string();
             assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");

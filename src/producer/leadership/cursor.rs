@@ -22,6 +22,8 @@ pub(super) struct Found<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StartingPoint {
     pub cursor: DateTime<Utc>,
+    /// The broker, or its copy, has the cursor.
+    pub is_kept: bool,
     /// A reboot whose jobs are still owed their tick.
     pub reboot: Option<DateTime<Utc>>,
     /// The cursor was lost, and that is not on record yet.
@@ -39,7 +41,13 @@ pub(super) fn judge(
     began: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> StartingPoint {
-    let begin = |cursor, is_gap| StartingPoint { cursor, reboot: None, is_gap, ahead: Duration::ZERO };
+    let begin = |cursor, is_gap| StartingPoint {
+        cursor,
+        is_kept: found.committed.is_some(),
+        reboot: None,
+        is_gap,
+        ahead: Duration::ZERO,
+    };
     let known = found.committed.and_then(|c| Some((DateTime::from_timestamp_millis(c.offset)?, c)));
     let Some((cursor, committed)) = known else {
         let window = TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX);
@@ -99,7 +107,8 @@ mod tests {
         let found = Found { committed: committed.as_ref(), is_used };
         let judged = judge(found, DAY, at("2026-11-24T11:59:50.100Z"), at("2026-11-24T12:00:00.700Z"));
         let ahead = Duration::from_millis(ahead);
-        assert_eq!(judged, StartingPoint { cursor: at(cursor), reboot: reboot.map(at), is_gap, ahead });
+        let (cursor, is_kept) = (at(cursor), found.committed.is_some());
+        assert_eq!(judged, StartingPoint { cursor, is_kept, reboot: reboot.map(at), is_gap, ahead });
     }
 
     #[test]

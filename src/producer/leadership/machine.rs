@@ -57,9 +57,14 @@ pub struct Leadership {
     /// The term of the latest assignment, and the one of the next.
     term: Term,
     next_term: Term,
-    /// Whether a group without other members would be a reboot of all of it: only at our first assignment.
-    first: bool,
-    alone: bool,
+    /// Whether no producer led when this one was started, as its first assignment has said: then its start is a reboot.
+    is_reboot: Option<bool>,
+    /// Our first step.
+    started: Option<Now>,
+    /// Whether a term of ours has begun.
+    has_begun: bool,
+    /// Whether another producer may have led since we were started.
+    may_have_been_led: bool,
     stage: Stage,
     /// Numbers of the clusters whose cursors could not be taken over yet, and when to try again.
     absent: Vec<usize>,
@@ -111,8 +116,10 @@ impl Leadership {
             holder: None,
             term: Term::FIRST,
             next_term: Term::FIRST,
-            first: true,
-            alone: false,
+            is_reboot: None,
+            started: None,
+            has_begun: false,
+            may_have_been_led: false,
             stage: Stage::Standby,
             absent: Vec::new(),
             try_again: None,
@@ -163,16 +170,13 @@ impl Leadership {
     fn changed(&mut self, change: &Change) -> bool {
         let Change::Assigned { holder, partitions, alone, is_first } = change else { return self.end() };
         (self.has_company, self.has_given_way) = (!alone, false);
+        self.is_reboot.get_or_insert(*alone || *is_first);
         // The member that has the first partition leads. Where the topic has more partitions by mistake, the others do
         // not count; otherwise there would be a leader for each.
         if !partitions.iter().any(|of| of.partition == 0) {
-            let ended = self.end();
-            // Alone and without a share: the topic does not exist yet, and this was no assignment.
-            self.first &= *alone;
-            return ended;
+            self.may_have_been_led = true;
+            return self.end();
         }
-        let first = std::mem::take(&mut self.first);
-        let owes = self.owes_reboot();
         // The partition was ours in the generation before, too: no other producer can have led in between.
         let before = self.holder.replace(holder.clone());
         let follows = before.is_some_and(|b| {
@@ -181,8 +185,8 @@ impl Leadership {
         if follows && self.stage == Stage::Leading {
             return false;
         }
+        self.may_have_been_led |= !follows && self.stage != Stage::Standby;
         let ended = self.leave_term();
-        self.alone = ((first || owes) && (*alone || *is_first)) || (owes && follows);
         self.term = self.next_term;
         self.next_term = self.term.next();
         self.stage = Stage::TakingOver;
@@ -192,9 +196,9 @@ impl Leadership {
         ended
     }
 
-    /// Whether this is a reboot, and no term of ours has begun since.
+    /// Whether our start is a reboot, and no term of ours has begun since.
     fn owes_reboot(&self) -> bool {
-        self.stage == Stage::TakingOver && self.alone
+        self.is_reboot == Some(true) && !self.has_begun
     }
 
     /// Leaves the term, where there is one: what a publisher has of it must not be written from here on. The next term may be
@@ -209,8 +213,7 @@ impl Leadership {
 
     fn end(&mut self) -> bool {
         let led = self.leave_term();
-        // Whether our start was a reboot is asked again.
-        self.first |= self.owes_reboot();
+        self.may_have_been_led = true;
         self.stage = Stage::Standby;
         self.holder = None;
         self.patience.ends();
@@ -230,6 +233,7 @@ impl Leadership {
     /// Makes the next step, of a few round trips at most, and says after how long to step again.
     pub fn step(&mut self, client: &mut dyn Client, now: Now) -> (Vec<Effect>, Duration) {
         let mut effects = Vec::new();
+        self.started.get_or_insert(now);
         // Whatever wakes the thread, it does not try again at once what failed a moment ago.
         if self.stage != Stage::Leading
             && let Some(rest) = self.after_tries.left(now.mono)

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Published, Term};
 use crate::common::broker::BrokerError;
 use crate::common::clock::Skew;
-use crate::common::membership::{Change, Standing};
+use crate::common::membership::{self, Change, Standing};
 use crate::common::model::ClusterName;
 
 /// The options of leadership.
@@ -99,11 +99,12 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// For how long this producer is to leave the group, so that another one leads.
-    pub fn stay_away(&self) -> Option<Duration> {
+    /// What the membership is to hear of it: that we lead, or for how long we leave the group, so that another one leads.
+    pub fn for_membership(&self) -> Option<membership::Event> {
         match self {
-            Self::ClockOff(_) => Some(REST),
-            Self::GiveWay(away) => Some(*away),
+            Self::Begin { .. } => Some(membership::Event::TakenUp),
+            Self::ClockOff(_) => Some(membership::Event::StayAway(REST)),
+            Self::GiveWay(away) => Some(membership::Event::StayAway(*away)),
             _ => None,
         }
     }

@@ -135,8 +135,8 @@ fn run(
                 Effect::Warn(line) => log::warn!("{line}"),
                 _ => {}
             }
-            if let Some(away) = effect.stay_away() {
-                channels.membership.stay_away(away);
+            if let Some(event) = effect.for_membership() {
+                channels.membership.ask(event);
             }
         }
         if !effects.into_iter().all(|effect| channels.told.send(effect).is_ok()) {

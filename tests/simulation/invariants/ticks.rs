@@ -235,10 +235,19 @@ impl Ticks {
         if let Some(tick) = self.without_fate(jobs::end()) {
             return Some(format!("{tick} has no fate on record"));
         }
+        if let Some(job) = self.never_rebooted() {
+            return Some(format!("no tick of {job} has a fate, although the first start is a reboot"));
+        }
         // A cursor that stands still has every take-over begin there.
         let (cursor, _) = self.last?;
         (cursor < jobs::end())
             .then(|| format!("the cursor stands still at {cursor} although every tick has its fate"))
+    }
+
+    /// A job that is due at a reboot, and never was. What the first producer owed may be lost with the cursor beside which it stands.
+    fn never_rebooted(&self) -> Option<&'static str> {
+        let has_fate = |job: &&str| self.reboots.iter().any(|(of, _)| of == *job);
+        jobs::REBOOTS.into_iter().find(|job| !self.is_lost && !has_fate(job))
     }
 
     /// How many reboots were published, and how many ticks skipped.

@@ -49,6 +49,7 @@ fn a_member_beats_once_a_second() {
             topic: "t".to_owned(),
             instance_id: None,
             session_timeout: Duration::from_secs(session_secs),
+            counts_once_taken_up: false,
         };
         let (mut member, mut client) = (Member::new(options), broker.client("m"));
         member.step(client.as_mut(), now);
@@ -107,6 +108,7 @@ fn the_thread_beats_as_often_as_its_member_asks_tells_what_fails_and_does_what_i
         topic: "t".to_owned(),
         instance_id: None,
         session_timeout: Duration::from_secs(600),
+        counts_once_taken_up: false,
     };
     let (membership, changes, standing) = Membership::start(
         options,
@@ -145,7 +147,7 @@ fn the_thread_beats_as_often_as_its_member_asks_tells_what_fails_and_does_what_i
     membership.join_as_new();
     let Change::Assigned { holder: anew, .. } = next() else { panic!("it is assigned all again") };
     assert_ne!(anew.member_id, holder.member_id);
-    membership.stay_away(Duration::from_secs(20));
+    membership.ask(crate::common::membership::Event::StayAway(Duration::from_secs(20)));
     let left = clock.monotonic();
     assert_eq!(next(), Change::Lost);
     assert!(!standing.holds(clock.monotonic(), PATIENCE), "it holds nothing while it is away");
@@ -172,7 +174,8 @@ fn a_member_with_a_short_session_beats_six_times_in_it() {
     let beats_every = |session_ms: u64| {
         let (group, topic, instance_id) = ("g".to_owned(), "t".to_owned(), None);
         let session_timeout = Duration::from_millis(session_ms);
-        Member::new(Options { group, topic, instance_id, session_timeout }).beat_every().as_millis()
+        let options = Options { group, topic, instance_id, session_timeout, counts_once_taken_up: false };
+        Member::new(options).beat_every().as_millis()
     };
     assert_eq!([3_000, 6_000, 45_000].map(beats_every), [500, 1_000, 1_000]);
 }

@@ -25,11 +25,12 @@ impl Joining {
     }
 
     pub(super) fn with(broker: &MemoryBroker, name: &str, instance_id: Option<&str>) -> Self {
-        let (group, topic) = ("g".to_owned(), "t".to_owned());
-        let session_timeout = Duration::from_secs(600);
-        let instance_id = instance_id.map(str::to_owned);
-        let member = Member::new(Options { group, topic, instance_id, session_timeout });
-        Self { member, client: broker.client(name), share: None, is_first: false }
+        Self::of(broker, name, Options { instance_id: instance_id.map(str::to_owned), ..options() })
+    }
+
+    pub(super) fn of(broker: &MemoryBroker, name: &str, options: Options) -> Self {
+        let (member, client) = (Member::new(options), broker.client(name));
+        Self { member, client, share: None, is_first: false }
     }
 
     pub(super) fn step(&mut self, now: Instant) {
@@ -39,6 +40,17 @@ impl Joining {
             self.share = Some((holder.generation, partitions.len()));
             self.is_first = is_first;
         }
+    }
+}
+
+/// A member of the group `g` that reads the topic `t`.
+pub(super) fn options() -> Options {
+    Options {
+        group: "g".to_owned(),
+        topic: "t".to_owned(),
+        instance_id: None,
+        session_timeout: Duration::from_secs(600),
+        counts_once_taken_up: false,
     }
 }
 

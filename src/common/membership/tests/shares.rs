@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fixture::{Joining, world};
+use super::fixture::{Joining, options, world};
 use crate::common::broker::memory::{Call, Fate, MemoryBroker};
 use crate::common::broker::{Broker, ErrorCode};
 use crate::common::clock::{Clock, SystemClock};
+use crate::common::membership::Options;
 use crate::common::topics::TopicSpec;
 
 /// The second of two members meets a fate in its call of that kind after `before` others.
@@ -84,6 +85,26 @@ fn a_group_has_just_been_started_until_one_of_its_members_was_assigned_something
     first.member.join_as_new();
     (30..40).for_each(|later| first.step(at(later)));
     assert!(!first.is_first);
+}
+
+#[test]
+fn a_group_whose_members_count_once_they_have_taken_up_their_share_has_just_been_started_until_then() {
+    let (broker, now) = world(1);
+    let joining = |name| Joining::of(&broker, name, Options { counts_once_taken_up: true, ..options() });
+    let mut first = joining("first");
+    first.step(now);
+    assert_eq!((first.share, first.is_first), (Some((1, 1)), true));
+    let step = |members: &mut [&mut Joining]| {
+        (0..10).for_each(|_| members.iter_mut().for_each(|member| member.step(now)));
+    };
+    let mut second = joining("second");
+    step(&mut [&mut second, &mut first]);
+    assert_eq!((first.share, second.share), (Some((2, 1)), Some((2, 0))), "who has it keeps it");
+    assert!(first.is_first && second.is_first, "nobody has begun");
+    first.member.taken_up();
+    let mut third = joining("third");
+    step(&mut [&mut third, &mut second, &mut first]);
+    assert!(third.share.is_some() && !first.is_first && !second.is_first && !third.is_first);
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn parts_of(clock: Arc<dyn Clock>, broker: MemoryBroker, instance_id: Option<&st
         topic: topic.clone(),
         instance_id: instance_id.map(str::to_owned),
         session_timeout: PATIENCE * 20,
+        counts_once_taken_up: false,
     };
     let client = broker.client("membership");
     let (membership, changes, _standing) = Membership::start(

@@ -53,7 +53,7 @@ impl Leadership {
             return Ok(self.after_tries.failed(now.mono)); // no topic is there yet
         }
         self.after_tries.succeeded();
-        self.stage = Stage::Leading;
+        (self.stage, self.has_begun) = (Stage::Leading, true);
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
         self.unread = ours;
@@ -62,7 +62,8 @@ impl Leadership {
     }
 
     /// The reboot whose jobs are owed their ticks: ours, or an earlier one that is not done. A reboot a moment ago
-    /// counts as ours: that producer may have been there when this one was started.
+    /// counts as ours: that producer may have been there when this one was started. So does the start of another producer that has
+    /// led since, because it was started together with us.
     fn reboot_of(
         &self,
         judged: &[(usize, StartingPoint)],
@@ -70,7 +71,8 @@ impl Leadership {
         effects: &mut Vec<Effect>,
     ) -> Option<DateTime<Utc>> {
         let undone = judged.iter().filter_map(|(_, judged)| judged.reboot).max();
-        if !self.alone || undone.is_some_and(|at| now.wall - at < ONE_REBOOT) {
+        let is_a_moment_ago = undone.is_some_and(|at| now.wall - at < ONE_REBOOT);
+        if !self.owes_reboot() || is_a_moment_ago || self.was_led(judged, now) {
             return undone;
         }
         if let Some(before) = undone {
@@ -81,6 +83,13 @@ impl Leadership {
         // The reboot does not lie before a cursor, which may lie in this very second: what a cursor has passed is done.
         let cursors = judged.iter().map(|(_, judged)| cursor::second_from(judged.cursor));
         Some(cursors.fold(cursor::second(now.wall), DateTime::max))
+    }
+
+    /// Whether another producer has led since we were started: a leader moves the cursors every second.
+    fn was_led(&self, judged: &[(usize, StartingPoint)], now: Now) -> bool {
+        let started = self.started.map_or(now.wall, |started| now.wall - (now.mono - started.mono));
+        let has_moved = |judged: &StartingPoint| judged.is_kept && judged.cursor > cursor::second(started);
+        self.may_have_been_led && judged.iter().any(|(_, judged)| has_moved(judged))
     }
 
     /// Takes over the clusters that could not be taken over before.

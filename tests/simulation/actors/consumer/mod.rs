@@ -129,6 +129,7 @@ impl Consumer {
             topic: topic.clone(),
             instance_id: seat.instance.clone(),
             session_timeout: SESSION,
+            counts_once_taken_up: false,
         });
         let workers = 1 + world.random.index(3);
         let options = reporting::Options { consumer: name.clone(), lease: world.lease, workers };

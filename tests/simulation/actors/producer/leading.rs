@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kafka_cron::common::clock::Now;
-use kafka_cron::common::membership;
 use kafka_cron::producer::leadership::{Effect, Event};
 use kafka_cron::producer::run_tracker as tracker;
 use kafka_cron::producer::run_tracker::messages::{FollowRequest, RunNews};
@@ -32,8 +31,8 @@ impl Producer {
     pub(super) fn lead(&mut self, world: &mut World, now: Now) -> Duration {
         let (effects, wait) = self.leadership.step(self.leads_client.as_mut(), now);
         for effect in effects {
-            if let Some(away) = effect.stay_away() {
-                self.member.handle(membership::Event::StayAway(away));
+            if let Some(event) = effect.for_membership() {
+                self.member.handle(event);
                 self.rounds.is_asked();
                 self.wake(Thread::Membership, now.mono);
             }

@@ -123,6 +123,7 @@ impl Producer {
             topic: LEADER.to_owned(),
             instance_id: None,
             session_timeout: SESSION,
+            counts_once_taken_up: true,
         });
         let standing = Standing::new(now);
         let leadership = Leadership::new(leadership::Options {

@@ -23,6 +23,7 @@ fn members_that_are_stepped_in_turn_share_a_topic_without_waiting() {
                 topic: "t".to_owned(),
                 instance_id: None,
                 session_timeout: Duration::from_secs(600),
+                counts_once_taken_up: false,
             };
             (Member::new(options), broker.client(&format!("member-{i}")), None)
         })

@@ -48,6 +48,7 @@ impl Consumer {
             topic: topic.clone(),
             instance_id: None,
             session_timeout,
+            counts_once_taken_up: false,
         });
         let waiting_bytes = world.waiting_bytes;
         let (lease, workers) = (LEASE, 1);

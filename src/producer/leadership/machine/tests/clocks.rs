@@ -56,6 +56,7 @@ fn a_producer_whose_clock_is_off_stays_out_of_the_group_until_it_is_right_and_th
         topic: LEADER.to_owned(),
         instance_id: None,
         session_timeout: Duration::from_secs(6),
+        counts_once_taken_up: true,
     });
     host.step();
     let mut client = host.broker.client("other");

@@ -62,7 +62,7 @@ impl Host {
         }
         let now = Now { wall: self.clock.now() + self.ahead, mono: self.clock.monotonic() };
         let (effects, _) = self.leadership.step(self.client.as_mut(), now);
-        effects.iter().filter_map(Effect::stay_away).for_each(|away| self.member.stay_away(away));
+        effects.iter().filter_map(Effect::for_membership).for_each(|event| self.member.handle(event));
         effects
     }
 
@@ -94,6 +94,7 @@ fn fresh() -> (Leadership, Member) {
         topic: LEADER.to_owned(),
         instance_id: None,
         session_timeout: Duration::from_secs(6),
+        counts_once_taken_up: true,
     };
     let clusters = vec!["c".parse().unwrap()];
     (

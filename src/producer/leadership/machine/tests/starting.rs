@@ -148,7 +148,37 @@ fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
     let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
     let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
     host.leadership.changed(&Change::Assigned { holder, partitions, alone: false, is_first: false });
-    assert!(host.leadership.alone, "nobody has led since");
+    assert!(host.leadership.owes_reboot(), "nobody has led since");
+}
+
+#[test]
+fn of_two_that_start_together_the_one_that_leads_first_owes_the_reboot_and_the_other_does_not() {
+    let check = |has_led: bool| {
+        let mut host = Host::new(TimeDelta::zero());
+        let (mut standby, mut member) = fresh();
+        // Both were in the first generation, and the other one has the partition.
+        let holder = Holder { group: "g".into(), member_id: "m".into(), instance_id: None, generation: 1 };
+        let share = Change::Assigned { holder, partitions: vec![], alone: false, is_first: true };
+        standby.changed(&share);
+        let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+        standby.step(host.client.as_mut(), now);
+        if has_led {
+            assert!(start_again(&mut host).reboot.is_some());
+            host.clock.turn(Duration::from_secs(1));
+            let cursors = vec![Some(host.clock.now())];
+            host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
+            host.step();
+        }
+        host.member.leave(host.client.as_mut(), host.clock.monotonic());
+        std::mem::swap(&mut host.leadership, &mut standby);
+        std::mem::swap(&mut host.member, &mut member);
+        host.clock.turn(Duration::from_millis(100));
+        let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
+        let start = start_of(&effects).unwrap_or_else(|| panic!("{effects:?}"));
+        assert_eq!(start.reboot.is_some(), !has_led);
+    };
+    check(false);
+    check(true);
 }
 
 #[test]
@@ -323,16 +353,16 @@ fn only_a_start_in_a_group_without_others_is_a_reboot_and_it_is_one_until_the_te
     check(&[(false, false, false, 1), (true, true, false, 1)], false);
     check(&[(true, false, false, 1), (true, true, false, 1)], false);
     check(&[(true, false, false, 1), (true, false, false, 1)], false);
-    // No producer can have led between one generation and the next.
+    // Whether another producer has led meanwhile, the cursors show.
     check(&[(true, true, false, 1), (true, false, false, 1)], true);
     check(&[(true, true, false, 1), (true, true, false, 2)], true);
-    check(&[(true, true, false, 1), (true, false, false, 2)], false);
+    check(&[(true, true, false, 1), (true, false, false, 2)], true);
     check(&[(true, true, false, 1), (false, true, false, 1), (true, true, false, 1)], true);
-    check(&[(true, true, false, 1), (false, false, false, 1), (true, true, false, 1)], false);
+    check(&[(true, true, false, 1), (false, false, false, 1), (true, true, false, 1)], true);
     // Two producers that start together are in one generation from the first.
     check(&[(true, false, true, 1)], true);
-    check(&[(false, false, true, 1)], false);
-    check(&[(false, false, true, 1), (true, false, false, 1)], false);
+    check(&[(false, false, true, 1)], true);
+    check(&[(false, false, true, 1), (true, false, false, 1)], true);
     check(&[(true, false, true, 1), (true, false, false, 1)], true);
     check(&[(false, true, true, 1), (true, false, true, 1)], true);
 }

@@ -42,6 +42,7 @@ impl Bench {
             topic: LEADER.to_owned(),
             instance_id: None,
             session_timeout: Duration::from_secs(6),
+            counts_once_taken_up: true,
         };
         let as_clock = || Arc::clone(&clock) as Arc<dyn Clock>;
         let (duty, beat) = (health.duty("group"), beats.thread("membership"));
