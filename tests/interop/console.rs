@@ -11,7 +11,7 @@ use kafka_cron::common::membership::ASSIGNOR;
 
 use super::plain::{WRITTEN_MS, partition, read_all, record, text_of, write};
 use super::stored::codecs;
-use crate::support::broker::{TestBroker, kafka_program};
+use crate::support::broker::{TestBroker, kafka_program, version};
 use crate::support::{soon, unique};
 
 const TOOLS: &str = "org.apache.kafka.tools";
@@ -216,7 +216,13 @@ fn consumers_of_other_programs_cannot_join_our_group() {
         assert_eq!(client.heartbeat(&holder, soon()), Ok(()), "{protocol}: the generation is what it was");
     };
     // KIP-848's consumers, which a group of classic ones would take in and be converted for; and classic ones.
-    check(client.as_mut(), "consumer", "GroupIdNotFoundException");
+    let is_known = !version().starts_with("3.");
+    let refusal = if is_known {
+        "GroupIdNotFoundException"
+    } else {
+        "does not support the new CONSUMER group protocol"
+    };
+    check(client.as_mut(), "consumer", refusal);
     check(client.as_mut(), "classic", "InconsistentGroupProtocolException");
     let state = described(test, &holder.group, &["--state"], &[&holder.group]);
     assert!(state.ends_with(&[ASSIGNOR, "Stable", "1"].map(str::to_owned)), "{state:?}");
