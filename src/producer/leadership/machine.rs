@@ -63,8 +63,8 @@ pub struct Leadership {
     started: Option<Now>,
     /// Whether a term of ours has begun.
     has_begun: bool,
-    /// Whether another producer may have led since we were started.
-    may_have_been_led: bool,
+    /// A cursor that our clock had to catch up with.
+    was_ahead: Option<DateTime<Utc>>,
     stage: Stage,
     /// Numbers of the clusters whose cursors could not be taken over yet, and when to try again.
     absent: Vec<usize>,
@@ -119,7 +119,7 @@ impl Leadership {
             is_reboot: None,
             started: None,
             has_begun: false,
-            may_have_been_led: false,
+            was_ahead: None,
             stage: Stage::Standby,
             absent: Vec::new(),
             try_again: None,
@@ -174,7 +174,6 @@ impl Leadership {
         // The member that has the first partition leads. Where the topic has more partitions by mistake, the others do
         // not count; otherwise there would be a leader for each.
         if !partitions.iter().any(|of| of.partition == 0) {
-            self.may_have_been_led = true;
             return self.end();
         }
         // The partition was ours in the generation before, too: no other producer can have led in between.
@@ -185,7 +184,6 @@ impl Leadership {
         if follows && self.stage == Stage::Leading {
             return false;
         }
-        self.may_have_been_led |= !follows && self.stage != Stage::Standby;
         let ended = self.leave_term();
         self.term = self.next_term;
         self.next_term = self.term.next();
@@ -213,7 +211,6 @@ impl Leadership {
 
     fn end(&mut self) -> bool {
         let led = self.leave_term();
-        self.may_have_been_led = true;
         self.stage = Stage::Standby;
         self.holder = None;
         self.patience.ends();

@@ -44,6 +44,7 @@ impl Leadership {
         let judged = self.judge(client, &all, now, effects)?;
         if let Some(ahead) = ahead(&judged) {
             effects.push(Effect::ClockBehind(ahead));
+            self.was_ahead = judged.iter().map(|(_, judged)| judged.cursor).max();
             self.after_tries.failed(now.mono);
             return Ok(Duration::from_secs(1));
         }
@@ -85,11 +86,14 @@ impl Leadership {
         Some(cursors.fold(cursor::second(now.wall), DateTime::max))
     }
 
-    /// Whether another producer has led since we were started: a leader moves the cursors every second.
+    /// Whether another producer has led since we were started: a leader moves the cursors every second. A cursor that lay in our
+    /// future was moved by a clock ahead of ours, and says nothing.
     fn was_led(&self, judged: &[(usize, StartingPoint)], now: Now) -> bool {
         let started = self.started.map_or(now.wall, |started| now.wall - (now.mono - started.mono));
-        let has_moved = |judged: &StartingPoint| judged.is_kept && judged.cursor > cursor::second(started);
-        self.may_have_been_led && judged.iter().any(|(_, judged)| has_moved(judged))
+        let is_later = |cursor: DateTime<Utc>| cursor > started && cursor <= now.wall;
+        let was_moved =
+            |at: &StartingPoint| at.is_kept && is_later(at.cursor) && self.was_ahead != Some(at.cursor);
+        judged.iter().any(|(_, judged)| was_moved(judged))
     }
 
     /// Takes over the clusters that could not be taken over before.

@@ -182,6 +182,46 @@ fn of_two_that_start_together_the_one_that_leads_first_owes_the_reboot_and_the_o
 }
 
 #[test]
+fn who_was_started_beside_a_leader_owes_no_reboot_although_it_joined_when_that_one_had_left() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(start_again(&mut host).reboot.is_some());
+    let (mut next, mut member) = fresh();
+    let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
+    next.step(host.client.as_mut(), now);
+    host.clock.turn(Duration::from_secs(1));
+    let cursors = vec![Some(host.clock.now())];
+    host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
+    host.step();
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    std::mem::swap(&mut host.leadership, &mut next);
+    std::mem::swap(&mut host.member, &mut member);
+    host.clock.turn(Duration::from_millis(100));
+    let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
+    assert_eq!(start_of(&effects).map(|start| start.reboot), Some(None), "{effects:?}");
+}
+
+#[test]
+fn a_cursor_that_was_ahead_of_our_clock_does_not_say_that_another_producer_has_led() {
+    let mut host = Host::new(TimeDelta::zero());
+    assert!(start_again(&mut host).reboot.is_some());
+    let cursor = host.clock.now() + TimeDelta::milliseconds(30_500);
+    host.leadership.keep(CursorCommit {
+        term: Term::FIRST,
+        cursors: vec![Some(cursor)],
+        reads: BTreeMap::new(),
+    });
+    host.step();
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    host.start_again();
+    let effects = host.step();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::ClockBehind(_))), "{effects:?}");
+    host.clock.jump_to(cursor);
+    host.clock.turn(Duration::from_secs(1));
+    let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
+    assert!(start_of(&effects).is_some_and(|start| start.reboot.is_some()), "{effects:?}");
+}
+
+#[test]
 fn what_is_published_at_the_very_cursor_is_found() {
     let mut host = Host::new(TimeDelta::zero());
     let reboot = start_again(&mut host).reboot.unwrap();
