@@ -4,7 +4,7 @@
 # lost, or started twice? How late is the latest? Which thread stands still, and for how long? Which alerts fire?
 # docs/experiments/chaos.md shows what it prints.
 #
-#   scripts/chaos.sh [--local] [--logs DIR] [SCENARIO]...
+#   scripts/chaos.sh [--local | --docker] [--logs DIR] [SCENARIO]...
 #
 # Scenarios (all of them by default; each takes one to three minutes and has brokers of its own):
 #   one             kill -9 of a broker that has no special part, as far as there is one; it comes back after 25 s
@@ -31,8 +31,13 @@
 # (cron_thread_last_beat_seconds, read once a second). The line below names the alerts that were pending or firing, if
 # Prometheus is installed: it has the rules of conf/prometheus, and scrapes every 2 s.
 #
-# The logs of programs and brokers stay in DIR (by default a new directory in /tmp), which is named at the end. --local is the
-# only way that there is: processes of this machine. Environment: that of scripts/lib/experiment.sh.
+# The logs of programs and brokers stay in DIR (by default a new directory in /tmp), which is named at the end. Environment: that of
+# scripts/lib/experiment.sh.
+#
+# --local, the default, starts processes of this machine. --docker starts the containers of docker-compose.yml with
+# docker-compose.chaos.yml (project kafka-cron-chaos, which is removed at the end), and has the scenarios from `one` to
+# `cut-consumers`; scripts/lib/chaos-containers.sh says how it cuts paths. The ports of both files must be free. It builds the
+# images, unless KAFKA_CRON_BIN_DIR says that programs are ready. cronctl and Kafka's tools run outside of the containers.
 #
 # Exit codes: 0 nothing was lost or run twice, and `cronctl verify` is satisfied, in each scenario (in topic-deleted runs are
 # lost, and `cronctl verify` names them); 1 otherwise; 2 usage; 3 the brokers did not start; 4 something is missing here.
@@ -41,11 +46,13 @@ set -euo pipefail
 all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers slow disk-full topic-deleted
     partitions-added)
 usage() { sed -n '7s/^# *//p' "${BASH_SOURCE[0]}"; echo "scenarios: ${all[*]}"; }
-logs='' scenarios=()
+logs='' scenarios=() place=''
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage; exit 0 ;;
-        --local) shift ;;
+        --local | --docker)
+            [[ ${place:-$1} == "$1" ]] || { echo "--local and --docker exclude each other" >&2; exit 2; }
+            place=$1; shift ;;
         --logs) [[ $# -ge 2 ]] || { usage >&2; exit 2; }; logs=$2; shift 2 ;;
         -*) usage >&2; exit 2 ;;
         *)
@@ -53,6 +60,12 @@ while [[ $# -gt 0 ]]; do
             scenarios+=("$1"); shift ;;
     esac
 done
+if [[ $place == --docker ]]; then
+    all=(one leader coordinator controller two all rolling freeze blackhole cut-producers cut-consumers)
+    for name in "${scenarios[@]}"; do
+        [[ " ${all[*]} " == *" $name "* ]] || { echo "$name is not played in containers, but with --local" >&2; exit 2; }
+    done
+fi
 [[ ${#scenarios[@]} -gt 0 ]] || scenarios=("${all[@]}")
 [[ -z $logs ]] || { mkdir -p "$logs" && logs=$(cd "$logs" && pwd); } || exit 4
 # Mounts that no other process sees, and that end with this script, however it ends.
@@ -69,7 +82,7 @@ fi
 # shellcheck source=scripts/lib/experiment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/experiment.sh"
 need python3
-has prometheus || echo "prometheus is not installed: alerts are not reported" >&2
+[[ $place == --docker ]] || has prometheus || echo "prometheus is not installed: alerts are not reported" >&2
 rmdir "$work"
 [[ -n $logs ]] || logs=$(mktemp -d "${TMPDIR:-/tmp}/kafka-cron-chaos.XXXXXX")
 root=$PWD tick_jobs=(a-tick a-flaky b-tick b-flaky)
@@ -135,13 +148,18 @@ paths() {
     mv "$work/paths.new" "$work/paths"
 }
 
-start_programs() {
-    local name cluster options='catchup=all retries=2 backoff=1s' line
+# write_jobs LEDGER: the file into which each attempt writes a line.
+write_jobs() {
+    local options='catchup=all retries=2 backoff=1s' line
     # shellcheck disable=SC2016 # expanded by the job's shell
-    line='echo "$CRON_JOB $CRON_SCHEDULED_AT $CRON_RUN_ID $CRON_ATTEMPT $(date +%s.%N)" >>'$work/ledger
+    line='echo "$CRON_JOB $CRON_SCHEDULED_AT $CRON_RUN_ID $CRON_ATTEMPT $(date +%s.%N)" >>'$1
     jobs "* * * * * * cluster-a [name=a-tick $options] $line" "* * * * * * cluster-b [name=b-tick $options] $line" \
         "* * * * * * cluster-a [name=a-flaky $options] $line; test \"\$CRON_ATTEMPT\" -gt 1" \
         "* * * * * * cluster-b [name=b-flaky $options] $line; test \"\$CRON_ATTEMPT\" -gt 1"
+}
+start_programs() {
+    local name cluster
+    write_jobs "$work/ledger"
     for name in producer-1 producer-2; do start "$name" producer jobs.cron --brokers "$of_producers"; done
     for cluster in cluster-a cluster-b cluster-a-retry cluster-b-retry; do
         for name in "$cluster-1" "$cluster-2"; do start "$name" consumer --topic "$cluster" --workers 4 --brokers "$of_consumers"; done
@@ -178,16 +196,18 @@ start_sampler() {
 # Who does what: the brokers' numbers.
 leader_of() { kafka-topics --describe --topic "$1" | sed -n 's/.*Partition: 0.*Leader: \([0-9]\).*/\1/p'; }
 coordinator_of() { kafka-consumer-groups --describe --state --group "$1" | sed -n 's/.*localhost:[0-9]* *(\([0-9]\)).*/\1/p'; }
-# sum_of METRIC: over the brokers that answer. answering: how many do.
 jmx_of() { curl -fsS --max-time 2 "http://127.0.0.1:$((jmx + $1 - 1))/metrics" 2>/dev/null; }
+# shows BROKER TEXT: whether a line of its page begins so. (The page is read to its end: what writes into the pipe of a `grep -q` may
+# fail when that has found its line.)
+shows() { [[ $'\n'$(jmx_of "$1") == *$'\n'"$2"* ]]; }
 controller_of() {
     local n
-    for n in 1 2 3; do ! jmx_of "$n" | grep -q '^kafka_active_controllers 1' || echo "$n"; done
+    for n in 1 2 3; do ! shows "$n" 'kafka_active_controllers 1' || echo "$n"; done
 }
 # All brokers answer, and no partition lacks a copy.
 is_whole() {
     local n
-    for n in 1 2 3; do jmx_of "$n" | grep -q '^kafka_under_replicated_partitions 0' || return 1; done
+    for n in 1 2 3; do shows "$n" 'kafka_under_replicated_partitions 0' || return 1; done
 }
 # Prints the first of the numbers 1, 2 and 3 that is not among the arguments.
 other_than() {
@@ -326,6 +346,12 @@ scenario() {
     [[ ${ports[prometheus]} == 0 ]] || echo "    alerts: $(chaos alerts "$work")"
     return "$code"
 }
+
+if [[ $place == --docker ]]; then
+    # shellcheck source=scripts/lib/chaos-containers.sh
+    source scripts/lib/chaos-containers.sh
+    ready_for_containers
+fi
 
 printf '%-17s %9s %5s %5s %7s %6s %8s  %-7s %s\n' scenario published run lost doubled again latest verify "longest silence of a thread"
 status=0
