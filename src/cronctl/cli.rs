@@ -91,8 +91,8 @@ pub enum Question {
     /// passed them, and will not run (SKIPPED), and how many have begun and will run again (AGAIN; only if the waiting ones do
     /// not fit beside the offset). An offset that is right already stays. With --execute it commits that.
     ///
-    /// Ends with 1 and changes nothing if a group has members, if a topic is missing, or if it has fewer partitions than where
-    /// it was copied from.
+    /// Ends with 1 and changes nothing if a group has members, if a topic is missing, if it has fewer partitions than where
+    /// it was copied from, or if a committed offset lies beyond the end of its partition's log.
     #[command(after_help = "Example: cronctl offsets --clusters cluster-a --execute")]
     Offsets(offsets::Args),
     /// Does a program say that it works?

@@ -5,14 +5,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kafka_cron::common::broker::{
-    Broker as _, Client, Commit, Holder, Join, JoinRequest, Owned, Share, Subscription, partition_for,
+    Broker as _, Client, Commit, ErrorCode, Holder, Join, JoinRequest, Owned, Share, Subscription,
+    partition_for,
 };
 use kafka_cron::common::membership::ASSIGNOR;
 
 use super::plain::{WRITTEN_MS, partition, read_all, record, text_of, write};
 use super::stored::codecs;
 use crate::support::broker::{TestBroker, kafka_program, version};
-use crate::support::{soon, unique};
+use crate::support::{soon, unique, wait_until};
 
 const TOOLS: &str = "org.apache.kafka.tools";
 
@@ -227,4 +228,40 @@ fn consumers_of_other_programs_cannot_join_our_group() {
     let state = described(test, &holder.group, &["--state"], &[&holder.group]);
     assert!(state.ends_with(&[ASSIGNOR, "Stable", "1"].map(str::to_owned)), "{state:?}");
     client.leave(&holder, soon()).unwrap();
+}
+
+/// A program that ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Such a member keeps the offsets of a group from being set, as ours do, and is told as ours are.
+#[test]
+fn members_of_the_newer_protocol_are_told() {
+    if version().starts_with("3.") {
+        return; // it has no such groups unless it is told to
+    }
+    let test = TestBroker::shared();
+    let (topic, group) = (unique("console"), unique("group"));
+    test.topic(&topic, 1);
+    let mut client = test.broker().client("cronctl");
+    let nobody = Holder { group: group.clone(), member_id: String::new(), instance_id: None, generation: -1 };
+    let commit = [Commit { of: partition(&topic, 0), offset: 0, metadata: "text".to_owned() }];
+    assert_eq!(client.commit(&nobody, &commit, soon()), Ok(vec![None]));
+    assert_eq!(client.members(&group, soon()), Ok(Vec::new()));
+    let mut program = tool("consumer.ConsoleConsumer", test.brokers());
+    program.args(["--topic", &topic, "--group", &group]);
+    program.args(["--command-property", "group.protocol=consumer"]);
+    let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("java is installed");
+    let _running = Running(child);
+    let members = wait_until("it is a member", Duration::from_secs(60), || {
+        client.members(&group, soon()).ok().filter(|members| !members.is_empty())
+    });
+    assert!(matches!(members.as_slice(), [one] if one.contains(" at 127.0.0.1")), "{members:?}");
+    assert_eq!(client.commit(&nobody, &commit, soon()), Ok(vec![Some(ErrorCode::UnknownMemberId)]));
 }

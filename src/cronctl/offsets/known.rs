@@ -21,6 +21,7 @@ pub struct Known {
     partitions: BTreeMap<(String, Uuid), i32>,
     /// When the first event of each partition of `cron-runs` was written.
     first: BTreeMap<i32, DateTime<Utc>>,
+    /// When the last event about an attempt of the cluster was written.
     last: Option<DateTime<Utc>>,
 }
 
@@ -45,45 +46,49 @@ impl Known {
     /// Takes an event from a partition of `cron-runs`. A claim may have been refused, and no event tells: such an attempt
     /// counts as begun, and the leader writes a letter about it.
     pub fn event(&mut self, partition: i32, event: &Event) {
-        let at = match event {
-            Event::Claimed { attempt, place, at, .. } => {
-                self.claimed(*attempt, place);
-                at
-            }
+        let (at, is_own) = match event {
+            Event::Claimed { attempt, place, at, .. } => (at, self.claimed(*attempt, place)),
             Event::Alive { running, at, .. } => {
-                running.iter().for_each(|running| self.claimed(running.attempt, &running.place));
-                at
+                let own = running.iter().filter(|running| self.claimed(running.attempt, &running.place));
+                (at, own.count() > 0)
             }
             Event::Finished { attempt, cluster, then, ended_at: at, .. }
             | Event::Lost { attempt, cluster, then, at, .. } => {
-                if *cluster == self.cluster {
+                let is_own = *cluster == self.cluster;
+                if is_own {
                     self.begin(*attempt);
                     if *then == Then::Retried {
                         raise(&mut self.owed, attempt.run, attempt.attempt.saturating_add(1));
                     }
                 }
-                at
+                (at, is_own)
             }
             Event::Ended { attempt, cluster, at, .. } => {
-                if *cluster == self.cluster {
+                let is_own = *cluster == self.cluster;
+                if is_own {
                     self.begin(*attempt);
                 }
-                at
+                (at, is_own)
             }
-            Event::Beat { at, .. } => at,
+            Event::Beat { at, .. } => (at, false),
             _ => return,
         };
         self.first.entry(partition).or_insert(*at);
-        self.last = self.last.max(Some(*at));
+        if is_own {
+            self.last = self.last.max(Some(*at));
+        }
     }
 
-    fn claimed(&mut self, attempt: AttemptRef, place: &Place) {
-        if topics::cluster_of(&place.topic).is_some_and(|cluster| cluster == self.cluster) {
+    /// Takes where an attempt's message lies. Returns whether it is one of the cluster's.
+    fn claimed(&mut self, attempt: AttemptRef, place: &Place) -> bool {
+        let is_own = topics::cluster_of(&place.topic).is_some_and(|cluster| cluster == self.cluster);
+        if is_own {
             self.begin(attempt);
             let highest =
                 self.partitions.entry((place.topic.clone(), place.topic_id)).or_insert(place.partition);
             *highest = (*highest).max(place.partition);
         }
+        is_own
     }
 
     /// Takes an attempt that is in the retry topic: those before it have ended.
@@ -105,17 +110,13 @@ impl Known {
         self.begun.get(&attempt.run).is_some_and(|begun| *begun >= attempt.attempt)
     }
 
-    /// Whether nothing at all is known to have begun.
-    pub fn is_empty(&self) -> bool {
-        self.begun.is_empty()
-    }
-
     /// The instant from which on all events are there: before it, events may have been deleted.
     pub fn begins(&self) -> Option<DateTime<Utc>> {
         self.first.values().max().copied()
     }
 
-    /// When the last event was written.
+    /// When the last event about an attempt of the cluster was written: so far the copy reaches at least. Beats and other
+    /// clusters' events do not count, for they may be of programs that work on this Kafka.
     pub fn ends(&self) -> Option<DateTime<Utc>> {
         self.last
     }
@@ -226,13 +227,36 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_copy_reaches_from_where_all_partitions_have_events_to_the_last_event_of_all() {
+    fn the_copy_reaches_from_where_all_partitions_have_events_to_the_last_event_about_the_cluster() {
         let mut known = known(&[claimed(attempt(1, 1), place("c", 4), 5)]);
         known.event(1, &finished(attempt(1, 1), "d", Then::Done, 9));
-        known.event(1, &finished(attempt(1, 1), "d", Then::Done, 7));
-        assert_eq!((known.begins(), known.ends()), (Some(at(9)), Some(at(9))));
+        assert_eq!((known.begins(), known.ends()), (Some(at(9)), Some(at(5))));
+        known.event(1, &finished(attempt(1, 1), "c", Then::Done, 8));
+        known.event(1, &finished(attempt(1, 1), "c", Then::Done, 7));
+        assert_eq!((known.begins(), known.ends()), (Some(at(9)), Some(at(8))));
         assert_eq!(known.partitions_elsewhere("c", Uuid::from_u128(8)), 5);
         assert_eq!(known.partitions_elsewhere("c", Uuid::from_u128(7)), 0, "that is the topic itself");
         assert_eq!(known.partitions_elsewhere("c-retry", Uuid::from_u128(8)), 0);
+    }
+
+    #[test]
+    fn events_of_programs_that_work_for_other_clusters_do_not_make_the_copy_fresh() {
+        let alive = |topics: &[&str], second| {
+            let running = topics
+                .iter()
+                .map(|topic| RunningAttempt { attempt: attempt(1, 1), place: place(topic, 0) })
+                .collect();
+            Event::Alive { consumer: "one".to_owned(), lease_ms: 1, running, at: at(second) }
+        };
+        let check = |event: Event, ends: i64| {
+            let known = known(&[claimed(attempt(1, 1), place("c", 0), 5), event.clone()]);
+            assert_eq!(known.ends(), Some(at(ends)), "{event:?}");
+        };
+        check(claimed(attempt(2, 1), place("d", 0), 9), 5);
+        check(alive(&[], 9), 5);
+        check(alive(&["d"], 9), 5);
+        check(alive(&["d", "c-retry"], 9), 9);
+        let beat = include_bytes!("../../../tests/data/wire/v1/event-beat.json");
+        check(crate::common::wire::decode_event(beat).unwrap(), 5);
     }
 }

@@ -1,8 +1,9 @@
 //! `cronctl offsets` puts the committed offsets of topics right that were copied from another Kafka.
 //!
 //! It reads everything first (`cron-runs`, the retry topic, the cluster's topic, in this order), and commits at the end, if it
-//! is told to. Kafka refuses the commit if a consumer has become a member meanwhile.
+//! is told to. Kafka refuses a commit for a group that has members, so the groups are tried before anything is changed.
 
+mod committing;
 mod known;
 mod plan;
 mod reading;
@@ -16,7 +17,7 @@ use clap::Args as Arguments;
 use self::known::Known;
 use self::plan::Plan;
 use self::reading::{Partition, Reading};
-use crate::common::broker::{Broker, BrokerError, Client, Commit, ErrorCode, Holder, TopicPartition};
+use crate::common::broker::{Broker, BrokerError, Client, TopicPartition};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::monotonic;
 use crate::common::exit::Exit;
@@ -79,27 +80,28 @@ fn offsets(args: &Args, client: &mut dyn Client, screen: &mut Screen) -> Answer 
         .and_then(|()| reading::read(args.clusters.as_slice(), client));
     let all = match read {
         Ok(all) => all,
-        Err(Refusal::Kafka(error)) => {
-            screen.complain(error)?;
-            return Ok(Exit::Kafka);
-        }
-        Err(Refusal::Found(problems)) => {
-            problems.iter().try_for_each(|problem| screen.complain(problem))?;
-            return Ok(Exit::Found);
-        }
+        Err(refusal) => return refuse(refusal, screen),
     };
     tell(&all, screen)?;
     if !args.execute {
         screen.say("nothing is changed; --execute commits this")?;
         return Ok(Exit::Done);
     }
-    for partitions in all.iter().flat_map(|reading| [&reading.retry, &reading.first]) {
-        if let Some(exit) = commit(partitions, client, screen)? {
-            return Ok(exit);
+    committing::commit(&all, client, screen)
+}
+
+/// Says why nothing is committed.
+fn refuse(refusal: Refusal, screen: &mut Screen) -> Answer {
+    match refusal {
+        Refusal::Kafka(error) => {
+            screen.complain(error)?;
+            Ok(Exit::Kafka)
+        }
+        Refusal::Found(problems) => {
+            problems.iter().try_for_each(|problem| screen.complain(problem))?;
+            Ok(Exit::Found)
         }
     }
-    screen.say("the offsets are committed; the consumers can be started")?;
-    Ok(Exit::Done)
 }
 
 /// Refuses where a group has members.
@@ -159,15 +161,18 @@ fn row(partition: &Partition) -> [String; 8] {
 fn remarks(reading: &Reading, screen: &mut Screen) -> std::io::Result<()> {
     let known: &Known = &reading.known;
     let cluster = known.cluster();
+    let is_changed = reading.first.iter().chain(&reading.retry).any(|partition| partition.plan.is_some());
     match known.ends() {
-        Some(at) if !known.is_empty() => screen.say(format_args!(
-            "{cluster}: the last event of {} is of {}; what began later is not known, and runs again",
+        Some(at) => screen.say(format_args!(
+            "{cluster}: the last event of {} about attempts of this cluster is of {}{}",
             topics::RUNS,
-            shown(at)
+            shown(at),
+            if is_changed { "; what began later is not known, and runs again" } else { "" }
         ))?,
-        _ => screen.complain(format_args!(
-            "{cluster}: {} holds no event of an attempt of this cluster: what is unread above runs, also if it has run before",
-            topics::RUNS
+        None => screen.complain(format_args!(
+            "{cluster}: {} holds no event of an attempt of this cluster{}",
+            topics::RUNS,
+            if is_changed { ": what is unread above runs, also if it has run before" } else { "" }
         ))?,
     }
     for partition in reading.first.iter().chain(&reading.retry) {
@@ -207,46 +212,6 @@ fn named(attempts: &[AttemptRef]) -> String {
         names.push(format!("and {} more", attempts.len() - NAMED));
     }
     names.join(", ")
-}
-
-/// Commits what is planned for the partitions of a topic, in the name of an empty group. An exit code where Kafka does not take
-/// it.
-fn commit(
-    partitions: &[Partition],
-    client: &mut dyn Client,
-    screen: &mut Screen,
-) -> std::io::Result<Option<Exit>> {
-    let commit = |partition: &Partition| {
-        let plan = partition.plan.as_ref()?;
-        Some(Commit { of: partition.of.clone(), offset: plan.offset, metadata: plan.text.clone() })
-    };
-    let commits: Vec<Commit> = partitions.iter().filter_map(commit).collect();
-    let Some(topic) = commits.first().map(|commit| commit.of.topic.clone()) else { return Ok(None) };
-    let holder = Holder { group: topic.clone(), member_id: String::new(), instance_id: None, generation: -1 };
-    let codes = match client.commit(&holder, &commits, soon()) {
-        Ok(codes) => codes,
-        Err(error) => {
-            screen.complain(format_args!("{topic}: {error}; call this again"))?;
-            return Ok(Some(Exit::Kafka));
-        }
-    };
-    let mut exit = None;
-    for (commit, code) in commits.iter().zip(codes) {
-        let Some(code) = code else { continue };
-        let why = match code {
-            ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress => {
-                has_members(&topic, &code.to_string())
-            }
-            ErrorCode::OffsetMetadataTooLarge => format!(
-                "{code}: the broker keeps less than {} bytes beside an offset; raise its offset.metadata.max.bytes",
-                commit.metadata.len()
-            ),
-            _ => code.to_string(),
-        };
-        screen.complain(format_args!("{}/{}: {why}", topic, commit.of.partition))?;
-        exit = Some(Exit::Kafka);
-    }
-    Ok(exit)
 }
 
 fn soon() -> Instant {

@@ -7,7 +7,9 @@ use chrono::DateTime;
 use super::known::Known;
 use super::plan::{self, Found, Message, Plan, Text};
 use super::{Refusal, soon};
-use crate::common::broker::{BrokerError, Client, Committed, FetchedRecord, TopicPartition, TopicState};
+use crate::common::broker::{
+    BrokerError, Client, Committed, FetchedRecord, Position, TopicPartition, TopicState,
+};
 use crate::common::model::ClusterName;
 use crate::common::scan::{Scan, scan};
 use crate::common::{passing, topics, wire};
@@ -48,7 +50,10 @@ pub(super) fn read(clusters: &[ClusterName], client: &mut dyn Client) -> Result<
     let mut readings = Vec::new();
     let mut problems = Vec::new();
     for ([first, retry], mut known) in topics.into_iter().zip(all) {
-        problems.extend([&first, &retry].into_iter().filter_map(|topic| cut(topic, &known)));
+        for topic in [&first, &retry] {
+            problems.extend(cut(topic, &known));
+            problems.extend(topic.beyond(client)?);
+        }
         let retries = retry.messages(known.cluster(), client, |_, _| true)?;
         let attempts = retries.values().flatten().filter_map(|message| message.attempt);
         attempts.for_each(|attempt| known.in_retry_topic(attempt));
@@ -109,6 +114,27 @@ impl Topic {
         let of: Vec<TopicPartition> = state.partitions.iter().map(|state| of(state.partition)).collect();
         let committed = client.committed(name, &of, soon())?;
         Ok(Some(Self { name: name.to_owned(), state, committed }))
+    }
+
+    /// What is wrong where an offset lies beyond the end: what is written up to it would never be read.
+    fn beyond(&self, client: &mut dyn Client) -> Result<Vec<String>, BrokerError> {
+        let mut problems = Vec::new();
+        for (state, committed) in self.state.partitions.iter().zip(&self.committed) {
+            let (topic, partition) = (&self.name, state.partition);
+            let Some(Committed { offset, .. }) = committed else { continue };
+            let of = TopicPartition { topic: topic.clone(), partition };
+            let end = client.offset(&of, Position::End, soon())?;
+            if *offset > end {
+                problems.push(format!(
+                    "{topic}/{partition}: the committed offset {offset} lies beyond the end of the partition's log, {end}, and \
+                     messages before it would never run: let the copy of the topic catch up; if no more is copied, delete the \
+                     offset (kafka-consumer-groups.sh --delete-offsets --group {topic} --topic {topic}:{partition}), so that \
+                     {} alone tells what has begun; then call this again",
+                    topics::RUNS
+                ));
+            }
+        }
+        Ok(problems)
     }
 
     /// What each partition's group has committed, and the text beside it.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::common::broker::memory::MemoryBroker;
 use crate::common::broker::{
-    Committed, Join, JoinRequest, ProduceBatch, Record, Subscription, TopicPartition,
+    Commit, Committed, Holder, Join, JoinRequest, ProduceBatch, Record, Subscription, TopicPartition,
 };
 use crate::common::clock::SystemClock;
 use crate::common::model::{Attempt, Event, Place, Run};
@@ -87,6 +87,23 @@ impl Site {
         assert_eq!(codes, [None]);
     }
 
+    /// A consumer becomes a member.
+    fn join(&mut self, group: &str) {
+        let mut request = JoinRequest {
+            group: group.to_owned(),
+            member_id: String::new(),
+            instance_id: None,
+            session_timeout: Duration::from_secs(60),
+            rebalance_timeout: Duration::from_secs(60),
+            protocol: "p".to_owned(),
+            subscription: Subscription::default(),
+        };
+        if let Join::Named(id) = self.client.join(&request, soon()).unwrap() {
+            request.member_id = id;
+            self.client.join(&request, soon()).unwrap();
+        }
+    }
+
     fn committed(&mut self, topic: &str) -> Option<Committed> {
         let of = TopicPartition { topic: topic.to_owned(), partition: 0 };
         self.client.committed(topic, &[of], soon()).unwrap().remove(0)
@@ -151,7 +168,7 @@ c        0          3          4        0        1       1        0
 c        1          -          stays    -        -       -        -
 c-retry  0          4          4        2        0       0        0
 c-retry  1          -          stays    -        -       -        -
-c: the last event of cron-runs is of 1970-01-01T00:00:01Z; what began later is not known, and runs again
+c: the last event of cron-runs about attempts of this cluster is of 1970-01-01T00:00:01Z; what began later is not known, and runs again
 nothing is changed; --execute commits this
 ";
     assert_eq!(shown, expected);
@@ -171,6 +188,7 @@ fn what_is_committed_names_the_topic_here_and_what_waits_and_is_committed_once()
     }
     let (exit, shown) = site.offsets(&["--execute"]);
     assert!(exit == Exit::Done && shown.matches("stays").count() == 4, "{shown}");
+    assert!(!shown.contains("runs again"), "nothing does: {shown}");
 }
 
 /// Runs the command on a site where it changes nothing.
@@ -193,22 +211,55 @@ fn a_copy_that_is_not_whole_is_refused() {
 }
 
 #[test]
+fn an_offset_beyond_the_end_of_the_log_is_refused() {
+    let mut site = site();
+    site.copy_offset("c", 9, 0);
+    check_refused(site, "c/0: the committed offset 9 lies beyond the end of the partition's log, 5, and");
+}
+
+#[test]
 fn a_group_with_members_is_refused_and_they_are_named() {
     let mut site = site();
-    let mut request = JoinRequest {
-        group: "c-retry".to_owned(),
-        member_id: String::new(),
-        instance_id: None,
-        session_timeout: Duration::from_secs(60),
-        rebalance_timeout: Duration::from_secs(60),
-        protocol: "p".to_owned(),
-        subscription: Subscription::default(),
-    };
-    if let Join::Named(id) = site.client.join(&request, soon()).unwrap() {
-        request.member_id = id;
-        site.client.join(&request, soon()).unwrap();
-    }
+    site.join("c-retry");
     check_refused(site, "the group c-retry has members (cronctl-");
+}
+
+/// What a broker does with a group whose members it does not tell: nothing is committed, for no group.
+fn check_untold(mut site: Site, group: &str) {
+    let Ok(all) = reading::read(&["c".parse().unwrap()], site.client.as_mut()) else {
+        panic!("there is nothing to refuse yet")
+    };
+    site.join(group);
+    let before = [site.committed("c"), site.committed("c-retry")];
+    let shown = Shown::default();
+    let mut screen = Screen::new(shown.clone(), shown.clone());
+    let exit = committing::commit(&all, site.client.as_mut(), &mut screen).unwrap();
+    let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains(&format!("the group {group} has members (unknown_member_id), which")), "{text}");
+    assert_eq!(exit, Exit::Found, "{text}");
+    assert_eq!([site.committed("c"), site.committed("c-retry")], before);
+}
+
+#[test]
+fn a_group_whose_members_are_not_told_is_refused_before_anything_is_changed() {
+    check_untold(site(), "c");
+    check_untold(site(), "c-retry");
+    let mut never_committed = Site::new(&ALL);
+    never_committed.attempt("c", &attempt(1, 1));
+    never_committed.attempt("c-retry", &attempt(2, 2));
+    never_committed.copy_offset("c-retry", 1, 0);
+    check_untold(never_committed, "c");
+}
+
+#[test]
+fn what_other_programs_write_to_this_kafka_does_not_make_the_copy_fresh() {
+    let mut site = site();
+    let beat = include_bytes!("../../../tests/data/wire/v1/event-beat.json");
+    site.write(topics::RUNS, beat.to_vec());
+    let place = Place { topic: "d".to_owned(), topic_id: THERE, partition: 0, offset: 1 };
+    site.event(&claimed(attempt(7, 1).name(), place, 99));
+    let (_, shown) = site.offsets(&[]);
+    assert!(shown.contains("of this cluster is of 1970-01-01T00:00:01Z; what"), "{shown}");
 }
 
 #[test]

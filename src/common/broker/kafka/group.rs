@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{
@@ -12,8 +11,9 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribeGroupsRequest,
+    DescribeGroupsResponse, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::KafkaClient;
@@ -30,6 +30,10 @@ use crate::common::broker::{
 const CONSUMER: &str = "consumer";
 /// `MEMBER_ID_REQUIRED` (KIP-394): join again with the id that comes with it.
 const MEMBER_ID_REQUIRED: ErrorCode = ErrorCode::Other(79);
+/// What the older request says of a group that does not exist, or is one of the newer protocol.
+const DEAD: &str = "Dead";
+/// `GROUP_ID_NOT_FOUND`: there is no group of the newer protocol with this name.
+const GROUP_ID_NOT_FOUND: ErrorCode = ErrorCode::Other(69);
 /// The wait for a group's leader to assign is as long as the deadline allows.
 const UNLIMITED: Duration = Duration::from_secs(3600);
 
@@ -206,12 +210,34 @@ impl Group for KafkaClient {
         let code =
             |answer: &DescribeGroupsResponse| answer.groups.first().map_or(0, |group| group.error_code);
         let answer = self.coordinator(group, &request, Duration::ZERO, by, code)?;
-        Ok(answer.groups.iter().flat_map(|group| &group.members).map(described).collect())
+        if answer.groups.iter().any(|group| group.group_state.as_str() == DEAD) {
+            return self.newer_members(group, by);
+        }
+        let members = answer.groups.iter().flat_map(|group| &group.members);
+        Ok(members.map(|member| described(&member.client_id, &member.client_host)).collect())
     }
 }
 
-fn described(member: &DescribedGroupMember) -> String {
-    format!("{} at {}", member.client_id, member.client_host.trim_start_matches('/'))
+impl KafkaClient {
+    /// The members of a group of the newer protocol (KIP-848). A broker that does not know the request has no such groups.
+    fn newer_members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError> {
+        let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(group)]);
+        let code = |answer: &ConsumerGroupDescribeResponse| {
+            answer.groups.first().map_or(0, |group| group.error_code)
+        };
+        match self.coordinator(group, &request, Duration::ZERO, by, code) {
+            Ok(answer) => {
+                let members = answer.groups.iter().flat_map(|group| &group.members);
+                Ok(members.map(|member| described(&member.client_id, &member.client_host)).collect())
+            }
+            Err(BrokerError::Refused(GROUP_ID_NOT_FOUND) | BrokerError::NotSent(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn described(client: &str, host: &str) -> String {
+    format!("{client} at {}", host.trim_start_matches('/'))
 }
 
 fn joined(answer: JoinGroupResponse) -> Joined {

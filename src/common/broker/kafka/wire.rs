@@ -52,6 +52,8 @@ asked! {
     OffsetFetch: OffsetFetchRequest -> OffsetFetchResponse = 7, true, ANSWER_BYTES;
     // From 6 on a group that there is none of is an error.
     DescribeGroups: DescribeGroupsRequest -> DescribeGroupsResponse = 5, true, ANSWER_BYTES;
+    // Groups of the newer protocol (KIP-848).
+    ConsumerGroupDescribe: ConsumerGroupDescribeRequest -> ConsumerGroupDescribeResponse = 0, true, ANSWER_BYTES;
     DescribeConfigs: DescribeConfigsRequest -> DescribeConfigsResponse = 4, true, ANSWER_BYTES;
     Heartbeat: HeartbeatRequest -> HeartbeatResponse = 4, true, ANSWER_BYTES;
     // From 13 on topics go by id (KIP-516), so that one that was made anew is never taken for the one before.
