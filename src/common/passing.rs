@@ -40,9 +40,13 @@ const DATED_TOO_LATE: TimeDelta = TimeDelta::seconds(60);
 
 /// When an attempt may start. That is what it says, unless the clock of the host that wrote it was far ahead: a retry that was
 /// written at `written_ms` (milliseconds since the epoch; the broker's time in topics of `LogAppendTime`) is due when its
-/// backoff has passed since then, and would otherwise wait for as long as that clock was wrong.
+/// backoff has passed since then, and would otherwise wait for as long as that clock was wrong. A first attempt follows no
+/// failure, and waits as it says.
 pub fn may_start(attempt: &Attempt, written_ms: i64) -> Option<DateTime<Utc>> {
     let says = attempt.not_before?;
+    if attempt.attempt <= 1 {
+        return Some(says);
+    }
     let written = DateTime::from_timestamp_millis(written_ms).filter(|_| written_ms > 0);
     let failed = AttemptRef { run: attempt.run.id, attempt: attempt.attempt.saturating_sub(1) };
     let wait = TimeDelta::from_std(backoff::before_next(failed, &attempt.run.retry)).ok();
@@ -236,6 +240,17 @@ mod tests {
             check(7_200, None, ahead(7_200));
         });
         assert_eq!(may_start(&attempt(1, 1), AT.timestamp_millis()), None);
+    }
+
+    #[test]
+    fn a_first_attempt_waits_as_long_as_it_says() {
+        let written = AT + TimeDelta::days(1);
+        let says = Some(written + TimeDelta::days(1));
+        let start = |number| {
+            may_start(&Attempt { not_before: says, ..attempt(number, 1) }, written.timestamp_millis())
+        };
+        assert_eq!(start(1), says);
+        assert!(start(2) < says, "a retry is dated by its backoff");
     }
 
     #[test]

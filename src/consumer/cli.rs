@@ -210,3 +210,23 @@ impl LimitArgs {
         groups.has_what_it_takes(&ceilings.0).map_err(|why| refused(&why))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_is_empty_is_an_error_of_usage_that_says_what_is_right() {
+        #[derive(Debug, Parser)]
+        struct Program {
+            #[command(flatten)]
+            process: ProcessArgs,
+        }
+        let parse = |output: &str| Program::try_parse_from(["program", "--output", output]);
+        assert_eq!(parse(".").unwrap().process.output, Output::Directory(".".into()));
+        let error = parse("").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let says = error.to_string();
+        assert!(says.contains("--output") && says.contains("`tail`, `log` or a directory"), "{says}");
+    }
+}

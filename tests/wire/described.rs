@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, FixedOffset};
 use kafka_cron::common::holes;
 use kafka_cron::common::model::{ClusterName, JobName, RunId};
 use kafka_cron::common::topics;
@@ -126,6 +127,56 @@ fn a_number_may_be_what_the_page_says_and_no_other() {
             && !["v", "attempt"].contains(&row.name.as_str())
     });
     assert_eq!(checked, numbers.map(|(_, row)| row.name.clone()).collect());
+}
+
+#[test]
+fn null_is_read_as_the_absence_of_an_optional_field_but_for_those_that_the_page_names() {
+    let page = Page::read();
+    let never = page.line_with("`null` is malformed in place of");
+    let mut checked = BTreeSet::new();
+    for (name, _) in expected() {
+        let whole = sample(name);
+        for (at, section, object) in page.objects_of(&whole) {
+            for field in object.keys() {
+                let with = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+                    let mut message = whole.clone();
+                    change(message.pointer_mut(&at).unwrap().as_object_mut().unwrap());
+                    read(name, &message)
+                };
+                let null = with(&|object| drop(object.insert(field.clone(), serde_json::Value::Null)));
+                if !page.field(&section, field).optional || never.contains(&format!("`{field}`")) {
+                    assert!(matches!(null, Err(WireError::Malformed(_))), "{name}{at}/{field}: {null:?}");
+                    checked.insert(field.clone());
+                } else {
+                    let absent = with(&|object| drop(object.remove(field)));
+                    assert_eq!(null.ok(), absent.ok(), "{name}{at}/{field}");
+                }
+            }
+        }
+    }
+    assert!(["environment", "resources", "output_tail"].iter().all(|field| checked.contains(*field)));
+}
+
+#[test]
+fn an_instant_is_read_with_any_offset_and_in_lower_case() {
+    let page = Page::read();
+    let elsewhere = FixedOffset::east_opt(-(5 * 60 + 30) * 60).unwrap();
+    for (name, message) in expected() {
+        let [mut offset, mut small] = [sample(name), sample(name)];
+        for (at, section, object) in page.objects_of(&sample(name)) {
+            for (field, value) in object.iter().filter(|(field, _)| page.field(&section, field).is_instant())
+            {
+                let place = format!("{at}/{field}");
+                let text = value.as_str().unwrap();
+                let there =
+                    DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&elsewhere).to_rfc3339();
+                *offset.pointer_mut(&place).unwrap() = there.into();
+                *small.pointer_mut(&place).unwrap() = text.to_lowercase().into();
+            }
+        }
+        assert_eq!(read(name, &offset).as_ref(), Ok(&message), "{name}");
+        assert_eq!(read(name, &small).as_ref(), Ok(&message), "{name}");
+    }
 }
 
 #[test]

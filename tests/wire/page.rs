@@ -32,6 +32,10 @@ impl Field {
         self.kind == "integer"
     }
 
+    pub fn is_instant(&self) -> bool {
+        self.kind == "instant"
+    }
+
     /// The least and the most that a number may be, where the meaning says it (`1 to 1000`).
     pub fn range(&self) -> Option<(i128, i128)> {
         let words: Vec<&str> = self.meaning.split([' ', ',', ';']).collect();

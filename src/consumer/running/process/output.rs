@@ -1,7 +1,8 @@
 //! Where a command's output goes: its end into the event always, and all of it to the log or to a file on request.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -25,9 +26,11 @@ pub enum Output {
 }
 
 impl FromStr for Output {
-    type Err = std::convert::Infallible;
+    type Err = String;
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         Ok(match word {
+            // A variable that is set to nothing would otherwise mean the working directory.
+            "" => return Err("it is empty, and may be `tail`, `log` or a directory".to_owned()),
             "tail" => Self::Tail,
             "log" => Self::Log,
             directory => Self::Directory(directory.into()),
@@ -138,7 +141,7 @@ fn lines(line: &mut Vec<u8>, piece: &[u8], mut say: impl FnMut(&str)) {
 }
 
 fn open(path: PathBuf, keeping: &Duty) -> All {
-    match File::create(&path) {
+    match create(&path) {
         Ok(file) => {
             // What looks for old files sees that this one is in use. Where a file system has no locks, it goes by age alone.
             let _has_no_locks = file.lock_shared();
@@ -146,6 +149,23 @@ fn open(path: PathBuf, keeping: &Duty) -> All {
         }
         Err(error) => unwritable(&path, &error, keeping),
     }
+}
+
+/// Makes the file, or empties it. Its name can be foretold, so where others may write to the directory, something else may
+/// stand there: a link to another file, or a FIFO, for which an open waits until somebody reads it.
+fn create(path: &Path) -> io::Result<File> {
+    let not_a_file = || io::Error::other("it is not a regular file");
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match fs::symlink_metadata(path) {
+        Ok(is) if !is.is_file() => not_a_file(),
+        _ => error,
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(not_a_file());
+    }
+    file.set_len(0)?;
+    Ok(file)
 }
 
 fn unwritable(path: &Path, error: &io::Error, keeping: &Duty) -> All {
@@ -226,7 +246,7 @@ mod tests {
         assert_eq!(recorder.finish().text(), "said");
         told("No such file or directory");
         let mut full = Recorder::new(&Output::Tail, &attempt("j"), &duty);
-        full.all = open("/dev/full".into(), &duty);
+        full.all = All::File { path: "/dev/full".into(), file: File::create("/dev/full").unwrap() };
         full.push(b"one");
         full.push(b"two");
         assert!(matches!(full.all, All::Nowhere));
@@ -240,6 +260,57 @@ mod tests {
         assert_eq!(health.owed(), [""; 0]);
         let left: Vec<_> = fs::read_dir(&later).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn what_stands_at_the_name_of_a_file_and_is_none_is_neither_followed_nor_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, reader) = (directory.path().join("target"), directory.path().join("reader"));
+        fs::write(&target, "precious").unwrap();
+        let fifo = |path: &Path| {
+            let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+            // SAFETY: the path ends with a NUL byte.
+            assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        };
+        fifo(&reader);
+        // One that somebody reads could be opened.
+        let _reads = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&reader).unwrap();
+        let check = |job: &str, plant: &dyn Fn(&Path)| {
+            let output = Output::Directory(directory.path().to_owned());
+            let path = directory.path().join(format!("{job}.{ID}.2.log"));
+            plant(&path);
+            let (health, duty) = duty();
+            let (done, is_done) = std::sync::mpsc::sync_channel(1);
+            let attempt = attempt(job);
+            let run = move || {
+                let mut recorder = Recorder::new(&output, &attempt, &duty);
+                recorder.push(b"said");
+                done.send(recorder.finish().text()).unwrap();
+            };
+            // Not joined: if it waits for ever, this test must end all the same.
+            std::thread::Builder::new().spawn(run).unwrap();
+            let text = is_done.recv_timeout(std::time::Duration::from_secs(10));
+            assert_eq!(text.as_deref(), Ok("said"), "{job} holds the worker up");
+            let why = format!("{}: it is not a regular file", path.display());
+            let owed = health.owed();
+            assert!(owed.len() == 1 && owed[0].contains(&why), "{job}: {owed:?}");
+        };
+        check("link", &|path| std::os::unix::fs::symlink(&target, path).unwrap());
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        check("dangling", &|path| std::os::unix::fs::symlink("nowhere", path).unwrap());
+        assert!(!directory.path().join("nowhere").exists());
+        check("fifo", &fifo);
+        check("read", &|path| fs::rename(&reader, path).unwrap());
+        check("directory", &|path| fs::create_dir(path).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_there_already_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        fs::write(&path, "longer than what follows").unwrap();
+        create(&path).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
     #[test]
@@ -264,5 +335,9 @@ mod tests {
         check("log", Output::Log);
         check("/var/log/cron", Output::Directory("/var/log/cron".into()));
         check("./log", Output::Directory("./log".into()));
+        assert_eq!(
+            "".parse::<Output>(),
+            Err("it is empty, and may be `tail`, `log` or a directory".to_owned())
+        );
     }
 }

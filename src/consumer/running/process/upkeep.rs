@@ -41,8 +41,17 @@ const AT_ONCE: usize = 10_000;
 pub struct Upkeep {
     directory: PathBuf,
     keep: Keep,
-    /// Not before this instant. Held while one worker looks; others do not wait.
-    next: Mutex<Option<Instant>>,
+    /// Held while one worker looks; others do not wait.
+    looking: Mutex<Looking>,
+}
+
+/// What the next look must know of those before it.
+#[derive(Debug, Default)]
+struct Looking {
+    /// Not before this instant.
+    next: Option<Instant>,
+    /// The log has said that the directory cannot be listed, and it could not be listed since.
+    is_unlisted_told: bool,
 }
 
 /// A file of ours: when it was written to last, its bytes, and its name.
@@ -55,6 +64,8 @@ struct Looked {
     bytes: u64,
     /// How many could not be removed, and why the first could not.
     failed: Option<(usize, String)>,
+    /// Why the directory cannot be listed, so that nothing can be removed.
+    unlisted: Option<String>,
     /// There may be more to remove.
     is_cut: bool,
 }
@@ -63,16 +74,16 @@ impl Upkeep {
     /// Creates one that looks at once, where the output goes to a directory.
     pub fn of(output: &Output, keep: Keep) -> Option<Self> {
         let Output::Directory(directory) = output else { return None };
-        Some(Self { directory: directory.clone(), keep, next: Mutex::new(None) })
+        Some(Self { directory: directory.clone(), keep, looking: Mutex::default() })
     }
 
     /// Looks through the directory if it is time, and tells the log what was removed and what could not be.
     pub fn look(&self, now: Instant) {
-        let Ok(mut next) = self.next.try_lock() else { return };
-        if next.is_some_and(|next| now < next) {
+        let Ok(mut looking) = self.looking.try_lock() else { return };
+        if looking.next.is_some_and(|next| now < next) {
             return;
         }
-        *next = Some(now + EVERY);
+        looking.next = Some(now + EVERY);
         let directory = self.directory.display();
         match tidy(&self.directory, self.keep, AT_ONCE) {
             Ok(looked) => {
@@ -80,11 +91,11 @@ impl Upkeep {
                     let (count, bytes) = (looked.removed, byte_size::format(looked.bytes));
                     log::info!("removed the oldest {count} files of output in {directory}, {bytes}");
                 }
-                if let Some((count, why)) = looked.failed {
-                    log::warn!("{count} files of output in {directory} cannot be removed: {why}");
+                if let Some(trouble) = looking.trouble(&looked, &self.directory) {
+                    log::warn!("{trouble}");
                 }
                 if looked.is_cut {
-                    *next = None;
+                    looking.next = None;
                 }
             }
             // A directory that is missing or cannot be written is the duty `output`'s to tell.
@@ -93,9 +104,44 @@ impl Upkeep {
     }
 }
 
+impl Looking {
+    /// What the log must say of a look: files that cannot be removed each time, and a directory that cannot be listed once.
+    fn trouble(&mut self, looked: &Looked, directory: &Path) -> Option<String> {
+        let directory = directory.display();
+        let was_told = std::mem::replace(&mut self.is_unlisted_told, looked.unlisted.is_some());
+        if let Some(why) = &looked.unlisted {
+            let says = || {
+                format!(
+                    "old files of output in {directory} cannot be removed, for it cannot be listed: {why}"
+                )
+            };
+            return (!was_told).then(says);
+        }
+        let (count, why) = looked.failed.as_ref()?;
+        Some(format!("{count} files of output in {directory} cannot be removed: {why}"))
+    }
+}
+
 /// Removes what is too old, and then the oldest while there are too many bytes; at most so many files.
 fn tidy(directory: &Path, keep: Keep, at_once: usize) -> io::Result<Looked> {
     let oldest = now_of(directory)?.checked_sub(keep.age).unwrap_or(SystemTime::UNIX_EPOCH);
+    match files(directory, at_once) {
+        Ok(found) => Ok(remove(found, oldest, keep.bytes)),
+        Err(error) => Ok(Looked { unlisted: Some(error.to_string()), ..Looked::default() }),
+    }
+}
+
+/// What a look has found.
+struct Found {
+    /// The oldest so many, from the oldest on.
+    oldest: Vec<Kept>,
+    /// The bytes of all.
+    bytes: u64,
+    /// There are more.
+    is_cut: bool,
+}
+
+fn files(directory: &Path, at_once: usize) -> io::Result<Found> {
     // The oldest so many, with the youngest of them on top.
     let mut heap: BinaryHeap<Kept> = BinaryHeap::new();
     let (mut bytes, mut is_cut) = (0_u64, false);
@@ -108,15 +154,22 @@ fn tidy(directory: &Path, keep: Keep, at_once: usize) -> io::Result<Looked> {
             heap.pop();
         }
     }
+    Ok(Found { oldest: heap.into_sorted_vec(), bytes, is_cut })
+}
+
+fn remove(found: Found, oldest: SystemTime, most: Option<u64>) -> Looked {
     let mut looked = Looked::default();
-    for (written, size, path) in heap.into_sorted_vec() {
-        if written >= oldest && keep.bytes.is_none_or(|most| bytes <= most) {
-            return Ok(looked);
+    let mut bytes = found.bytes;
+    for (written, size, path) in found.oldest {
+        if written >= oldest && most.is_none_or(|most| bytes <= most) {
+            return looked;
         }
-        if is_in_use(&path) {
-            continue;
-        }
-        match fs::remove_file(&path) {
+        let removed = match is_in_use(&path) {
+            Ok(true) => continue,
+            Ok(false) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match removed {
             Ok(()) => {
                 looked.removed += 1;
                 looked.bytes += size;
@@ -130,8 +183,8 @@ fn tidy(directory: &Path, keep: Keep, at_once: usize) -> io::Result<Looked> {
             }
         }
     }
-    looked.is_cut = is_cut && looked.removed > 0;
-    Ok(looked)
+    looked.is_cut = found.is_cut && looked.removed > 0;
+    looked
 }
 
 /// The present instant, by the clock that dates the files.
@@ -154,15 +207,19 @@ fn kept(entry: &fs::DirEntry) -> Option<Kept> {
     Some((is.modified().ok()?, is.len(), entry.path()))
 }
 
-/// Whether an attempt is under way that writes to the file.
-fn is_in_use(path: &Path) -> bool {
-    let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path);
-    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+/// Whether an attempt is under way that writes to the file. A consumer of another user may read the file, and not write it;
+/// where it may not even read it, it cannot know, and must leave the file alone.
+fn is_in_use(path: &Path) -> io::Result<bool> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Where a file system has no locks, it goes by age alone.
+    Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -233,6 +290,62 @@ mod tests {
         assert_eq!((looked.removed, looked.failed, left(path).as_str()), (1, None, "bdfnxz"));
         drop(busy);
         assert_eq!(tidy(path, Keep::default(), 99).unwrap().removed, 1);
+    }
+
+    /// Looks through a directory as a user that is not root and owns nothing in it, where this process is root. The thread ends
+    /// afterwards.
+    fn tidy_as_another_user(directory: &Path) -> Looked {
+        let look = || {
+            // SAFETY: it changes this thread alone, by whose user files are then opened and removed (setfsuid(2)).
+            unsafe { libc::setfsuid(65_534) };
+            tidy(directory, Keep::default(), 99).unwrap()
+        };
+        std::thread::scope(|scope| scope.spawn(look).join().unwrap())
+    }
+
+    fn allow(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_consumer_of_another_user_leaves_what_is_written_and_what_it_cannot_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        allow(path, 0o777);
+        let [busy, closed, old] = ["busy", "closed", "old"].map(|job| write(path, &of_job(job), 90, 1));
+        // No write: another user's, also where this process is not root.
+        [&busy, &old].iter().for_each(|file| allow(file, 0o444));
+        let writer = File::open(&busy).unwrap();
+        writer.lock_shared().unwrap();
+        allow(&closed, 0);
+        let looked = tidy_as_another_user(path);
+        assert_eq!((looked.removed, left(path).as_str()), (1, "bc"));
+        let why = format!("{}: Permission denied (os error 13)", closed.display());
+        assert_eq!(looked.failed, Some((1, why)));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_is_told_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        write(path, &of_job("a"), 90, 1);
+        let mut looking = Looking::default();
+        let mut says = |mode: u32| {
+            allow(path, mode);
+            let looked = tidy_as_another_user(path);
+            allow(path, 0o777);
+            looking.trouble(&looked, path)
+        };
+        let expected = format!(
+            "old files of output in {} cannot be removed, for it cannot be listed: Permission denied (os error 13)",
+            path.display()
+        );
+        assert_eq!(says(0o333), Some(expected.clone()));
+        assert_eq!(says(0o333), None);
+        assert_eq!(left(path), "a");
+        assert_eq!(says(0o777), None);
+        assert_eq!(left(path), "");
+        assert_eq!(says(0o333), Some(expected));
     }
 
     #[test]
