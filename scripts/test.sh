@@ -40,7 +40,7 @@ stage() {
 }
 
 tools() {
-    need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv
+    need cargo cargo-fmt cargo-clippy cc java flock setsid setpriv ps
     [[ -d ${KAFKA_CRON_RUN_DIR:-.run}/kafka ]] || need mvn
     # These tools are for tests of wall clocks that jump, of pages and rules (by Prometheus), and of alerts. Without them those
     # tests are skipped, and say so.

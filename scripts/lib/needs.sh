@@ -37,6 +37,8 @@ packages_of() {
         java) if apt_has openjdk-17-jre-headless; then echo openjdk-17-jre-headless; else echo default-jre-headless; fi ;;
         mvn) echo maven ;;
         setsid | flock | setpriv) echo util-linux ;;
+        # With kill(1), which tests send signals with.
+        ps) echo procps ;;
         promtool) echo prometheus ;;
         *) echo "$1" ;;
     esac

@@ -1,6 +1,6 @@
 //! Workers with everything around them that is not Kafka.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use kafka_cron::consumer::running::process::Settings;
 use kafka_cron::consumer::running::worker::{Channels, Options, Workers};
 use uuid::Uuid;
 
+use crate::child;
 use crate::support::unique;
 
 /// Long enough for a loaded machine; nothing here needs it.
@@ -97,7 +98,7 @@ impl Drop for Bench {
 
 /// Settings whose hidden modes are the consumer's: this program has none.
 pub fn settings() -> Settings {
-    Settings::plain(PathBuf::from(env!("CARGO_BIN_EXE_consumer")))
+    Settings::plain(child::consumer())
 }
 
 pub fn options(workers: usize) -> Options {

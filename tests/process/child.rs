@@ -1,10 +1,13 @@
 //! Tests that need a process of their own: the test binary runs one of its own tests again, with a part to play.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 const PART: &str = "TEST_PART";
+
+/// The variable that names a child's copy of the consumer.
+pub const CONSUMER: &str = "TEST_CONSUMER";
 
 /// The part to play, in a child; `None` in the test run itself, where such a test has nothing to do.
 pub fn part() -> Option<String> {
@@ -22,6 +25,11 @@ pub fn command_of(binary: &Path, test: &str, part: &str) -> Command {
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(PART, part);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
+}
+
+/// The program that starts and guards commands: in a child, the copy that it was given.
+pub fn consumer() -> PathBuf {
+    std::env::var_os(CONSUMER).map_or_else(|| env!("CARGO_BIN_EXE_consumer").into(), PathBuf::from)
 }
 
 /// Copies a program, by one of its own: of what we have open for writing, a child that another test forks at that moment

@@ -93,7 +93,9 @@ fn without_the_right_nothing_is_started() {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     let mine = directory.path().join("test");
     child::copy(&std::env::current_exe().unwrap(), &mine);
+    let consumer = directory.path().join("consumer");
+    child::copy(&child::consumer(), &consumer);
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let again = child::command_of(&mine, "users::without_the_right_nothing_is_started", "nobody");
-    child::succeeds({ again }.uid(NOBODY).gid(NOBODY));
+    child::succeeds({ again }.env(child::CONSUMER, consumer).uid(NOBODY).gid(NOBODY));
 }
