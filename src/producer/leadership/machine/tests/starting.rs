@@ -22,6 +22,22 @@ fn start_again(host: &mut Host) -> Start {
     start_of(&effects).unwrap_or_else(|| panic!("{effects:?}")).clone()
 }
 
+/// The first term commits this cursor.
+fn commit(host: &mut Host, cursor: DateTime<Utc>) {
+    let keep = CursorCommit { term: Term::FIRST, cursors: vec![Some(cursor)], reads: BTreeMap::new() };
+    host.leadership.keep(keep);
+    host.step();
+}
+
+/// The producer ends, and another one, which was started before, has the lead: what its clusters begin with.
+fn taken_over_by(host: &mut Host, (leadership, member): (Leadership, Member)) -> Start {
+    host.member.leave(host.client.as_mut(), host.clock.monotonic());
+    (host.leadership, host.member) = (leadership, member);
+    host.clock.turn(Duration::from_millis(100));
+    let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
+    start_of(&effects).unwrap_or_else(|| panic!("{effects:?}")).clone()
+}
+
 #[test]
 fn a_cluster_whose_topic_is_not_there_holds_up_no_other() {
     let mut host = Host::new(TimeDelta::zero());
@@ -132,93 +148,52 @@ fn a_restart_within_the_second_that_the_cursor_lies_in_is_a_reboot_too() {
 fn a_reboot_is_not_forgotten_while_the_cursor_lies_ahead_of_our_clock() {
     let mut host = Host::new(TimeDelta::zero());
     assert!(leads(&host.step()));
-    let cursor = host.clock.now() + TimeDelta::seconds(40);
-    host.leadership.keep(CursorCommit {
-        term: Term::FIRST,
-        cursors: vec![Some(cursor)],
-        reads: BTreeMap::new(),
-    });
-    host.step();
+    let cursor = host.clock.now() + TimeDelta::milliseconds(30_500);
+    commit(&mut host, cursor);
     host.member.leave(host.client.as_mut(), host.clock.monotonic());
     host.start_again();
     let effects = host.step();
     assert!(effects.iter().any(|effect| matches!(effect, Effect::ClockBehind(_))), "{effects:?}");
     // Meanwhile another producer joins, as is usual when all of them are started at once.
     let Some(holder) = host.leadership.holder.clone() else { panic!("it has a holder") };
-    let holder = crate::common::broker::Holder { generation: holder.generation + 1, ..holder };
+    let next = Holder { generation: holder.generation + 1, ..holder.clone() };
     let partitions = vec![TopicPartition { topic: LEADER.to_owned(), partition: 0 }];
-    host.leadership.changed(&Change::Assigned { holder, partitions, alone: false, is_first: false });
+    host.leadership.changed(&Change::Assigned { holder: next, partitions, alone: false, is_first: false });
     assert!(host.leadership.owes_reboot(), "nobody has led since");
+    host.leadership.holder = Some(holder);
+    host.clock.turn(Duration::from_secs(31));
+    assert!((0..5).any(|_| leads(&host.step())));
+    let reboot = host.leadership.reboot;
+    assert!(reboot.is_some(), "that the cursor is later than the start does not say that anybody has");
 }
 
 #[test]
 fn of_two_that_start_together_the_one_that_leads_first_owes_the_reboot_and_the_other_does_not() {
-    let check = |has_led: bool| {
+    // The other one has the partition in the first generation, or this one joins only when the other has left.
+    let check = |is_member: bool, has_led: bool| {
         let mut host = Host::new(TimeDelta::zero());
-        let (mut standby, mut member) = fresh();
-        // Both were in the first generation, and the other one has the partition.
-        let holder = Holder { group: "g".into(), member_id: "m".into(), instance_id: None, generation: 1 };
-        let share = Change::Assigned { holder, partitions: vec![], alone: false, is_first: true };
-        standby.changed(&share);
+        let (mut standby, member) = fresh();
+        if is_member {
+            let holder =
+                Holder { group: "g".into(), member_id: "m".into(), instance_id: None, generation: 1 };
+            let partitions = Vec::new();
+            standby.changed(&Change::Assigned { holder, partitions, alone: false, is_first: true });
+        }
         let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
         standby.step(host.client.as_mut(), now);
         if has_led {
             assert!(start_again(&mut host).reboot.is_some());
             host.clock.turn(Duration::from_secs(1));
-            let cursors = vec![Some(host.clock.now())];
-            host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
-            host.step();
+            let cursor = host.clock.now();
+            commit(&mut host, cursor);
         }
-        host.member.leave(host.client.as_mut(), host.clock.monotonic());
-        std::mem::swap(&mut host.leadership, &mut standby);
-        std::mem::swap(&mut host.member, &mut member);
-        host.clock.turn(Duration::from_millis(100));
-        let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
-        let start = start_of(&effects).unwrap_or_else(|| panic!("{effects:?}"));
-        assert_eq!(start.reboot.is_some(), !has_led);
+        let start = taken_over_by(&mut host, (standby, member));
+        assert_eq!(start.reboot.is_some(), !has_led, "{is_member}");
     };
-    check(false);
-    check(true);
-}
-
-#[test]
-fn who_was_started_beside_a_leader_owes_no_reboot_although_it_joined_when_that_one_had_left() {
-    let mut host = Host::new(TimeDelta::zero());
-    assert!(start_again(&mut host).reboot.is_some());
-    let (mut next, mut member) = fresh();
-    let now = Now { wall: host.clock.now(), mono: host.clock.monotonic() };
-    next.step(host.client.as_mut(), now);
-    host.clock.turn(Duration::from_secs(1));
-    let cursors = vec![Some(host.clock.now())];
-    host.leadership.keep(CursorCommit { term: Term::FIRST, cursors, reads: BTreeMap::new() });
-    host.step();
-    host.member.leave(host.client.as_mut(), host.clock.monotonic());
-    std::mem::swap(&mut host.leadership, &mut next);
-    std::mem::swap(&mut host.member, &mut member);
-    host.clock.turn(Duration::from_millis(100));
-    let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
-    assert_eq!(start_of(&effects).map(|start| start.reboot), Some(None), "{effects:?}");
-}
-
-#[test]
-fn a_cursor_that_was_ahead_of_our_clock_does_not_say_that_another_producer_has_led() {
-    let mut host = Host::new(TimeDelta::zero());
-    assert!(start_again(&mut host).reboot.is_some());
-    let cursor = host.clock.now() + TimeDelta::milliseconds(30_500);
-    host.leadership.keep(CursorCommit {
-        term: Term::FIRST,
-        cursors: vec![Some(cursor)],
-        reads: BTreeMap::new(),
-    });
-    host.step();
-    host.member.leave(host.client.as_mut(), host.clock.monotonic());
-    host.start_again();
-    let effects = host.step();
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::ClockBehind(_))), "{effects:?}");
-    host.clock.jump_to(cursor);
-    host.clock.turn(Duration::from_secs(1));
-    let effects: Vec<Effect> = (0..5).flat_map(|_| host.step()).collect();
-    assert!(start_of(&effects).is_some_and(|start| start.reboot.is_some()), "{effects:?}");
+    for is_member in [false, true] {
+        check(is_member, false);
+        check(is_member, true);
+    }
 }
 
 #[test]
