@@ -4,6 +4,7 @@
 use std::io::{Read, Write, pipe};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use kafka_cron::common::thread;
 use tempfile::NamedTempFile;
@@ -224,6 +225,27 @@ fn a_reader_that_went_away_is_no_error_and_changes_no_exit_code() {
     check(&["check", "/does/not/exist"], 4);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     check(&["health", &format!("http://{free}/readyz")], 1);
+}
+
+#[test]
+fn a_view_without_an_end_ends_when_its_reader_has_gone_although_kafka_is_away() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (reader, writer) = pipe().unwrap();
+    let mut command = cronctl(&["top", "--plain", "--interval", "200ms", "--brokers", &free]);
+    let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    std::thread::park_timeout(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None, "it is read");
+    drop(reader);
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut status = None;
+    while status.is_none() && Instant::now() < end {
+        std::thread::park_timeout(Duration::from_millis(20));
+        status = child.try_wait().unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
 
 #[test]

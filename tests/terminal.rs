@@ -206,6 +206,29 @@ fn keys_and_signals_end_the_view_and_give_the_terminal_back() {
     });
 }
 
+/// A shell starts the view as a job of its own, because a program without one cannot be stopped.
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_the_view_goes_on_when_the_shell_says_so() {
+    let view = top(&[]);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "set -m; \"$@\"; echo it is stopped; read -r _; fg", "sh"]).arg(view.get_program());
+    shell.args(view.get_args()).env_clear().env("TERM", "xterm");
+    let mut terminal = Terminal::of(shell);
+    terminal.await_text("away");
+    terminal.press("\x1a");
+    terminal.await_text("it is stopped");
+    assert_eq!(settings(&terminal.line), terminal.before, "the shell has the terminal");
+    assert!(terminal.screen.rfind(ENTERED) < terminal.screen.rfind(LEFT), "{:?}", terminal.screen);
+    terminal.press("\n");
+    terminal.await_text(ENTERED);
+    if !terminal.screen[terminal.screen.rfind(ENTERED).unwrap()..].contains("CLUSTER") {
+        terminal.await_text("CLUSTER");
+    }
+    assert_ne!(settings(&terminal.line), terminal.before, "raw mode");
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0));
+}
+
 /// A program that is not in the terminal's session is not told by a signal.
 #[test]
 fn a_terminal_that_is_gone_ends_the_view_without_a_signal_too() {

@@ -99,6 +99,10 @@ pub const FETCH_ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// The largest a batch may become when it is unpacked: sixty-four times a broker's default for a packed one.
 pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
+/// How much of an answer to a fetch is unpacked: once its batches have become so large together, the rest of it is left to the
+/// next fetch. The last of them may be as large as [`UNPACKED_BATCH_BYTES`] on top.
+pub const UNPACKED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
 /// Names waiting to be looked up. One is looked up at a time; a caller that finds no room gives up at its deadline.
 pub const RESOLVER_QUESTIONS: usize = 8;
 

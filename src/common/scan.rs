@@ -74,25 +74,52 @@ impl Scan {
     pub fn read(
         &mut self,
         client: &mut dyn Client,
+        take: impl FnMut(i32, FetchedRecord),
+    ) -> Result<bool, BrokerError> {
+        self.read_below(client, &BTreeMap::new(), take)
+    }
+
+    /// Reads as [`Self::read`] does, and of the partitions that are named here only what lies below these offsets.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_below(
+        &mut self,
+        client: &mut dyn Client,
+        below: &BTreeMap<i32, i64>,
         mut take: impl FnMut(i32, FetchedRecord),
     ) -> Result<bool, BrokerError> {
         let Some(partitions) = self.partitions(client)? else { return Ok(false) };
         for partition in partitions {
             let led = self.led(&partition);
             let end = client.offset(&led.of, Position::End, soon())?;
+            let below = below.get(&partition.partition).copied().unwrap_or(i64::MAX);
             let start = client.offset(&led.of, Position::Start, soon())?;
             let next = self.next.entry(partition.partition).or_insert(start);
             *next = (*next).max(start);
-            while *next < end {
+            while *next < end.min(below) {
                 let Some((records, after)) = led.fetch(client, *next, FETCH_BYTES)? else { break };
-                if self.committed_only && after == *next {
-                    break; // a transaction is open
+                if after == *next {
+                    break; // a transaction is open, or the log was cut
                 }
                 *next = after;
-                records.into_iter().for_each(|record| take(partition.partition, record));
+                let records = records.into_iter().filter(|record| record.offset < below);
+                records.for_each(|record| take(partition.partition, record));
             }
         }
         Ok(true)
+    }
+
+    /// The partitions that were not read up to these ends, and where each is read on: behind a transaction that is open.
+    pub fn short_of(&self, ends: &BTreeMap<i32, i64>) -> Vec<(i32, i64)> {
+        let next = |partition: &i32| self.next.get(partition).copied().unwrap_or(0);
+        let short = ends.iter().filter(|(partition, end)| next(partition) < **end);
+        short.map(|(partition, _)| (*partition, next(partition))).collect()
+    }
+
+    /// Where each partition is read on, as far as that is known.
+    pub fn places(&self) -> &BTreeMap<i32, i64> {
+        &self.next
     }
 
     /// Where the partitions end now; none where there is no such topic.
@@ -109,7 +136,7 @@ impl Scan {
     }
 
     /// Reads on, and stops after the first fetch that brings something, so that the caller can use the client in between.
-    /// Nothing when all records below `ends` have been read.
+    /// Nothing when all records below `ends` have been read. Each record comes with its partition.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -117,7 +144,7 @@ impl Scan {
         &mut self,
         client: &mut dyn Client,
         ends: &BTreeMap<i32, i64>,
-    ) -> Result<Vec<FetchedRecord>, BrokerError> {
+    ) -> Result<Vec<(i32, FetchedRecord)>, BrokerError> {
         for partition in self.partitions(client)?.unwrap_or_default() {
             let Some(end) = ends.get(&partition.partition) else { continue };
             let led = self.led(&partition);
@@ -128,9 +155,13 @@ impl Scan {
             let next = self.next.entry(partition.partition).or_insert(start);
             *next = (*next).max(start);
             while *next < *end {
-                let Some((mut records, after)) = led.fetch(client, *next, FETCH_BYTES)? else { break };
+                let Some((records, after)) = led.fetch(client, *next, FETCH_BYTES)? else { break };
+                if after == *next {
+                    break; // the log was cut
+                }
                 *next = after;
-                records.retain(|record| record.offset < *end);
+                let below = records.into_iter().filter(|record| record.offset < *end);
+                let records: Vec<_> = below.map(|record| (partition.partition, record)).collect();
                 if !records.is_empty() {
                     return Ok(records);
                 }
@@ -288,7 +319,7 @@ mod tests {
             if some.is_empty() {
                 break;
             }
-            offsets.extend(some.iter().map(|record| record.offset));
+            offsets.extend(some.iter().map(|(_, record)| record.offset));
             write(client.as_mut(), 5..7);
         }
         assert_eq!(offsets, [0, 1, 2, 3, 4]);

@@ -152,6 +152,7 @@ impl Consumer {
             metrics: metrics.clone(),
             beats: beats.clone(),
             reading: health.duty("reading"),
+            transactions: health.duty("transactions"),
         };
         let (poll, chunks) = Poll::start(options, Arc::clone(&platform.broker), platform.clock())
             .map_err(Fault::system("the poll thread"))?;
@@ -177,7 +178,8 @@ impl Consumer {
             ClaimingThread::start(options, platform.client("dispatch"), corrected, channels, observe)
                 .map_err(Fault::system("the dispatch thread"))?;
 
-        platform.watch(&["dispatch", "membership", "poll", "orders"], STALLED);
+        platform.watch(&["dispatch", "poll", "orders"], STALLED);
+        platform.watch(&["membership"], STALLED.max(membership::longest_step(config.session_timeout)));
         Ok(Self { claiming, workers, reporter, orders, clock: platform.clock() })
     }
 

@@ -13,5 +13,7 @@ pub mod next;
 pub mod offsets;
 pub mod runs;
 pub mod screen;
+#[cfg(test)]
+mod shown;
 pub mod top;
 pub mod verify;

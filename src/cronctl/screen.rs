@@ -4,7 +4,9 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::common::exit::Exit;
@@ -15,6 +17,8 @@ pub struct Screen {
     out: Box<dyn Write>,
     err: Box<dyn Write>,
     heard: bool,
+    /// Whether `out` is the process's standard output.
+    is_of_process: bool,
 }
 
 /// How a question ends: with an exit code, or with an output that could not be written.
@@ -23,12 +27,12 @@ pub type Answer = io::Result<Exit>;
 impl Screen {
     /// The two of the process.
     pub fn of_process() -> Self {
-        Self::new(BufWriter::new(io::stdout()), io::stderr())
+        Self { is_of_process: true, ..Self::new(BufWriter::new(io::stdout()), io::stderr()) }
     }
 
     /// Any two writers.
     pub fn new(out: impl Write + 'static, err: impl Write + 'static) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), heard: true }
+        Self { out: Box::new(out), err: Box::new(err), heard: true, is_of_process: false }
     }
 
     /// A line of the answer. Control characters and what changes the direction of a text are shown by their numbers, a line
@@ -59,10 +63,10 @@ impl Screen {
         self.written(|screen| screen.out.flush())
     }
 
-    /// Whether the reader still reads the answer, as far as the last write has shown. An answer without an end ends when
-    /// the reader has gone.
+    /// Whether the reader still reads the answer. An answer without an end ends when the reader has gone, also while there is
+    /// nothing to write.
     pub fn is_heard(&self) -> bool {
-        self.heard
+        self.heard && !(self.is_of_process && is_broken(&io::stdout()))
     }
 
     /// A line about something that is wrong. What was answered before is written first, so that the two stay in order
@@ -106,6 +110,12 @@ impl Screen {
     }
 }
 
+/// Whether an output is a pipe that has no reader any more (poll(2), "POLLERR").
+fn is_broken(out: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(out, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+}
+
 /// A JSON text as a terminal may show it. What is escaped can only stand within its strings.
 fn harmless_json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -123,6 +133,7 @@ fn harmless_json(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cronctl::shown::Shown;
 
     struct Broken(io::ErrorKind);
 
@@ -162,22 +173,9 @@ mod tests {
         assert_eq!((exit, told), (Exit::Usage, (true, false)));
     }
 
-    /// What is written, where a test can read it.
-    #[derive(Clone, Default)]
-    struct Paper(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-
-    impl Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.borrow_mut().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn nothing_that_a_terminal_would_obey_is_written() {
-        let (out, err) = (Paper::default(), Paper::default());
+        let (out, err) = (Shown::default(), Shown::default());
         let text = "a\x1b[31m\nb\u{7f}\u{9b}\u{202e}\u{e0041}é";
         let exit = Screen::new(out.clone(), err.clone()).answer(|screen| {
             screen.say(text)?;
@@ -186,11 +184,10 @@ mod tests {
             Ok(Exit::Done)
         });
         assert_eq!(exit, Exit::Done);
-        let read = |paper: &Paper| String::from_utf8(paper.0.borrow().clone()).unwrap();
         let words = r"a\u{1b}[31m\nb\u{7f}\u{9b}\u{202e}\u{e0041}é";
         let json = r#""a\u001b[31m\nb\u007f\u009b\u202e\udb40\udc41é""#;
-        assert_eq!(read(&out), format!("{words}\n{json}\n"));
-        assert_eq!(read(&err), format!("{words}\n"));
+        assert_eq!(out.text(), format!("{words}\n{json}\n"));
+        assert_eq!(err.text(), format!("{words}\n"));
         assert_eq!(serde_json::from_str::<String>(json).unwrap(), text);
     }
 

@@ -32,6 +32,8 @@ use crate::common::zones::{self, Zones};
 
 /// A thread that has not come round for so long does not come round any more: far beyond any call's time limit.
 const STALLED: Duration = Duration::from_secs(60);
+/// The same of the thread that takes over: where a quota holds it back, a step reads for a minute and a half.
+const LEAD_STALLED: Duration = Duration::from_secs(180);
 
 /// Where a cursor is lost, what was due longer ago than jobs' `catchup_window` by default is given up.
 const CATCH_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -191,7 +193,9 @@ impl Producer {
         )
         .map_err(Fault::system("leadership's thread"))?;
 
-        platform.watch(&["timer", "membership", "lead"], STALLED);
+        platform.watch(&["timer"], STALLED);
+        platform.watch(&["membership"], STALLED.max(membership::longest_step(config.session_timeout)));
+        platform.watch(&["lead"], LEAD_STALLED);
         Ok(Self {
             _file_watch: file_watch,
             scheduler,

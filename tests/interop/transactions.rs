@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
-use kafka_cron::common::broker::{Broker as _, Client, FetchedRecord, TopicPartition, Want};
+use kafka_cron::common::broker::{Broker as _, Client, FetchedRecord, Position, TopicPartition, Want};
 use kafka_cron::common::scan::Scan;
 
 use super::plain::{partition, record, write};
@@ -14,6 +14,7 @@ use crate::support::{soon, unique, wait_until};
 /// The values that lie in a partition, up to where reading comes at present.
 fn values(client: &mut dyn Client, from: &TopicPartition, committed: bool) -> Vec<String> {
     let leader = client.topic(&from.topic, soon()).unwrap().unwrap().partitions[0].leader.unwrap();
+    let end = client.offset(from, Position::End, soon()).unwrap();
     let (mut values, mut offset) = (Vec::new(), 0);
     loop {
         let want = [Want { from: from.clone(), offset, max_bytes: 1 << 20 }];
@@ -28,19 +29,22 @@ fn values(client: &mut dyn Client, from: &TopicPartition, committed: bool) -> Ve
         values.extend(fetched.records.iter().map(|record| text(record.value.as_deref().unwrap())));
         if fetched.next_offset == offset {
             assert_eq!(offset, fetched.end_offset, "it says itself that there is no more");
+            assert_eq!(fetched.log_end, end, "and what waits");
             return values;
         }
         offset = fetched.next_offset;
     }
 }
 
-/// The values that a scan of what is committed finds.
-fn scanned(client: &mut dyn Client, topic: &str) -> Vec<String> {
+/// The values that a scan of what is committed finds, and where it cannot read on.
+fn scanned(client: &mut dyn Client, topic: &str) -> (Vec<String>, Vec<(i32, i64)>) {
     let mut values = Vec::new();
+    let mut scan = Scan::of_committed(topic);
+    let ends = scan.ends(client).unwrap();
     let take =
         |_, record: FetchedRecord| values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
-    assert!(Scan::of_committed(topic).read(client, take).unwrap());
-    values
+    assert!(scan.read(client, take).unwrap());
+    (values, scan.short_of(&ends))
 }
 
 #[test]
@@ -61,7 +65,9 @@ fn what_a_stranger_aborts_is_not_delivered_and_what_is_open_is_waited_for() {
     write(client, &to, vec![record(None, Some("behind"))]);
 
     assert_eq!(values(client, &to, true), ["before", "committed"]);
-    assert_eq!(scanned(client, &topic), ["before", "committed"], "it does not wait for what is open");
+    let (found, open) = scanned(client, &topic);
+    assert_eq!(found, ["before", "committed"], "it does not wait for what is open");
+    assert!(matches!(open[..], [(0, offset)] if offset > 1), "{open:?}");
     assert_eq!(values(client, &to, false), ["before", "aborted", "committed", "open", "behind"]);
 
     stranger.stdin.take().unwrap().write_all(b"\n").unwrap();
@@ -70,5 +76,6 @@ fn what_a_stranger_aborts_is_not_delivered_and_what_is_open_is_waited_for() {
     wait_until("the marker is written", Duration::from_secs(30), || {
         (values(client, &to, true) == ["before", "committed", "behind"]).then_some(())
     });
-    assert_eq!(scanned(client, &topic), ["before", "committed", "behind"]);
+    let (found, open) = scanned(client, &topic);
+    assert_eq!((found, open), (["before", "committed", "behind"].map(str::to_owned).to_vec(), vec![]));
 }

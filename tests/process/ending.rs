@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use kafka_cron::common::clock::{Clock as _, SystemClock};
 use kafka_cron::common::model::Outcome::{Cancelled, Failed, Replaced, Succeeded, TimedOut};
 use kafka_cron::common::model::{Outcome, Then};
 
@@ -122,8 +123,8 @@ fn an_order_ends_the_attempts_of_its_run_and_no_other() {
     let runs = [deaf.run.id, polite.run.id];
     [deaf, polite, other].into_iter().for_each(|attempt| bench.start(attempt));
     let pids = ["deaf", "polite", "other"].map(|name| wait_until(name, LONG, || pid_in(&file(name))));
-    bench.desk.order(&runs);
-    bench.desk.order(&runs);
+    bench.desk.order(&runs.map(|run| (run, SystemClock.now())));
+    bench.desk.order(&runs.map(|run| (run, SystemClock.now())));
     let mut ends = [bench.report(), bench.report()];
     ends.sort_by_key(|report| report.claimed.attempt.run.id != runs[0]);
     for (report, run) in ends.iter().zip(runs) {
@@ -138,7 +139,7 @@ fn an_order_ends_the_attempts_of_its_run_and_no_other() {
 fn an_attempt_of_a_run_that_is_to_end_is_not_started() {
     let bench = Bench::new(1);
     let ordered = attempt("echo started");
-    bench.desk.order(&[ordered.run.id]);
+    bench.desk.order(&[(ordered.run.id, SystemClock.now())]);
     let report = bench.run(ordered);
     assert_eq!((&report.outcome, report.output_tail.as_str()), (&Replaced, ""));
     assert_eq!(report.started_at, report.ended_at);

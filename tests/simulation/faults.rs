@@ -227,6 +227,8 @@ pub struct Chaos {
     /// How often each kind comes up in this seed.
     pub weights: [u64; 12],
     pub orders: Vec<Order>,
+    /// For what another program does to the topics of attempts, and how many of a thousand times it begins a transaction.
+    stranger: (Random, u64),
 }
 
 impl Chaos {
@@ -239,7 +241,16 @@ impl Chaos {
         let (grows, anew) = (some(250), some(150));
         let has_producers = world.oracle.has_producers;
         let weights = [a, b, c, d, e, f, g, h, i, j, anew, grows];
-        Self { seats, has_producers, next: world.began + Duration::from_secs(2), weights, orders: Vec::new() }
+        let mut stranger = Random(world.random.0 ^ 0x7a45_ac71);
+        let transactions = if stranger.chance(250) { 20 + stranger.below(200) } else { 0 };
+        Self {
+            seats,
+            has_producers,
+            next: world.began + Duration::from_secs(2),
+            weights,
+            orders: Vec::new(),
+            stranger: (stranger, transactions),
+        }
     }
 
     fn jump(&mut self, world: &mut World, seat: usize, by_ms: i64) {
@@ -275,6 +286,19 @@ impl Chaos {
 }
 
 impl Chaos {
+    /// Ends a transaction that another program has opened, and may begin another one.
+    fn transaction(&mut self, world: &mut World) {
+        world.commit_transaction();
+        let (random, rate) = &mut self.stranger;
+        if random.chance(*rate) {
+            let topic = if random.chance(500) { CLUSTER } else { RETRY };
+            let Ok(count @ 1..) = u64::try_from(world.oracle.partitions(topic)) else { return };
+            let of = partition(topic, i32::try_from(random.below(count)).unwrap());
+            world.weather().counts.add("open transaction", 1);
+            world.open_transaction(of);
+        }
+    }
+
     /// Deletes a topic of attempts, which is made again at once or a moment later.
     fn delete_topic(world: &mut World) {
         let topic = if world.random.chance(500) { CLUSTER } else { RETRY };
@@ -304,6 +328,7 @@ impl Actor for Chaos {
             world.weather().away = false;
         }
         world.make_anew();
+        self.transaction(world);
         let seat = world.random.index(self.seats);
         let mut left = world.random.below(self.weights.iter().sum::<u64>().max(1));
         let which = self.weights.iter().position(|weight| {

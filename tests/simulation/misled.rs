@@ -88,6 +88,28 @@ pub fn plant(inner: Box<dyn Client>, bug: Option<Bug>) -> Box<dyn Client> {
     }
 }
 
+impl Misled {
+    /// Whether it is to go by a topic's name, and the topic was made anew.
+    fn is_of_another_topic(&self, answers: &[Result<Fetched, BrokerError>]) -> bool {
+        let is_other = |error: &BrokerError| error.code() == Some(ErrorCode::UnknownTopicId);
+        self.bug == Bug::GoesByTopicNames && answers.iter().any(|answer| answer.as_ref().is_err_and(is_other))
+    }
+
+    fn mislead(&mut self, wants: &[Want], answers: &mut [Result<Fetched, BrokerError>]) {
+        let fetched =
+            wants.iter().zip(answers).filter_map(|(want, answer)| Some((want, answer.as_mut().ok()?)));
+        for (want, fetched) in fetched {
+            let topic = &want.from.topic;
+            if self.bug == Bug::GoesByTopicNames {
+                fetched.topic_id = *self.ids.entry(topic.clone()).or_insert(fetched.topic_id);
+            }
+            if self.bug == Bug::LeasesByTimeStamps && topic == "cron-runs" {
+                fetched.records.retain(|record| self.stamps.is_recent(record));
+            }
+        }
+    }
+}
+
 const PRETENDED: Written = Written { base_offset: 0, append_time_ms: None };
 
 impl Log for Misled {
@@ -144,25 +166,25 @@ impl Log for Misled {
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
         let mut answers = self.inner.fetch(leader, wants, max_wait, by)?;
-        if self.bug == Bug::GoesByTopicNames {
-            let is_other = |error: &BrokerError| error.code() == Some(ErrorCode::UnknownTopicId);
-            if answers.iter().any(|answer| answer.as_ref().is_err_and(is_other)) {
-                answers = self.inner.fetch(leader, wants, max_wait, by)?;
-            }
-            let fetched = wants
-                .iter()
-                .zip(&mut answers)
-                .filter_map(|(want, answer)| Some((want, answer.as_mut().ok()?)));
-            for (want, fetched) in fetched {
-                fetched.topic_id = *self.ids.entry(want.from.topic.clone()).or_insert(fetched.topic_id);
-            }
+        if self.is_of_another_topic(&answers) {
+            answers = self.inner.fetch(leader, wants, max_wait, by)?;
         }
-        if self.bug == Bug::LeasesByTimeStamps {
-            let of_runs = wants.iter().zip(&mut answers).filter(|(want, _)| want.from.topic == "cron-runs");
-            for fetched in of_runs.filter_map(|(_, answer)| answer.as_mut().ok()) {
-                fetched.records.retain(|record| self.stamps.is_recent(record));
-            }
+        self.mislead(wants, &mut answers);
+        Ok(answers)
+    }
+
+    fn fetch_committed(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let mut answers = self.inner.fetch_committed(leader, wants, max_wait, by)?;
+        if self.is_of_another_topic(&answers) {
+            answers = self.inner.fetch_committed(leader, wants, max_wait, by)?;
         }
+        self.mislead(wants, &mut answers);
         Ok(answers)
     }
 

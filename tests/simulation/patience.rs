@@ -50,6 +50,17 @@ impl Log for Patient {
         answer
     }
 
+    fn fetch_committed(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let by = self.soon(by);
+        self.inner.fetch_committed(leader, wants, max_wait, by)
+    }
+
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
         let by = self.soon(by);
         self.inner.offset(of, at, by)

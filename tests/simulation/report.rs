@@ -64,7 +64,7 @@ impl fmt::Display for Counts {
 }
 
 /// Every kind of fault. One that is never met over all seeds fails the test.
-pub const KINDS: [&str; 29] = [
+pub const KINDS: [&str; 30] = [
     "above a quota",
     "answer lost",
     "applied but refused",
@@ -81,6 +81,7 @@ pub const KINDS: [&str; 29] = [
     "letter too large",
     "malformed published",
     "not sent",
+    "open transaction",
     "partition added",
     "produce arrived late",
     "refused",

@@ -358,6 +358,7 @@ impl Stage {
         self.world.say("stage", || "calm".to_owned());
         self.world.weather().calm = true;
         self.world.make_anew();
+        self.world.commit_transaction();
         self.world.deliver_late();
         self.world.weather().wrote = true;
         // The hosts' clocks agree, behind all that is ever due, and no cursor is ahead of them.

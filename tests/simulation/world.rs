@@ -121,6 +121,8 @@ pub struct World {
     pub arrives_far: bool,
     /// A topic that was deleted and is not made again yet.
     absent: Option<&'static str>,
+    /// A partition in which another program's transaction is open.
+    open: Option<TopicPartition>,
     // Shared with the broker, which asks it about each call.
     weather: Arc<Mutex<Weather>>,
 }
@@ -159,6 +161,7 @@ impl World {
             far: BTreeSet::new(),
             arrives_far: false,
             absent: None,
+            open: None,
             weather,
         }
     }
@@ -241,6 +244,21 @@ impl World {
         self.oracle.made_anew(name, client, by);
         self.limit(self.sizes);
         self.say("operator", || format!("{name} is made anew"));
+    }
+
+    /// Another program begins a transaction in a partition: consumers read nothing that is written after this instant.
+    pub fn open_transaction(&mut self, of: TopicPartition) {
+        self.commit_transaction();
+        self.say("stranger", || format!("opens a transaction in {}/{}", of.topic, of.partition));
+        self.broker.faults().open_transaction(&of);
+        self.open = Some(of);
+    }
+
+    /// The transaction that is open is committed.
+    pub fn commit_transaction(&mut self) {
+        let Some(of) = self.open.take() else { return };
+        self.say("stranger", || format!("commits in {}/{}", of.topic, of.partition));
+        self.broker.faults().commit_transaction(&of);
     }
 
     /// An operator adds a partition to a topic of attempts, where there may be more. Returns whether that was so.

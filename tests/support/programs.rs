@@ -235,6 +235,14 @@ impl Program {
         assert!(sent.unwrap().success(), "{} is not there to take {name}", self.name);
     }
 
+    /// Whether TERM would not end it at once: a process that has just been started has no handler yet (proc(5), `SigCgt`).
+    fn catches_term(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (libc::SIGTERM - 1)) != 0)
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
@@ -243,8 +251,9 @@ impl Program {
         status
     }
 
-    /// Asks it to end and waits; it must end well.
+    /// Asks it to end, once it is so far that it takes signals, and waits; it must end well.
     pub fn stop(mut self) {
+        wait_until(&format!("{} catches TERM", self.name), PATIENCE, || self.catches_term().then_some(()));
         self.signal("TERM");
         let status = self.wait();
         assert_eq!((status.code(), status.signal()), (Some(0), None), "{}:\n{}", self.name, self.log());

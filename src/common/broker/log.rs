@@ -116,8 +116,11 @@ pub struct Fetched {
     pub next_offset: i64,
     /// The log's first offset.
     pub start_offset: i64,
-    /// The end of what may be read (the high watermark).
+    /// The end of what may be read.
     pub end_offset: i64,
+    /// The end of the log (the high watermark). What lies between the two, where only what is committed may be read, waits
+    /// for the end of a transaction (KIP-98, "last stable offset").
+    pub log_end: i64,
 }
 
 /// A place in a log.
@@ -190,7 +193,7 @@ pub trait Log: Send {
         max_wait: Duration,
         by: Deadline,
     ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
-        self.fetch(leader, wants, max_wait, by) // there are no transactions in memory
+        self.fetch(leader, wants, max_wait, by) // for a client that meets no transactions
     }
 
     /// The offset of a place in a partition, from its leader. Nothing that is written after the call lies below it,

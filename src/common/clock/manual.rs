@@ -74,7 +74,7 @@ impl State {
         self.alarms.retain(|(at, alarm, _)| {
             let rings = *at <= mono;
             if rings && alarm.try_send(mono).is_err() {
-                log::trace!("whoever waited was woken by something else");
+                log::trace!("the waiting thread was woken by something else");
             }
             !rings
         });

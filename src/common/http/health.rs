@@ -203,7 +203,7 @@ mod tests {
             self.now += Duration::from_secs(after_secs);
             self.health.look(self.now);
             assert_eq!(self.health.stalled(), expected);
-            assert_eq!(self.health.missing(), expected, "nobody is ready who is not healthy");
+            assert_eq!(self.health.missing(), expected, "what is not healthy is not ready");
         }
     }
 

@@ -73,6 +73,14 @@ const LONGEST_REST_AFTER_FAILURES: Duration = Duration::from_millis(1_600);
 /// How long a member that stays away does not come round at most: its thread is watched.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
+/// How much longer than others may take to join our own joining may take.
+const JOIN_MARGIN: Duration = Duration::from_secs(2);
+
+/// How long a step may take, and a minute more: joining waits for the other members, for as long as these may take to join.
+pub fn longest_step(session_timeout: Duration) -> Duration {
+    session_timeout + JOIN_MARGIN + Duration::from_secs(60)
+}
+
 impl Member {
     /// One that has not joined yet.
     pub fn new(options: Options) -> Self {
@@ -236,7 +244,7 @@ impl Member {
         // be heard in every heartbeat, and would read nothing.
         self.state = State::Outside;
         // A rebalance waits for the others as long as they may take to join.
-        let by = now + self.options.session_timeout + Duration::from_secs(2);
+        let by = now + self.options.session_timeout + JOIN_MARGIN;
         match self.ask_to_join(client, by).and_then(|joined| self.sync(client, joined, by)) {
             Ok(true) => {
                 self.rests.succeeded();

@@ -15,7 +15,7 @@ mod tests;
 mod thread;
 
 pub use assignor::{NAME as ASSIGNOR, assign, flatten};
-pub use machine::Member;
+pub use machine::{Member, longest_step};
 pub use messages::{Change, Event, Failing, Options, Report};
 pub use rounds::Rounds;
 pub use standing::Standing;

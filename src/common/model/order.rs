@@ -1,6 +1,6 @@
 //! The orders of `cron-orders`: what the leader asks of whichever consumer it concerns.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterName, JobName, RunId};
@@ -28,6 +28,15 @@ pub enum Order {
 }
 
 impl Order {
+    /// An order is about attempts that were published before it, or less than so long after it. The leader repeats it every ten
+    /// seconds until the run is over, so what is published later is a letter that was put back, and means what it says.
+    pub const COUNTS: TimeDelta = TimeDelta::seconds(120);
+
+    /// Whether an order of an instant is about an attempt that was published at another.
+    pub fn is_about(ordered_at: DateTime<Utc>, published_at: DateTime<Utc>) -> bool {
+        published_at - ordered_at < Self::COUNTS
+    }
+
     /// The key under which it stands in `cron-orders`.
     pub fn key(&self) -> String {
         let Self::End { run, .. } = self;

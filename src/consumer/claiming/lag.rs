@@ -77,7 +77,6 @@ impl Ends {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicI64};
 
     use super::*;
     use crate::common::broker::memory::{Call, Fate, MemoryBroker};
@@ -95,8 +94,7 @@ mod tests {
         client.create_topic(&TopicSpec { name, partitions: 3, replication_factor: 1, settings }, by).unwrap();
         let track = |partition| {
             let of = TopicPartition { topic: "c".to_owned(), partition };
-            let (next, open) = (AtomicI64::new(0), AtomicBool::new(partition == 0));
-            Arc::new(Track { of, plan: 1, next, open })
+            Track::new(of, 1, 0, partition == 0)
         };
         let tracks: Vec<_> = (0..3).map(track).collect();
         for track in &tracks {

@@ -93,10 +93,8 @@ impl Loading {
             return Err(BrokerError::Refused(ErrorCode::InconsistentTopicId));
         }
         if all.iter().any(Loaded::has_no_offset) {
-            match self.on_record.read(client, topic, state.id, by) {
-                Ok(()) => all.iter_mut().filter(|loaded| loaded.has_no_offset()).for_each(|loaded| {
-                    loaded.position = self.on_record.position(loaded);
-                }),
+            match self.by_claims(client, (topic, state.id), &mut all, by) {
+                Ok(()) => {}
                 Err(error) => {
                     self.reports.push(Report::ClaimsUnknown(error.clone()));
                     all.retain(|loaded| !loaded.has_no_offset());
@@ -107,6 +105,32 @@ impl Loading {
         }
         self.rests_until = self.rests_until.filter(|_| !soon);
         Ok(all)
+    }
+
+    /// Where those go on that have no offset: by the claims on record.
+    fn by_claims(
+        &mut self,
+        client: &mut dyn Client,
+        (topic, topic_id): (&str, Uuid),
+        all: &mut [Loaded],
+        by: Deadline,
+    ) -> Result<(), BrokerError> {
+        self.on_record.read(client, topic, topic_id, by)?;
+        let mut positions = Vec::new();
+        for loaded in all.iter_mut().filter(|loaded| loaded.has_no_offset()) {
+            let of = TopicPartition { topic: topic.to_owned(), partition: loaded.partition };
+            let position = self.on_record.position(client, &of, loaded, by)?;
+            positions.push((loaded, position));
+        }
+        // All or none, so that nothing is told twice.
+        for (loaded, (position, remembered_from)) in positions {
+            let LogEnds { start, end, .. } = loaded.log;
+            if remembered_from > start {
+                self.reports.push(Report::Unremembered(loaded.partition, start..remembered_from.min(end)));
+            }
+            loaded.position = position;
+        }
+        Ok(())
     }
 
     /// Where a partition's log begins and ends; `None` while its leader is left alone.
@@ -179,15 +203,32 @@ struct OnRecord {
     next: BTreeMap<i32, i64>,
     /// Whether retention has deleted something of it before it was read.
     lacks_some: bool,
+    /// When the oldest record was written that is left of a partition of which something is deleted, in milliseconds since the
+    /// epoch: the latest of these. What was claimed before may be forgotten.
+    begins_ms: Option<i64>,
     claims: BTreeMap<i32, BTreeSet<i64>>,
 }
 
 impl OnRecord {
-    /// Where a partition without an offset goes on.
-    fn position(&self, of: &Loaded) -> Position {
+    /// Where a partition without an offset goes on. Messages that are older than what is left of `cron-runs` count as claimed
+    /// where the group is known to have claimed anything: to run them a second time would be worse than not at all. Tells also
+    /// at which offset the others begin.
+    fn position(
+        &self,
+        client: &mut dyn Client,
+        of: &TopicPartition,
+        loaded: &Loaded,
+        by: Deadline,
+    ) -> Result<(Position, i64), BrokerError> {
         let none = BTreeSet::new();
-        let claimed = self.claims.get(&of.partition).unwrap_or(&none);
-        without_claimed(of.log, claimed, !self.lacks_some, of.position.finding.clone())
+        let claimed = self.claims.get(&loaded.partition).unwrap_or(&none);
+        let remembered_from = match self.begins_ms.filter(|_| !self.claims.is_empty()) {
+            Some(begins_ms) => client.offset(of, End::Since(begins_ms), by)?,
+            None => 0,
+        };
+        let finding = loaded.position.finding.clone();
+        let position = without_claimed(loaded.log, claimed, (!self.lacks_some, remembered_from), finding);
+        Ok((position, remembered_from))
     }
 
     /// Reads on to the end.
@@ -206,12 +247,17 @@ impl OnRecord {
             let from = TopicPartition { topic: topics::RUNS.to_owned(), partition: state.partition };
             let (start, end) = ends(client, &from, by)?;
             let next = self.next.entry(state.partition).or_insert(0);
-            self.lacks_some |= *next < start;
+            let mut is_cut = *next < start;
+            self.lacks_some |= is_cut;
             *next = start.max(*next);
             while *next < end {
                 let want = Want { from: from.clone(), offset: *next, max_bytes: bounds::FETCH_BYTES };
                 let fetched = client.fetch_one(state.leader, want, Duration::from_millis(100), by)?;
                 let Some(fetched) = fetched else { break };
+                if let Some(first) = fetched.records.first().filter(|_| is_cut) {
+                    self.begins_ms = self.begins_ms.max(Some(first.timestamp_ms));
+                    is_cut = false;
+                }
                 for value in fetched.records.iter().filter_map(|record| record.value.as_deref()) {
                     if let Ok(Event::Claimed { place, .. }) = wire::decode_event(value)
                         && (place.topic.as_str(), place.topic_id) == (topic, topic_id)

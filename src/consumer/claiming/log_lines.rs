@@ -24,6 +24,13 @@ pub(super) fn say(topic: &str, report: &Report) {
             log::warn!("{topic}: what was claimed before: {error}; trying again");
         }
         Report::Found(partition, finding) => say_found(topic, *partition, finding),
+        Report::Unremembered(partition, offsets) => log::warn!(
+            "{topic}/{partition}: no committed offset, and the messages at offsets {} to {} are older than what is left of \
+             cron-runs: they count as claimed and are not run (to run them all the same, stop the consumers of this topic and set \
+             the group's offset: kafka-consumer-groups.sh --reset-offsets)",
+            offsets.start,
+            offsets.end - 1
+        ),
         Report::Gone(partition, count) => log::error!(
             "{topic}/{partition}: the topic was deleted and made again, and {count} messages that no consumer had claimed are gone \
              with it"

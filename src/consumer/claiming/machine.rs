@@ -4,12 +4,14 @@
 //! the simulation drive it by the same calls, and carry out what follows by the same [outbox](super::outbox).
 //!
 //! This file knows what is ours and where each partition goes on. [`claiming`] claims and starts, [`writing`] records claims,
-//! [`reread`] reads again what waited too long to be kept, [`gone`] counts what a deleted topic took with it, and [`unreadable`] writes letters for what could not be read.
-//! [`positions`] knows whose position is to be looked up, [`reading_plan`] what is to be read, and [`waiting`] when claiming goes on.
+//! [`reread`] reads again what waited too long to be kept, [`gone`] counts what a deleted topic took with it, and
+//! [`unreadable`] writes letters for what could not be read. [`positions`] knows whose position is to be looked up,
+//! [`reading_plan`] what is to be read, and [`waiting`] when claiming goes on. [`questions`] answers what metrics and duties ask.
 
 mod claiming;
 mod gone;
 mod positions;
+mod questions;
 mod reading_plan;
 mod reread;
 #[cfg(test)]
@@ -391,47 +393,8 @@ impl Claimer {
         plan.pause_where(is_full, effects);
     }
 
-    /// What is still to be done of what a step has tried: a call whose part is not owed any more has not failed for good.
-    pub fn owes(&self, call: Call) -> bool {
-        self.holder.is_some()
-            && match call {
-                Call::Load => !self.positions.unknown().is_empty(),
-                Call::ReadAgain => self.again.has_failed(),
-                Call::Claim => !self.postponed.is_empty(),
-                Call::Commit => self.pending.is_some() || !self.rejections.is_empty(),
-                Call::Letter => !self.unread.is_empty(),
-            }
-    }
-
-    /// A partition of which something is due and nothing can be claimed: more waits in it, too far apart, than can be
-    /// written down beside its offset.
-    pub fn crowded(&self) -> Option<i32> {
-        self.crowded
-    }
-
-    /// A partition in which so many messages wait for their instant that what lies behind them is not read.
-    pub fn full_of_waiting(&self) -> Option<i32> {
-        let mut partitions = self.partitions.iter();
-        partitions.find(|(_, held)| held.is_full_of_waiting()).map(|(partition, _)| *partition)
-    }
-
-    /// Messages that wait for their instant.
-    pub fn waiting(&self) -> usize {
-        self.partitions.values().map(Partition::waiting).sum()
-    }
-
-    /// Messages of a partition that no consumer has claimed, where its log ends at `end`.
-    pub fn unclaimed(&self, partition: i32, end: i64) -> i64 {
-        self.partitions.get(&partition).map_or(0, |held| held.unclaimed(end))
-    }
-
     /// The log of a partition ends at this offset, as a fetch has told.
     pub fn log_ends(&mut self, partition: i32, end: i64) {
         self.partitions.get_mut(&partition).into_iter().for_each(|held| held.log_ends(end));
-    }
-
-    /// What was counted.
-    pub fn counts(&self) -> Counts {
-        self.counts
     }
 }

@@ -59,8 +59,9 @@ pub enum Event {
     ClockSettled,
     /// All orders were read that had been written before this consumer was started, or there are none.
     OrdersKnown,
-    /// These runs are to end: what is held of them is claimed without waiting for its instant, and no worker starts it.
-    Ordered(Vec<RunId>),
+    /// These runs are to end, by orders of these instants: what is held of them is claimed without waiting for its instant, and no
+    /// worker starts it.
+    Ordered(Vec<(RunId, DateTime<Utc>)>),
     /// Whether the host has room for new attempts, when that has changed ([`crate::consumer::pressure`]).
     Admits(bool),
     /// The program ends: nothing more is claimed, and a claim that is under way is waited for.
@@ -128,6 +129,9 @@ pub enum Report {
     ClaimsUnknown(BrokerError),
     /// What was odd about a partition's committed offset.
     Found(i32, Finding),
+    /// The group has no offset, and what lies at these offsets of a partition is older than what is left of `cron-runs`: it
+    /// counts as claimed.
+    Unremembered(i32, Range<i64>),
     /// The topic was deleted and made again, and so many messages of this partition that no consumer had claimed went with it.
     Gone(i32, u64),
     /// What is due in a partition could not be read again.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -52,12 +52,7 @@ impl Outbox {
     }
 
     fn track(&self, plan: u64, (partition, next): (i32, i64)) -> Arc<Track> {
-        Arc::new(Track {
-            of: TopicPartition { topic: self.topic.clone(), partition },
-            plan,
-            next: AtomicI64::new(next),
-            open: AtomicBool::new(true),
-        })
+        Track::new(TopicPartition { topic: self.topic.clone(), partition }, plan, next, true)
     }
 
     /// Sends the newest plan, if that finds a place: to be called after a step, which may replace it.

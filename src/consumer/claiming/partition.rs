@@ -19,7 +19,7 @@ use super::duplicates::Duplicates;
 use super::position::Position;
 use crate::common::bounds::{HELD_BYTES_PER_PARTITION, READY_PER_PARTITION, WAITING_PER_PARTITION};
 use crate::common::holes;
-use crate::common::model::RunId;
+use crate::common::model::{Order, RunId};
 use crate::consumer::fetching::reading::{Held, Read, Unreadable};
 
 /// What became of a record that was read.
@@ -221,8 +221,13 @@ impl Partition {
 
     /// These runs are to end: what waits of them may be claimed now. Of messages whose content was dropped the run is not
     /// known, and they wait on.
-    pub fn hurry(&mut self, runs: &[RunId]) {
-        for (offset, message) in self.waiting.take_all_of(runs) {
+    pub fn hurry(&mut self, runs: &[(RunId, DateTime<Utc>)]) {
+        let is_about = |held: &Held| {
+            let published_at = DateTime::from_timestamp_millis(held.published_ms).unwrap_or_default();
+            let id = held.attempt.run.id;
+            runs.iter().any(|(run, at)| *run == id && Order::is_about(*at, published_at))
+        };
+        for (offset, message) in self.waiting.take_all(is_about) {
             self.make_ready(offset, message);
         }
     }

@@ -100,16 +100,18 @@ pub fn resume(committed: Option<&Committed>, log: LogEnds) -> Position {
 ///
 /// What was deleted and is not on record as claimed was deleted unread. Where `cron-runs` has lost its own beginning
 /// (`is_whole` is false), claims may be gone with it: then what lies below the first claim that is left is taken for
-/// claimed, and only a group of which no claim is left is said to have read nothing at all.
+/// claimed, and only a group of which no claim is left is said to have read nothing at all. What lies below `remembered_from`
+/// is older than what is left of `cron-runs`, and counts as claimed too.
 pub fn without_claimed(
     log: LogEnds,
     claimed: &BTreeSet<i64>,
-    is_whole: bool,
+    (is_whole, remembered_from): (bool, i64),
     finding: Option<Finding>,
 ) -> Position {
+    let remembered_from = remembered_from.clamp(log.start, log.end);
     let highest = claimed.range(log.start..log.end).next_back();
-    let unread_from = highest.map_or(log.start, |offset| offset + 1);
-    let holes = (log.start..unread_from).filter(|offset| !claimed.contains(offset)).collect();
+    let unread_from = highest.map_or(log.start, |offset| offset + 1).max(remembered_from);
+    let holes = (remembered_from..unread_from).filter(|offset| !claimed.contains(offset)).collect();
     let known_from = claimed.first().copied().filter(|_| !is_whole).unwrap_or(0).min(log.start);
     let gone = log.start - known_from - count(claimed.range(known_from..log.start));
     let first_gone = (known_from..log.start).find(|offset| !claimed.contains(offset));
@@ -204,7 +206,7 @@ mod tests {
         let check = |start, claimed: &[i64], is_whole, expected: (i64, &[i64], Option<(i64, i64)>)| {
             let log = LogEnds { topic_id: ID, start, end: 10 };
             let claimed = claimed.iter().copied().collect();
-            let position = without_claimed(log, &claimed, is_whole, Some(Finding::NoOffset));
+            let position = without_claimed(log, &claimed, (is_whole, 0), Some(Finding::NoOffset));
             let (unread_from, holes, gone) = expected;
             let gone = gone.map(|(from, count)| Finding::DeletedUnread { from, to: start, count });
             let finding = gone.or(Some(Finding::NoOffset));
@@ -222,6 +224,24 @@ mod tests {
         check(9, &[4, 6], false, (9, &[], Some((5, 3))));
         check(9, &[9], false, (10, &[], None));
         check(9, &[], false, (9, &[], Some((0, 9))));
+    }
+
+    #[test]
+    fn without_offsets_what_is_older_than_the_record_is_not_run_again() {
+        let check = |start, claimed: &[i64], remembered_from, expected: (i64, &[i64])| {
+            let log = LogEnds { topic_id: ID, start, end: 10 };
+            let claimed = claimed.iter().copied().collect();
+            let finding = Some(Finding::NoOffset);
+            let position = without_claimed(log, &claimed, (false, remembered_from), finding);
+            let holes: Vec<i64> = position.holes.into_iter().collect();
+            assert_eq!((position.unread_from, &holes[..]), expected, "{claimed:?} {remembered_from}");
+        };
+        check(0, &[5, 8], 4, (9, &[4, 6, 7]));
+        check(0, &[2, 8], 4, (9, &[4, 5, 6, 7]));
+        check(0, &[2], 4, (4, &[]));
+        check(0, &[], 4, (4, &[]));
+        check(6, &[8], 4, (9, &[6, 7]));
+        check(0, &[3], 99, (10, &[]));
     }
 
     #[test]

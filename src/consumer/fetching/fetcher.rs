@@ -38,7 +38,7 @@ pub enum What {
     Records {
         /// What was read.
         slice: LogSlice,
-        /// The offset after the last record that may be read.
+        /// Where the log ends, also where the last of it may not be read yet.
         end: i64,
     },
     /// The offset lies outside the log, or the topic is not the one that it belongs to: it must be looked up anew.
@@ -57,9 +57,27 @@ pub struct Track {
     pub next: AtomicI64,
     /// Whether the claiming thread has room for more.
     pub open: AtomicBool,
+    /// Where another program's transaction is open that nothing can be read behind; [`NOWHERE`] where none is.
+    held_at: AtomicI64,
 }
 
+/// No offset.
+const NOWHERE: i64 = -1;
+
 impl Track {
+    /// A partition that is read by the plan of this number, from an offset on.
+    pub fn new(of: TopicPartition, plan: u64, next: i64, open: bool) -> Arc<Self> {
+        let (next, held_at) = (AtomicI64::new(next), AtomicI64::new(NOWHERE));
+        Arc::new(Self { of, plan, next, open: AtomicBool::new(open), held_at })
+    }
+
+    /// Where another program's transaction was open at the last fetch, with records behind it. Nothing is known of that while
+    /// nothing is fetched.
+    pub fn held_at(&self) -> Option<i64> {
+        let held_at = Some(self.held_at.load(Ordering::Acquire)).filter(|offset| *offset != NOWHERE);
+        held_at.filter(|_| self.open.load(Ordering::Acquire))
+    }
+
     /// What is to be fetched of it next; `None` while there is no room for more.
     pub fn want(&self) -> Option<Want> {
         self.open.load(Ordering::Acquire).then(|| Want {
@@ -81,7 +99,9 @@ impl Track {
     ) -> Result<What, BrokerError> {
         match answer {
             Ok(fetched) => {
-                let end = fetched.end_offset;
+                let end = fetched.log_end;
+                let is_held = fetched.next_offset == fetched.end_offset && fetched.end_offset < end;
+                self.held_at.store(if is_held { fetched.end_offset } else { NOWHERE }, Ordering::Release);
                 Ok(What::Records { slice: slice(offset, fetched, cluster), end })
             }
             Err(error) if loses_position(&error) => {

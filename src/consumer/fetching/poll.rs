@@ -64,6 +64,7 @@ impl Poll {
                 fetchers: BTreeMap::new(),
                 leaving: Vec::new(),
                 outages: BTreeMap::new(),
+                held_at: BTreeMap::new(),
             };
             let beat = poll.options.beats.thread("poll");
             poll.run(&planned, &beat);
@@ -84,6 +85,8 @@ pub struct PollOptions {
     pub beats: Beats,
     /// That what is planned is read, and that there is such a topic.
     pub reading: Duty,
+    /// That no transaction of another program stands in the way.
+    pub transactions: Duty,
 }
 
 struct Polling {
@@ -104,6 +107,8 @@ struct Polling {
     outages: BTreeMap<NodeId, Arc<Outage>>,
     /// When the topic is looked up while nothing of it is to be read.
     look_at_topic: Instant,
+    /// Where transactions were open at the last look.
+    held_at: BTreeMap<i32, i64>,
 }
 
 impl Polling {
@@ -130,6 +135,7 @@ impl Polling {
         // now.
         self.fetchers.retain(|_, fetcher| !fetcher.is_over());
         self.leaving.retain(|thread| !thread.is_finished());
+        self.look_for_transactions();
         if self.plan.is_empty() {
             self.look_at_topic();
             return LOOK;
@@ -155,6 +161,23 @@ impl Polling {
 
     fn fails(&self, error: &BrokerError) {
         self.options.reading.failed(Trouble::of(&format!("reading topic {}", self.options.topic), error));
+    }
+
+    /// Whether what lies in a partition has waited since the last look for the end of a transaction. Our own programs write
+    /// none; another program's may have been left open, and then the broker ends it after `transaction.timeout.ms` or never
+    /// (KIP-664, "hanging transactions").
+    fn look_for_transactions(&mut self) {
+        let held_at = self.plan.iter().filter_map(|track| Some((track.of.partition, track.held_at()?)));
+        let held_at: BTreeMap<i32, i64> = held_at.collect();
+        let mut still =
+            held_at.iter().filter(|(partition, offset)| self.held_at.get(*partition) == Some(*offset));
+        match still.next() {
+            Some((partition, offset)) => {
+                self.options.transactions.failed(held(&self.options.topic, *partition, *offset));
+            }
+            None => self.options.transactions.done(),
+        }
+        self.held_at = held_at;
     }
 
     /// Nothing of the topic is ours to read: all of it may be with others, or there may be no such topic.
@@ -214,6 +237,18 @@ impl Polling {
         self.fetchers.insert(leader, fetcher);
         Ok(())
     }
+}
+
+/// A transaction of another program is open.
+fn held(topic: &str, partition: i32, offset: i64) -> Trouble {
+    Trouble::new(
+        "open_transaction",
+        format!(
+            "another program has left a transaction open in {topic}/{partition} at offset {offset}: nothing behind it runs"
+        ),
+        "stop that program, or end its transaction (kafka-transactions.sh find-hanging, then abort); only producers and consumers \
+         should have the right to write to this topic",
+    )
 }
 
 /// There is no such topic among those that there are.

@@ -11,11 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::remembered::Remembered;
 use crate::common::bounds::ORDERS_REMEMBERED;
-use crate::common::model::RunId;
+use crate::common::model::{Order, RunId};
 
 /// The desk. Clones are the same desk.
 #[derive(Debug, Clone)]
@@ -26,9 +27,12 @@ pub struct Desk {
 #[derive(Debug)]
 struct State {
     ordered: Remembered,
-    /// The bells of the workers that have an attempt of this run.
-    running: HashMap<RunId, Vec<Arc<Clapper>>>,
+    /// The workers that have an attempt of this run.
+    running: HashMap<RunId, Vec<Working>>,
 }
+
+/// When a worker's attempt was published, and the worker's bell.
+type Working = (DateTime<Utc>, Arc<Clapper>);
 
 /// What wakes a worker whose run is to end.
 #[derive(Debug)]
@@ -59,25 +63,33 @@ impl Default for Desk {
 }
 
 impl Desk {
-    /// These runs are to end: the workers that have an attempt of one are told.
-    pub fn order(&self, runs: &[RunId]) {
+    /// These runs are to end, by orders of these instants: the workers that have an attempt of one are told.
+    pub fn order(&self, runs: &[(RunId, DateTime<Utc>)]) {
         let mut state = self.lock();
-        for run in runs {
-            state.ordered.take(*run);
-            for bell in state.running.get(run).into_iter().flatten() {
-                bell.ring();
+        for (run, at) in runs {
+            state.ordered.take(*run, *at);
+            for (published_at, bell) in state.running.get(run).into_iter().flatten() {
+                if Order::is_about(*at, *published_at) {
+                    bell.ring();
+                }
             }
         }
     }
 
-    /// A worker is about to start an attempt of a run. `None` where the run is to end: the attempt must not start.
-    pub fn begin<'a>(&'a self, run: RunId, bell: &'a Bell) -> Option<AtWork<'a>> {
+    /// A worker is about to start an attempt of a run that was published at an instant. `None` where it is to end: it must not
+    /// start.
+    pub fn begin<'a>(
+        &'a self,
+        run: RunId,
+        published_at: DateTime<Utc>,
+        bell: &'a Bell,
+    ) -> Option<AtWork<'a>> {
         let mut state = self.lock();
-        if state.ordered.has(run) {
+        if state.ordered.has(run, published_at) {
             return None;
         }
         bell.fall_silent();
-        state.running.entry(run).or_default().push(Arc::clone(&bell.0));
+        state.running.entry(run).or_default().push((published_at, Arc::clone(&bell.0)));
         Some(AtWork { desk: self, bell, run })
     }
 
@@ -102,7 +114,7 @@ impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         let mut state = self.desk.lock();
         if let Some(bells) = state.running.get_mut(&self.run) {
-            bells.retain(|bell| !Arc::ptr_eq(bell, &self.bell.0));
+            bells.retain(|(_, bell)| !Arc::ptr_eq(bell, &self.bell.0));
             if bells.is_empty() {
                 state.running.remove(&self.run);
             }
@@ -142,6 +154,8 @@ mod tests {
 
     use super::*;
 
+    const AT: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
     fn run(number: u128) -> RunId {
         RunId(Uuid::from_u128(number))
     }
@@ -150,8 +164,9 @@ mod tests {
     fn an_order_finds_the_worker_that_has_the_run_and_no_other() {
         let desk = Desk::default();
         let bells = [(); 3].map(|()| Bell::new().unwrap());
-        let [one, same, other] = [(0, 1), (1, 1), (2, 2)].map(|(bell, of)| desk.begin(run(of), &bells[bell]));
-        desk.order(&[run(1), run(3), run(1)]);
+        let [one, same, other] =
+            [(0, 1), (1, 1), (2, 2)].map(|(bell, of)| desk.begin(run(of), AT, &bells[bell]));
+        desk.order(&[(run(1), AT), (run(3), AT), (run(1), AT)]);
         assert!(one.unwrap().is_ordered() && same.unwrap().is_ordered());
         assert!(!other.unwrap().is_ordered());
     }
@@ -159,24 +174,35 @@ mod tests {
     #[test]
     fn no_attempt_starts_of_a_run_that_is_to_end() {
         let (desk, bell) = (Desk::default(), Bell::new().unwrap());
-        desk.order(&[run(1)]);
-        assert!(desk.begin(run(1), &bell).is_none());
-        assert!(desk.begin(run(2), &bell).is_some());
+        desk.order(&[(run(1), AT)]);
+        assert!(desk.begin(run(1), AT, &bell).is_none());
+        assert!(desk.begin(run(2), AT, &bell).is_some());
     }
 
     #[test]
     fn an_order_that_comes_after_the_end_does_the_workers_next_attempt_no_harm() {
         let (desk, bell) = (Desk::default(), Bell::new().unwrap());
-        drop(desk.begin(run(1), &bell).unwrap());
-        desk.order(&[run(1)]);
-        let next = desk.begin(run(2), &bell).unwrap();
+        drop(desk.begin(run(1), AT, &bell).unwrap());
+        desk.order(&[(run(1), AT)]);
+        let next = desk.begin(run(2), AT, &bell).unwrap();
         assert!(!next.is_ordered());
         drop(next);
         // One that came while the attempt ended has rung the bell, and no worker has heard it.
-        let ends = desk.begin(run(3), &bell).unwrap();
-        desk.order(&[run(3)]);
+        let ends = desk.begin(run(3), AT, &bell).unwrap();
+        desk.order(&[(run(3), AT)]);
         drop(ends);
-        assert!(!desk.begin(run(4), &bell).unwrap().is_ordered());
+        assert!(!desk.begin(run(4), AT, &bell).unwrap().is_ordered());
         assert!(desk.lock().running.is_empty());
+    }
+
+    #[test]
+    fn an_attempt_that_was_published_long_after_an_order_is_neither_kept_from_starting_nor_ended() {
+        let (desk, bell) = (Desk::default(), Bell::new().unwrap());
+        desk.order(&[(run(1), AT)]);
+        let put_back = desk.begin(run(1), AT + Order::COUNTS, &bell).unwrap();
+        desk.order(&[(run(1), AT)]);
+        assert!(!put_back.is_ordered());
+        desk.order(&[(run(1), AT + Order::COUNTS)]);
+        assert!(put_back.is_ordered());
     }
 }

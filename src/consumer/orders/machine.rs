@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::messages::{Effect, News};
@@ -167,7 +168,7 @@ impl OrderReader {
         }
         let values = fetched.records.iter().filter_map(|record| record.value.as_deref());
         let orders = values.filter_map(|value| wire::decode_order(value).ok());
-        let runs: Vec<RunId> = orders.filter_map(|order| self.concerns(&order)).collect();
+        let runs: Vec<(RunId, DateTime<Utc>)> = orders.filter_map(|order| self.concerns(&order)).collect();
         if !runs.is_empty() {
             effects.push(Effect::Tell(News::Ordered(runs)));
         }
@@ -177,11 +178,11 @@ impl OrderReader {
         Ok(())
     }
 
-    /// The run that an order is about. Another fleet on the same Kafka may have jobs of the same names, and then its runs
+    /// The run that an order is about, and when it was written. Another fleet on the same Kafka may have jobs of the same names, and then its runs
     /// have the same ids.
-    fn concerns(&self, order: &Order) -> Option<RunId> {
-        let Order::End { run, cluster, .. } = order;
-        (*cluster == self.cluster).then_some(*run)
+    fn concerns(&self, order: &Order) -> Option<(RunId, DateTime<Utc>)> {
+        let Order::End { run, cluster, at, .. } = order;
+        (*cluster == self.cluster).then_some((*run, *at))
     }
 }
 

@@ -1,13 +1,16 @@
 //! What the reader of orders tells.
 
+use chrono::{DateTime, Utc};
+
 use crate::common::broker::BrokerError;
 use crate::common::model::RunId;
 
 /// What the claiming thread and the workers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// These runs are to end: no attempt of them starts any more. The same run may be told any number of times.
-    Ordered(Vec<RunId>),
+    /// These runs are to end, by orders of these instants: no attempt of them starts any more. The same run may be told any number
+    /// of times.
+    Ordered(Vec<(RunId, DateTime<Utc>)>),
     /// All orders that stood in the topic when reading began have been told, or there is no such topic.
     ReadToEnd,
 }

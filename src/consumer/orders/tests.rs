@@ -79,7 +79,7 @@ impl Bench {
 }
 
 fn ordered(runs: &[usize]) -> News {
-    News::Ordered(runs.iter().map(|number| run(*number)).collect())
+    News::Ordered(runs.iter().map(|number| (run(*number), DateTime::UNIX_EPOCH)).collect())
 }
 
 #[test]
@@ -104,6 +104,7 @@ fn of_many_orders_the_newest_are_read_back() {
     let runs: Vec<RunId> = told
         .into_iter()
         .flat_map(|news| if let News::Ordered(runs) = news { runs } else { Vec::new() })
+        .map(|(run, _)| run)
         .collect();
     assert_eq!(runs, (12_000 - ORDERS_REMEMBERED..12_000).map(run).collect::<Vec<_>>());
 }

@@ -208,7 +208,9 @@ impl Worker {
 
     fn attempt(&self, claimed: &Claimed, started_at: &mut Option<DateTime<Utc>>) -> Ended {
         self.metrics.taken(claimed, self.clock.now());
-        let Some(at_work) = self.channels.desk.begin(claimed.attempt.run.id, &self.bell) else {
+        let run = claimed.attempt.run.id;
+        let published_at = DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or_default();
+        let Some(at_work) = self.channels.desk.begin(run, published_at, &self.bell) else {
             return without_output(Outcome::Replaced);
         };
         let started = match self.start(claimed, &at_work) {

@@ -40,6 +40,7 @@ struct Row<'a> {
     at: DateTime<Utc>,
     consumer: &'a str,
     place: &'a Place,
+    partition: i32,
     offset: i64,
     replayed: bool,
 }
@@ -58,7 +59,8 @@ fn row(letter: &Letter) -> Row<'_> {
         at: letter.letter.at,
         consumer: &letter.letter.consumer,
         place: &letter.letter.place,
-        offset: letter.offset,
+        partition: letter.place.0,
+        offset: letter.place.1,
         replayed: letter.replayed,
     }
 }
@@ -84,7 +86,7 @@ pub(super) fn run(args: &Args, mut letters: Letters, client: Kafka<'_>, screen: 
 /// `2026-11-23T17:00:04Z  offset 7  attempts_exhausted  backup  run 6f1d…  attempt 4  the last: failed (exit code 1)`.
 fn words(letter: &Letter) -> String {
     let at = letter.letter.at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let (offset, reason, detail) = (letter.offset, letter.letter.reason.word(), &letter.letter.detail);
+    let (here, reason, detail) = (letter.place, letter.letter.reason.word(), &letter.letter.detail);
     let what = letter.letter.attempt.as_ref().map_or_else(
         || {
             let place = &letter.letter.place;
@@ -93,5 +95,5 @@ fn words(letter: &Letter) -> String {
         |attempt| format!("{}  run {}", attempt.run.job, attempt.run.id),
     );
     let replayed = if letter.replayed { "  (put back)" } else { "" };
-    format!("{at}  offset {offset}  {reason}  {what}  {detail}{replayed}")
+    format!("{at}  {here}  {reason}  {what}  {detail}{replayed}")
 }

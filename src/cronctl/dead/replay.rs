@@ -4,14 +4,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
 use clap::Args as Arguments;
 
-use super::letters::{Letter, Letters};
+use super::letters::{Letter, LetterPlace, Letters};
 use super::reread::reread;
 use super::{Kafka, Of, refused, soon};
 use crate::common::broker::{BrokerError, ProduceBatch, Record, TopicPartition};
@@ -31,6 +31,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     which: Which,
+
+    /// The partition of that offset, where the topic was given more than one
+    #[arg(long, value_name = "P", requires = "offset", default_value_t = 0)]
+    partition: i32,
 }
 
 #[derive(Debug, Clone, Arguments)]
@@ -67,7 +71,7 @@ pub(super) fn run(
             Err(error) => return desk.stopped(screen, &error),
         };
         part.unreadable.iter().try_for_each(|what| screen.complain(what))?;
-        let chosen: Vec<Letter> = part.letters.into_iter().filter(|letter| which.chooses(letter)).collect();
+        let chosen: Vec<Letter> = part.letters.into_iter().filter(|letter| args.chooses(letter)).collect();
         if which.run.is_some() {
             newest = chosen.into_iter().next_back().or(newest);
         } else if let Err(error) = desk.put_back(&chosen, client, screen)? {
@@ -84,11 +88,11 @@ pub(super) fn run(
     Ok(desk.exit)
 }
 
-impl Which {
+impl Args {
     fn chooses(&self, letter: &Letter) -> bool {
-        match (self.run, self.offset) {
+        match (self.which.run, self.which.offset) {
             (Some(run), _) => letter.run() == Some(run),
-            (_, Some(offset)) => letter.offset == offset,
+            (_, Some(offset)) => letter.place == LetterPlace(self.partition, offset),
             _ => letter.run().is_some() && !letter.replayed,
         }
     }
@@ -126,26 +130,24 @@ impl<'a> Desk<'a> {
             let (mut attempts, mut marks) = (Vec::new(), Vec::new());
             for letter in letters {
                 if letter.replayed {
-                    screen.say(format_args!("offset {}: has been put back before", letter.offset))?;
+                    screen.say(format_args!("{}: has been put back before", letter.place))?;
                     continue;
                 }
                 match back(letter, &self.cluster, client) {
-                    Ok(Ok(Back::Attempt(record, named))) => attempts.push((letter.offset, record, named)),
+                    Ok(Ok(Back::Attempt(record, named))) => attempts.push((letter.place, record, named)),
                     Ok(Ok(Back::Originals(to, originals))) => {
                         let topic = to.topic.clone();
                         match produce(client, &to, originals, self.clock.now().timestamp_millis()) {
                             Ok(()) => {
-                                marks.push((letter.offset, None));
-                                let offset = letter.offset;
-                                screen.say(format_args!(
-                                    "offset {offset}: is in topic {topic} again, as it was"
-                                ))?;
+                                marks.push((letter.place, None));
+                                let place = letter.place;
+                                screen.say(format_args!("{place}: is in topic {topic} again, as it was"))?;
                             }
-                            Err(error) if is_final(&error) => self.cannot(letter.offset, &error, screen)?,
+                            Err(error) if is_final(&error) => self.cannot(letter.place, &error, screen)?,
                             Err(error) => return Ok(Err(error)),
                         }
                     }
-                    Ok(Err(why)) => self.cannot(letter.offset, &why, screen)?,
+                    Ok(Err(why)) => self.cannot(letter.place, &why, screen)?,
                     Err(error) => return Ok(Err(error)),
                 }
             }
@@ -161,8 +163,8 @@ impl<'a> Desk<'a> {
 
     fn write_attempts(
         &mut self,
-        attempts: Vec<(i64, Outgoing, AttemptRef)>,
-        marks: &mut Vec<(i64, Option<AttemptRef>)>,
+        attempts: Vec<(LetterPlace, Outgoing, AttemptRef)>,
+        marks: &mut Vec<(LetterPlace, Option<AttemptRef>)>,
         client: Kafka<'_>,
         screen: &mut Screen,
     ) -> io::Result<Result<(), BrokerError>> {
@@ -174,43 +176,51 @@ impl<'a> Desk<'a> {
             left.extend(records.into_iter().map(|record| (record, error.clone())));
         }
         let mut result = Ok(());
-        for (offset, record, named) in attempts {
+        for (place, record, named) in attempts {
             match left.get(&record) {
                 None => {
-                    marks.push((offset, Some(named)));
+                    marks.push((place, Some(named)));
                     let AttemptRef { run, attempt } = named;
                     screen.say(format_args!("run {run}: attempt {attempt} is in the retry topic"))?;
                 }
-                Some(error) if is_final(error) => self.cannot(offset, error, screen)?,
+                Some(error) if is_final(error) => self.cannot(place, error, screen)?,
                 Some(error) => result = Err(error.clone()),
             }
         }
         Ok(result)
     }
 
+    /// A mark goes to the partition of its letter, which it names by the offset alone.
     fn write_marks(
         &mut self,
-        marks: &[(i64, Option<AttemptRef>)],
+        marks: &[(LetterPlace, Option<AttemptRef>)],
         client: Kafka<'_>,
     ) -> Result<(), BrokerError> {
         let at = self.clock.now();
-        let topic: Arc<str> = topics::dead(&self.cluster).into();
-        let record = |(letter_offset, attempt): &(i64, Option<AttemptRef>)| {
+        let mut of: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
+        for (LetterPlace(partition, letter_offset), attempt) in marks {
             let (letter_offset, attempt) = (*letter_offset, *attempt);
             let value = wire::encode(&DeadRecord::Replayed(Replayed { attempt, letter_offset, at }));
             let key = attempt.map_or_else(|| letter_offset.to_string(), |attempt| attempt.run.to_string());
-            Outgoing { topic: Arc::clone(&topic), key: key.into(), value }
-        };
-        let records = marks.iter().map(record).collect();
-        let unwritten = self.writer.write(client, records, at.timestamp_millis(), soon());
-        let left: usize = unwritten.iter().map(|unwritten| unwritten.records.len()).sum();
-        self.put_back += marks.len() - left;
-        unwritten.into_iter().next().map_or(Ok(()), |left| Err(left.error))
+            let timestamp_ms = at.timestamp_millis();
+            let record = Record { key: Some(key.into()), value: Some(value), timestamp_ms };
+            of.entry(*partition).or_default().push(record);
+        }
+        let topic = topics::dead(&self.cluster);
+        for (partition, records) in of {
+            let (to, count) = (TopicPartition { topic: topic.clone(), partition }, records.len());
+            client
+                .produce(&[ProduceBatch { to, records }], soon())
+                .into_iter()
+                .try_for_each(|answer| answer.map(drop))?;
+            self.put_back += count;
+        }
+        Ok(())
     }
 
-    fn cannot(&mut self, offset: i64, why: impl Display, screen: &mut Screen) -> io::Result<()> {
+    fn cannot(&mut self, place: LetterPlace, why: impl Display, screen: &mut Screen) -> io::Result<()> {
         self.exit = Exit::Found;
-        screen.complain(format_args!("offset {offset}: {why}"))
+        screen.complain(format_args!("{place}: {why}"))
     }
 
     fn stopped(&self, screen: &mut Screen, error: &BrokerError) -> Answer {

@@ -1,6 +1,6 @@
 //! Commits what is planned, in the name of groups without members.
 //!
-//! Kafka refuses a commit of nobody's where the group has members. So each group is tried first with what it has committed
+//! Kafka refuses a commit by no member where the group has members. So each group is tried first with what it has committed
 //! already, which changes nothing; only if none refuses, the plan is committed.
 
 use super::reading::{Partition, Reading};
@@ -49,7 +49,7 @@ fn try_group(of: &TopicPartition, client: &mut dyn Client) -> Result<Option<Stri
         return Ok(None);
     };
     let again = Commit { of: of.clone(), offset, metadata };
-    let codes = client.commit(&nobody(&of.topic), &[again], soon())?;
+    let codes = client.commit(&no_member(&of.topic), &[again], soon())?;
     match codes.into_iter().flatten().next() {
         Some(code) if is_of_members(code) => Ok(Some(has_members(&of.topic, &code.to_string()))),
         // It is the group that is asked first.
@@ -71,7 +71,7 @@ fn commit_topic(
     };
     let commits: Vec<Commit> = partitions.iter().filter_map(commit).collect();
     let Some(topic) = commits.first().map(|commit| commit.of.topic.clone()) else { return Ok(None) };
-    let codes = match client.commit(&nobody(&topic), &commits, soon()) {
+    let codes = match client.commit(&no_member(&topic), &commits, soon()) {
         Ok(codes) => codes,
         Err(error) => {
             screen.complain(format_args!("{topic}: {error}; call this again"))?;
@@ -104,11 +104,11 @@ fn why(commit: &Commit, code: ErrorCode) -> String {
     }
 }
 
-/// Whether Kafka refuses with it what nobody commits for a group that has members.
+/// Whether Kafka refuses with it what no member commits for a group that has members.
 fn is_of_members(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress)
 }
 
-fn nobody(group: &str) -> Holder {
+fn no_member(group: &str) -> Holder {
     Holder { group: group.to_owned(), member_id: String::new(), instance_id: None, generation: -1 }
 }

@@ -31,6 +31,9 @@ pub(super) struct Partition {
     pub plan: Option<Plan>,
 }
 
+/// The messages of each partition that are kept.
+type Messages = BTreeMap<i32, Vec<Message>>;
+
 /// A topic and what its group has committed.
 struct Topic {
     name: String,
@@ -54,13 +57,15 @@ pub(super) fn read(clusters: &[ClusterName], client: &mut dyn Client) -> Result<
             problems.extend(cut(topic, &known));
             problems.extend(topic.beyond(client)?);
         }
-        let retries = retry.messages(known.cluster(), client, |_, _| true)?;
+        let (retries, open) = retry.messages(known.cluster(), client, |_, _| true)?;
+        problems.extend(open);
         let attempts = retries.values().flatten().filter_map(|message| message.attempt);
         attempts.for_each(|attempt| known.in_retry_topic(attempt));
         let texts = first.texts();
-        let firsts = first.messages(known.cluster(), client, |partition, message| {
+        let (firsts, open) = first.messages(known.cluster(), client, |partition, message| {
             matters(message, texts.get(&partition), &known)
         })?;
+        problems.extend(open);
         let first = first.planned(firsts, &known);
         readings.push(Reading { first, retry: retry.planned(retries, &known), known });
     }
@@ -144,24 +149,35 @@ impl Topic {
         partitions.filter_map(|(of, committed)| Some((of.partition, text(committed.as_ref()?)))).collect()
     }
 
-    /// Reads the messages of each partition that are to be kept, as consumers read them.
+    /// Reads the messages of each partition that are to be kept, as consumers read them. Says what is wrong where what lies
+    /// in a partition cannot be read yet.
     fn messages(
         &self,
         cluster: &ClusterName,
         client: &mut dyn Client,
         is_kept: impl Fn(i32, &Message) -> bool,
-    ) -> Result<BTreeMap<i32, Vec<Message>>, BrokerError> {
-        let mut messages: BTreeMap<i32, Vec<Message>> = BTreeMap::new();
-        Scan::of_committed(&self.name).read(client, |partition, record| {
+    ) -> Result<(Messages, Vec<String>), BrokerError> {
+        let mut messages = Messages::new();
+        let mut scan = Scan::of_committed(&self.name);
+        let ends = scan.ends(client)?;
+        scan.read(client, |partition, record| {
             let message = message(&record, cluster);
             if is_kept(partition, &message) {
                 messages.entry(partition).or_default().push(message);
             }
         })?;
-        Ok(messages)
+        let open = scan.short_of(&ends).into_iter().map(|(partition, offset)| {
+            let topic = &self.name;
+            format!(
+                "{topic}/{partition}: a transaction is open at offset {offset}, and nothing behind it can be read: let the copy \
+                 of the topic catch up, or, if no more is copied, end it (kafka-transactions.sh abort --topic {topic} \
+                 --partition {partition} --start-offset {offset}); then call this again"
+            )
+        });
+        Ok((messages, open.collect()))
     }
 
-    fn planned(self, mut messages: BTreeMap<i32, Vec<Message>>, known: &Known) -> Vec<Partition> {
+    fn planned(self, mut messages: Messages, known: &Known) -> Vec<Partition> {
         let Self { name: topic, state, committed } = self;
         let partitions = state.partitions.iter().zip(committed);
         let planned = partitions.map(|(state_of, committed)| {

@@ -1,8 +1,7 @@
 //! The command as a whole, on Kafka in memory: copies that are made by hand.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
@@ -18,6 +17,7 @@ use crate::common::model::{Attempt, Event, Place, Run};
 use crate::common::topics::TopicSpec;
 use crate::common::{holes, wire};
 use crate::cronctl::offsets::known::tests::claimed;
+use crate::cronctl::shown::Shown;
 
 #[derive(Parser)]
 struct Line {
@@ -25,31 +25,20 @@ struct Line {
     args: Args,
 }
 
-/// What a screen has shown.
-#[derive(Clone, Default)]
-struct Shown(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shown {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The id that a topic has elsewhere.
 const THERE: Uuid = Uuid::from_u128(0xA);
 
 /// The site to which topics of cluster `c` were copied.
 struct Site {
+    broker: MemoryBroker,
     client: Box<dyn Client>,
 }
 
 impl Site {
     /// With these topics, each of two partitions.
     fn new(topics: &[&str]) -> Self {
-        let mut client = MemoryBroker::new(Arc::new(SystemClock)).client("cronctl");
+        let broker = MemoryBroker::new(Arc::new(SystemClock));
+        let mut client = broker.client("cronctl");
         for name in topics {
             let spec = TopicSpec {
                 name: (*name).to_owned(),
@@ -59,7 +48,7 @@ impl Site {
             };
             client.create_topic(&spec, soon()).unwrap();
         }
-        Self { client }
+        Self { broker, client }
     }
 
     fn write(&mut self, topic: &str, value: Vec<u8>) {
@@ -115,7 +104,7 @@ impl Site {
         let shown = Shown::default();
         let mut screen = Screen::new(shown.clone(), shown.clone());
         let exit = offsets(&line.args, self.client.as_mut(), &mut screen).unwrap();
-        let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+        let text = shown.text();
         (exit, text)
     }
 }
@@ -234,7 +223,7 @@ fn check_untold(mut site: Site, group: &str) {
     let shown = Shown::default();
     let mut screen = Screen::new(shown.clone(), shown.clone());
     let exit = committing::commit(&all, site.client.as_mut(), &mut screen).unwrap();
-    let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+    let text = shown.text();
     assert!(text.contains(&format!("the group {group} has members (unknown_member_id), which")), "{text}");
     assert_eq!(exit, Exit::Found, "{text}");
     assert_eq!([site.committed("c"), site.committed("c-retry")], before);
@@ -284,4 +273,24 @@ fn what_the_copy_lacks_is_told() {
     assert!(shown.contains(&missing) && shown.contains(&left_out), "{shown}");
     let (_, shown) = Site::new(&ALL).offsets(&[]);
     assert!(shown.contains("c: cron-runs holds no event of an attempt of this cluster"), "{shown}");
+}
+
+#[test]
+fn what_lies_behind_an_open_transaction_is_not_passed_over() {
+    for topic in ["c", "c-retry"] {
+        let mut site = Site::new(&ALL);
+        site.event(&begun(&attempt(1, 1), 0));
+        let number = if topic == "c" { 1 } else { 2 };
+        site.attempt(topic, &attempt(2, number));
+        let of = TopicPartition { topic: topic.to_owned(), partition: 0 };
+        site.broker.faults().open_transaction(&of);
+        site.attempt(topic, &attempt(3, number));
+        let (exit, shown) = site.offsets(&["--execute"]);
+        let part = format!("{topic}/0: a transaction is open at offset 1, and nothing behind it can be read");
+        assert!(exit == Exit::Found && shown.contains(&part), "{shown}");
+        assert_eq!(site.committed(topic), None);
+        site.broker.faults().commit_transaction(&of);
+        let (exit, shown) = site.offsets(&["--execute"]);
+        assert_eq!(exit, Exit::Done, "{shown}");
+    }
 }

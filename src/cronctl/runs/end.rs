@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
 use super::entry::Entry;
-use super::run_detail::run_of;
 use super::run_list::RunList;
+use super::search::{Reach, Says, search};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::{Clock, monotonic};
@@ -16,8 +16,6 @@ use crate::common::exit::Exit;
 use crate::common::identity;
 use crate::common::model::{AttemptRef, ClusterName, EndReason, Event, RunId};
 use crate::common::outgoing::{Outgoing, Writer};
-use crate::common::scan::scan;
-use crate::common::{topics, wire};
 use crate::cronctl::screen::{Answer, Screen};
 
 /// How long writing the event may take.
@@ -59,7 +57,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
 
 fn end(args: &Args, client: &mut dyn Client, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     let run = args.run;
-    let entry = match find(run, args.clusters.as_slice(), client) {
+    let entry = match find(run, args.clusters.as_slice(), clock.now(), client) {
         Ok(entry) => entry,
         Err(error) => return super::refused(screen, &error),
     };
@@ -103,32 +101,26 @@ fn last_attempt(entry: &Entry) -> u32 {
 }
 
 /// What the topics hold about a run.
-fn find(run: RunId, clusters: &[ClusterName], client: &mut dyn Client) -> Result<Option<Entry>, BrokerError> {
+fn find(
+    run: RunId,
+    clusters: &[ClusterName],
+    now: DateTime<Utc>,
+    client: &mut dyn Client,
+) -> Result<Option<Entry>, BrokerError> {
     let mut journal = RunList::default();
-    for cluster in clusters {
-        scan(client, &topics::first(cluster), |_, record| {
-            if let Some(Ok(attempt)) = record.value.as_deref().map(wire::decode_attempt)
-                && attempt.run.id == run
-            {
-                journal.message(&attempt);
-            }
-        })?;
-    }
-    scan(client, topics::RUNS, |_, record| {
-        if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event)
-            && run_of(&event) == Some(run)
-            && topics::concerns(&event, clusters)
-        {
-            journal.event(&event, DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default());
+    for found in search(run, clusters, Reach::All(now), client)? {
+        match found.says {
+            Says::Message(attempt) => drop(journal.message(&attempt)),
+            Says::Event(event) => drop(journal.event(&event, found.written_at)),
+            Says::Dead(_) => {}
         }
-    })?;
+    }
     Ok(journal.get(run).map(Cow::into_owned))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use clap::Parser;
 
@@ -137,24 +129,14 @@ mod tests {
     use crate::common::broker::{ProduceBatch, Record, TopicPartition};
     use crate::common::clock::ManualClock;
     use crate::common::model::{JobName, Outcome, Place, Then};
+    use crate::common::scan::scan;
+    use crate::common::{topics, wire};
+    use crate::cronctl::shown::Shown;
 
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
         args: Args,
-    }
-
-    /// What a screen has shown.
-    #[derive(Clone, Default)]
-    struct Shown(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shown {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
     }
 
     fn job() -> JobName {
@@ -218,7 +200,7 @@ mod tests {
             let mut screen = Screen::new(shown.clone(), shown.clone());
             exits.push(end(&line.args, client.as_mut(), clock.as_ref(), &mut screen).unwrap());
         }
-        let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+        let text = shown.text();
         assert!(text.contains(says), "{text}");
         let first = if expected.is_some() { Exit::Done } else { Exit::Found };
         assert_eq!(exits, [first, Exit::Found], "{text}");

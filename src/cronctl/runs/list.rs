@@ -286,24 +286,12 @@ mod tests {
     use crate::common::broker::{ProduceBatch, Record, TopicPartition};
     use crate::common::clock::ManualClock;
     use crate::common::model::{AttemptRef, Outcome, Place, RunId, Then};
+    use crate::cronctl::shown::Shown;
 
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
         args: Args,
-    }
-
-    /// What a screen has shown.
-    #[derive(Clone, Default)]
-    struct Shown(Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Shown {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
     }
 
     /// The events of a run of the tick in a second: its end is a failure, a success, or not there yet.
@@ -357,7 +345,7 @@ mod tests {
             let shown = Shown::default();
             let mut screen = Screen::new(shown.clone(), std::io::sink());
             line.args.list(client.as_mut(), &sources, (since, room), &mut screen).unwrap().unwrap();
-            String::from_utf8(shown.0.lock().unwrap().clone()).unwrap()
+            shown.text()
         };
         for words in [&[][..], &["--json"], &["--job", "j-1"]] {
             let whole = listed(usize::MAX, words);

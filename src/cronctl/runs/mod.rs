@@ -2,8 +2,8 @@
 //!
 //! [`run_detail`] folds the events of one run, and [`run_list`] keeps the runs of a period: each as an [`entry`], or in less room
 //! once it is [`finished`]. [`row`] shows one run as a line. A history of more runs than fit is listed one [`part`] after the
-//! other, and [`merge`] brings their rows in order. [`peek`] finds out whose event a record is before it is decoded.
-//! [`list`], [`one`] and [`end`] are the three commands.
+//! other, and [`merge`] brings their rows in order. [`search`] finds what the topics hold about one run, and [`peek`] whose event
+//! a record is before it is decoded. [`list`], [`one`] and [`end`] are the three commands.
 
 pub mod end;
 pub mod entry;
@@ -16,6 +16,7 @@ pub(in crate::cronctl) mod peek;
 pub mod row;
 pub mod run_detail;
 pub mod run_list;
+pub(in crate::cronctl) mod search;
 
 use super::screen::{Answer, Screen};
 use crate::common::broker::BrokerError;

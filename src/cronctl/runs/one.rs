@@ -3,16 +3,13 @@
 use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
-use super::peek;
-use super::run_detail::run_of;
-use crate::common::broker::{Broker, BrokerError, Client, FetchedRecord};
+use super::search::{Found, Reach, Says, search};
+use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::model::{Attempt, ClusterName, Event, RunId};
-use crate::common::scan::Scan;
-use crate::common::topics;
-use crate::common::wire::{self, DeadRecord};
+use crate::common::wire::DeadRecord;
 use crate::cronctl::instant::{Moment, shown};
 use crate::cronctl::screen::{Answer, Screen};
 
@@ -27,7 +24,7 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_CLUSTERS", default_value = ClusterList::DEFAULT, value_name = "LIST")]
     clusters: ClusterList,
 
-    /// Read only what was written since this instant, or since this long ago: quick where the topics are long [default: all]
+    /// Read only what was written since this instant, or since this long ago [default: from the end back to when the run was due]
     #[arg(long, value_name = "RFC3339|DURATION")]
     since: Option<Moment>,
 
@@ -56,8 +53,9 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             return Ok(Exit::Usage);
         }
     };
-    let since = args.since.map(|since| since.from(clock.now()));
-    let dossier = match gather(args.run, args.clusters.as_slice(), since, client.as_mut()) {
+    let now = clock.now();
+    let reach = args.since.map_or(Reach::All(now), |since| Reach::Since(since.from(now)));
+    let dossier = match gather(args.run, args.clusters.as_slice(), reach, client.as_mut()) {
         Ok(dossier) => dossier,
         Err(error) => return super::refused(screen, &error),
     };
@@ -70,66 +68,30 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     Ok(Exit::Done)
 }
 
-/// Reads all that the topics hold about a run, or what was written since an instant.
+/// Reads all that the topics hold about a run within reach.
 ///
 /// # Errors
 /// When Kafka refuses or does not answer.
 pub(in crate::cronctl) fn gather(
     run: RunId,
     clusters: &[ClusterName],
-    since: Option<DateTime<Utc>>,
+    reach: Reach,
     client: &mut dyn Client,
 ) -> Result<Dossier, BrokerError> {
     let mut dossier = Dossier::default();
-    let mut scan = |topic: &str, take: &mut dyn FnMut(i32, FetchedRecord)| {
-        let mut scan = Scan::new(topic);
-        if let Some(since) = since {
-            scan.skip_to(client, since.timestamp_millis())?;
-        }
-        scan.read(client, take)
-    };
-    // Nearly all records are about other runs, and need not be decoded to see that.
-    let is_elsewhere = |found: Option<RunId>| found.is_some_and(|found| found != run);
-    for cluster in clusters {
-        for topic in [topics::first(cluster), topics::retry(cluster)] {
-            scan(&topic, &mut |partition, record| {
-                if is_elsewhere(record.value.as_deref().and_then(peek::message)) {
-                    return;
-                }
-                if let Some(Ok(attempt)) = record.value.as_deref().map(wire::decode_attempt)
-                    && attempt.run.id == run
-                {
-                    let place = format!("{topic}/{partition} offset {}", record.offset);
-                    dossier.add(record.timestamp_ms, message(&attempt, &place));
-                }
-            })?;
-        }
-        let topic = topics::dead(cluster);
-        scan(&topic, &mut |_, record| {
-            if let Some(Ok(letter)) = record.value.as_deref().map(wire::decode_dead)
-                && let Some(line) = dead(&letter, run)
-            {
-                dossier.add(record.timestamp_ms, format!("{line} ({topic} offset {})", record.offset));
+    for Found { place: (topic, partition, offset), written_at, says } in search(run, clusters, reach, client)?
+    {
+        let line = match says {
+            Says::Message(attempt) => message(&attempt, &format!("{topic}/{partition} offset {offset}")),
+            Says::Dead(record) => format!("{} ({topic} offset {offset})", dead(&record)),
+            Says::Event(event) => {
+                let line = told(&event);
+                dossier.take_output(event);
+                line
             }
-        })?;
+        };
+        dossier.lines.push((written_at, line));
     }
-    scan(topics::RUNS, &mut |_, record| {
-        if is_elsewhere(record.value.as_deref().and_then(peek::event)) {
-            return;
-        }
-        if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event)
-            && run_of(&event) == Some(run)
-            && topics::concerns(&event, clusters)
-        {
-            dossier.add(record.timestamp_ms, told(&event));
-            if let Event::Finished { attempt, output_tail, .. } = event
-                && !output_tail.is_empty()
-                && dossier.output.as_ref().is_none_or(|(last, _)| *last <= attempt.attempt)
-            {
-                dossier.output = Some((attempt.attempt, output_tail));
-            }
-        }
-    })?;
     Ok(dossier)
 }
 
@@ -147,8 +109,14 @@ impl Dossier {
         text
     }
 
-    fn add(&mut self, written_ms: i64, line: String) {
-        self.lines.push((DateTime::from_timestamp_millis(written_ms).unwrap_or_default(), line));
+    /// Keeps the end of the output, where the event has it and no later attempt's is known.
+    fn take_output(&mut self, event: Event) {
+        if let Event::Finished { attempt, output_tail, .. } = event
+            && !output_tail.is_empty()
+            && self.output.as_ref().is_none_or(|(last, _)| *last <= attempt.attempt)
+        {
+            self.output = Some((attempt.attempt, output_tail));
+        }
     }
 }
 
@@ -163,15 +131,15 @@ fn message(attempt: &Attempt, place: &str) -> String {
     }
 }
 
-fn dead(record: &DeadRecord, run: RunId) -> Option<String> {
+fn dead(record: &DeadRecord) -> String {
     match record {
         DeadRecord::Letter(letter) => {
-            let attempt = letter.attempt.as_ref().filter(|attempt| attempt.run.id == run)?;
-            Some(format!("given up after attempt {}: {}", attempt.attempt, letter.detail))
+            let attempt = letter.attempt.as_ref().map_or(0, |attempt| attempt.attempt);
+            format!("given up after attempt {attempt}: {}", letter.detail)
         }
         DeadRecord::Replayed(mark) => {
-            let attempt = mark.attempt.filter(|attempt| attempt.run == run)?;
-            Some(format!("put back as attempt {}", attempt.attempt))
+            let attempt = mark.attempt.map_or(0, |attempt| attempt.attempt);
+            format!("put back as attempt {attempt}")
         }
     }
 }

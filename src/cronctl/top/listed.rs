@@ -1,4 +1,5 @@
-//! Which runs are listed, and in which order: those that are not over first, then the others, the newest of each first. Pure.
+//! Which runs are listed, and in which order: those first that are silent or late, then the others that are not over, then
+//! those that are over, the newest of each first. Pure.
 
 use std::cmp::Reverse;
 
@@ -151,8 +152,14 @@ impl Listed {
             || self.consumer.as_ref().is_some_and(|consumer| has(consumer))
     }
 
-    fn rank(&self) -> (bool, Reverse<Option<DateTime<Utc>>>) {
-        (matches!(self.state, State::Over | State::Failed), Reverse(self.due))
+    fn rank(&self) -> (u8, Reverse<Option<DateTime<Utc>>>) {
+        let group = match self.state {
+            // First, because a list may be cut.
+            State::Silent | State::Late => 0,
+            State::Over | State::Failed => 2,
+            _ => 1,
+        };
+        (group, Reverse(self.due))
     }
 }
 
@@ -183,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_over_is_listed_first_and_the_newest_of_each() {
+    fn what_is_late_is_listed_first_then_what_is_not_over_and_the_newest_of_each() {
         let check = |rule: Rule, expected: &[&str]| {
             let rows = listed(&board(), &rule, at(71), at(71));
             let jobs: Vec<&str> = rows.iter().map(|row| row.job.as_str()).collect();
             assert_eq!(jobs, expected, "{rule:?}");
         };
-        let all = ["new", "held", "again", "old", "Long", "quick", "bad", "quick"];
+        let all = ["old", "new", "held", "again", "Long", "quick", "bad", "quick"];
         check(Rule::default(), &all);
         let showing = |show| Rule { show, ..Rule::default() };
         check(showing(Show::Running), &["Long"]);

@@ -140,6 +140,8 @@ impl Machine {
                 vec![Effect::Draw]
             }
             Event::Key(Key::Interrupt) => vec![Effect::Quit(Exit::Done)],
+            Event::Key(Key::Suspend) => vec![Effect::Suspend, Effect::Repaint],
+            Event::Key(Key::Repaint) => vec![Effect::Repaint],
             Event::Key(key) if self.is_typing => self.typed(key),
             Event::Key(key) if self.detail.is_some() => self.read(key),
             Event::Key(key) => self.pressed(key, now),

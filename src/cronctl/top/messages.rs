@@ -95,6 +95,10 @@ pub enum Key {
     Backspace,
     /// Ctrl-C.
     Interrupt,
+    /// Ctrl-Z.
+    Suspend,
+    /// Ctrl-L.
+    Repaint,
     /// A character.
     Char(char),
 }
@@ -112,6 +116,10 @@ pub enum Effect {
     Find(Vec<(RunId, Place)>),
     /// The detail thread is to read what the topics hold about a run since an instant.
     Open(RunId, Option<DateTime<Utc>>),
+    /// Something else may have written to the terminal: all of the picture is drawn anew.
+    Repaint,
+    /// The program stops until the shell has it go on.
+    Suspend,
     /// The view ends.
     Quit(Exit),
 }

@@ -153,7 +153,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     };
     let started = signals::catch().and_then(|signals| {
         let reader = Reader::start(context)?;
-        let opener = Opener::start(broker.client("cronctl"), clusters)?;
+        let opener = Opener::start(broker.client("cronctl"), Arc::new(SystemClock), clusters)?;
         Ok((signals, reader, opener))
     });
     let shown = || -> io::Result<Shown> {

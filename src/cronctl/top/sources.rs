@@ -85,8 +85,8 @@ impl Letters {
         }
         let (open, beyond) = (&mut self.open, &mut self.beyond);
         self.followed.scan.read(client, |partition, record| {
-            if let Some(letter) = dead::put_back(&record) {
-                open.remove(&(partition, letter));
+            if let Some(mark) = dead::put_back(&record) {
+                open.remove(&(partition, mark.letter_offset));
             } else if record.value.is_none() {
                 // A tombstone is no letter.
             } else if open.len() < LETTERS {

@@ -12,8 +12,9 @@ use ratatui_crossterm::crossterm::cursor::{Hide, Show};
 use ratatui_crossterm::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui_crossterm::crossterm::execute;
 use ratatui_crossterm::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use rustix::process::{Signal, kill_current_process_group};
 
 use super::messages::{Event, Key};
 use super::picture::Picture;
@@ -46,10 +47,7 @@ impl Surface {
             give_back();
             before(panic);
         }));
-        enable_raw_mode()?;
-        IS_OURS.store(true, Ordering::SeqCst);
-        let opened = execute!(io::stdout(), EnterAlternateScreen, Hide)
-            .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        let opened = take_over().and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match opened {
             Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal), has_colours }),
             Err(error) => {
@@ -57,6 +55,28 @@ impl Surface {
                 Err(error)
             }
         }
+    }
+
+    /// Clears the screen, and has the next picture drawn as a whole. (`Terminal::clear` would ask where the cursor is, and another
+    /// thread reads what the terminal answers.)
+    ///
+    /// # Errors
+    /// The terminal's.
+    pub fn clear(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        self.terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
+        Ok(())
+    }
+
+    /// Gives the terminal back and stops the program, as a terminal does with Ctrl-Z that is not in raw mode: all of its
+    /// process group. When the shell has it go on, it takes the terminal over again.
+    ///
+    /// # Errors
+    /// The terminal's.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        kill_current_process_group(Signal::TSTP)?;
+        take_over()
     }
 
     /// Shows a picture, in the size that the terminal has now.
@@ -74,6 +94,13 @@ impl Drop for Surface {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// Raw mode, and a screen of our own.
+fn take_over() -> io::Result<()> {
+    enable_raw_mode()?;
+    IS_OURS.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, Hide)
 }
 
 /// Gives the terminal back as it was found. Also called by a thread that panics; what fails here cannot be told.
@@ -135,6 +162,8 @@ fn key_of(key: KeyEvent) -> Option<Key> {
     }
     Some(match key.code {
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Interrupt,
+        KeyCode::Char('z') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Suspend,
+        KeyCode::Char('l') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Repaint,
         KeyCode::Char('h') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Backspace,
         KeyCode::Char(_) if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
             return None;

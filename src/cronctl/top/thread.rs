@@ -28,6 +28,15 @@ pub enum Shown {
     Lines,
 }
 
+impl Shown {
+    fn surface(&mut self) -> Option<&mut Surface> {
+        match self {
+            Self::Terminal(surface, _) => Some(surface),
+            Self::Lines => None,
+        }
+    }
+}
+
 /// What the loop waits for and asks.
 pub struct Channels<'a> {
     /// The time.
@@ -77,6 +86,11 @@ fn follow(machine: &mut Machine, channels: &Channels<'_>, shown: &mut Shown, scr
         for effect in machine.handle(event, channels.clock.now()) {
             match effect {
                 Effect::Draw => machine.draw(channels, shown)?,
+                Effect::Repaint => {
+                    shown.surface().map_or(Ok(()), Surface::clear)?;
+                    machine.draw(channels, shown)?;
+                }
+                Effect::Suspend => shown.surface().map_or(Ok(()), Surface::suspend)?,
                 Effect::Snapshot => machine.print(channels, shown, screen)?,
                 Effect::Complain(what) if matches!(shown, Shown::Lines) => screen.complain(what)?,
                 Effect::Complain(_) => {}

@@ -213,7 +213,7 @@ impl Report {
             let (from, to) = (shown(*from), shown(*to));
             format!("{job}  {from} to {to}  says {count}; {named} named, {open} of them without another fate")
         })?;
-        items("not checked", &self.not_checked, screen)?;
+        items("messages that are not checked", &self.not_checked, screen)?;
         items("unfinished (no fault)", &self.unfinished, screen)?;
         for note in &self.notes {
             screen.say(format_args!("note: {note}"))?;

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::messages::{Call, Effect};
-use crate::common::broker::ErrorCode;
+use crate::common::broker::{BrokerError, ErrorCode};
 
 /// For how long a producer tries before it gives way.
 pub(super) const TRIES: Duration = Duration::from_secs(60);
@@ -34,15 +34,20 @@ impl Patience {
         *self = Self::default();
     }
 
-    /// Notes that a term is over: the next one has its own time.
+    /// Notes that a term is over, and the next one has its own time; or that it goes on.
     pub(super) fn ends(&mut self) {
         self.fails = None;
     }
 
     /// Notes what came of a step after which something is still to be taken over. Returns for how long to stay away, where
     /// we give way.
-    pub(super) fn step(&mut self, effects: &[Effect], has_company: bool, now: Instant) -> Option<Duration> {
-        if !effects.iter().any(is_reason) {
+    pub(super) fn step(
+        &mut self,
+        effects: &[Effect],
+        (has_company, leads_some): (bool, bool),
+        now: Instant,
+    ) -> Option<Duration> {
+        if !effects.iter().any(|effect| is_reason(effect, leads_some)) {
             return None;
         }
         let goes_on = self.fails.filter(|(_, last)| now < *last + QUIET);
@@ -58,8 +63,15 @@ impl Patience {
     }
 }
 
-/// Whether it may be our own trouble.
-fn is_reason(effect: &Effect) -> bool {
+/// Whether it may be our own trouble. A quota is of all producers together, and a right that one topic lacks is no reason to
+/// interrupt the others.
+fn is_reason(effect: &Effect, leads_some: bool) -> bool {
     let Effect::Failed(failure) = effect else { return false };
-    failure.call != Call::CursorCommit && failure.error.code() != Some(ErrorCode::UnknownTopicOrPartition)
+    let is_of_topic = match failure.error.code() {
+        Some(ErrorCode::UnknownTopicOrPartition) => true,
+        Some(ErrorCode::TopicAuthorizationFailed) => leads_some,
+        _ => false,
+    };
+    let is_of_all = matches!(failure.error, BrokerError::Throttled(_));
+    failure.call != Call::CursorCommit && !is_of_topic && !is_of_all
 }

@@ -6,21 +6,23 @@
 //! (milliseconds since the epoch) of the group `cron-leader` on partition 0 of the cluster's topic, so that the broker
 //! refuses a leader that has been replaced. A copy of it stands on partition 0 of the cluster's retry topic, because
 //! the broker forgets a cursor with its topic. A restart, an outage and a failover take this one way: read the cursors,
-//! commit them in our own name, read what is published already, begin (`takeover`), and commit the cursors as they move
+//! commit them in our own name, read what is published already (`reading`), begin (`takeover`), and commit the cursors as they move
 //! (`cursor_commits`). A producer whose clock is far from the broker's, before or during all that, lets others lead
 //! (`clock_skew`), and so does one that cannot take everything over for long (`giving_way`). A cluster whose topic does
 //! not exist or cannot be read delays no other.
 
 mod cursor_commits;
+mod reading;
 mod takeover;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use self::reading::Unread;
 use super::Term;
 use super::clock_skew::{self, Compared};
 use super::cursor::StartingPoint;
@@ -70,7 +72,7 @@ pub struct Leadership {
     absent: Vec<usize>,
     try_again: Option<Instant>,
     /// The clusters of this term whose topics are still to be read for what is published.
-    unread: Vec<(usize, StartingPoint)>,
+    unread: VecDeque<Unread>,
     /// What is to be committed, and when it may be.
     keep: Option<CursorCommit>,
     next_commit: Option<Instant>,
@@ -123,7 +125,7 @@ impl Leadership {
             stage: Stage::Standby,
             absent: Vec::new(),
             try_again: None,
-            unread: Vec::new(),
+            unread: VecDeque::new(),
             keep: None,
             next_commit: None,
             after_commits: Rests::new(AFTER_FAILURE, AFTER_FAILURES),
@@ -263,7 +265,8 @@ impl Leadership {
         if !self.is_taking_over() {
             return self.patience.has_all();
         }
-        if let Some(away) = self.patience.step(effects, self.has_company, now.mono) {
+        let leads_some = self.stage == Stage::Leading;
+        if let Some(away) = self.patience.step(effects, (self.has_company, leads_some), now.mono) {
             self.end();
             self.has_given_way = true;
             effects.extend([Effect::End, Effect::GiveWay(away)]);

@@ -87,6 +87,12 @@ impl Runs {
         })
     }
 
+    /// Where a run stands of which only the id is known.
+    #[cfg(test)]
+    pub fn place_of(&self, run: RunId) -> Option<(i32, i64)> {
+        self.others.get(&run).copied()
+    }
+
     /// How many runs of a job there are from one instant to another, both included.
     pub fn count(&self, job: &JobName, from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
         let Some(of) = self.of_jobs.get(job) else { return 0 };

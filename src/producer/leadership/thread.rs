@@ -43,7 +43,10 @@ impl Duties {
     /// Reports what came of a step.
     fn report(&self, leadership: &Leadership, effects: &[Effect]) {
         let mut is_kept = !leadership.leads();
-        if leadership.is_taking_over() {
+        if let Some((topic, count)) = leadership.reading().filter(|(_, count)| *count > 0) {
+            let cause = format!("reading what {topic} holds since its cursor: {count} messages so far");
+            self.taking_over.failed(Trouble::new("reading", cause, "wait: this goes on by itself"));
+        } else if leadership.is_taking_over() {
             self.taking_over.owed();
         } else {
             self.taking_over.done();

@@ -287,6 +287,7 @@ impl Parts {
                 // attempts under way when their consumers say that they are alive.
                 LogChange::Another(ends) => {
                     step.note(Note::LogIsAnother { attempts: self.leases.count() });
+                    step.tell(RunNews::AnotherLog);
                     self.heartbeat.restart(ends.keys().copied(), now);
                     self.leases.clear();
                     self.runs.start_anew(ends);

@@ -74,6 +74,8 @@ pub enum RunNews {
         /// Runs of jobs whose runs may not overlap that are known to be over.
         over: Arc<HashSet<RunId>>,
     },
+    /// `cron-runs` is another log than the one that was read: what was put on record is gone.
+    AnotherLog,
     /// The offsets of `cron-runs`, by partition, to be committed with the cursors: the next leader must read from
     /// there. The thread tells them every ten seconds while this producer leads.
     ReadFrom(BTreeMap<i32, i64>),

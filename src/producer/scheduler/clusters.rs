@@ -36,6 +36,10 @@ struct Cluster {
     jobs: usize,
     /// How many ticks of the backlog are still to be taken, as far as they have been counted.
     backlog: u64,
+    /// Whether it is to be put on record once more which job file is active.
+    says_file_again: bool,
+    /// From when on, in this term, ticks are those of the active file.
+    file_from: DateTime<Utc>,
 }
 
 /// The clusters of the scheduler.
@@ -74,7 +78,14 @@ pub struct Clusters {
 impl Clusters {
     /// Creates the clusters of a producer of this name, which does not lead yet.
     pub fn new(names: Vec<ClusterName>, file: ActiveJobs, name: String) -> Self {
-        let cluster = |name| Cluster { name, term: None, jobs: 0, backlog: 0 };
+        let cluster = |name| Cluster {
+            name,
+            term: None,
+            jobs: 0,
+            backlog: 0,
+            says_file_again: false,
+            file_from: DateTime::<Utc>::MIN_UTC,
+        };
         let has_history = Self::overlapping(&file).is_empty();
         let mut clusters = Self {
             clusters: names.into_iter().map(cluster).collect(),
@@ -114,7 +125,7 @@ impl Clusters {
         (self.term, self.kept) = (None, None);
         self.forget_former();
         for cluster in &mut self.clusters {
-            (cluster.term, cluster.backlog) = (None, 0);
+            (cluster.term, cluster.backlog, cluster.says_file_again) = (None, 0, false);
         }
     }
 
@@ -146,6 +157,7 @@ impl Clusters {
             started.reboot(&self.file, &cluster.name, at);
         }
         started.hold_published(exclusive(&self.file), now);
+        cluster.file_from = start.cursor;
         cluster.term = Some(started);
     }
 
@@ -166,6 +178,7 @@ impl Clusters {
             // Where the clock was set back, `at` may lie before the cursor, and the event must not hold the cursor
             // there.
             let at = term.plan.swap(&self.file, at);
+            cluster.file_from = at;
             term.hold_published(exclusive(&self.file).chain(self.former.values()), at);
             let queued = gone.extract_if(.., |queued| queued.tick.job.cluster == cluster.name);
             let mut removed: Vec<Tick> = queued.map(|queued| queued.tick).collect();
@@ -229,6 +242,7 @@ impl Clusters {
             self.take_published(number, now);
             self.decide_held_back(number, now);
         }
+        self.say_file_again(number, now);
         loop {
             let cluster = &mut self.clusters[number];
             let term = cluster.term.as_mut().filter(|term| term.has_room())?;
@@ -245,6 +259,17 @@ impl Clusters {
             }
             // Nothing of it has to be written.
             term.plan.nothing_left(source);
+        }
+    }
+
+    /// Puts on record which job file is active, where `cron-runs` has lost what was said of it: it was deleted or cut. What
+    /// the file owed before the cursor is on record no more.
+    fn say_file_again(&mut self, number: usize, now: DateTime<Utc>) {
+        let Cluster { name, term, says_file_again, file_from, .. } = &mut self.clusters[number];
+        if let (Some(term), true) = (term, std::mem::take(says_file_again)) {
+            let from = term.cursor(now).max(*file_from);
+            let event = events::revision(name, &self.file, self.name.clone(), from, now);
+            term.add_extra(&self.file.revision, Vec::new(), vec![event], from);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use kafka_cron::common::model::{Event, Order, Outcome, RunId, Then};
 use kafka_cron::consumer::claiming::machine::Claimed;
 
@@ -17,8 +18,8 @@ const ASKED: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Orders {
     ordered: BTreeSet<RunId>,
-    /// Which orders each consumer has read.
-    heard: BTreeSet<(String, RunId)>,
+    /// Which orders each consumer has read, and when the newest of each was written.
+    heard: BTreeMap<(String, RunId), DateTime<Utc>>,
     /// Runs behind which a tick waits that replaces them, and whose end was not asked for: since when each leader knows.
     unasked: BTreeMap<RunId, BTreeMap<String, Instant>>,
     over: BTreeSet<RunId>,
@@ -43,8 +44,9 @@ impl Orders {
     }
 
     /// A consumer has read an order.
-    pub fn heard(&mut self, consumer: &str, run: RunId) {
-        self.heard.insert((consumer.to_owned(), run));
+    pub fn heard(&mut self, consumer: &str, run: RunId, at: DateTime<Utc>) {
+        let heard = self.heard.entry((consumer.to_owned(), run)).or_insert(at);
+        *heard = at.max(*heard);
     }
 
     /// A leader decides; `led` says for how long producers have led since an instant.
@@ -67,8 +69,9 @@ impl Orders {
 
     /// A consumer starts an attempt.
     pub fn started(&mut self, claimed: &Claimed, consumer: &str) {
-        let run = claimed.attempt.run.id;
-        if self.heard.contains(&(consumer.to_owned(), run)) {
+        let heard = self.heard.get(&(consumer.to_owned(), claimed.attempt.run.id));
+        let published_at = DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or_default();
+        if heard.is_some_and(|at| Order::is_about(*at, published_at)) {
             self.breaks(format!(
                 "{consumer} starts {:?} and knows that it is to end",
                 claimed.attempt.name()

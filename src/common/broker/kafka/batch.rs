@@ -31,7 +31,8 @@ pub(super) struct Decoded {
 }
 
 /// Decodes batch by batch, from an offset that may lie inside the first, up to the end of the log, and passes over what was
-/// written in transactions that were aborted.
+/// written in transactions that were aborted. It stops where there is no `room` left, in bytes: many small batches may
+/// unpack to far more than a process has.
 ///
 /// # Errors
 /// When not even the length of the first batch makes sense: then there is no way past it.
@@ -40,6 +41,7 @@ pub(super) fn decode(
     from: i64,
     end: i64,
     aborted: &mut Aborted,
+    room: &mut usize,
 ) -> Result<Decoded, &'static str> {
     let mut decoded = Decoded { records: Vec::new(), undecodable: Vec::new(), next_offset: from };
     while let Some((base_offset, size)) = split(&set) {
@@ -51,12 +53,16 @@ pub(super) fn decode(
         if set.len() < size {
             break; // cut: it is not here yet
         }
+        if *room == 0 {
+            break;
+        }
         let batch = set.split_to(size);
         let follower = split(&set).map(|(base_offset, _)| base_offset);
         let next = decoded.next_offset;
         match read(&batch, base_offset, aborted) {
             Ok(Batch { last_offset, .. }) if last_offset < next => {}
-            Ok(Batch { last_offset, records }) => {
+            Ok(Batch { last_offset, records, bytes }) => {
+                *room = room.saturating_sub(bytes);
                 decoded.records.extend(records.into_iter().filter(|record| record.offset >= next));
                 decoded.next_offset = last_offset.saturating_add(1);
             }
@@ -88,6 +94,8 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 struct Batch {
     last_offset: i64,
     records: Vec<FetchedRecord>,
+    /// How large it is unpacked.
+    bytes: usize,
 }
 
 fn read(batch: &Bytes, base_offset: i64, aborted: &mut Aborted) -> Result<Batch, String> {
@@ -111,7 +119,7 @@ fn read(batch: &Bytes, base_offset: i64, aborted: &mut Aborted) -> Result<Batch,
     let producer = i64::from_be_bytes(field(batch, 43).ok_or(header)?);
     let is_control = attributes & CONTROL != 0;
     if attributes & TRANSACTIONAL != 0 && !is_control && aborted.holds(producer, last_offset) {
-        return Ok(Batch { last_offset, records: Vec::new() });
+        return Ok(Batch { last_offset, records: Vec::new(), bytes: 0 });
     }
     let max_timestamp = i64::from_be_bytes(field(batch, 35).ok_or(header)?);
     let frame = Frame {
@@ -126,9 +134,9 @@ fn read(batch: &Bytes, base_offset: i64, aborted: &mut Aborted) -> Result<Batch,
     if is_control {
         // The end of a transaction, for brokers and for us: it is no record. One that cannot be read ends none.
         aborted.marker(producer, last_offset, &records.unwrap_or_default());
-        return Ok(Batch { last_offset, records: Vec::new() });
+        return Ok(Batch { last_offset, records: Vec::new(), bytes: 0 });
     }
-    Ok(Batch { last_offset, records: records? })
+    Ok(Batch { last_offset, records: records?, bytes: unpacked.len() })
 }
 
 /// The last offset of a batch that cannot be read. Where its header may be what is broken, what follows it in the
@@ -182,7 +190,9 @@ mod tests {
     type Seen = (Vec<i64>, Vec<(i64, i64)>, i64);
 
     fn seen(set: &[u8], from: i64) -> Option<Seen> {
-        let decoded = decode(Bytes::copy_from_slice(set), from, 100, &mut Aborted::default()).ok()?;
+        let decoded =
+            decode(Bytes::copy_from_slice(set), from, 100, &mut Aborted::default(), &mut { usize::MAX })
+                .ok()?;
         let offsets = decoded.records.iter().map(|record| record.offset).collect();
         let ranges = decoded.undecodable.iter().map(|u| (u.first_offset, u.last_offset)).collect();
         Some((offsets, ranges, decoded.next_offset))
@@ -190,7 +200,7 @@ mod tests {
 
     #[test]
     fn keys_values_and_nulls_come_back_as_they_were() {
-        let decoded = decode(batch(5).into(), 5, 8, &mut Aborted::default()).unwrap();
+        let decoded = decode(batch(5).into(), 5, 8, &mut Aborted::default(), &mut { usize::MAX }).unwrap();
         let check = |i: usize, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>| {
             let record = &decoded.records[i];
             assert_eq!((record.offset, record.key.as_deref(), record.value.as_deref()), (offset, key, value));
@@ -199,6 +209,27 @@ mod tests {
         check(1, 6, None, Some(b""));
         check(2, 7, Some(b""), None);
         assert!(decoded.records.iter().all(|record| record.timestamp_ms == 1_700_000_000_000));
+    }
+
+    #[test]
+    fn what_has_no_room_when_it_is_unpacked_is_left_to_the_next_fetch() {
+        let set: Bytes = [batch(0), batch(3), batch(6)].concat().into();
+        let unpacked = batch(0).len() - HEADER;
+        let check = |room: usize, count: usize, left: usize| {
+            let mut left_over = room;
+            let decoded = decode(set.clone(), 0, 9, &mut Aborted::default(), &mut left_over).unwrap();
+            let next = i64::try_from(count).unwrap();
+            assert_eq!(
+                (decoded.records.len(), decoded.next_offset, left_over),
+                (count, next, left),
+                "{room}"
+            );
+        };
+        check(0, 0, 0);
+        check(1, 3, 0);
+        check(unpacked, 3, 0);
+        check(unpacked + 1, 6, 0);
+        check(4 * unpacked, 9, unpacked);
     }
 
     #[test]
@@ -281,7 +312,7 @@ mod tests {
                 .collect();
             let start = usize::try_from(from).unwrap();
             let all = Bytes::from(set.clone());
-            let decoded = decode(all, from, 100, &mut Aborted::new(&named)).unwrap();
+            let decoded = decode(all, from, 100, &mut Aborted::new(&named), &mut { usize::MAX }).unwrap();
             let found: Vec<i64> = decoded.records.iter().map(|record| record.offset).collect();
             assert_eq!((found.as_slice(), decoded.next_offset), (offsets, 13), "{named:?} from {start}");
         };
@@ -312,7 +343,7 @@ mod tests {
         bytes[35..43].copy_from_slice(&1_800_000_000_000_i64.to_be_bytes());
         let crc = crc32c::crc32c(&bytes[21..]);
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        let decoded = decode(bytes.into(), 0, 3, &mut Aborted::default()).unwrap();
+        let decoded = decode(bytes.into(), 0, 3, &mut Aborted::default(), &mut { usize::MAX }).unwrap();
         assert!(decoded.records.iter().all(|record| record.timestamp_ms == 1_800_000_000_000));
     }
 

@@ -130,11 +130,15 @@ impl KafkaClient {
         for topic in answer.responses {
             found.extend(topic.partitions.into_iter().map(|p| ((topic.topic_id, p.partition_index), p)));
         }
+        let mut room = bounds::UNPACKED_ANSWER_BYTES;
+        // In turns as well, because those that come last may find no room.
+        let mut all: Vec<_> = wants.iter().zip(ids).enumerate().collect();
+        all.rotate_left(self.turn % wants.len());
         let mut shares = Vec::with_capacity(wants.len());
-        for (want, id) in wants.iter().zip(ids) {
+        for (at, (want, id)) in all {
             let share = id.and_then(|id| {
                 let data = found.remove(&(id, want.from.partition)).ok_or_else(nothing)?;
-                fetched(want, id, data, isolation)
+                fetched(want, id, data, isolation, &mut room)
             });
             if matches!(
                 share,
@@ -142,9 +146,10 @@ impl KafkaClient {
             ) {
                 self.routes.forget_topic_id(&want.from.topic);
             }
-            shares.push(share);
+            shares.push((at, share));
         }
-        Ok(shares)
+        shares.sort_by_key(|(at, _)| *at);
+        Ok(shares.into_iter().map(|(_, share)| share).collect())
     }
 
     /// The ids of the topics that are asked for: what is wrong with one of them is in its place.
@@ -222,7 +227,14 @@ fn request(wants: &[(&Want, Uuid)], turn: usize, max_wait: Duration) -> FetchReq
         .with_topics(topics)
 }
 
-fn fetched(want: &Want, topic_id: Uuid, data: PartitionData, isolation: i8) -> Result<Fetched, BrokerError> {
+/// What a leader sent for a partition, as far as there is room to unpack it.
+fn fetched(
+    want: &Want,
+    topic_id: Uuid,
+    data: PartitionData,
+    isolation: i8,
+    room: &mut usize,
+) -> Result<Fetched, BrokerError> {
     if let Some(code) = ErrorCode::from_wire(data.error_code) {
         return Err(BrokerError::Refused(code));
     }
@@ -230,7 +242,7 @@ fn fetched(want: &Want, topic_id: Uuid, data: PartitionData, isolation: i8) -> R
     let mut aborted = Aborted::new(data.aborted_transactions.as_deref().unwrap_or_default());
     let stable = Some(data.last_stable_offset).filter(|offset| isolation == COMMITTED && *offset >= 0);
     let end_offset = stable.map_or(data.high_watermark, |stable| stable.min(data.high_watermark));
-    let decoded = batch::decode(set, want.offset, end_offset, &mut aborted).map_err(|why| {
+    let decoded = batch::decode(set, want.offset, end_offset, &mut aborted, room).map_err(|why| {
         BrokerError::Nonsense(format!("{} {}: {why}", want.from.topic, want.from.partition))
     })?;
     for batch in &decoded.undecodable {
@@ -245,5 +257,6 @@ fn fetched(want: &Want, topic_id: Uuid, data: PartitionData, isolation: i8) -> R
         next_offset: decoded.next_offset,
         start_offset: data.log_start_offset,
         end_offset,
+        log_end: data.high_watermark,
     })
 }

@@ -57,7 +57,10 @@ fn bent_batches_are_read_or_refused() {
         bent.extend(follower);
         let from = i64::try_from(random.below(3)).unwrap();
         let end = ENDS[random.below(ENDS.len())];
-        let Ok(decoded) = batch::decode(bent.into(), from, end, &mut Aborted::default()) else { continue };
+        let Ok(decoded) = batch::decode(bent.into(), from, end, &mut Aborted::default(), &mut { usize::MAX })
+        else {
+            continue;
+        };
         assert!(decoded.next_offset >= from);
         assert!(decoded.records.iter().all(|record| (from..=decoded.next_offset).contains(&record.offset)));
         assert!(decoded.undecodable.iter().all(|range| range.first_offset <= range.last_offset));

@@ -34,6 +34,8 @@ const MEMBER_ID_REQUIRED: ErrorCode = ErrorCode::Other(79);
 const DEAD: &str = "Dead";
 /// `GROUP_ID_NOT_FOUND`: there is no group of the newer protocol with this name.
 const GROUP_ID_NOT_FOUND: ErrorCode = ErrorCode::Other(69);
+/// What a broker answers that knows the request and has the newer protocol switched off, as Kafka 3.9 has by default.
+const UNSUPPORTED_VERSION: ErrorCode = ErrorCode::Other(35);
 /// The wait for a group's leader to assign is as long as the deadline allows.
 const UNLIMITED: Duration = Duration::from_secs(3600);
 
@@ -219,7 +221,8 @@ impl Group for KafkaClient {
 }
 
 impl KafkaClient {
-    /// The members of a group of the newer protocol (KIP-848). A broker that does not know the request has no such groups.
+    /// The members of a group of the newer protocol (KIP-848). A broker that does not know the request, or has
+    /// the protocol switched off, has no such groups.
     fn newer_members(&mut self, group: &str, by: Deadline) -> Result<Vec<String>, BrokerError> {
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(group)]);
         let code = |answer: &ConsumerGroupDescribeResponse| {
@@ -230,7 +233,9 @@ impl KafkaClient {
                 let members = answer.groups.iter().flat_map(|group| &group.members);
                 Ok(members.map(|member| described(&member.client_id, &member.client_host)).collect())
             }
-            Err(BrokerError::Refused(GROUP_ID_NOT_FOUND) | BrokerError::NotSent(_)) => Ok(Vec::new()),
+            Err(BrokerError::Refused(GROUP_ID_NOT_FOUND | UNSUPPORTED_VERSION) | BrokerError::NotSent(_)) => {
+                Ok(Vec::new())
+            }
             Err(error) => Err(error),
         }
     }

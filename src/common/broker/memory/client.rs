@@ -113,6 +113,27 @@ impl Log for MemoryClient {
         Ok(answer)
     }
 
+    fn fetch_committed(
+        &mut self,
+        leader: NodeId,
+        wants: &[Want],
+        max_wait: Duration,
+        by: Deadline,
+    ) -> Result<Vec<Result<Fetched, BrokerError>>, BrokerError> {
+        let mut answers = self.fetch(leader, wants, max_wait, by)?;
+        for (want, answer) in wants.iter().zip(&mut answers) {
+            let open_from = |cluster: &mut super::cluster::Cluster| cluster.log_mut(&want.from)?.open_from;
+            let open_from = self.shared.with(|cluster, _, _| open_from(cluster));
+            if let (Ok(fetched), Some(open_from)) = (answer, open_from) {
+                fetched.records.retain(|record| record.offset < open_from);
+                fetched.undecodable.retain(|batch| batch.last_offset < open_from);
+                fetched.next_offset = fetched.next_offset.min(open_from.max(want.offset));
+                fetched.end_offset = fetched.end_offset.min(open_from);
+            }
+        }
+        Ok(answers)
+    }
+
     fn offset(&mut self, of: &TopicPartition, at: Position, by: Deadline) -> Result<i64, BrokerError> {
         let (of, topic) = (of.clone(), of.topic.clone());
         self.shared.call((&self.name, Call::Offset, &topic), by, refused, move |cluster, _| {

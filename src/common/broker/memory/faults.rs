@@ -46,7 +46,7 @@ impl Faults {
 
     /// Refuses every call of a kind about a topic or group from now on, until [`Faults::allow`]: an access list that
     /// was changed, a limit that was lowered. Group calls go by the group's name, all others by the topic's; commits by
-    /// either, where a topic's name refuses its partitions alone. What a late request asks is refused as well.
+    /// either, where a topic's name refuses its partitions alone; and looking offsets up by either. What a late request asks is refused as well.
     pub fn refuse(&self, call: Call, of: &str, code: ErrorCode) {
         self.cluster(|cluster| cluster.refuse(call, of, Some(code)));
     }
@@ -123,6 +123,16 @@ impl Faults {
     /// Makes the batch at an offset one that cannot be decoded.
     pub fn spoil(&self, of: &TopicPartition, offset: i64) {
         self.log(of, |log| log.spoil(offset, "its checksum is wrong"));
+    }
+
+    /// Another program opens a transaction at the end of a partition.
+    pub fn open_transaction(&self, of: &TopicPartition) {
+        self.log(of, |log| log.open_from = Some(log.end()));
+    }
+
+    /// Ends [`Faults::open_transaction`]: what was written since is committed.
+    pub fn commit_transaction(&self, of: &TopicPartition) {
+        self.log(of, |log| log.open_from = None);
     }
 
     /// Writes what ends a transaction: an offset without a record.

@@ -130,7 +130,9 @@ impl Group for MemoryClient {
     ) -> Result<Vec<Option<Committed>>, BrokerError> {
         let (asked, of) = (group.to_owned(), of.to_vec());
         self.shared.call((&self.name, Call::Committed, group), by, refused, move |cluster, _| {
-            Ok(cluster.committed(&asked, &of))
+            // As with commits, an access list may forbid one of the topics, and then the answer names no offset of any.
+            let refusal = of.iter().find_map(|of| cluster.refusal(Call::Committed, &of.topic));
+            refusal.map_or_else(|| Ok(cluster.committed(&asked, &of)), refused)
         })
     }
 

@@ -14,6 +14,8 @@ const BATCH_HEADER: usize = 61;
 pub(super) struct PartitionLog {
     /// Which broker leads it; `None` while none does.
     pub(super) leader: Option<NodeId>,
+    /// From where on a transaction is open.
+    pub(super) open_from: Option<i64>,
     start: i64,
     end: i64,
     batches: VecDeque<Batch>,
@@ -38,7 +40,7 @@ enum Content {
 
 impl PartitionLog {
     pub(super) fn new(leader: Option<NodeId>) -> Self {
-        Self { leader, start: 0, end: 0, batches: VecDeque::new() }
+        Self { leader, open_from: None, start: 0, end: 0, batches: VecDeque::new() }
     }
 
     pub(super) fn start(&self) -> i64 {
@@ -129,10 +131,11 @@ impl PartitionLog {
         if !(self.start..=self.end).contains(&offset) {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        let (start_offset, end_offset) = (self.start, self.end);
+        let (start_offset, end_offset, log_end) = (self.start, self.end, self.end);
         let (records, undecodable) = (Vec::new(), Vec::new());
         let (topic_id, next_offset) = (Uuid::nil(), offset);
-        let mut fetched = Fetched { topic_id, records, undecodable, next_offset, start_offset, end_offset };
+        let mut fetched =
+            Fetched { topic_id, records, undecodable, next_offset, start_offset, end_offset, log_end };
         let mut taken = 0;
         for batch in self.batches.iter().filter(|batch| batch.last >= offset) {
             if taken + batch.bytes > limit && !(first_whole && taken == 0) {

@@ -8,7 +8,8 @@
 //! `tests/contract.rs` runs one suite on this end and on real Kafka. Where they disagree, this end is wrong.
 //!
 //! What it does not know: copies of partitions (a write is safe at once), retention by time and size (a test deletes
-//! by hand), access lists but for what a test has refused, transactions but for the gaps that they leave.
+//! by hand), access lists but for what a test has refused, transactions but for the gaps that they leave and for one that is
+//! open.
 
 mod call;
 mod client;

@@ -190,8 +190,11 @@ impl Claimer {
                     let shorter = decided.text_bytes - decided.text_bytes.div_ceil(4);
                     self.text_limit = shorter.max(holes::LEAST_METADATA_BYTES);
                 }
-                // Still ours, and what stands committed is looked up: an earlier copy may have been applied.
-                self.partitions.remove(&partition);
+                // Still ours, and what stands committed is looked up: an earlier copy may have been applied, or the topic may be
+                // gone.
+                if let Some(held) = self.partitions.remove(&partition) {
+                    self.former.remember(partition, &held);
+                }
                 self.unread.forget(partition);
                 let times = self.rejections.entry(partition).or_default();
                 let rest = LOAD_AGAIN * 2_u32.pow((*times).min(4));

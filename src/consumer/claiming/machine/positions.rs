@@ -44,7 +44,9 @@ impl Positions {
 
     /// A partition's position is to be looked up, and none is before `until`.
     pub(super) fn look_up_after(&mut self, partition: i32, until: Instant) {
-        self.unknown.push(partition);
+        if !self.unknown.contains(&partition) {
+            self.unknown.push(partition);
+        }
         self.rests_until = Some(until);
     }
 

@@ -1,7 +1,7 @@
 //! What is held, what may be claimed, and what a commit has to say of it.
 
 use super::*;
-use crate::common::model::{Attempt, ClusterName, JobName, Run, RunId};
+use crate::common::model::{Attempt, ClusterName, JobName, Order, Run, RunId};
 use std::sync::Arc;
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -58,18 +58,20 @@ fn what_waits_of_a_run_that_is_to_end_may_be_claimed_at_once() {
     let mut p = partition(0, &[]);
     p.take(0, message(1, Some(60)));
     p.take(1, message(2, Some(60)));
-    p.hurry(&[RunId(Uuid::from_u128(2)), RunId(Uuid::from_u128(3))]);
+    p.hurry(&[2, 3].map(|run| (RunId(Uuid::from_u128(run)), at(0))));
     assert_eq!((p.due(at(0), 9), p.waiting()), (vec![1], 1));
     check_commit(&p, &[1], 2, &[0]);
     assert_eq!(p.claimed(&[1]).len(), 1);
-    p.hurry(&[RunId(Uuid::from_u128(2))]);
+    // One that was written long before the message is not about it.
+    p.hurry(&[(RunId(Uuid::from_u128(1)), at(0) - Order::COUNTS)]);
+    p.hurry(&[(RunId(Uuid::from_u128(2)), at(0))]);
     assert_eq!((p.due(at(0), 9), p.next_due()), (vec![], Some(at(60))));
     // Of what was dropped the run is not known.
     let mut p = narrow();
     for run in 0..5 {
         p.take(i64::try_from(run).unwrap(), message(run, Some(60)));
     }
-    p.hurry(&(0..5).map(|run| RunId(Uuid::from_u128(run))).collect::<Vec<_>>());
+    p.hurry(&[0, 1, 2, 3, 4].map(|run| (RunId(Uuid::from_u128(run)), at(0))));
     assert_eq!((p.due(at(0), 9), p.waiting()), (vec![0, 1], 3));
     check_commit(&p, &[0, 1], 2, &[]);
 }

@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 
-use crate::common::model::RunId;
 use crate::consumer::fetching::reading::Held;
 
 /// What waits in one partition.
@@ -73,9 +72,9 @@ impl Waiting {
         all
     }
 
-    /// Takes the messages whose content is here and that are of these runs.
-    pub(super) fn take_all_of(&mut self, runs: &[RunId]) -> Vec<(i64, Held)> {
-        let of = |(offset, message): (&i64, &Held)| runs.contains(&message.attempt.run.id).then_some(*offset);
+    /// Takes those of the messages whose content is here.
+    pub(super) fn take_all(&mut self, is_one: impl Fn(&Held) -> bool) -> Vec<(i64, Held)> {
+        let of = |(offset, message): (&i64, &Held)| is_one(message).then_some(*offset);
         let offsets: Vec<i64> = self.contents.iter().filter_map(of).collect();
         let take = |offset: i64| {
             let message = self.contents.remove(&offset)?;

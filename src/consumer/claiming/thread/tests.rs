@@ -3,7 +3,6 @@
 
 mod by_clock;
 
-use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -104,6 +103,7 @@ fn parts_of(clock: Arc<dyn Clock>, broker: MemoryBroker, instance_id: Option<&st
         metrics: metrics.clone(),
         beats: beats.clone(),
         reading: health.duty("reading"),
+        transactions: health.duty("transactions"),
     };
     let (poll, chunks) =
         Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, Arc::clone(&clock)).unwrap();
@@ -222,12 +222,7 @@ fn what_an_older_plan_read_is_not_taken_even_under_the_same_generation() {
     let mut bench = Bench::new();
     bench.publish(7);
     let Chunk { track, what } = bench.take_chunk();
-    let older = Arc::new(Track {
-        of: track.of.clone(),
-        plan: track.plan - 1,
-        next: AtomicI64::new(0),
-        open: AtomicBool::new(true),
-    });
+    let older = Track::new(track.of.clone(), track.plan - 1, 0, true);
     let What::Records { slice, end } = what else { panic!("records") };
     let LogSlice { topic_id, records, span } = slice;
     let Read::Attempt(held) = &records[0].1 else { panic!("an attempt") };

@@ -23,7 +23,7 @@ fn what_was_not_handed_over_is_read_again() {
     let batch = ProduceBatch { to: of.clone(), records: vec![record] };
     client.produce(&[batch], by).remove(0).unwrap();
 
-    let track = Arc::new(Track { of, plan: 1, next: AtomicI64::new(0), open: AtomicBool::new(true) });
+    let track = Track::new(of, 1, 0, true);
     let options = Options {
         leader: 1,
         tracks: vec![Arc::clone(&track)],
@@ -63,10 +63,7 @@ fn a_partition_that_cannot_be_read_keeps_no_other_waiting() {
     let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
     client.produce(&[ProduceBatch { to: of(1), records: vec![record] }], by).remove(0).unwrap();
     broker.faults().lead(&of(0), None);
-    let track = |partition| {
-        let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
-        Arc::new(Track { of: of(partition), plan: 1, next, open })
-    };
+    let track = |partition| Track::new(of(partition), 1, 0, true);
     let options = Options {
         leader: 1,
         tracks: vec![track(0), track(1)],
@@ -96,10 +93,9 @@ fn an_outage_begins_once_for_all_fetchers_of_a_broker_and_ends_with_an_answer() 
     let (to, _read) = bounded(8);
     let (_stop, stopped) = bounded(0);
     let mut turn_of_a_new_fetcher = || {
-        let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
         let options = Options {
             leader: 1,
-            tracks: vec![Arc::new(Track { of: of.clone(), plan: 1, next, open })],
+            tracks: vec![Track::new(of.clone(), 1, 0, true)],
             cluster: "c".parse().unwrap(),
             metrics: ConsumerMetrics::new(&Metrics::new(), "c"),
             works: Arc::default(),

@@ -1,6 +1,5 @@
 //! Leaders that move while there is something to read.
 
-use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Instant;
 
 use crossbeam_channel::after;
@@ -34,18 +33,17 @@ fn nothing_is_left_out_while_a_leader_moves_to_a_broker_that_is_read_from_and_ba
     faults.lead(&of(0), Some(1));
     faults.lead(&of(1), Some(2));
     let metrics = Metrics::new();
+    let health = Health::new(&metrics);
     let options = PollOptions {
         topic: "c".to_owned(),
         cluster: "c".parse().unwrap(),
         metrics: ConsumerMetrics::new(&metrics, "c"),
         beats: Beats::new(&metrics),
-        reading: Health::new(&metrics).duty("reading"),
+        reading: health.duty("reading"),
+        transactions: health.duty("transactions"),
     };
     let (poll, chunks) = Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, clock).unwrap();
-    let track = |partition| {
-        let (next, open) = (AtomicI64::new(0), AtomicBool::new(true));
-        Arc::new(Track { of: of(partition), plan: 1, next, open })
-    };
+    let track = |partition| Track::new(of(partition), 1, 0, true);
     poll.plans.send(vec![track(0), track(1)]).unwrap();
 
     let writes = Arc::clone(&broker);
@@ -87,4 +85,54 @@ fn a_topic_that_does_not_exist_is_told_with_the_one_that_was_probably_meant() {
         "{told}"
     );
     assert!(missing("reports", &names).to_string().starts_with("there is no topic reports; correct"));
+}
+
+#[test]
+fn a_transaction_that_another_program_leaves_open_is_told_of_until_it_is_over() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+    let by = Instant::now() + Duration::from_secs(60);
+    let spec = TopicSpec { name: "c".to_owned(), partitions: 2, replication_factor: 1, settings: Vec::new() };
+    let mut client = broker.client("test");
+    client.create_topic(&spec, by).unwrap();
+    let metrics = Metrics::new();
+    let health = Health::new(&metrics);
+    let options = PollOptions {
+        topic: "c".to_owned(),
+        cluster: "c".parse().unwrap(),
+        metrics: ConsumerMetrics::new(&metrics, "c"),
+        beats: Beats::new(&metrics),
+        reading: health.duty("reading"),
+        transactions: health.duty("transactions"),
+    };
+    let (poll, chunks) = Poll::start(options, Arc::clone(&broker) as Arc<dyn Broker>, clock).unwrap();
+    poll.plans.send([0, 1].map(|partition| Track::new(of(partition), 1, 0, true)).to_vec()).unwrap();
+    let mut write = || {
+        let record = Record { key: None, value: Some("x".into()), timestamp_ms: 0 };
+        client.produce(&[ProduceBatch { to: of(1), records: vec![record] }], by).remove(0).unwrap();
+    };
+    let mut read = 0;
+    let mut await_owed = |expected: &str| {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            for chunk in chunks.try_iter() {
+                let What::Records { slice, .. } = chunk.what else { panic!("nothing was deleted") };
+                read += slice.records.len();
+            }
+            let owed = health.owed().join("\n");
+            if owed == expected || (owed.contains(expected) && !expected.is_empty()) {
+                return read;
+            }
+            assert!(Instant::now() < end, "{owed:?}, not {expected:?}");
+            after(Duration::from_millis(20)).recv().unwrap();
+        }
+    };
+    write();
+    broker.faults().open_transaction(&of(1));
+    write();
+    let told = "another program has left a transaction open in c/1 at offset 1: nothing behind it runs";
+    assert_eq!(await_owed(told), 1);
+    broker.faults().commit_transaction(&of(1));
+    await_owed("");
+    while await_owed("") < 2 {}
 }

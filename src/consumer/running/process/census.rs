@@ -10,6 +10,7 @@ use rustix::process::{
     test_kill_process_group, waitpgid,
 };
 
+use super::is_exhausted;
 use super::mark::Mark;
 
 /// Sends a signal to a group. An empty group is no failure.
@@ -30,11 +31,21 @@ pub fn group_lives(group: Pid) -> bool {
     }
     // As process 1 of a container we inherit what the command left behind, and it is ours to reap.
     while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
+    // Where no descriptor is left to look, it lives: taken for gone, it would not be killed, and the next attempt would run
+    // beside it.
+    has_living_member(group).unwrap_or(true)
+}
+
+fn has_living_member(group: Pid) -> io::Result<bool> {
     let number = group.as_raw_nonzero().get();
-    processes().any(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.ok().and_then(|stat| living_member_of(&stat)) == Some(number)
-    })
+    for pid in processes()? {
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) if living_member_of(&stat) == Some(number) => return Ok(true),
+            Err(error) if is_exhausted(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// The process group in a line of `/proc/PID/stat` (proc(5)), unless the process is a zombie or dead. The name of the
@@ -67,15 +78,14 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Kills every process whose environment says that it is of one of these attempts, wherever it is, until `clean` looks
 /// in a row have found none. As best effort: a process can replace its environment, and one of another user than ours
-/// is out of reach unless we are root.
+/// is out of reach unless we are root. A look that the system has no descriptor for has found nothing, and does not count.
 pub fn kill_strays(marks: &[Mark], clean: u32) {
     let mut seen_none = 0;
     for look in 0..LOOKS {
         if look > 0 {
             pause(BETWEEN_LOOKS);
         }
-        let found = processes().filter(|pid| kill_if_marked(*pid, marks)).count();
-        seen_none = if found == 0 { seen_none + 1 } else { 0 };
+        seen_none = if matches!(kill_marked(marks), Ok(0)) { seen_none + 1 } else { 0 };
         if seen_none == clean {
             return;
         }
@@ -83,26 +93,47 @@ pub fn kill_strays(marks: &[Mark], clean: u32) {
     log::warn!("processes of {} attempts are out of reach", marks.len());
 }
 
-fn kill_if_marked(pid: Pid, marks: &[Mark]) -> bool {
-    let is_marked = || marks.iter().any(|mark| mark.is_on(pid));
-    if pid == getpid() || !is_marked() {
-        return false;
+/// Kills those that are found in one look, and tells how many these are.
+fn kill_marked(marks: &[Mark]) -> io::Result<usize> {
+    let mut killed = 0;
+    for pid in processes()? {
+        killed += usize::from(kill_if_marked(pid, marks)?);
+    }
+    Ok(killed)
+}
+
+fn kill_if_marked(pid: Pid, marks: &[Mark]) -> io::Result<bool> {
+    let is_marked =
+        || marks.iter().try_fold(false, |is_marked, mark| if is_marked { Ok(true) } else { mark.is_on(pid) });
+    if pid == getpid() || !is_marked()? {
+        return Ok(false);
     }
     // The number may be another process's by now. A pidfd stays with the process that it was opened on, so what is
     // found marked once more is what gets the signal.
-    pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|pidfd| {
-        is_marked() && {
-            let _gone_meanwhile = pidfd_send_signal(&pidfd, Signal::KILL);
-            true
-        }
-    })
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
+        Ok(pidfd) => pidfd,
+        Err(error) if is_exhausted(&error) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    if !is_marked()? {
+        return Ok(false);
+    }
+    let _gone_meanwhile = pidfd_send_signal(&pidfd, Signal::KILL);
+    Ok(true)
 }
 
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten();
-    entries.filter_map(|entry: io::Result<fs::DirEntry>| {
-        entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)
-    })
+/// All processes that can be seen.
+///
+/// # Errors
+/// When the system has no descriptor left to look.
+fn processes() -> io::Result<impl Iterator<Item = Pid>> {
+    let entries = match fs::read_dir("/proc") {
+        Ok(entries) => Some(entries),
+        Err(error) if is_exhausted(&error) => return Err(error),
+        Err(_) => None,
+    };
+    let pid = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Ok(entries.into_iter().flatten().filter_map(pid).filter_map(Pid::from_raw))
 }
 
 /// A pause outside of any channel's reach: between two looks at what has no signal to wait for.
@@ -142,9 +173,32 @@ mod tests {
 
     #[test]
     fn our_own_process_is_among_the_processes_and_its_group_lives() {
-        assert!(processes().any(|pid| pid == getpid()));
+        assert!(processes().unwrap().any(|pid| pid == getpid()));
         assert!(group_lives(rustix::process::getpgrp()));
         let nobodys = Pid::from_raw(i32::MAX).unwrap();
         assert!(!group_lives(nobodys));
+    }
+
+    /// In a process of its own, whose limit of descriptors is its own, too.
+    #[test]
+    fn where_no_descriptor_is_left_to_look_a_group_lives_and_no_look_counts() {
+        const WITHIN: &str = "KAFKA_CRON_TEST_WITHOUT_DESCRIPTORS";
+        let name = "consumer::running::process::census::tests::\
+                    where_no_descriptor_is_left_to_look_a_group_lives_and_no_look_counts";
+        if std::env::var_os(WITHIN).is_none() {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = again.args(["--exact", name, "--nocapture"]).env(WITHIN, "1").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+            return;
+        }
+        let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let none = rustix::process::Rlimit { current: Some(0), ..before };
+        let group = rustix::process::getpgrp();
+        let mark = Mark::of_a_trial();
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, none).unwrap();
+        let found = (has_living_member(group).is_err(), group_lives(group), kill_marked(&[mark]).is_err());
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, before).unwrap();
+        assert_eq!(found, (true, true, true));
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::is_exhausted;
 use super::mark::Mark;
 use crate::common::model::Resources;
 
@@ -248,9 +249,12 @@ impl Leaf {
         self.path.join("cgroup.procs")
     }
 
-    /// Whether a process lives in it.
+    /// Whether a process lives in it, or there is no descriptor left to look.
     pub fn is_populated(&self) -> bool {
-        self.has("cgroup.events", "populated")
+        match fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(text) => counted(&text, "populated") > 0,
+            Err(error) => is_exhausted(&error),
+        }
     }
 
     /// What the kernel did to its processes so far.

@@ -6,11 +6,13 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::str::FromStr;
 
 use rustix::process::Pid;
 
 use super::environment::{ATTEMPT, CLUSTER, RUN_ID};
+use super::is_exhausted;
 use crate::common::model::{Attempt, ClusterName, RunId};
 
 /// An attempt's mark.
@@ -45,8 +47,15 @@ impl Mark {
     }
 
     /// Whether a process was started with all of its lines. One that may not be looked at was not.
-    pub fn is_on(&self, pid: Pid) -> bool {
-        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| self.is_in(&environment))
+    ///
+    /// # Errors
+    /// When the system has no descriptor left to look.
+    pub fn is_on(&self, pid: Pid) -> io::Result<bool> {
+        match fs::read(format!("/proc/{pid}/environ")) {
+            Ok(environment) => Ok(self.is_in(&environment)),
+            Err(error) if is_exhausted(&error) => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     fn is_in(&self, environment: &[u8]) -> bool {

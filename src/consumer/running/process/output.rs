@@ -144,7 +144,8 @@ fn open(path: PathBuf, keeping: &Duty) -> All {
     match create(&path) {
         Ok(file) => {
             // What looks for old files sees that this one is in use. Where a file system has no locks, it goes by age alone.
-            let _has_no_locks = file.lock_shared();
+            // Never waited for: any program that may open the file may hold a lock on it, and the command runs already.
+            let _is_locked_or_has_no_locks = file.try_lock_shared();
             All::File { path, file }
         }
         Err(error) => unwritable(&path, &error, keeping),
@@ -302,6 +303,26 @@ mod tests {
         check("fifo", &fifo);
         check("read", &|path| fs::rename(&reader, path).unwrap());
         check("directory", &|path| fs::create_dir(path).unwrap());
+    }
+
+    #[test]
+    fn a_lock_that_another_program_holds_on_the_file_holds_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(format!("locked.{ID}.2.log"));
+        let planted = File::create(&path).unwrap();
+        planted.lock().unwrap();
+        let output = Output::Directory(directory.path().to_owned());
+        let (done, is_done) = std::sync::mpsc::sync_channel(1);
+        // Not joined: if it waits for ever, this test must end all the same.
+        std::thread::Builder::new()
+            .spawn(move || {
+                let mut recorder = Recorder::new(&output, &attempt("locked"), &duty().1);
+                recorder.push(b"said");
+                done.send(recorder.finish().text()).unwrap();
+            })
+            .unwrap();
+        assert_eq!(is_done.recv_timeout(std::time::Duration::from_secs(10)).as_deref(), Ok("said"));
+        assert_eq!(fs::read(&path).unwrap(), b"said");
     }
 
     #[test]

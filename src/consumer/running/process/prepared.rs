@@ -9,8 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::ceilings::Ceilings;
+use super::census::pause;
 use super::cgroup::Leaf;
 use super::environment::SHELL;
 use super::guard::THIS_PROGRAM;
@@ -19,7 +21,16 @@ use super::starter::{Failed, Orders, Step, await_command, send};
 use super::user::{self, User};
 use super::{Host, Settings, StartError};
 use crate::common::byte_size;
+use crate::common::clock::monotonic;
 use crate::common::model::{Resources, Run};
+
+/// How long a starter may take to become the command, or to take the environment of that. Where it stands still, the file system
+/// of its directory or of the shell does not answer, and a worker must not wait for that without end.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// How long it is waited for after KILL.
+const KILLED: Duration = Duration::from_secs(1);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Makes the control group of an attempt, if what it asks for takes one.
 ///
@@ -102,6 +113,9 @@ fn begin(
 ) -> Result<Child, Failed> {
     let beginning = |error| Failed { step: Step::Begin, error };
     let (mut ours, theirs) = UnixStream::pair().map_err(beginning)?;
+    ours.set_read_timeout(Some(STARTING))
+        .and_then(|()| ours.set_write_timeout(Some(STARTING)))
+        .map_err(beginning)?;
     let mut command = Command::new(program);
     command.env_clear().args(orders.arguments()).args(words).process_group(0);
     // The mark alone, by which the guard finds a starter whose worker has died.
@@ -110,19 +124,42 @@ fn begin(
     let spawned = command.spawn();
     // Our copy of their end goes with it, so that the socket ends when theirs does.
     drop(command);
-    let mut child = spawned.map_err(beginning)?;
+    let child = spawned.map_err(beginning)?;
     let sent = send(&mut ours, environment);
     let begun = match (await_command(ours), sent) {
-        (Err(Failed { step: Step::Begin, .. }), Err(error)) => Err(beginning(error)),
+        (Err(Failed { step: Step::Begin, error: heard }), Err(error))
+            if heard.kind() != io::ErrorKind::TimedOut =>
+        {
+            Err(beginning(error))
+        }
         (begun, _) => begun,
     };
     match begun {
         Ok(()) => Ok(child),
-        Err(failed) => {
-            let _dead_already = child.kill();
-            let _reaped = child.wait();
-            Err(failed)
+        Err(Failed { step, error }) => {
+            end(child);
+            let is_late = error.kind() == io::ErrorKind::TimedOut;
+            // Of what it does before the command, the directory is what a file system can hold up.
+            let is_directory = is_late && step == Step::Begin && orders.cwd.is_some();
+            Err(Failed { step: if is_directory { Step::Directory } else { step }, error })
         }
+    }
+}
+
+/// Ends a starter that did not become the command. One that a file system holds up may outlive KILL until that answers: then it
+/// dies, and is not waited for.
+fn end(mut child: Child) {
+    let _dead_already = child.kill();
+    let until = monotonic() + KILLED;
+    while !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+        if monotonic() >= until {
+            log::warn!(
+                "process {}, which was to start a command, outlives KILL: a file system hangs",
+                child.id()
+            );
+            return;
+        }
+        pause(BETWEEN_LOOKS);
     }
 }
 

@@ -252,13 +252,17 @@ fn receive(worker: &mut UnixStream) -> io::Result<Vec<(OsString, OsString)>> {
     Ok(lines.filter_map(pair).collect())
 }
 
-/// The worker's side of the socket: waits until the starter has become the command, or has failed.
+/// The worker's side of the socket: waits until the starter has become the command, or has failed. Where the socket has a time
+/// limit, a starter that a file system holds up has failed, too.
 pub(super) fn await_command(mut starter: UnixStream) -> Result<(), Failed> {
     let mut said = Vec::new();
     let read = starter.read_to_end(&mut said);
     let failed = |step, error| Err(Failed { step, error });
     if let Err(error) = read {
-        return failed(Step::Execute, error);
+        let step = if said.is_empty() { Step::Begin } else { Step::Execute };
+        let is_late = error.kind() == io::ErrorKind::WouldBlock;
+        let hangs = || io::Error::new(io::ErrorKind::TimedOut, "a file system does not answer");
+        return failed(step, if is_late { hangs() } else { error });
     }
     match said.as_slice() {
         [READY] => Ok(()),
@@ -325,6 +329,18 @@ mod tests {
             }
         }
         assert_eq!(hear(&[2]), Err((Step::Cgroup, Some(libc::EIO))));
+    }
+
+    #[test]
+    fn a_starter_that_is_held_up_is_not_waited_for_without_end() {
+        for said in [&[][..], &[READY]] {
+            let (worker, mut starter) = UnixStream::pair().unwrap();
+            worker.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+            starter.write_all(said).unwrap();
+            let failed = await_command(worker).unwrap_err();
+            let step = if said.is_empty() { Step::Begin } else { Step::Execute };
+            assert_eq!((failed.step, failed.error.kind()), (step, io::ErrorKind::TimedOut));
+        }
     }
 
     #[test]

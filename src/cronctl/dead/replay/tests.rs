@@ -209,3 +209,26 @@ fn what_could_not_be_decoded_is_read_again_where_it_lies_and_put_back_once() {
     assert_eq!(values, ["b", "a", "b"]);
     assert_eq!(bench.marks(), 1);
 }
+
+#[test]
+fn letters_of_one_offset_in_several_partitions_are_told_apart() {
+    let mut bench = Bench::new();
+    bench.broker.faults().grow_topic("c-dead", 3);
+    for partition in 0..3 {
+        let letter = given_up(u128::try_from(partition + 1).unwrap(), "x");
+        let value = Some(wire::encode(&DeadRecord::Letter(Box::new(letter))));
+        let to = TopicPartition { topic: "c-dead".to_owned(), partition };
+        let records = vec![Record { key: None, value, timestamp_ms: 5 }];
+        bench.client.produce(&[ProduceBatch { to, records }], soon()).remove(0).unwrap();
+    }
+    let runs = |numbers: &[u128]| numbers.iter().map(|n| (RunId(Uuid::from_u128(*n)), 4)).collect::<Vec<_>>();
+    assert_eq!(bench.replay(&["--offset", "0"]), Exit::Done);
+    assert_eq!(bench.retried(), runs(&[1]));
+    assert_eq!(bench.replay(&["--offset", "0", "--partition", "2"]), Exit::Done);
+    assert_eq!(bench.retried(), runs(&[1, 3]));
+    for _ in 0..2 {
+        assert_eq!(bench.replay(&["--all"]), Exit::Done);
+        assert_eq!((bench.retried(), bench.marks()), (runs(&[1, 2, 3]), 3));
+    }
+    assert_eq!(bench.replay(&["--offset", "0", "--partition", "9"]), Exit::Found);
+}

@@ -80,6 +80,17 @@ fn a_selected_run_stays_selected_when_others_come_and_gives_way_when_it_is_gone(
 }
 
 #[test]
+fn ctrl_z_stops_the_program_wherever_the_view_is_and_the_picture_is_drawn_anew_when_it_goes_on() {
+    let suspended = [Effect::Suspend, Effect::Repaint];
+    for before in [&[][..], &[Key::Char('/')], &[Key::Enter]] {
+        let mut machine = machine();
+        press(&mut machine, before);
+        assert_eq!(press(&mut machine, &[Key::Suspend]), suspended, "{before:?}");
+        assert_eq!(press(&mut machine, &[Key::Repaint]), [Effect::Repaint], "{before:?}");
+    }
+}
+
+#[test]
 fn keys_end_the_view() {
     let check = |keys: &[Key], ends: bool| {
         let effects = press(&mut machine(), keys);

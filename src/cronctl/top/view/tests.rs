@@ -76,8 +76,8 @@ one             1  7.0s ago  c
 
 5 runs
 DUE       LATE  TRIES  TOOK  JOB    STATE                           CONSUMER
-00:01:35  5.0s      0     -  held   queued                          -
 00:01:10   30s      0     -  late   waiting                         -
+00:01:35  5.0s      0     -  held   queued                          -
 00:01:00     -      1     -  long   running                         one
 00:01:31   0ms      1  2.0s  bad    given up: failed (exit code 3)  one
 00:01:30   0ms      1  2.0s  quick  succeeded                       one

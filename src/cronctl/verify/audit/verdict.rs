@@ -239,11 +239,11 @@ impl Audit<'_> {
 
     /// What became of the run of a tick.
     fn judge_run(&mut self, tick: TickNo, now: DateTime<Utc>) {
-        let nobody = RunDetail::default();
+        let nothing = RunDetail::default();
         let detail = match &self.ledger.fates[tick] {
             Fate::Done { .. } => return,
             Fate::Told(detail) => &**detail,
-            Fate::Silent if self.ledger.marks[tick].has(Marks::PUBLISHED) => &nobody,
+            Fate::Silent if self.ledger.marks[tick].has(Marks::PUBLISHED) => &nothing,
             Fate::Silent => return,
         };
         let twice: Vec<String> = detail

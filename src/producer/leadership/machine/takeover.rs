@@ -5,23 +5,25 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::{Published, Runs, Start};
+use super::super::Start;
+use super::reading::Unread;
 use super::{CALL, COMMIT_EVERY, Call, Effect, Failure, LOOK_AGAIN, Leadership, Now, Stage};
-use crate::common::broker::{BrokerError, Client, Commit, ErrorCode, Position, TopicPartition};
-use crate::common::model::{Attempt, RunId};
-use crate::common::scan::Scan;
-use crate::common::{topics, wire};
+use crate::common::broker::{BrokerError, Client, Commit, Committed, ErrorCode, Position, TopicPartition};
+use crate::common::topics;
 use crate::producer::leadership::cursor;
 use crate::producer::leadership::cursor::{Found, StartingPoint, judge};
 
-/// How far before a cursor the topics are read for what is published: clocks of hosts differ.
-const MARGIN_MS: i64 = 60_000;
+/// How many pieces of topics are read in a step. Each may take half a minute, where a quota holds us back.
+const PIECES: usize = 3;
 
 /// How long a cluster rests that could not be taken over, or read.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Starts within so long of each other are one reboot, as long as its ticks are not done.
 const ONE_REBOOT: TimeDelta = TimeDelta::seconds(60);
+
+/// A cursor and the copy of it, as they are committed.
+type Kept = (Option<Committed>, Option<Committed>);
 
 impl Leadership {
     /// Reads the cursors, judges each, and commits them in our name: from here on a former leader is refused.
@@ -57,7 +59,7 @@ impl Leadership {
         (self.stage, self.has_begun) = (Stage::Leading, true);
         self.absent = all.into_iter().filter(|number| ours.iter().all(|(of, _)| of != number)).collect();
         self.try_again = Some(now.mono + TRY_AGAIN);
-        self.unread = ours;
+        self.unread = ours.into_iter().map(Unread::new).collect();
         effects.push(Effect::Begin { term: self.term, losses });
         Ok(Duration::ZERO)
     }
@@ -114,7 +116,7 @@ impl Leadership {
         }
         let ours = self.claim(client, judged, now, effects)?;
         self.absent.retain(|number| ours.iter().all(|(of, _)| of != number));
-        self.unread.extend(ours);
+        self.unread.extend(ours.into_iter().map(Unread::new));
         Ok(())
     }
 
@@ -126,19 +128,24 @@ impl Leadership {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<(usize, StartingPoint)>, Failure> {
-        let Some(holder) = &self.holder else { return Ok(Vec::new()) };
+        if self.holder.is_none() {
+            return Ok(Vec::new());
+        }
         let by = now.mono + CALL;
-        let of: Vec<TopicPartition> = numbers.iter().map(|number| self.cursor_of(*number)).collect();
-        let copies = numbers.iter().map(|number| self.copy_of(*number));
-        let both: Vec<TopicPartition> = of.iter().cloned().chain(copies).collect();
-        let mut committed =
-            client.committed(&holder.group, &both, by).map_err(|error| Call::LookUp.failed(error))?;
-        let copies = committed.split_off(of.len());
-        let mut all = Vec::with_capacity(of.len());
-        for (((number, of), cursor), copy) in numbers.iter().zip(&of).zip(&committed).zip(&copies) {
+        let mut all = Vec::with_capacity(numbers.len());
+        let kept = self.kept(client, numbers, by).map_err(|error| Call::LookUp.failed(error))?;
+        for (number, kept) in numbers.iter().zip(kept) {
+            let of = self.cursor_of(*number);
+            let (cursor, copy) = match kept {
+                Ok(kept) => kept,
+                Err(error) => {
+                    effects.push(Effect::Failed(Call::LookUp.failed_for(of.topic.clone(), error)));
+                    continue;
+                }
+            };
             // A topic that was made anew has no cursor, and what was due since the copy of it is owed.
             let committed = cursor.as_ref().or(copy.as_ref());
-            if let (None, Some(copy)) = (cursor, copy) {
+            if let (None, Some(copy)) = (&cursor, &copy) {
                 let line = format!("{}: the cursor is gone, and its copy {} counts", of.topic, copy.offset);
                 effects.push(Effect::Warn(line));
             }
@@ -155,6 +162,38 @@ impl Leadership {
             }
         }
         Ok(all)
+    }
+
+    /// The cursors of these clusters and the copies of them. Where the right to one topic is missing, the broker's answer to the
+    /// call for all is that; then each cluster is asked for alone, and its copy only where its cursor is gone.
+    fn kept(
+        &self,
+        client: &mut dyn Client,
+        numbers: &[usize],
+        by: Instant,
+    ) -> Result<Vec<Result<Kept, BrokerError>>, BrokerError> {
+        let group = self.holder.as_ref().map_or("", |holder| &holder.group);
+        let cursors = numbers.iter().map(|number| self.cursor_of(*number));
+        let copies = numbers.iter().map(|number| self.copy_of(*number));
+        let both: Vec<TopicPartition> = cursors.chain(copies).collect();
+        match client.committed(group, &both, by) {
+            Ok(mut cursors) => {
+                let copies = cursors.split_off(numbers.len());
+                return Ok(cursors.into_iter().zip(copies).map(Ok).collect());
+            }
+            Err(error) if error.code() == Some(ErrorCode::TopicAuthorizationFailed) => {}
+            Err(error) => return Err(error),
+        }
+        let mut alone = |of: TopicPartition| {
+            let found = client.committed(group, &[of], by)?.pop();
+            Ok::<_, BrokerError>(found.flatten())
+        };
+        let kept = |number: &usize| {
+            let cursor = alone(self.cursor_of(*number))?;
+            let copy = if cursor.is_some() { None } else { alone(self.copy_of(*number))? };
+            Ok::<Kept, BrokerError>((cursor, copy))
+        };
+        Ok(numbers.iter().map(kept).collect())
     }
 
     /// Commits cursors in our name, and returns those that the broker has taken. The broker knows no cursor of a topic
@@ -201,40 +240,44 @@ impl Leadership {
         Ok(ours)
     }
 
-    /// Reads what the topics hold since their cursors, and says after how long to try again.
+    /// Reads on what the topics hold since their cursors, and says after how long to go on. Of all of them together no more is
+    /// read than a few pieces, so that a step takes its time and no longer. A topic that cannot be read holds up no other.
     pub(in crate::producer::leadership) fn read(
         &mut self,
         client: &mut dyn Client,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Duration {
-        if let Some(rest) = self.after_tries.left(now.mono) {
-            return rest;
-        }
-        for (number, judged) in std::mem::take(&mut self.unread) {
-            match published_since(client, &topics::first(self.cluster(number)), judged.cursor) {
-                Ok(published) => effects.push(Effect::Start {
-                    term: self.term,
-                    cluster: number,
-                    start: Start {
-                        cursor: judged.cursor,
-                        reboot: self.reboot.filter(|at| *at >= judged.cursor),
-                        published,
-                        is_gap: judged.is_gap,
-                    },
-                }),
-                Err(error) => {
-                    let topic = topics::first(self.cluster(number));
-                    effects.push(Effect::Failed(Call::Read.failed_for(topic, error)));
-                    self.unread.push((number, judged));
+        let mut pieces = PIECES;
+        while pieces > 0
+            && let Some(at) = self.unread.iter().position(|unread| unread.rests(now.mono).is_none())
+            && let Some(mut unread) = self.unread.remove(at)
+        {
+            let topic = topics::first(self.cluster(unread.number));
+            pieces -= 1;
+            match unread.read(client, &topic, now.mono) {
+                Ok(Some(published)) => {
+                    let Unread { number, judged, .. } = unread;
+                    let reboot = self.reboot.filter(|at| *at >= judged.cursor);
+                    let start = Start { cursor: judged.cursor, reboot, published, is_gap: judged.is_gap };
+                    effects.push(Effect::Start { term: self.term, cluster: number, start });
+                    continue;
                 }
+                // However long it takes, it goes on.
+                Ok(None) => self.patience.ends(),
+                Err(error) => effects.push(Effect::Failed(Call::Read.failed_for(topic, error))),
             }
+            // The others first: they may have less to be read.
+            self.unread.push_back(unread);
         }
-        if !self.unread.is_empty() {
-            return self.after_tries.failed(now.mono);
-        }
-        self.after_tries.succeeded();
-        if self.absent.is_empty() { COMMIT_EVERY } else { TRY_AGAIN }
+        let rests = self.unread.iter().map(|unread| unread.rests(now.mono).unwrap_or_default());
+        rests.min().unwrap_or(if self.absent.is_empty() { COMMIT_EVERY } else { TRY_AGAIN })
+    }
+
+    /// What is being read at present, and how many messages of it have been.
+    pub fn reading(&self) -> Option<(String, usize)> {
+        let unread = self.unread.iter().max_by_key(|unread| unread.count())?;
+        Some((topics::first(self.cluster(unread.number)), unread.count()))
     }
 }
 
@@ -253,39 +296,4 @@ fn is_used(client: &mut dyn Client, topic: &str, by: Instant) -> Result<bool, Br
         }
     }
     Ok(false)
-}
-
-/// The runs that a topic holds of what is owed since a cursor; and the latest instant that one of them may be due at: what
-/// is published has the time of its writer, who publishes nothing that is not due (but for a reboot's), or the broker's.
-fn published_since(
-    client: &mut dyn Client,
-    topic: &str,
-    cursor: DateTime<Utc>,
-) -> Result<Published, BrokerError> {
-    let mut scan = Scan::new(topic);
-    let topic_id = scan.topic_id(client)?.unwrap_or_default();
-    scan.skip_to(client, cursor.timestamp_millis() - MARGIN_MS)?;
-    let mut runs = Runs::default();
-    let mut last_ms = cursor.timestamp_millis();
-    scan.read(client, |partition, record| {
-        let run: Option<RunId> =
-            record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
-        if let Some(id) = run {
-            let place = (partition, record.offset);
-            match record.value.as_deref().and_then(|value| wire::decode_attempt(value).ok()) {
-                // The key decides which run this is, whatever the value says; and a tick's run has the id that the tick gives it.
-                Some(Attempt { run, .. }) if run.id == id && id == RunId::of(&run.job, run.scheduled_at) => {
-                    // A reboot may lie at the cursor.
-                    if run.scheduled_at >= cursor {
-                        runs.add(&run.job, run.scheduled_at, place);
-                    }
-                }
-                _ => runs.add_other(id, place),
-            }
-        }
-        last_ms = last_ms.max(record.timestamp_ms);
-    })?;
-    runs.sort();
-    let until = DateTime::from_timestamp_millis(last_ms.saturating_add(MARGIN_MS));
-    Ok(Published { topic_id, runs, until: until.unwrap_or(DateTime::<Utc>::MAX_UTC) })
 }

@@ -12,6 +12,7 @@ fn fetched(next_offset: i64, end_offset: i64) -> Fetched {
         next_offset,
         start_offset: 0,
         end_offset,
+        log_end: end_offset,
     }
 }
 

@@ -84,6 +84,10 @@ impl Clusters {
                 self.over.extend(over.iter());
                 self.are_over(over);
             }
+            RunNews::AnotherLog => {
+                let led = self.clusters.iter_mut().filter(|cluster| cluster.term.is_some());
+                led.for_each(|cluster| cluster.says_file_again = true);
+            }
             RunNews::ReadFrom(reads) => self.reads.clone_from(reads),
         }
     }

@@ -19,9 +19,9 @@ impl Consumer {
         for effect in effects {
             let Effect::Tell(news) = effect else { continue };
             if let News::Ordered(runs) = &news {
-                for run in runs {
-                    self.ordered.take(*run);
-                    world.oracle.orders.heard(&self.name, *run);
+                for (run, at) in runs {
+                    self.ordered.take(*run, *at);
+                    world.oracle.orders.heard(&self.name, *run, *at);
                 }
                 world.weather().counts.add("order read", runs.len() as u64);
                 (0..self.workers.len()).for_each(|worker| self.wake(Thread::Worker(worker), now.mono));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use kafka_cron::common::clock::Now;
 use kafka_cron::common::model::Outcome;
 use kafka_cron::common::passing::Fit;
@@ -87,7 +88,9 @@ impl Consumer {
 
     /// Whether the worker knows that the run is to end.
     fn is_ordered(&self, claimed: &Claimed) -> bool {
-        self.seat.bug != Some(Bug::StartsWhatIsReplaced) && self.ordered.has(claimed.attempt.run.id)
+        let published_at = DateTime::from_timestamp_millis(claimed.published_ms).unwrap_or_default();
+        let is_ordered = self.ordered.has(claimed.attempt.run.id, published_at);
+        self.seat.bug != Some(Bug::StartsWhatIsReplaced) && is_ordered
     }
 
     pub(super) fn report(&mut self, world: &mut World, now: Now) -> Duration {

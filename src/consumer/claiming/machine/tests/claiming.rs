@@ -350,7 +350,7 @@ fn a_retry_of_a_run_that_is_to_end_is_claimed_at_once() {
     consumer.poll(&world);
     consumer.run(&world, 2);
     assert_eq!(consumer.started, []);
-    consumer.handle(claimer::Event::Ordered(vec![RunId(Uuid::from_u128(2))]), &world);
+    consumer.handle(claimer::Event::Ordered(vec![(RunId(Uuid::from_u128(2)), world.now().wall)]), &world);
     consumer.run(&world, 2);
     assert_eq!((consumer.started.as_slice(), world.claimed()), (&[2][..], vec![(0, 1)]));
     assert_eq!(world.committed(0), Some((2, vec![0])), "the other one waits on");

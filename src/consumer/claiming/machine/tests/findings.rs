@@ -135,6 +135,29 @@ fn whether_a_message_was_deleted_unread_is_known_as_far_as_the_claims_on_record_
 }
 
 #[test]
+fn what_is_older_than_what_is_left_of_the_claims_on_record_is_not_run_again() {
+    let mut world = World::new();
+    let mut first = Consumer::join(&world);
+    (1..=3).for_each(|run| _ = world.publish(0, run));
+    first.run(&world, 9);
+    world.turn_clock(Duration::from_secs(100));
+    for partition in 0..2 {
+        let of = TopicPartition { topic: "cron-runs".to_owned(), partition };
+        let end = world.end(&of);
+        world.faults().delete_records(&of, end);
+    }
+    // Of these, at least one claim stands in either partition of cron-runs.
+    (4..=20).for_each(|run| _ = world.publish(0, run));
+    first.run(&world, 30);
+    world.publish(0, 21);
+    first.leave(&world);
+    world.faults().expire_offsets("g");
+    let mut second = Consumer::join(&world);
+    second.run(&world, 9);
+    assert_eq!(second.started, [21], "the first three are forgotten, and were run");
+}
+
+#[test]
 fn what_was_deleted_before_a_group_had_an_offset_is_told() {
     let mut world = World::new();
     for run in 1..=4 {

@@ -58,6 +58,27 @@ fn what_went_unclaimed_with_a_deleted_topic_is_counted() {
 }
 
 #[test]
+fn what_went_with_a_topic_is_counted_where_a_commit_is_the_first_to_notice() {
+    let mut world = World::new();
+    let mut consumer = Consumer::join(&world);
+    consumer.step(&world, 0);
+    world.publish(0, 1);
+    for run in [2, 3] {
+        world.publish_for_later(0, run, 3_600);
+    }
+    consumer.poll(&world);
+    world.faults().delete_topic(TOPIC);
+    consumer.step(&world, 9);
+    assert_eq!((consumer.started.len(), gone(&mut consumer)), (0, vec![]));
+    world.create(TOPIC, 2);
+    world.turn_clock(Duration::from_secs(1));
+    consumer.run(&world, 9);
+    assert_eq!((consumer.started.len(), gone(&mut consumer)), (0, vec![(0, 3)]));
+    consumer.run(&world, 9);
+    assert_eq!(gone(&mut consumer), []);
+}
+
+#[test]
 fn what_went_with_a_topic_is_counted_once_where_a_new_generation_begins_meanwhile() {
     for is_made_anew in [true, false] {
         let mut world = World::new();

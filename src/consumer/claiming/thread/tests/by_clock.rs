@@ -1,6 +1,6 @@
 //! What depends on how much time passes, by a clock that the test turns.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::*;
 use crate::common::bounds::HELD_BYTES_PER_PARTITION;

@@ -112,7 +112,7 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     for _ in 0..8 {
         let given = (0..100).find_map(|_| {
             now += Duration::from_secs(1);
-            patience.step(&effects, company, now)
+            patience.step(&effects, (company, false), now)
         });
         away.push(given.expect("it gives way").as_secs());
         now += given.unwrap();
@@ -121,13 +121,13 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     patience.has_all();
     let given = (0..100).find_map(|_| {
         now += Duration::from_secs(1);
-        patience.step(&effects, company, now)
+        patience.step(&effects, (company, false), now)
     });
     assert_eq!(given, Some(Duration::from_secs(120)));
     // What fails now and then is no trouble of that kind.
     let given = (0..100).find_map(|_| {
         now += Duration::from_secs(31);
-        patience.step(&effects, company, now)
+        patience.step(&effects, (company, false), now)
     });
     assert_eq!(given, None);
 }
@@ -143,7 +143,7 @@ fn the_minute_counts_from_the_first_of_failures_that_follow_each_other_in_one_te
             if ends_at_ms.take_if(|at| *at <= **ms).is_some() {
                 patience.ends();
             }
-            patience.step(&effects, true, start + Duration::from_millis(**ms)).is_some()
+            patience.step(&effects, (true, false), start + Duration::from_millis(**ms)).is_some()
         });
         assert_eq!(given.copied(), expected, "{failures_ms:?} {ends_at_ms:?}");
     };

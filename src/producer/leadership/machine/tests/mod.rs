@@ -4,6 +4,7 @@ mod clocks;
 mod commits;
 mod ending;
 mod giving_way;
+mod reading;
 mod starting;
 mod thread;
 
@@ -220,6 +221,35 @@ fn a_cursor_that_is_refused_for_one_topic_holds_up_no_other_cluster() {
     let effects = host.step();
     assert!(effects.contains(&Effect::Kept(vec![None, Some(at)])), "{effects:?}");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Failed(_))), "{effects:?}");
+}
+
+#[test]
+fn a_cursor_that_must_not_be_read_holds_up_no_other_cluster() {
+    for forbidden in ["forbidden", "forbidden-retry"] {
+        let mut host = Host::new(TimeDelta::zero());
+        let clusters = vec!["forbidden".parse().unwrap(), "c".parse().unwrap()];
+        for spec in topics::all(&clusters, 1, 1) {
+            // Some of them are there already.
+            drop(host.client.create_topic(&spec, soon(&host.clock)));
+        }
+        let (window, standing) = (Duration::from_secs(3600), Standing::new(Instant::now()));
+        host.leadership = Leadership::new(Options { clusters, window, standing });
+        host.broker.faults().refuse(Call::Committed, forbidden, ErrorCode::TopicAuthorizationFailed);
+        let effects = host.step();
+        assert!(leads(&effects), "{effects:?}");
+        assert!(host.leadership.is_taking_over(), "one is still to be taken over");
+        let told = |effect: &Effect| match effect {
+            Effect::Failed(failure) => failure.attempt().contains("forbidden"),
+            _ => false,
+        };
+        assert!(effects.iter().any(told), "{effects:?}");
+        let begun = host.step().iter().any(|effect| matches!(effect, Effect::Start { cluster: 1, .. }));
+        assert!(begun, "the other has begun");
+        host.broker.faults().allow(Call::Committed, forbidden);
+        host.clock.turn(Duration::from_secs(1));
+        assert!(host.step().iter().any(|effect| matches!(effect, Effect::Start { cluster: 0, .. })));
+        assert!(!host.leadership.is_taking_over());
+    }
 }
 
 #[test]

@@ -146,3 +146,32 @@ fn a_job_that_gains_an_overlap_is_asked_for_once_more_and_only_the_answer_to_tha
     clusters.swap(next, at(1));
     assert_eq!(clusters.asks_for(&file(&[&skips], "another")), None, "it gains nothing");
 }
+
+#[test]
+fn where_the_log_is_another_one_it_is_said_again_which_file_is_active() {
+    let often = job("often", "c", job::Overlap::Allow);
+    let mut clusters = leading(&["c", "d"], &[&often]);
+    start(&mut clusters, 0);
+    read(&mut clusters);
+    assert_eq!(published(&mut clusters, 3).len(), 3);
+    // The membership may have been in doubt for a while.
+    read_to_end(&mut clusters, &[]);
+    assert!(clusters.clusters.iter().all(|cluster| !cluster.says_file_again));
+    clusters.told(&RunNews::AnotherLog);
+    assert!(cursor(&mut clusters, 3) == at(3));
+    let (cluster, batch) = clusters.next_batch(at(4)).unwrap();
+    let [Event::Revision { revision, from, .. }] = &batch.events[..] else { panic!("{batch:?}") };
+    assert_eq!((revision.as_str(), batch.ticks.len()), ("r", 0));
+    assert!((at(3)..at(4)).contains(from), "{from}");
+    assert!(clusters.next_batch(at(4)).is_some_and(|(_, batch)| batch.ticks.len() == 1));
+    assert!(cursor(&mut clusters, 4) <= *from, "the file is not on record");
+    clusters.confirmed(Confirmed::of(cluster, &batch));
+    // A tick that waits holds the cursor back, and the file counts from where it became active.
+    let skips = job("skips", "c", job::Overlap::Skip);
+    clusters.swap(file(&[&skips], "s"), at(10));
+    while work(&mut clusters, 20).is_some() {}
+    clusters.told(&RunNews::AnotherLog);
+    let batch = work(&mut clusters, 20).unwrap();
+    let [Event::Revision { revision, from, .. }] = &batch.events[..] else { panic!("{batch:?}") };
+    assert_eq!((revision.as_str(), *from >= at(10)), ("s", true), "{from}");
+}
