@@ -94,12 +94,30 @@ fn one_cluster_that_cannot_be_read_is_reason_enough() {
         asked += u32::from(client == "host" && call == Call::Offset);
         // Once it is asked whether the topic was ever used.
         let refused = call == Call::Offset && asked > 1;
-        refused.then_some(Fate::Refused(ErrorCode::TopicAuthorizationFailed))
+        refused.then_some(Fate::Refused(ErrorCode::NotLeader))
     }));
     assert!(leads(&host.step()), "it leads the others");
     let mut other = Other::new(&host);
     let given = pass(&mut host, Some(&mut other), 120);
     assert_eq!((given.len(), other.leads), (1, true), "{given:?}");
+}
+
+#[test]
+fn a_quota_and_a_right_that_one_of_several_topics_lacks_are_no_reason() {
+    let check = |error: BrokerError, leads_some: bool, expected: bool| {
+        let effects = [Effect::Failed(Looking::Read.failed(error.clone()))];
+        let (mut patience, start) = (Patience::default(), Instant::now());
+        let given = (0..100).find_map(|second| {
+            patience.step(&effects, (true, leads_some), start + Duration::from_secs(second))
+        });
+        assert_eq!(given.is_some(), expected, "{error} {leads_some}");
+    };
+    check(BrokerError::Throttled("above the quota".to_owned()), true, false);
+    check(BrokerError::Throttled("above the quota".to_owned()), false, false);
+    check(BrokerError::Refused(ErrorCode::TopicAuthorizationFailed), true, false);
+    // A producer that may read no topic at all leaves the lead to one that may.
+    check(BrokerError::Refused(ErrorCode::TopicAuthorizationFailed), false, true);
+    check(BrokerError::Refused(ErrorCode::NotLeader), true, true);
 }
 
 #[test]
