@@ -213,7 +213,12 @@ fn a_job_that_is_given_overlap_while_it_runs_waits_for_what_runs() {
     world.jobs(&job.replace("OPTION", "overlap=skip"));
     producer.await_log("waits until it is known which runs are not finished");
     producer.await_log("of the job file is active");
-    let before = world.ledger();
+    // What the file before it has published starts still, maybe only now: those runs are all known once a tick is skipped.
+    wait_until("a tick is skipped", PATIENCE, || {
+        (producer.metric("cron_ticks_skipped_total", &[]) >= 1.0).then_some(())
+    });
+    let published = producer.metric("cron_ticks_published_total", &[]) as usize;
+    let before = world.await_ledger("what was published", |ledger| ledger.len() >= published);
     let ledger = world.await_ledger("the next one", |ledger| ledger.len() > before.len());
     let last = |ledger: &[Entry]| ledger.iter().map(|entry| entry.at_ms).max().unwrap();
     let waited_ms = last(&ledger) - last(&before);
