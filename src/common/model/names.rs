@@ -1,5 +1,6 @@
 //! Names that cross a border: checked once where they enter, trusted afterwards.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,8 +64,11 @@ pub struct JobName(Arc<str>);
 
 impl JobName {
     /// The name in events that are about no job in particular, but about all of a cluster. No job may have it.
+    pub const ANY: &str = "*";
+
+    /// That name.
     pub fn any() -> Self {
-        Self("*".into())
+        Self(Self::ANY.into())
     }
 
     /// Checks a word against the rule for job names.
@@ -82,6 +86,13 @@ impl JobName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Maps by job can be asked for text.
+impl Borrow<str> for JobName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -1,22 +1,25 @@
 //! `cronctl runs` prints a line for each run, and further lines while it follows the topics.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clap::Args as Arguments;
 
 use super::merge::Merge;
+use super::packed::Packed;
 use super::part::Part;
-use super::peek;
 use super::row::{self, Row};
+use super::run_detail::run_of;
 use super::run_list::RunList;
+use super::sources::{News, Rule, Sources};
+use super::spool::{self, Listed, Spool};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
 use crate::common::model::{ClusterName, Event, JobName};
-use crate::common::scan::Scan;
-use crate::common::{topics, wire};
+use crate::common::wire;
 use crate::cronctl::instant::Moment;
 use crate::cronctl::screen::{Answer, Screen};
 
@@ -55,107 +58,8 @@ pub struct Args {
 }
 
 /// How much is kept of the runs at a time, counted in finished ones, each of which takes some fifty
-/// bytes and a place in the order in which they are shown.
+/// bytes and a place in the order in which they are shown. More records than that are copied to files first.
 const ROOM: usize = 400_000;
-
-/// What is new since the last look, besides what the run list knows.
-#[derive(Debug, Default)]
-struct News {
-    missed: Vec<Event>,
-    /// Messages of clusters' topics that cannot be read: each has a dead letter.
-    unreadable: usize,
-}
-
-/// Topics that are read on.
-#[derive(Clone)]
-struct Sources {
-    clusters: Vec<ClusterName>,
-    messages: Vec<Scan>,
-    events: Scan,
-}
-
-impl Sources {
-    fn since(
-        client: &mut dyn Client,
-        clusters: &[ClusterName],
-        since: DateTime<Utc>,
-    ) -> Result<Self, BrokerError> {
-        let mut sources = Self {
-            clusters: clusters.to_vec(),
-            messages: clusters.iter().map(|cluster| Scan::new(&topics::first(cluster))).collect(),
-            events: Scan::new(topics::RUNS),
-        };
-        for scan in sources.messages.iter_mut().chain([&mut sources.events]) {
-            scan.skip_to(client, since.timestamp_millis())?;
-        }
-        Ok(sources)
-    }
-
-    /// Reads what has come since the last look: the runs of one job, where it is named.
-    fn read(
-        &mut self,
-        client: &mut dyn Client,
-        since: DateTime<Utc>,
-        job: Option<&JobName>,
-        journal: &mut RunList,
-    ) -> Result<News, BrokerError> {
-        // What is about no job in particular is about this one, too.
-        let any = JobName::any();
-        let is_wanted = |of: &JobName| job.is_none_or(|job| job == of || *of == any);
-        let mut news = News::default();
-        let since_ms = since.timestamp_millis();
-        for scan in &mut self.messages {
-            scan.read(client, |_, record| {
-                if record.timestamp_ms < since_ms {
-                    return;
-                }
-                let value = record.value.as_deref();
-                if value.and_then(peek::message).is_some_and(|run| !journal.takes(run)) {
-                    return;
-                }
-                match value.map(wire::decode_attempt) {
-                    Some(Ok(attempt)) if is_wanted(&attempt.run.job) => drop(journal.message(&attempt)),
-                    Some(Ok(_)) => {}
-                    _ => news.unreadable += 1,
-                }
-            })?;
-        }
-        self.events.read(client, |_, record| {
-            if record.timestamp_ms < since_ms {
-                return;
-            }
-            let value = record.value.as_deref();
-            if value.and_then(peek::event).is_some_and(|run| !journal.takes(run)) {
-                return;
-            }
-            let Some(Ok(event)) = value.map(wire::decode_event) else { return };
-            if !topics::concerns(&event, &self.clusters) || !job_of(&event).is_none_or(is_wanted) {
-                return;
-            }
-            let written_at = DateTime::from_timestamp_millis(record.timestamp_ms).unwrap_or_default();
-            journal.event(&event, written_at);
-            if matches!(event, Event::Missed { .. }) {
-                news.missed.push(event);
-            }
-        })?;
-        Ok(news)
-    }
-}
-
-/// The job that an event names, where it is about a run or about ticks that were missed.
-fn job_of(event: &Event) -> Option<&JobName> {
-    match event {
-        Event::Claimed { job, .. }
-        | Event::Finished { job, .. }
-        | Event::Published { job, .. }
-        | Event::Queued { job, .. }
-        | Event::Skipped { job, .. }
-        | Event::Ended { job, .. }
-        | Event::Missed { job, .. } => Some(job),
-        Event::Lost { job, .. } => job.as_ref(),
-        _ => None,
-    }
-}
 
 /// Shows the runs since an instant.
 ///
@@ -178,16 +82,19 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
     if !args.json {
         screen.say(row::heading())?;
     }
+    let rule = Rule { job: args.job.as_ref(), clusters };
     if !args.follow {
-        return match args.list(client.as_mut(), &sources, (since, ROOM), screen)? {
+        return match args.list(client.as_mut(), &sources, (&rule, ROOM), screen)? {
             Ok(()) => Ok(Exit::Done),
             Err(error) => super::refused(screen, &error),
         };
     }
     let mut journal = RunList::default();
     loop {
-        match sources.read(client.as_mut(), since, args.job.as_ref(), &mut journal) {
-            Ok(news) => {
+        let mut news = News::default();
+        let take = |listed: &Listed<'_>, news: &mut News| rule.take(listed, &mut journal, news);
+        match sources.read(client.as_mut(), &mut news, take) {
+            Ok(()) => {
                 for run in journal.news() {
                     journal.get(run).into_iter().try_for_each(|entry| args.show(&Row::of(&entry), screen))?;
                 }
@@ -208,39 +115,113 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
 /// How long ago a run was due that is no longer followed once it is over: all that is told of it has been told.
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 
+/// The rows of all that is new, in order.
+fn rows_of(runs: &mut RunList) -> impl Iterator<Item = Row> {
+    let news = runs.news();
+    news.into_iter().filter_map(|run| runs.get(run).map(|entry| Row::of(&entry)))
+}
+
+/// Copies the records to files, and says which part of the runs each file is about.
+fn copied(
+    client: &mut dyn Client,
+    mut sources: Sources,
+    rule: &Rule<'_>,
+    directory: &Path,
+    news: &mut News,
+) -> io::Result<Result<Vec<(Part, Packed)>, BrokerError>> {
+    let mut spool = Spool::new(directory)?;
+    let mut written = Ok(());
+    let read = sources.read(client, news, |listed, news| {
+        if written.is_ok() {
+            written = copy(listed, rule, &mut spool, news);
+        }
+    });
+    written?;
+    match read {
+        Ok(()) => spool.finish().map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Copies a record, if it is wanted.
+fn copy(listed: &Listed<'_>, rule: &Rule<'_>, spool: &mut Spool, news: &mut News) -> io::Result<()> {
+    if !rule.may_want(listed) {
+        return Ok(());
+    }
+    if let Some(run) = listed.run() {
+        return spool.add(Some(run), listed);
+    }
+    if !listed.is_event {
+        return match wire::decode_attempt(listed.value) {
+            Ok(attempt) => spool.add(Some(attempt.run.id), listed),
+            Err(_) => {
+                news.unreadable += 1;
+                Ok(())
+            }
+        };
+    }
+    let Ok(event) = wire::decode_event(listed.value) else { return Ok(()) };
+    if let Some(run) = run_of(&event) {
+        spool.add(Some(run), listed)
+    } else if rule.takes(&event) && matches!(event, Event::Missed { .. }) {
+        news.missed.push(event);
+        // It tells of all ticks that waited.
+        spool.add(None, listed)
+    } else {
+        Ok(())
+    }
+}
+
 impl Args {
-    /// Shows all runs once. Where they are too many to be kept, the topics are read once for each part of them.
+    /// Shows all runs once. Where they are too many to be kept, they are copied to files, each with a part of them.
     fn list(
         &self,
         client: &mut dyn Client,
         sources: &Sources,
-        (since, room): (DateTime<Utc>, usize),
+        (rule, room): (&Rule<'_>, usize),
         screen: &mut Screen,
-    ) -> std::io::Result<Result<(), BrokerError>> {
-        let (mut parts, mut rows) = (vec![Part::default()], Merge::new(std::env::temp_dir()));
-        let mut first_news = None;
-        while let Some(part) = parts.pop() {
-            let mut journal = RunList::of(part, room);
-            let news = match sources.clone().read(client, since, self.job.as_ref(), &mut journal) {
-                Ok(news) => news,
-                Err(error) => return Ok(Err(error)),
-            };
-            // Later readings tell the same again.
-            first_news.get_or_insert(news);
-            parts.extend(journal.given_up());
-            let runs = journal.news();
-            let mut entries = runs.iter().filter_map(|run| journal.get(*run)).map(|entry| Row::of(&entry));
-            if parts.is_empty() && rows.is_empty() {
-                entries.try_for_each(|row| self.show(&row, screen))?;
-            } else {
-                rows.write(entries)?;
+    ) -> io::Result<Result<(), BrokerError>> {
+        let records = match sources.count(client) {
+            Ok(records) => usize::try_from(records).unwrap_or(usize::MAX),
+            Err(error) => return Ok(Err(error)),
+        };
+        if records <= room {
+            let (mut runs, mut news) = (RunList::of(Part::default(), room), News::default());
+            let take = |listed: &Listed<'_>, news: &mut News| rule.take(listed, &mut runs, news);
+            if let Err(error) = sources.clone().read(client, &mut news, take) {
+                return Ok(Err(error));
+            }
+            if runs.given_up().is_empty() {
+                rows_of(&mut runs).try_for_each(|row| self.show(&row, screen))?;
+                return self.show_news(&news, screen).map(Ok);
+            }
+        }
+        let directory = std::env::temp_dir();
+        let (mut news, mut rows) = (News::default(), Merge::default());
+        let parts = match copied(client, sources.clone(), rule, &directory, &mut news)? {
+            Ok(parts) => parts,
+            Err(error) => return Ok(Err(error)),
+        };
+        for (part, records) in parts {
+            let mut parts = vec![part];
+            while let Some(part) = parts.pop() {
+                let (mut runs, mut unreadable) = (RunList::of(part, room), Vec::new());
+                spool::read(&records, |listed| {
+                    let mut told = News::default();
+                    rule.take(listed, &mut runs, &mut told);
+                    unreadable.extend(listed.run().filter(|_| told.unreadable > 0));
+                })?;
+                // Those of the halves that were given up are counted when these are read.
+                news.unreadable += unreadable.into_iter().filter(|run| runs.takes(*run)).count();
+                parts.extend(runs.given_up());
+                rows.write(&directory, rows_of(&mut runs))?;
             }
         }
         rows.read(|row| self.show(row, screen))?;
-        first_news.map_or(Ok(()), |news| self.show_news(&news, screen)).map(Ok)
+        self.show_news(&news, screen).map(Ok)
     }
 
-    fn show(&self, row: &Row, screen: &mut Screen) -> std::io::Result<()> {
+    fn show(&self, row: &Row, screen: &mut Screen) -> io::Result<()> {
         if !self.wants(row.job(), row.cluster()) {
             Ok(())
         } else if self.json {
@@ -250,7 +231,7 @@ impl Args {
         }
     }
 
-    fn show_news(&self, news: &News, screen: &mut Screen) -> std::io::Result<()> {
+    fn show_news(&self, news: &News, screen: &mut Screen) -> io::Result<()> {
         for event in &news.missed {
             let Event::Missed { job, cluster, .. } = event else { continue };
             if !self.wants(job, Some(cluster)) {
@@ -278,109 +259,4 @@ impl Args {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::common::broker::memory::MemoryBroker;
-    use crate::common::broker::{ProduceBatch, Record, TopicPartition};
-    use crate::common::clock::ManualClock;
-    use crate::common::model::{AttemptRef, Outcome, Place, RunId, Then};
-    use crate::cronctl::shown::Shown;
-
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    /// The events of a run of the tick in a second: its end is a failure, a success, or not there yet.
-    fn events(second: i64) -> Vec<Event> {
-        let (job, at): (JobName, _) =
-            (format!("j-{}", second % 3).parse().unwrap(), DateTime::from_timestamp(second / 2, 0).unwrap());
-        let (consumer, cluster): (_, ClusterName) = ("one".to_owned(), "ours".parse().unwrap());
-        let attempt = AttemptRef { run: RunId::of(&job, at), attempt: 1 };
-        let place = Place { topic: "ours".to_owned(), topic_id: uuid::Uuid::nil(), partition: 0, offset: 0 };
-        let (job_, consumer_) = (job.clone(), consumer.clone());
-        let claimed = Event::Claimed { attempt, job: job_, place, consumer: consumer_, lease_ms: 1, at };
-        let (outcome, then) = match second % 5 {
-            0 => (Outcome::TimedOut, Then::Retried),
-            1 => return vec![claimed],
-            _ => (Outcome::Succeeded, Then::Done),
-        };
-        let finished = Event::Finished {
-            attempt,
-            job,
-            cluster,
-            scheduled_at: at,
-            consumer,
-            outcome,
-            then,
-            started_at: at,
-            ended_at: at,
-            output_bytes: 0,
-            output_tail: String::new(),
-        };
-        vec![claimed, finished.clone(), finished]
-    }
-
-    #[test]
-    fn more_runs_than_there_is_room_for_are_listed_as_any_others() {
-        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
-        let mut client = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>).client("cronctl");
-        let by = clock.monotonic() + Duration::from_secs(10);
-        let ours: ClusterName = "ours".parse().unwrap();
-        for spec in topics::all(std::slice::from_ref(&ours), 1, 1) {
-            client.create_topic(&spec, by).unwrap();
-        }
-        for event in (0..200).rev().flat_map(events) {
-            let records = vec![Record { key: None, value: Some(wire::encode(&event)), timestamp_ms: 0 }];
-            let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
-            client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
-        }
-        let since = DateTime::UNIX_EPOCH;
-        let sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
-        let mut listed = |room: usize, words: &[&str]| {
-            let line = <Line as clap::Parser>::parse_from(["runs"].iter().chain(words));
-            let shown = Shown::default();
-            let mut screen = Screen::new(shown.clone(), std::io::sink());
-            line.args.list(client.as_mut(), &sources, (since, room), &mut screen).unwrap().unwrap();
-            shown.text()
-        };
-        for words in [&[][..], &["--json"], &["--job", "j-1"]] {
-            let whole = listed(usize::MAX, words);
-            assert!(whole.lines().count() > 60, "{whole}");
-            for room in [2_000, 300, 9] {
-                assert_eq!(listed(room, words), whole, "{room} {words:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_another_fleet_tells_of_a_run_of_the_same_id_is_not_told_of_ours() {
-        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
-        let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
-        let mut client = broker.client("cronctl");
-        let by = clock.monotonic() + Duration::from_secs(10);
-        let ours: ClusterName = "ours".parse().unwrap();
-        for spec in topics::all(std::slice::from_ref(&ours), 1, 1) {
-            client.create_topic(&spec, by).unwrap();
-        }
-        for cluster in ["theirs", "ours"] {
-            let job: JobName = "j".parse().unwrap();
-            let (scheduled_at, at) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
-            let blocked_by = RunId::of(&job, at);
-            let cluster = cluster.parse().unwrap();
-            let event = Event::Skipped { job, cluster, scheduled_at, blocked_by, at };
-            let records = vec![Record { key: None, value: Some(wire::encode(&event)), timestamp_ms: 0 }];
-            let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
-            client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
-        }
-        let (mut journal, since) = (RunList::default(), DateTime::UNIX_EPOCH);
-        let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
-        sources.read(client.as_mut(), since, None, &mut journal).unwrap();
-        let told: Vec<_> =
-            journal.news().iter().map(|run| journal.get(*run).unwrap().cluster.clone()).collect();
-        assert_eq!(told, [Some(ours)]);
-    }
-}
+mod tests;

@@ -13,6 +13,16 @@ pub struct Part {
 const MOST_BITS: u32 = 32;
 
 impl Part {
+    /// The part of that number, where all runs are divided by so many bits.
+    pub fn numbered(bits: u32, number: u32) -> Self {
+        Self { bits, end: number.into() }
+    }
+
+    /// The number of the part that a run is of, where all runs are divided by so many bits.
+    pub fn number_of(bits: u32, run: RunId) -> usize {
+        usize::try_from(run.0.as_u128() & ((1 << bits) - 1)).unwrap_or(0)
+    }
+
     /// Whether a run is of this part.
     pub fn has(self, run: RunId) -> bool {
         run.0.as_u128() & ((1 << self.bits) - 1) == self.end

@@ -1,25 +1,20 @@
-//! The audit: folds the clusters' topics and then `cron-runs` into the tick ledger ([`verdict`] says what is wrong with it
-//! then). It is pure: the caller streams the topics through it.
+//! The audit of some jobs: folds the clusters' topics and then `cron-runs` into their tick ledger ([`verdict`] says what is
+//! wrong with it then). It is pure: the caller streams the topics through it.
 
 mod compact_run;
 mod held;
 mod retries;
-mod unread;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
 use self::compact_run::{compacted, is_told_already, take_story, usual};
 use self::held::Held;
 use self::retries::Awaited;
-use self::unread::Unread;
-use super::calendar::Period;
-use super::period::Begins;
-use super::report::{Interval, Item, List, Report, Ticks};
-use super::revision_history::RevisionHistory;
+use super::findings::Findings;
+use super::report::{Interval, Item};
 use super::tick_ledger::{Fate, Found, Marks, TickLedger, TickNo};
 use crate::common::model::{
     Attempt, ClusterName, EndReason, Event, JobName, MissedReason, RunId, RunningAttempt,
@@ -27,11 +22,10 @@ use crate::common::model::{
 use crate::cronctl::names::Names;
 
 /// What is known after some of the records.
-pub struct Audit<'a> {
+pub struct Audit<'f, 'a> {
+    found: &'f mut Findings<'a>,
+    scope: Scope<'a>,
     ledger: TickLedger,
-    revision: &'a str,
-    period: Period,
-    history: RevisionHistory,
     consumers: Names<String>,
     missed: Vec<Interval>,
     /// What stood in the way of a tick that waited or was skipped.
@@ -39,23 +33,19 @@ pub struct Audit<'a> {
     held: Held,
     /// Runs that are over although no attempt says so.
     ended: HashMap<TickNo, Ended>,
-    begun_within: Duration,
-    /// Of which topics something is deleted.
-    begins: Begins,
-    /// Topics that were deleted and made again: consumers have claimed messages of the former one.
-    made_anew: BTreeSet<String>,
-    /// What consumers say was deleted before they claimed it.
-    unread: Unread,
     /// The next attempts that were passed on and are not claimed, until they are found somewhere.
     awaited: HashMap<RunId, Awaited>,
     /// The ticks of those that were found nowhere.
     lost_retries: HashSet<TickNo>,
-    /// How often a tick is recorded as missed that was recorded before.
-    missed_again: usize,
-    /// Up to when another job file was active, where its runs show that and no event tells: up to the first event, because the
-    /// events of the period are there, and one would tell of a change.
-    other_file_until: Option<DateTime<Utc>>,
-    report: Report,
+}
+
+/// What one of the readings is about, besides the jobs of its ledger.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The jobs of the whole file.
+    pub jobs: &'a HashSet<&'a JobName>,
+    /// Whether it is the first reading: it is also about what belongs to no job of the file.
+    pub is_first: bool,
 }
 
 /// That a run is over although no attempt says so.
@@ -66,82 +56,58 @@ struct Ended {
     detail: String,
 }
 
-impl<'a> Audit<'a> {
-    /// Creates an audit of a tick ledger for the job file of that revision. What was published is to be begun within a time;
-    /// `begins` says of which topics something is deleted.
-    pub fn new(
-        ledger: TickLedger,
-        revision: &'a str,
-        period: Period,
-        history: RevisionHistory,
-        begun_within: Duration,
-        begins: Begins,
-    ) -> Self {
-        let report = Report {
-            ok: false,
-            since: period.since,
-            asked_since: None,
-            until: period.until,
-            revision: revision.to_owned(),
-            jobs: ledger.job_count(),
-            ticks: Ticks::default(),
-            missed_by_reason: BTreeMap::new(),
-            copies: 0,
-            unreadable: 0,
-            unaccounted: List::default(),
-            too_many: List::default(),
-            doubled: List::default(),
-            abandoned: List::default(),
-            not_begun: List::default(),
-            deleted_unread: List::default(),
-            lost_retries: List::default(),
-            held_back: List::default(),
-            miscounted: List::default(),
-            not_checked: List::default(),
-            unfinished: List::default(),
-            notes: Vec::new(),
-        };
+impl<'f, 'a> Audit<'f, 'a> {
+    /// Creates an audit of the jobs of a tick ledger, which adds to what is found.
+    pub fn new(ledger: TickLedger, scope: Scope<'a>, found: &'f mut Findings<'a>) -> Self {
+        found.has_uncertain |= ledger.has_uncertain();
         Self {
+            found,
+            scope,
             ledger,
-            revision,
-            period,
-            history,
             consumers: Names::default(),
             missed: Vec::new(),
             blocked: HashMap::new(),
             held: Held::default(),
             ended: HashMap::new(),
-            begun_within,
-            begins,
-            made_anew: BTreeSet::new(),
-            unread: Unread::default(),
             awaited: HashMap::new(),
             lost_retries: HashSet::new(),
-            missed_again: 0,
-            other_file_until: None,
-            report,
         }
     }
 
-    /// Notes from when on ticks were asked about, where the topics tell only of later ones.
-    pub fn asked_since(&mut self, since: DateTime<Utc>) {
-        self.report.asked_since = Some(since);
+    /// Whether this reading is about a job: its ledger has it, or the file does not, and this is the first reading.
+    fn is_about(&self, job: &JobName) -> bool {
+        self.ledger.has(job.as_str()) || (self.scope.is_first && !self.scope.jobs.contains(job))
     }
 
-    /// Counts a record that cannot be read.
-    pub fn unreadable(&mut self) {
-        self.report.unreadable += 1;
+    /// Whether records that name this job are to be decoded. The first reading takes all of them: it learns what holds for every
+    /// job.
+    pub fn asks_about(&self, job: &str) -> bool {
+        self.scope.is_first || self.ledger.has(job) || job == JobName::ANY
     }
 
     /// Adds what a reader of the report must know.
     pub fn note(&mut self, note: String) {
-        self.report.notes.push(note);
+        self.found.note(note);
+    }
+
+    /// Counts a record that cannot be read.
+    pub fn unreadable(&mut self) {
+        self.found.report.unreadable += usize::from(self.scope.is_first);
     }
 
     /// Takes a message of a cluster's topic, which the broker had at `written_at`.
     pub fn message(&mut self, cluster: &ClusterName, attempt: &Attempt, written_at: DateTime<Utc>) {
         let run = &attempt.run;
-        if !self.period.has(run.scheduled_at) {
+        if !self.found.period.has(run.scheduled_at) {
+            return;
+        }
+        let right = run.id == RunId::of(&run.job, run.scheduled_at) && run.cluster == *cluster;
+        let is_ours = run.revision == self.found.revision;
+        if !is_ours && right && self.found.history.of(run.scheduled_at).is_none() {
+            let until = self.found.history.begins().unwrap_or(run.scheduled_at);
+            self.found.other_file_until = self.found.other_file_until.max(Some(until));
+        }
+        if !self.is_about(&run.job) {
             return;
         }
         let found = self.ledger.find(&run.job, run.scheduled_at);
@@ -151,37 +117,39 @@ impl<'a> Audit<'a> {
             run: run.id,
             why: why.to_owned(),
         };
-        let right = run.id == RunId::of(&run.job, run.scheduled_at) && run.cluster == *cluster;
-        if run.revision != self.revision {
-            if right && self.history.of(run.scheduled_at).is_none() {
-                let until = self.history.begins().unwrap_or(run.scheduled_at);
-                self.other_file_until = self.other_file_until.max(Some(until));
-            }
+        if !is_ours {
             if let Found::Tick(tick) = found {
                 self.ledger.marks[tick].add(Marks::OTHER_FILE);
             }
-            self.report.not_checked.add(item(&format!("a run of revision {}", run.revision)));
+            self.found.report.not_checked.add(item(&format!("a run of revision {}", run.revision)));
             return;
         }
         match found {
             Found::Tick(_) | Found::Open if !right => {
-                self.report.too_many.add(item("its id or its cluster is not that of the tick"));
+                self.found.report.too_many.add(item("its id or its cluster is not that of the tick"));
             }
             Found::Tick(tick) if self.ledger.tick(tick).0.cluster != *cluster => {
-                self.report.too_many.add(item(&format!("in the topic {cluster}")));
+                self.found.report.too_many.add(item(&format!("in the topic {cluster}")));
             }
-            Found::Tick(tick) if self.ledger.marks[tick].has(Marks::PUBLISHED) => self.report.copies += 1,
+            Found::Tick(tick) if self.ledger.marks[tick].has(Marks::PUBLISHED) => {
+                self.found.report.copies += 1;
+            }
             Found::Tick(tick) => self.published(tick, written_at),
             Found::Open => {
                 let opened = self.ledger.open(&run.job, run.scheduled_at);
                 opened.into_iter().for_each(|tick| self.published(tick, written_at));
             }
-            Found::Unnamed if self.ledger.unknown_version(&run.job, run.scheduled_at).is_some() => {
-                self.report.not_checked.add(item("the leader followed zone data that is not at hand"));
+            Found::Unnamed if self.is_by_unknown_zones(&run.job, run.scheduled_at) => {
+                self.found.report.not_checked.add(item("the leader followed zone data that is not at hand"));
             }
-            Found::Unnamed => self.report.too_many.add(item("the schedule names no such instant")),
-            Found::NoJob => self.report.too_many.add(item("the file has no such job")),
+            Found::Unnamed => self.found.report.too_many.add(item("the schedule names no such instant")),
+            Found::NoJob => self.found.report.too_many.add(item("the file has no such job")),
         }
+    }
+
+    /// Whether the leader decided by zone data that is not at hand: then it is unknown whether there is such a tick.
+    fn is_by_unknown_zones(&self, job: &JobName, at: DateTime<Utc>) -> bool {
+        self.ledger.is_by_unknown(self.found.unknown_zones, job, at)
     }
 
     fn published(&mut self, tick: TickNo, written_at: DateTime<Utc>) {
@@ -214,7 +182,7 @@ impl<'a> Audit<'a> {
                 }
             }
             Event::Missed { job, cluster, from, to, count, reason, .. } => {
-                let elsewhere = *to < self.period.since || *from > self.period.until;
+                let elsewhere = *to < self.found.period.since || *from > self.found.period.until;
                 if !elsewhere && *job == JobName::any() {
                     return self.cursor_was_lost(cluster, *from, *to, *reason);
                 }
@@ -225,17 +193,17 @@ impl<'a> Audit<'a> {
                 let again = self.ledger.marks[interval]
                     .iter_mut()
                     .filter_map(|marks| marks.miss(*reason).then_some(()));
-                self.missed_again += again.count();
+                self.found.missed_again += again.count();
                 let (job, from, to, count) = (job.clone(), *from, *to, *count);
                 self.missed.push(Interval { job, from, to, count, named: 0, open: 0 });
             }
             Event::Claimed { attempt, place, .. } => {
-                if self.begins.is_of_a_deleted_topic(place) {
-                    self.made_anew.insert(place.topic.clone());
+                if self.found.begins.is_of_a_deleted_topic(place) {
+                    self.found.made_anew.insert(place.topic.clone());
                 }
                 if let Some(tick) = self.tick_of(attempt.run, cluster_of(&place.topic)) {
                     // The first attempt: its message is that of the tick.
-                    if attempt.attempt == 1 && self.begins.is_of_a_deleted_topic(place) {
+                    if attempt.attempt == 1 && self.found.begins.is_of_a_deleted_topic(place) {
                         self.ledger.marks[tick].add(Marks::TOPIC_DELETED);
                     }
                     self.tell(tick, event, written_at);
@@ -257,7 +225,9 @@ impl<'a> Audit<'a> {
                     self.ledger.marks[tick].add(Marks::SAID_PUBLISHED);
                 }
             }
-            Event::DeletedUnread { place, next_offset, .. } => self.unread.add(place, *next_offset),
+            Event::DeletedUnread { place, next_offset, .. } if self.scope.is_first => {
+                self.found.unread.add(place, *next_offset);
+            }
             _ => {}
         }
     }
@@ -273,7 +243,7 @@ impl<'a> Audit<'a> {
         for ticks in self.ledger.of_cluster(cluster, from, to) {
             let missed = self.ledger.marks[ticks].iter_mut().filter(|marks| !marks.has(Marks::PUBLISHED));
             let again = missed.filter_map(|marks| marks.miss(reason).then_some(()));
-            self.missed_again += again.count();
+            self.found.missed_again += again.count();
         }
     }
 

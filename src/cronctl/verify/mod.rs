@@ -1,21 +1,24 @@
 //! `cronctl verify` checks whether every tick of a period is accounted for.
 //!
 //! - [`calendar`] finds the instants that the schedules name, without the producer's own code.
-//! - [`tick_ledger`] has an entry for each of these ticks.
+//! - [`tick_ledger`] has an entry for each of these ticks, of as many jobs as there is room for.
 //! - [`revision_history`] knows which job file was active when.
-//! - [`audit`] enters in the ledger what the topics say of each tick.
+//! - [`audit`] enters in the ledger what the topics say of each tick, and adds what is wrong to the [`findings`].
 //! - [`report`] is the result, as text and as JSON.
 //!
-//! The command has no thread of its own. The audit is pure: the caller streams the topics through it.
+//! The topics are read once for as many jobs as there is room for, and again for the next ones: what is kept does not grow with
+//! the period. The command has no thread of its own. The audit is pure: the caller streams the topics through it.
 
 mod audit;
 pub mod calendar;
+mod findings;
 mod period;
 pub mod report;
 pub mod revision_history;
 mod ruled;
 pub mod tick_ledger;
 pub mod tzif;
+mod unread;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,11 +26,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as Arguments;
 
-use self::audit::Audit;
+use self::audit::{Audit, Scope};
 use self::calendar::{NotUnderstood, Period};
+use self::findings::Findings;
 use self::report::Report;
+use self::ruled::Ruled;
 use self::tick_ledger::TickLedger;
 use super::instant::Moment;
+use super::runs::peek;
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{self, ClusterList, KafkaArgs};
@@ -150,8 +156,11 @@ pub struct Asked {
     pub begun_within: Duration,
 }
 
+/// How many ticks are kept at a time: some fifty bytes each.
+const ROOM: usize = 900_000;
+
 /// The verdict on a period. Reads the topics as far as they may be about it, and keeps none of them: what is kept is about
-/// the ticks of the period.
+/// the ticks of some jobs in the period.
 ///
 /// # Errors
 /// [`NoVerdict`] where there is none.
@@ -162,44 +171,79 @@ pub fn verify(
     asked: Asked,
     now: DateTime<Utc>,
 ) -> Result<Report, NoVerdict> {
+    verify_by_parts(client, file, clusters, asked, (now, ROOM))
+}
+
+/// The same, with room for so many ticks at a time.
+fn verify_by_parts(
+    client: &mut dyn Client,
+    file: &JobFile,
+    clusters: &[ClusterName],
+    asked: Asked,
+    (now, room): (DateTime<Utc>, usize),
+) -> Result<Report, NoVerdict> {
     let history = period::history(client, clusters)?;
     let begins = period::begins(client, clusters, &history)?;
     let since = begins.first_checked(asked.since, asked.until).map_err(NoVerdict::Period)?;
     let period = Period { since, until: asked.until };
     let notes = begins.notes(asked.since, since);
-    let mut audit = Audit::new(
-        TickLedger::new(file, period, &history, &Zones::all_of_host())?,
-        &file.revision,
-        period,
-        history,
-        asked.begun_within,
-        begins,
-    );
-    notes.into_iter().for_each(|note| audit.note(note));
-    asked.since.filter(|asked| *asked < since).into_iter().for_each(|asked| audit.asked_since(asked));
+    let zones = Zones::all_of_host();
+    let ruled = Ruled::new(history.pieces(), file, &zones);
+    let (unknown_zones, counted) = (ruled.unknown(period), (&*file.revision, file.jobs.len()));
+    let mut found = Findings::new(counted, period, &history, asked.begun_within, begins, &unknown_zones);
+    notes.into_iter().for_each(|note| found.note(note));
+    asked.since.filter(|asked| *asked < since).into_iter().for_each(|asked| found.asked_since(asked));
+    let names = file.jobs.iter().map(|job| &job.name).collect();
+    let (mut left, mut is_first) = (&file.jobs[..], true);
+    while is_first || !left.is_empty() {
+        let (ledger, after) = TickLedger::new(file, left, period, &ruled, room)?;
+        let mut audit = Audit::new(ledger, Scope { jobs: &names, is_first }, &mut found);
+        read(client, clusters, (since, is_first), &mut audit)?;
+        audit.finish(now);
+        (left, is_first) = (after, false);
+    }
+    Ok(found.finish())
+}
+
+/// Streams the topics through an audit.
+fn read(
+    client: &mut dyn Client,
+    clusters: &[ClusterName],
+    (since, is_first): (DateTime<Utc>, bool),
+    audit: &mut Audit<'_, '_>,
+) -> Result<(), BrokerError> {
     let from_ms = (since - AHEAD).timestamp_millis();
     for cluster in clusters {
         let mut messages = Scan::new(&topics::first(cluster));
         messages.skip_to(client, from_ms)?;
-        let there =
-            messages.read(client, |_, record| match record.value.as_deref().map(wire::decode_attempt) {
+        let there = messages.read(client, |_, record| {
+            let value = record.value.as_deref();
+            if value.and_then(peek::job_of_message).is_some_and(|job| !audit.asks_about(job)) {
+                return;
+            }
+            match value.map(wire::decode_attempt) {
                 Some(Ok(attempt)) => audit.message(cluster, &attempt, written(record.timestamp_ms)),
                 _ => audit.unreadable(),
-            })?;
-        if !there {
+            }
+        })?;
+        if !there && is_first {
             audit.note(format!("there is no topic {cluster}"));
         }
     }
     let mut events = Scan::new(topics::RUNS);
     events.skip_to(client, from_ms)?;
-    events.read(client, |_, record| match record.value.as_deref().map(wire::decode_event) {
-        Some(Ok(event)) => {
-            audit.event(&event, written(record.timestamp_ms));
+    events.read(client, |_, record| {
+        let value = record.value.as_deref();
+        if value.and_then(peek::job_of_event).is_some_and(|job| !audit.asks_about(job)) {
+            return;
         }
-        _ => audit.unreadable(),
+        match value.map(wire::decode_event) {
+            Some(Ok(event)) => audit.event(&event, written(record.timestamp_ms)),
+            _ => audit.unreadable(),
+        }
     })?;
     if audit.awaits_retries() {
-        look_for_retries(client, clusters, from_ms, &mut audit)?;
+        look_for_retries(client, clusters, from_ms, audit)?;
     }
     if audit.is_held_back_for_long() {
         Scan::new(topics::RUNS).read(client, |_, record| {
@@ -208,7 +252,7 @@ pub fn verify(
             }
         })?;
     }
-    Ok(audit.finish(now))
+    Ok(())
 }
 
 /// Looks for the next attempts that were passed on and are not claimed: they stand in the retry topics, or have become
@@ -217,7 +261,7 @@ fn look_for_retries(
     client: &mut dyn Client,
     clusters: &[ClusterName],
     from_ms: i64,
-    audit: &mut Audit<'_>,
+    audit: &mut Audit<'_, '_>,
 ) -> Result<(), BrokerError> {
     for cluster in clusters {
         let mut retries = Scan::new(&topics::retry(cluster));

@@ -1,5 +1,5 @@
-//! The tick ledger: every tick that the schedule names in a period, and what is known of its fate. A tick takes about forty
-//! bytes, whatever the topics hold.
+//! The tick ledger: every tick that the schedules of some jobs name in a period, and what is known of its fate. A tick takes
+//! some fifty bytes, whatever the topics hold, so a ledger takes as many jobs as it has room for.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,10 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::{Calendar, NotUnderstood, Period};
-use super::revision_history::RevisionHistory;
 use super::ruled::Ruled;
 use crate::common::model::{ClusterName, JobName, MissedReason, RunId};
-use crate::common::zones::Zones;
 use crate::cronctl::runs::run_detail::RunDetail;
 use crate::producer::job::Job;
 use crate::producer::jobfile::JobFile;
@@ -120,15 +118,16 @@ pub enum Found {
     Unnamed,
     /// To a job whose ticks no calendar names.
     Open,
-    /// To no job of the file.
+    /// To no job of this ledger.
     NoJob,
 }
 
-/// Every tick of a period.
+/// When the leader followed zone data that is not at hand: since when, up to when, and its version.
+pub type UnknownZones = [(DateTime<Utc>, DateTime<Utc>, String)];
+
+/// Every tick of some jobs in a period.
 #[derive(Debug)]
 pub struct TickLedger {
-    /// When the leader followed zone data that is not at hand: since when, up to when, and its version.
-    pub unknown_zones: Vec<(DateTime<Utc>, DateTime<Utc>, String)>,
     pages: Vec<Page>,
     by_name: HashMap<JobName, usize>,
     by_run: HashMap<RunId, u32>,
@@ -143,35 +142,28 @@ pub struct TickLedger {
 }
 
 impl TickLedger {
-    /// The ticks that a job file's schedules name in a period.
+    /// The ticks that the schedules of the first of these jobs name in a period: of as many jobs as there is room for their
+    /// ticks, and of one at least. With the jobs that are left.
     ///
     /// # Errors
     /// A schedule that cannot be read a second time.
-    pub fn new(
+    pub fn new<'a>(
         file: &JobFile,
+        jobs: &'a [Arc<Job>],
         period: Period,
-        history: &RevisionHistory,
-        zones: &[Zones],
-    ) -> Result<Self, NotUnderstood> {
-        let ruled = Ruled::new(history.pieces(), file, zones);
+        ruled: &Ruled<'_>,
+        room: usize,
+    ) -> Result<(Self, &'a [Arc<Job>]), NotUnderstood> {
         let mut calendars = HashMap::new();
         for written in &file.written {
             let calendar =
                 Calendar::read(&written.words).ok_or_else(|| NotUnderstood(written.words.clone()))?;
             calendars.insert(Arc::as_ptr(&written.schedule), (calendar, written));
         }
-        let mut ledger = Self {
-            unknown_zones: ruled.unknown(period),
-            pages: Vec::with_capacity(file.jobs.len()),
-            by_name: HashMap::with_capacity(file.jobs.len()),
-            by_run: HashMap::new(),
-            marks: Vec::new(),
-            fates: Vec::new(),
-            published: Vec::new(),
-            opened: Vec::new(),
-        };
+        let mut pages: Vec<Page> = Vec::new();
         let mut shared: HashMap<_, (Arc<Vec<i64>>, bool)> = HashMap::new();
-        for job in &file.jobs {
+        let mut ticks = 0;
+        for job in jobs {
             let schedule = Arc::as_ptr(&job.schedule);
             let Some((calendar, written)) = calendars.get(&schedule) else {
                 return Err(NotUnderstood(format!("of {}", job.name)));
@@ -190,12 +182,42 @@ impl TickLedger {
                     place.insert((Arc::new(at), is_fixed || !matches!(calendar, Calendar::Local(_))))
                 }
             };
-            ledger.add(job, at, *calendar == Calendar::Never, *is_certain);
+            if !pages.is_empty() && ticks + at.len() > room {
+                break;
+            }
+            let open = *calendar == Calendar::Never;
+            pages.push(Page {
+                job: Arc::clone(job),
+                at: Arc::clone(at),
+                first: ticks,
+                open,
+                is_certain: *is_certain,
+            });
+            ticks += at.len();
         }
-        ledger.marks.resize(ledger.by_run.len(), Marks::default());
-        ledger.fates.resize_with(ledger.by_run.len(), Fate::default);
-        ledger.published.resize(ledger.by_run.len(), 0);
-        Ok(ledger)
+        let left = &jobs[pages.len()..];
+        Ok((Self::of(pages, ticks), left))
+    }
+
+    fn of(pages: Vec<Page>, ticks: usize) -> Self {
+        let mut by_run = HashMap::with_capacity(ticks);
+        for page in &pages {
+            for (number, second) in (page.first..).zip(page.at.iter()) {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                by_run.insert(RunId::of(&page.job.name, instant(*second)), number);
+            }
+        }
+        let mut fates = Vec::new();
+        fates.resize_with(ticks, Fate::default);
+        Self {
+            by_name: pages.iter().enumerate().map(|(place, page)| (page.job.name.clone(), place)).collect(),
+            pages,
+            by_run,
+            marks: vec![Marks::default(); ticks],
+            fates,
+            published: vec![0; ticks],
+            opened: Vec::new(),
+        }
     }
 
     /// The tick of a job whose instants no calendar names (`@reboot`): each that was published is one.
@@ -210,19 +232,9 @@ impl TickLedger {
         Some(number)
     }
 
-    fn add(&mut self, job: &Arc<Job>, at: &Arc<Vec<i64>>, open: bool, is_certain: bool) {
-        let first = self.by_run.len();
-        self.by_name.insert(job.name.clone(), self.pages.len());
-        self.pages.push(Page { job: Arc::clone(job), at: Arc::clone(at), first, open, is_certain });
-        for (number, second) in (first..).zip(at.iter()) {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            self.by_run.insert(RunId::of(&job.name, instant(*second)), number);
-        }
-    }
-
-    /// How many jobs there are.
-    pub fn job_count(&self) -> usize {
-        self.pages.len()
+    /// Whether a job has its ticks here.
+    pub fn has(&self, job: &str) -> bool {
+        self.by_name.contains_key(job)
     }
 
     /// The tick of a run, by its id alone.
@@ -246,11 +258,11 @@ impl TickLedger {
         }
     }
 
-    /// The version of the zone data by which a job's tick was decided, where that is not at hand and matters.
-    pub fn unknown_version(&self, job: &JobName, at: DateTime<Utc>) -> Option<&str> {
-        let page = self.by_name.get(job).map(|page| &self.pages[*page])?;
-        let mut unknown = self.unknown_zones.iter().filter(|_| !page.is_certain);
-        unknown.find(|(since, until, _)| (*since..=*until).contains(&at)).map(|(_, _, version)| &**version)
+    /// Whether a job's tick was decided by zone data that is not at hand, and that matters.
+    pub fn is_by_unknown(&self, unknown: &UnknownZones, job: &JobName, at: DateTime<Utc>) -> bool {
+        let page = self.by_name.get(job).map(|page| &self.pages[*page]);
+        page.is_some_and(|page| !page.is_certain)
+            && unknown.iter().any(|(since, until, _)| (*since..=*until).contains(&at))
     }
 
     /// Whether the instants of any job depend on zone data.

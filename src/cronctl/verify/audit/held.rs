@@ -26,7 +26,7 @@ struct Hold {
 #[derive(Debug, Default)]
 pub(super) struct Held(HashMap<RunId, Hold>);
 
-impl Audit<'_> {
+impl Audit<'_, '_> {
     /// Notes that a tick is held back by a run, if the run is none of the period.
     pub(super) fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
         if self.ledger.tick_of(by).is_some() {
@@ -42,7 +42,7 @@ impl Audit<'_> {
     /// Keeps the runs that hold something back for longer than what is published takes to begin. Whether there is any, so
     /// that all events have to be asked about them.
     pub fn is_held_back_for_long(&mut self) -> bool {
-        let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
+        let limit = TimeDelta::from_std(self.found.begun_within).unwrap_or(TimeDelta::MAX);
         self.held.0.retain(|_, hold| hold.last - hold.first > limit);
         !self.held.0.is_empty()
     }
@@ -69,7 +69,7 @@ impl Audit<'_> {
                 _ => continue,
             };
             let why = format!("this run holds back {count} ticks from then to {}, and {why}", shown(last));
-            self.report.held_back.add(Item { job, scheduled_at: first, run, why });
+            self.found.report.held_back.add(Item { job, scheduled_at: first, run, why });
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Awaited {
     attempt: u32,
 }
 
-impl Audit<'_> {
+impl Audit<'_, '_> {
     /// Notes which next attempts are to be found in the retry and dead-letter topics. Whether there is any. To be asked
     /// when all events were read: an attempt is in its topic before an event says that it was passed on.
     pub fn awaits_retries(&mut self) -> bool {
@@ -57,7 +57,7 @@ impl Audit<'_> {
         let number = detail.attempts.last().map_or(0, |(number, _)| number) + 1;
         let since = detail.quiet_since();
         let passed_on = since.map(|at| format!(" at {}", shown(at))).unwrap_or_default();
-        let cause = if since.is_some_and(|at| self.begins.may_be_deleted(&topic, at)) {
+        let cause = if since.is_some_and(|at| self.found.begins.may_be_deleted(&topic, at)) {
             "retention may have deleted it"
         } else {
             "the topic was probably deleted and made again"

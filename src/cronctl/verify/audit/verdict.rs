@@ -9,7 +9,7 @@ use crate::common::model::{EndReason, MissedReason, RunId};
 use crate::common::topics;
 use crate::cronctl::instant::shown;
 use crate::cronctl::runs::run_detail::{RunDetail, Stage};
-use crate::cronctl::verify::report::{Item, Report};
+use crate::cronctl::verify::report::Item;
 use crate::cronctl::verify::tick_ledger::{Fate, Marks, TickNo};
 
 /// A run that has no time-out is unfinished for a long time after this.
@@ -18,10 +18,10 @@ const LONG: Duration = Duration::from_secs(60 * 60);
 /// How long a leader may take to publish a tick that waited, once nothing stands in its way.
 const RELEASE: TimeDelta = TimeDelta::seconds(60);
 
-impl Audit<'_> {
-    /// What was found; `now` is when the topics were read.
-    pub fn finish(mut self, now: DateTime<Utc>) -> Report {
-        self.report.ticks.named = self.ledger.numbers().len();
+impl Audit<'_, '_> {
+    /// Adds to the findings what is wrong with the ticks of these jobs; `now` is when the topics were read.
+    pub fn finish(mut self, now: DateTime<Utc>) {
+        self.found.report.ticks.named += self.ledger.numbers().len();
         self.lost_retries =
             std::mem::take(&mut self.awaited).into_values().map(|awaited| awaited.tick).collect();
         for tick in self.ledger.numbers() {
@@ -31,64 +31,8 @@ impl Audit<'_> {
         }
         self.judge_holders(now);
         self.judge_intervals();
-        let others = self.history.others(self.revision, self.period);
-        let notes = others.iter().map(|term| {
-            let until = term.until.map_or_else(|| "the end".to_owned(), shown);
-            let (since, of) = (shown(term.since), term.of);
-            format!("from {since} to {until} the job file of revision {of} was active: not checked")
-        });
-        self.report.notes.extend(notes);
-        if let Some(until) = self.other_file_until {
-            let (runs, until) = (topics::RUNS, shown(until));
-            self.report.notes.push(format!(
-                "up to {until} another job file was active, as its runs show ({runs} does not reach back so far): not checked"
-            ));
-        }
-        let unknown = if self.ledger.has_uncertain() { &self.ledger.unknown_zones[..] } else { &[] };
-        let notes = unknown.iter().map(|(since, until, version)| {
-            let (since, until) = (shown(*since), shown(*until));
-            format!(
-                "from {since} to {until} the leader followed tzdata {version}, which is not at hand: jobs in zones whose \
-                 clocks change are not checked"
-            )
-        });
-        self.report.notes.extend(notes);
-        let notes = self.made_anew.iter().map(|topic| {
-            format!(
-                "{topic} was deleted and made again: what became of its former messages is taken from {}",
-                topics::RUNS
-            )
-        });
-        self.report.notes.extend(notes);
-        let by_operators = self.ended.values().filter(|ended| ended.reason == EndReason::Operator).count();
-        if by_operators > 0 {
-            self.report.notes.push(format!("{by_operators} runs were ended by an operator"));
-        }
-        if self.missed_again > 0 {
-            self.report.notes.push(format!(
-                "{} times a tick is recorded as missed that had been recorded before: leaders that take over decide anew; \
-                 each tick is counted once",
-                self.missed_again
-            ));
-        }
-        let report = &self.report;
-        let faults = [
-            report.unaccounted.total,
-            report.too_many.total,
-            report.doubled.total,
-            report.abandoned.total,
-            report.not_begun.total,
-            report.deleted_unread.total,
-            report.lost_retries.total,
-            report.held_back.total,
-            report.miscounted.total,
-            report.not_checked.total,
-            report.ticks.not_checked,
-            others.len(),
-            unknown.len(),
-        ];
-        self.report.ok = faults.iter().all(|count| *count == 0);
-        self.report
+        let by_operators = self.ended.values().filter(|ended| ended.reason == EndReason::Operator);
+        self.found.ended_by_operators += by_operators.count();
     }
 
     fn item(&self, tick: TickNo, why: String) -> Item {
@@ -102,14 +46,14 @@ impl Audit<'_> {
         let marks = self.ledger.marks[tick];
         let elsewhere = marks.has(Marks::OTHER_FILE) || self.is_of_another_file(tick);
         let waits = marks.has(Marks::QUEUED) && !self.is_free(tick, now);
-        let is_unknown = self.is_by_unknown_zones(tick);
         let (job, at) = self.ledger.tick(tick);
+        let is_unknown = self.is_by_unknown_zones(&job.name, at);
         let topic = topics::first(&job.cluster);
-        let may_be_deleted = self.begins.may_be_deleted(&topic, at);
+        let may_be_deleted = self.found.begins.may_be_deleted(&topic, at);
         let was_begun = !matches!(self.ledger.fates[tick], Fate::Silent);
         // The leader has looked for its message, and put on record that there is none.
         let was_ended = self.ended.contains_key(&tick);
-        let ticks = &mut self.report.ticks;
+        let ticks = &mut self.found.report.ticks;
         if marks.has(Marks::PUBLISHED) {
             ticks.published += 1;
             ticks.queued_first += usize::from(marks.has(Marks::QUEUED));
@@ -124,17 +68,17 @@ impl Audit<'_> {
         } else if marks.has(Marks::MISSED) {
             ticks.missed += 1;
             let reason = marks.reason().map_or("unknown", MissedReason::word);
-            *self.report.missed_by_reason.entry(reason).or_default() += 1;
+            *self.found.report.missed_by_reason.entry(reason).or_default() += 1;
         } else if waits {
             ticks.queued += 1;
         } else if is_unknown {
             ticks.not_checked += 1;
-        } else if may_be_deleted && (marks.has(Marks::SAID_PUBLISHED) || self.unread.take(&topic)) {
+        } else if may_be_deleted && (marks.has(Marks::SAID_PUBLISHED) || self.found.unread.take(&topic)) {
             ticks.deleted_unread += 1;
             self.ledger.marks[tick].add(Marks::DELETED);
             let item =
                 self.item(tick, format!("its message was deleted from {topic} before a consumer claimed it"));
-            self.report.deleted_unread.add(item);
+            self.found.report.deleted_unread.add(item);
         } else {
             ticks.unaccounted += 1;
             let why = match (&self.ledger.fates[tick], marks.has(Marks::QUEUED)) {
@@ -148,7 +92,7 @@ impl Audit<'_> {
                     "neither a message nor an event; retention has deleted messages of {topic}, and no consumer says \
                      that one of them was unread"
                 ),
-                (Fate::Silent, false) if self.made_anew.contains(&topic) => format!(
+                (Fate::Silent, false) if self.found.made_anew.contains(&topic) => format!(
                     "neither a message nor an event; {topic} was deleted and made again, and its message may have been deleted \
                      with it before a consumer claimed it"
                 ),
@@ -156,21 +100,15 @@ impl Audit<'_> {
                 _ => "it was run, but its message is not in the topic".to_owned(),
             };
             let item = self.item(tick, why);
-            self.report.unaccounted.add(item);
+            self.found.report.unaccounted.add(item);
         }
-    }
-
-    /// Whether the leader decided by zone data that is not at hand: then it is unknown whether there is such a tick.
-    fn is_by_unknown_zones(&self, tick: TickNo) -> bool {
-        let (job, at) = self.ledger.tick(tick);
-        self.ledger.unknown_version(&job.name, at).is_some()
     }
 
     fn is_of_another_file(&self, tick: TickNo) -> bool {
         let at = self.ledger.tick(tick).1;
-        match self.history.of(at) {
-            Some(of) => of != self.revision,
-            None => self.other_file_until.is_some_and(|until| at <= until),
+        match self.found.history.of(at) {
+            Some(of) => of != self.found.revision,
+            None => self.found.other_file_until.is_some_and(|until| at <= until),
         }
     }
 
@@ -213,7 +151,7 @@ impl Audit<'_> {
             _ => return,
         };
         let item = self.item(tick, why);
-        self.report.held_back.add(item);
+        self.found.report.held_back.add(item);
     }
 
     /// Since when an attempt of a tick could have been begun that no consumer has begun; with its number.
@@ -262,22 +200,22 @@ impl Audit<'_> {
         let limit = limits.timeout_ms.map(|timeout| Duration::from_millis(timeout + limits.grace_ms));
         let long = scheduled_at + limit.filter(|_| stage == Stage::Running).unwrap_or(LONG) < now;
         let waits = self.waits_since(tick, detail);
-        let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
+        let limit = TimeDelta::from_std(self.found.begun_within).unwrap_or(TimeDelta::MAX);
         let forgotten =
             waits.filter(|(_, since)| since.checked_add_signed(limit).is_some_and(|late| late < now));
-        self.report.ticks.not_begun += usize::from(stage == Stage::Waiting);
+        self.found.report.ticks.not_begun += usize::from(stage == Stage::Waiting);
         for why in twice {
             let item = self.item(tick, why);
-            self.report.doubled.add(item);
+            self.found.report.doubled.add(item);
         }
         if stage == Stage::Ended
             && let Some(Ended { reason: EndReason::Unclaimable, detail, .. }) = self.ended.get(&tick)
         {
             let item = self.item(tick, format!("no consumer will run it: {detail}"));
-            self.report.not_begun.add(item);
+            self.found.report.not_begun.add(item);
         } else if self.lost_retries.contains(&tick) {
             let item = self.item(tick, self.why_lost(tick));
-            self.report.lost_retries.add(item);
+            self.found.report.lost_retries.add(item);
         } else if let Some((number, since)) = forgotten {
             let mut why = format!("attempt {number} could begin since {}", shown(since));
             if let Some(seconds) = dated_ahead.map(|ahead| ahead.num_seconds()) {
@@ -285,13 +223,13 @@ impl Audit<'_> {
                     format!("{why}, and waits: the clock of {worker}, which dated it, was {seconds} s ahead");
             }
             let item = self.item(tick, why);
-            self.report.not_begun.add(item);
+            self.found.report.not_begun.add(item);
         } else if abandoned {
             let item = self.item(tick, format!("claimed by {worker}"));
-            self.report.abandoned.add(item);
+            self.found.report.abandoned.add(item);
         } else if long && !stage.is_over() {
             let item = self.item(tick, format!("{} ({worker})", stage.word()));
-            self.report.unfinished.add(item);
+            self.found.report.unfinished.add(item);
         }
     }
 
@@ -299,11 +237,11 @@ impl Audit<'_> {
     /// more than the schedule names cannot be.
     fn judge_intervals(&mut self) {
         for mut interval in std::mem::take(&mut self.missed) {
-            let whole = self.period.has(interval.from) && self.period.has(interval.to);
+            let whole = self.found.period.has(interval.from) && self.found.period.has(interval.to);
             let other = [interval.from, interval.to]
                 .iter()
-                .any(|at| self.history.of(*at).is_some_and(|of| of != self.revision));
-            let unknown = |at: &DateTime<Utc>| self.ledger.unknown_version(&interval.job, *at).is_some();
+                .any(|at| self.found.history.of(*at).is_some_and(|of| of != self.found.revision));
+            let unknown = |at: &DateTime<Utc>| self.is_by_unknown_zones(&interval.job, *at);
             let is_unknown = [interval.from, interval.to].iter().any(unknown);
             if !whole || other || is_unknown {
                 continue;
@@ -318,7 +256,7 @@ impl Audit<'_> {
             interval.open = interval.named - self.ledger.marks[ticks].iter().filter(elsewhere).count();
             let count = usize::try_from(interval.count).unwrap_or(usize::MAX);
             if !(interval.open..=interval.named).contains(&count) {
-                self.report.miscounted.add(interval);
+                self.found.report.miscounted.add(interval);
             }
         }
     }

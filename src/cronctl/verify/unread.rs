@@ -9,7 +9,7 @@ use crate::common::model::Place;
 /// How many messages were deleted unread, by topic. The events name offsets and no runs, so they account for as many ticks
 /// without a trace as they name offsets, and for no more.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+pub struct Unread {
     /// By topic, its id and partition: first offset, and first that is left. As said, so that some may be said twice.
     ranges: BTreeMap<(String, Uuid, i32), Vec<(i64, i64)>>,
     /// How many have been taken, by topic.
@@ -18,13 +18,13 @@ pub(super) struct Unread {
 
 impl Unread {
     /// Takes what an event says: the offsets from the place up to, not including, `next_offset` were deleted.
-    pub(super) fn add(&mut self, place: &Place, next_offset: i64) {
+    pub fn add(&mut self, place: &Place, next_offset: i64) {
         let of = (place.topic.clone(), place.topic_id, place.partition);
         self.ranges.entry(of).or_default().push((place.offset, next_offset));
     }
 
     /// Takes one of the messages of a topic that were deleted unread; `false` when none is left.
-    pub(super) fn take(&mut self, topic: &str) -> bool {
+    pub fn take(&mut self, topic: &str) -> bool {
         let of = self.ranges.iter().filter(|((name, ..), _)| name == topic);
         let count: i64 = of.map(|(_, ranges)| count(ranges)).sum();
         let taken = self.taken.entry(topic.to_owned()).or_default();
