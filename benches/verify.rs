@@ -13,7 +13,7 @@ use kafka_cron::common::broker::{Broker, Client, ProduceBatch, Record, TopicPart
 use kafka_cron::common::clock::SystemClock;
 use kafka_cron::common::model::{Attempt, AttemptRef, ClusterName, Event, Outcome, Place, Then};
 use kafka_cron::common::{topics, wire};
-use kafka_cron::cronctl::verify::{Asked, verify};
+use kafka_cron::cronctl::verify::{Asked, KEEP_TICKS, verify};
 use kafka_cron::producer::job::Job;
 use kafka_cron::producer::jobfile::{self, JobFile};
 use uuid::Uuid;
@@ -41,7 +41,7 @@ fn main() {
     let before = kib("VmRSS");
     let began = Instant::now();
     let begun_within = std::time::Duration::from_secs(600);
-    let asked = Asked { since: Some(since), until, begun_within };
+    let asked = Asked { since: Some(since), until, begun_within, keep_ticks: KEEP_TICKS };
     let report =
         verify(client.as_mut(), &file, &clusters, asked, until + TimeDelta::hours(1)).expect("a verdict");
     let took = began.elapsed();

@@ -1,6 +1,7 @@
 //! Reading a topic from its start, or from some time on, to the end that it has now; and going on from there.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -89,6 +90,23 @@ impl Scan {
         below: &BTreeMap<i32, i64>,
         mut take: impl FnMut(i32, FetchedRecord),
     ) -> Result<bool, BrokerError> {
+        self.read_while(client, below, |partition, record| {
+            take(partition, record);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Reads as [`Self::read_below`] does, until `take` breaks off. What was fetched with the record at which it did is not
+    /// read again.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_while(
+        &mut self,
+        client: &mut dyn Client,
+        below: &BTreeMap<i32, i64>,
+        mut take: impl FnMut(i32, FetchedRecord) -> ControlFlow<()>,
+    ) -> Result<bool, BrokerError> {
         let Some(partitions) = self.partitions(client)? else { return Ok(false) };
         for partition in partitions {
             let led = self.led(&partition);
@@ -103,8 +121,10 @@ impl Scan {
                     break; // a transaction is open, or the log was cut
                 }
                 *next = after;
-                let records = records.into_iter().filter(|record| record.offset < below);
-                records.for_each(|record| take(partition.partition, record));
+                let mut records = records.into_iter().filter(|record| record.offset < below);
+                if records.try_for_each(|record| take(partition.partition, record)).is_break() {
+                    return Ok(true);
+                }
             }
         }
         Ok(true)

@@ -1,25 +1,28 @@
 //! `cronctl runs` prints a line for each run, and further lines while it follows the topics.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Args as Arguments;
+use uuid::Uuid;
 
 use super::merge::Merge;
 use super::packed::Packed;
 use super::part::Part;
+use super::peek;
 use super::row::{self, Row};
 use super::run_detail::run_of;
 use super::run_list::RunList;
-use super::sources::{News, Rule, Sources};
-use super::spool::{self, Listed, Spool};
+use super::sources::{News, Record, Rule, Sources, run_of_event};
+use super::spool::{self, Spool};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
 use crate::common::clock::Clock;
 use crate::common::exit::Exit;
-use crate::common::model::{ClusterName, Event, JobName};
-use crate::common::wire;
+use crate::common::model::{ClusterName, Event, JobName, Place, Run};
+use crate::common::{topics, wire};
 use crate::cronctl::instant::Moment;
 use crate::cronctl::screen::{Answer, Screen};
 
@@ -57,8 +60,8 @@ pub struct Args {
     kafka: KafkaArgs,
 }
 
-/// How much is kept of the runs at a time, counted in finished ones, each of which takes some fifty
-/// bytes and a place in the order in which they are shown. More records than that are copied to files first.
+/// How much is kept of the runs at a time, counted in finished ones, each of which takes some fifty bytes and a place in the
+/// order in which they are shown. More runs than that are copied to files first.
 const ROOM: usize = 400_000;
 
 /// Shows the runs since an instant.
@@ -89,12 +92,16 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             Err(error) => super::refused(screen, &error),
         };
     }
-    let mut journal = RunList::default();
+    let (mut journal, mut news) = (RunList::default(), News::default());
     loop {
-        let mut news = News::default();
-        let take = |listed: &Listed<'_>, news: &mut News| rule.take(listed, &mut journal, news);
-        match sources.read(client.as_mut(), &mut news, take) {
+        let take = |record: Record<'_>| {
+            rule.take(record, &mut journal, &mut news);
+            ControlFlow::Continue(())
+        };
+        match sources.read(client.as_mut(), take) {
             Ok(()) => {
+                let news = std::mem::take(&mut news);
+                news.tell(&mut journal);
                 for run in journal.news() {
                     journal.get(run).into_iter().try_for_each(|entry| args.show(&Row::of(&entry), screen))?;
                 }
@@ -121,7 +128,7 @@ fn rows_of(runs: &mut RunList) -> impl Iterator<Item = Row> {
     news.into_iter().filter_map(|run| runs.get(run).map(|entry| Row::of(&entry)))
 }
 
-/// Copies the records to files, and says which part of the runs each file is about.
+/// Copies what is listed to files, and says which part of the runs each file is about.
 fn copied(
     client: &mut dyn Client,
     mut sources: Sources,
@@ -130,45 +137,54 @@ fn copied(
     news: &mut News,
 ) -> io::Result<Result<Vec<(Part, Packed)>, BrokerError>> {
     let mut spool = Spool::new(directory)?;
-    let mut written = Ok(());
-    let read = sources.read(client, news, |listed, news| {
-        if written.is_ok() {
-            written = copy(listed, rule, &mut spool, news);
-        }
+    let mut copied = Ok(());
+    let read = sources.read(client, |record| {
+        copied = copy(record, rule, &mut spool, news);
+        if copied.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    written?;
+    copied?;
     match read {
         Ok(()) => spool.finish().map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }
 
-/// Copies a record, if it is wanted.
-fn copy(listed: &Listed<'_>, rule: &Rule<'_>, spool: &mut Spool, news: &mut News) -> io::Result<()> {
-    if !rule.may_want(listed) {
-        return Ok(());
-    }
-    if let Some(run) = listed.run() {
-        return spool.add(Some(run), listed);
-    }
-    if !listed.is_event {
-        return match wire::decode_attempt(listed.value) {
-            Ok(attempt) => spool.add(Some(attempt.run.id), listed),
-            Err(_) => {
-                news.unreadable += 1;
-                Ok(())
+/// Copies a record as the event that tells the list as much as the record does.
+fn copy(record: Record<'_>, rule: &Rule<'_>, spool: &mut Spool, news: &mut News) -> io::Result<()> {
+    match record {
+        Record::Message(value) => match rule.message(value, news) {
+            Some(attempt) => spool.add(attempt.run.id, 0, [&wire::encode(&published(&attempt.run)), b""]),
+            None => Ok(()),
+        },
+        Record::Event(written_ms, value) => {
+            if let Some(run) = run_of_event(value).filter(|_| rule.may_list(value)) {
+                return spool.add(run, written_ms, peek::without_output(value).into());
             }
-        };
+            match rule.event(value) {
+                Some(event @ Event::Missed { .. }) => news.missed.push(event),
+                Some(event) => {
+                    if let Some(run) = run_of(&event) {
+                        return spool.add(run, written_ms, [value, b""]);
+                    }
+                }
+                None => {}
+            }
+            Ok(())
+        }
     }
-    let Ok(event) = wire::decode_event(listed.value) else { return Ok(()) };
-    if let Some(run) = run_of(&event) {
-        spool.add(Some(run), listed)
-    } else if rule.takes(&event) && matches!(event, Event::Missed { .. }) {
-        news.missed.push(event);
-        // It tells of all ticks that waited.
-        spool.add(None, listed)
-    } else {
-        Ok(())
+}
+
+/// That a run was published: all that its message tells.
+fn published(run: &Run) -> Event {
+    let topic = topics::first(&run.cluster);
+    Event::Published {
+        run: run.id,
+        job: run.job.clone(),
+        cluster: run.cluster.clone(),
+        scheduled_at: run.scheduled_at,
+        // Which message it was plays no part.
+        place: Place { topic, topic_id: Uuid::nil(), partition: 0, offset: 0 },
+        at: run.scheduled_at,
     }
 }
 
@@ -181,39 +197,34 @@ impl Args {
         (rule, room): (&Rule<'_>, usize),
         screen: &mut Screen,
     ) -> io::Result<Result<(), BrokerError>> {
-        let records = match sources.count(client) {
-            Ok(records) => usize::try_from(records).unwrap_or(usize::MAX),
-            Err(error) => return Ok(Err(error)),
-        };
-        if records <= room {
-            let (mut runs, mut news) = (RunList::of(Part::default(), room), News::default());
-            let take = |listed: &Listed<'_>, news: &mut News| rule.take(listed, &mut runs, news);
-            if let Err(error) = sources.clone().read(client, &mut news, take) {
-                return Ok(Err(error));
-            }
-            if runs.given_up().is_empty() {
-                rows_of(&mut runs).try_for_each(|row| self.show(&row, screen))?;
-                return self.show_news(&news, screen).map(Ok);
-            }
+        let (mut runs, mut news) = (RunList::of(Part::default(), room), News::default());
+        let read = sources.clone().read(client, |record| {
+            rule.take(record, &mut runs, &mut news);
+            if runs.has_given_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Err(error) = read {
+            return Ok(Err(error));
         }
-        let directory = std::env::temp_dir();
-        let (mut news, mut rows) = (News::default(), Merge::default());
+        if !runs.has_given_up() {
+            news.tell(&mut runs);
+            rows_of(&mut runs).try_for_each(|row| self.show(&row, screen))?;
+            return self.show_news(&news, screen).map(Ok);
+        }
+        drop(runs);
+        let (directory, mut rows, mut news) = (std::env::temp_dir(), Merge::default(), News::default());
         let parts = match copied(client, sources.clone(), rule, &directory, &mut news)? {
             Ok(parts) => parts,
             Err(error) => return Ok(Err(error)),
         };
-        for (part, records) in parts {
+        for (part, events) in parts {
             let mut parts = vec![part];
             while let Some(part) = parts.pop() {
-                let (mut runs, mut unreadable) = (RunList::of(part, room), Vec::new());
-                spool::read(&records, |listed| {
-                    let mut told = News::default();
-                    rule.take(listed, &mut runs, &mut told);
-                    unreadable.extend(listed.run().filter(|_| told.unreadable > 0));
+                let mut runs = RunList::of(part, room);
+                spool::read(&events, |written_ms, event| {
+                    rule.take(Record::Event(written_ms, event), &mut runs, &mut News::default());
                 })?;
-                // Those of the halves that were given up are counted when these are read.
-                news.unreadable += unreadable.into_iter().filter(|run| runs.takes(*run)).count();
                 parts.extend(runs.given_up());
+                news.tell(&mut runs);
                 rows.write(&directory, rows_of(&mut runs))?;
             }
         }

@@ -21,7 +21,7 @@ impl Merge {
     pub fn write(&mut self, directory: &Path, rows: impl Iterator<Item = Row>) -> io::Result<()> {
         let mut packing = Packing::new(directory)?;
         for row in rows {
-            packing.add(&serde_json::to_vec(&row)?)?;
+            packing.add(&[&serde_json::to_vec(&row)?])?;
         }
         self.files.push(packing.finish()?);
         Ok(())

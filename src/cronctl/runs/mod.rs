@@ -1,10 +1,10 @@
 //! `cronctl runs` and `cronctl run` show what became of runs; `cronctl end` records that a run is over.
 //!
 //! [`run_detail`] folds the events of one run, and [`run_list`] keeps the runs of a period: each as an [`entry`], or in less room
-//! once it is [`finished`]. [`row`] shows one run as a line. A history of more runs than fit is copied to a [`spool`] of [`packed`]
-//! files and listed one [`part`] after the other, and [`merge`] brings their rows in order. [`search`] finds what the topics hold about one run, and [`peek`] whose event
-//! a record is before it is decoded. [`sources`] are what runs are listed from. [`list`], [`one`] and [`end`] are
-//! the three commands.
+//! once it is [`finished`]. [`row`] shows one run as a line. [`sources`] are what runs are listed from. A history of more runs
+//! than fit is copied to a [`spool`] of [`packed`] files and listed one [`part`] after the other, and [`merge`] brings their rows
+//! in order. [`search`] finds what the topics hold about one run, and [`peek`] what a record is about before it is decoded.
+//! [`list`], [`one`] and [`end`] are the three commands.
 
 pub mod end;
 pub mod entry;

@@ -13,11 +13,15 @@ use uuid::Uuid;
 pub struct Packing {
     directory: PathBuf,
     packer: FrameEncoder<BufWriter<File>>,
+    count: usize,
 }
 
 /// A file that is written.
 #[derive(Debug)]
-pub struct Packed(File);
+pub struct Packed {
+    file: File,
+    count: usize,
+}
 
 impl Packing {
     /// Creates a file in a directory.
@@ -32,17 +36,22 @@ impl Packing {
             Ok(file)
         };
         let file = create().map_err(|error| worded(directory, &error))?;
-        Ok(Self { directory: directory.to_owned(), packer: FrameEncoder::new(BufWriter::new(file)) })
+        let packer = FrameEncoder::new(BufWriter::new(file));
+        Ok(Self { directory: directory.to_owned(), packer, count: 0 })
     }
 
-    /// Adds bytes, and the length of them before.
+    /// Adds an item: these pieces, one behind the other.
     ///
     /// # Errors
     /// The directory has no room for them.
-    pub fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes();
-        let added = self.packer.write_all(&length).and_then(|()| self.packer.write_all(bytes));
-        added.map_err(|error| worded(&self.directory, &error))
+    pub fn add(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let length = u32::try_from(length).map_err(io::Error::other)?.to_le_bytes();
+        let mut pieces = std::iter::once(&length[..]).chain(pieces.iter().copied());
+        self.count += 1;
+        pieces
+            .try_for_each(|piece| self.packer.write_all(piece))
+            .map_err(|error| worded(&self.directory, &error))
     }
 
     /// The file, once all is added.
@@ -51,7 +60,8 @@ impl Packing {
     /// The directory has no room for what is left.
     pub fn finish(self) -> io::Result<Packed> {
         let finish = || self.packer.finish()?.into_inner().map_err(io::IntoInnerError::into_error);
-        finish().map(Packed).map_err(|error| worded(&self.directory, &error))
+        let file = finish().map_err(|error| worded(&self.directory, &error))?;
+        Ok(Packed { file, count: self.count })
     }
 }
 
@@ -61,9 +71,9 @@ impl Packed {
     /// # Errors
     /// The file cannot be read.
     pub fn reader(&self) -> io::Result<Unpacking<'_>> {
-        let mut file = &self.0;
+        let mut file = &self.file;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Unpacking { unpacker: FrameDecoder::new(file), bytes: Vec::new() })
+        Ok(Unpacking { unpacker: FrameDecoder::new(file), bytes: Vec::new(), left: self.count })
     }
 }
 
@@ -72,30 +82,41 @@ impl Packed {
 pub struct Unpacking<'a> {
     unpacker: FrameDecoder<&'a File>,
     bytes: Vec<u8>,
+    left: usize,
 }
 
 impl Unpacking<'_> {
-    /// The next bytes that were added; none at the end.
+    /// The next item; none at the end.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or is shorter than it was written.
     pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        let mut length = [0; 4];
-        let first = self.unpacker.read(&mut length)?;
-        if first == 0 {
+        if self.left == 0 {
             return Ok(None);
         }
-        self.unpacker.read_exact(&mut length[first..])?;
-        self.bytes.resize(usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?, 0);
-        self.unpacker.read_exact(&mut self.bytes)?;
+        self.left -= 1;
+        let read = self.read();
+        let worded =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot read a temporary file: {error}"));
+        read.map_err(worded)?;
         Ok(Some(&self.bytes))
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut length = [0; 4];
+        self.unpacker.read_exact(&mut length)?;
+        self.bytes.resize(usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?, 0);
+        self.unpacker.read_exact(&mut self.bytes)
     }
 }
 
 fn worded(directory: &Path, error: &io::Error) -> io::Error {
     let directory = directory.display();
-    let words =
-        format!("cannot write a temporary file to {directory}: {error}; set TMPDIR to a directory with room");
+    let mut words = format!("cannot write a temporary file to {directory}: {error}");
+    // Where no descriptor is left, another directory is no help.
+    if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+        words.push_str("; set TMPDIR to a directory with room");
+    }
     io::Error::new(error.kind(), words)
 }
 
@@ -107,7 +128,8 @@ mod tests {
     fn what_is_added_is_read_as_often_as_one_likes() {
         let mut packing = Packing::new(&std::env::temp_dir()).unwrap();
         let all: Vec<Vec<u8>> = (0..300_usize).map(|n| vec![n.to_le_bytes()[0]; n * 37]).collect();
-        all.iter().for_each(|bytes| packing.add(bytes).unwrap());
+        all.iter()
+            .for_each(|bytes| packing.add(&[&bytes[..bytes.len() / 3], &bytes[bytes.len() / 3..]]).unwrap());
         let packed = packing.finish().unwrap();
         for _ in 0..2 {
             let mut reader = packed.reader().unwrap();
@@ -119,18 +141,43 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_cut_is_no_shorter_list() {
+        let mut packing = Packing::new(&std::env::temp_dir()).unwrap();
+        (0..100).for_each(|_| packing.add(&[&random()]).unwrap());
+        let packed = packing.finish().unwrap();
+        let length = packed.file.metadata().unwrap().len();
+        for kept in [length - 100, length / 2, 1, 0] {
+            packed.file.set_len(kept).unwrap();
+            let mut reader = packed.reader().unwrap();
+            let error = loop {
+                match reader.next() {
+                    Ok(item) => assert!(item.is_some(), "{kept} of {length}"),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert!(error.starts_with("cannot read a temporary file: "), "{error}");
+        }
+    }
+
+    #[test]
     fn a_directory_that_takes_no_file_is_named_with_what_to_do() {
         let error = Packing::new(Path::new("/nowhere")).unwrap_err().to_string();
         assert!(error.starts_with("cannot write a temporary file to /nowhere: "), "{error}");
         assert!(error.ends_with("set TMPDIR to a directory with room"), "{error}");
-        let mut full =
-            Packing { directory: "/full".into(), packer: FrameEncoder::new(BufWriter::new(full())) };
-        let error = (0..100).find_map(|_| full.add(&random()).err()).unwrap().to_string();
+        let full = || {
+            let packer = FrameEncoder::new(BufWriter::new(device_without_room()));
+            Packing { directory: "/full".into(), packer, count: 0 }
+        };
+        let mut adding = full();
+        let error = (0..100).find_map(|_| adding.add(&[&random()]).err()).unwrap().to_string();
+        assert!(error.starts_with("cannot write a temporary file to /full: "), "{error}");
+        let mut finishing = full();
+        finishing.add(&[b"a"]).unwrap();
+        let error = finishing.finish().unwrap_err().to_string();
         assert!(error.starts_with("cannot write a temporary file to /full: "), "{error}");
     }
 
-    /// A device that has no room.
-    fn full() -> File {
+    fn device_without_room() -> File {
         OpenOptions::new().write(true).open("/dev/full").unwrap()
     }
 

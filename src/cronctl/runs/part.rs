@@ -1,4 +1,4 @@
-//! A part of all runs, told apart by their ids alone, so that a long history can be listed in several readings.
+//! A part of all runs, told apart by their ids alone, so that a long history can be listed part by part.
 
 use crate::common::model::RunId;
 

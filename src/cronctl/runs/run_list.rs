@@ -58,6 +58,11 @@ impl RunList {
         Self { part, room: Some(room), ..Self::default() }
     }
 
+    /// Whether the list gave up a part.
+    pub fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
     /// The parts that the list gave up: their runs are in none of its answers.
     pub fn given_up(&mut self) -> Vec<Part> {
         std::mem::take(&mut self.given_up)

@@ -150,13 +150,13 @@ impl Found {
 // Nearly all records are about other runs, and need not be decoded to see that.
 
 fn message(value: &[u8], run: RunId, _: &[ClusterName]) -> Option<Says> {
-    let is_elsewhere = peek::message(value).is_some_and(|found| found != run);
+    let is_elsewhere = peek::message(value).and_then(|about| about.run).is_some_and(|found| found != run);
     let attempt = if is_elsewhere { return None } else { wire::decode_attempt(value).ok()? };
     (attempt.run.id == run).then_some(Says::Message(attempt))
 }
 
 fn event(value: &[u8], run: RunId, clusters: &[ClusterName]) -> Option<Says> {
-    let is_elsewhere = peek::event(value).is_some_and(|found| found != run);
+    let is_elsewhere = peek::event(value).and_then(|about| about.run).is_some_and(|found| found != run);
     let event = if is_elsewhere { return None } else { wire::decode_event(value).ok()? };
     (run_of(&event) == Some(run) && topics::concerns(&event, clusters)).then_some(Says::Event(event))
 }

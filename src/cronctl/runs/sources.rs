@@ -1,28 +1,31 @@
 //! What runs are listed from: the clusters' topics and `cron-runs`, and which of their records are listed.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use chrono::{DateTime, Utc};
 
+use super::peek;
 use super::run_list::RunList;
-use super::spool::Listed;
-use crate::common::broker::{BrokerError, Client, FetchedRecord};
-use crate::common::model::{ClusterName, Event, JobName};
+use crate::common::broker::{BrokerError, Client};
+use crate::common::model::{Attempt, ClusterName, Event, JobName, RunId};
 use crate::common::scan::Scan;
 use crate::common::{topics, wire};
 
-/// What is new since the last look, besides what the run list knows.
-#[derive(Debug, Default)]
-pub struct News {
-    /// Ticks that will never be run.
-    pub missed: Vec<Event>,
-    /// Messages of clusters' topics that cannot be read: each has a dead letter.
-    pub unreadable: usize,
+/// A record as it was read.
+#[derive(Debug, Clone, Copy)]
+pub enum Record<'a> {
+    /// Of `cron-runs`, with the milliseconds since the epoch at which it was written.
+    Event(i64, &'a [u8]),
+    /// Of a cluster's topic; nothing where it has no value.
+    Message(Option<&'a [u8]>),
 }
 
 /// Topics that are read on.
 #[derive(Clone)]
 pub struct Sources {
-    messages: Vec<Scan>,
     events: Scan,
+    messages: Vec<Scan>,
     /// What was written before is passed over.
     since_ms: i64,
 }
@@ -38,8 +41,8 @@ impl Sources {
         since: DateTime<Utc>,
     ) -> Result<Self, BrokerError> {
         let mut sources = Self {
-            messages: clusters.iter().map(|cluster| Scan::new(&topics::first(cluster))).collect(),
             events: Scan::new(topics::RUNS),
+            messages: clusters.iter().map(|cluster| Scan::new(&topics::first(cluster))).collect(),
             since_ms: since.timestamp_millis(),
         };
         for scan in sources.messages.iter_mut().chain([&mut sources.events]) {
@@ -48,46 +51,58 @@ impl Sources {
         Ok(sources)
     }
 
-    /// How many records there are to read, at most.
-    ///
-    /// # Errors
-    /// When a broker refuses or does not answer.
-    pub fn count(&self, client: &mut dyn Client) -> Result<u64, BrokerError> {
-        let mut count = 0;
-        for scan in self.messages.iter().chain([&self.events]) {
-            for (partition, end) in scan.ends(client)? {
-                let next = scan.places().get(&partition).copied().unwrap_or(0);
-                count += u64::try_from(end - next).unwrap_or(0);
-            }
-        }
-        Ok(count)
-    }
-
-    /// Reads what has come since the last look.
+    /// Reads what has come since the last look, until `take` breaks off: first the events, because most runs take little room
+    /// once it is known that they are over.
     ///
     /// # Errors
     /// When a broker refuses or does not answer.
     pub fn read(
         &mut self,
         client: &mut dyn Client,
-        news: &mut News,
-        mut take: impl FnMut(&Listed<'_>, &mut News),
+        mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), BrokerError> {
-        let since_ms = self.since_ms;
-        let mut listed = |is_event: bool, record: &FetchedRecord| match record.value.as_deref() {
-            _ if record.timestamp_ms < since_ms => {}
-            Some(value) => take(&Listed { is_event, written_ms: record.timestamp_ms, value }, news),
-            None => news.unreadable += usize::from(!is_event),
-        };
-        for scan in &mut self.messages {
-            scan.read(client, |_, record| listed(false, &record))?;
+        let (since_ms, all) = (self.since_ms, BTreeMap::new());
+        let events = std::iter::once((true, &mut self.events));
+        for (is_event, scan) in events.chain(self.messages.iter_mut().map(|scan| (false, scan))) {
+            let mut then = ControlFlow::Continue(());
+            scan.read_while(client, &all, |_, record| {
+                then = match (is_event, record.value.as_deref()) {
+                    _ if record.timestamp_ms < since_ms => ControlFlow::Continue(()),
+                    (true, None) => ControlFlow::Continue(()),
+                    (true, Some(value)) => take(Record::Event(record.timestamp_ms, value)),
+                    (false, value) => take(Record::Message(value)),
+                };
+                then
+            })?;
+            if then.is_break() {
+                break;
+            }
         }
-        self.events.read(client, |_, record| listed(true, &record))?;
         Ok(())
     }
 }
 
+/// What is new, besides what the list of runs knows.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Ticks that will never be run.
+    pub missed: Vec<Event>,
+    /// Messages of clusters' topics that cannot be read: each has a dead letter.
+    pub unreadable: usize,
+}
+
+impl News {
+    /// Enters the ticks that will never be run in a list of those that waited, once these are known.
+    pub fn tell(&self, runs: &mut RunList) {
+        for event in &self.missed {
+            // When it was written plays no part.
+            runs.event(event, DateTime::UNIX_EPOCH);
+        }
+    }
+}
+
 /// Which records are listed.
+#[derive(Debug, Clone, Copy)]
 pub struct Rule<'a> {
     /// The job, where one is named.
     pub job: Option<&'a JobName>,
@@ -101,37 +116,64 @@ impl Rule<'_> {
         self.job.is_none_or(|job| job.as_str() == of || of == JobName::ANY)
     }
 
-    /// Whether a record may be of these, as far as that shows before it is decoded.
-    pub fn may_want(&self, listed: &Listed<'_>) -> bool {
-        self.job.is_none() || listed.job().is_none_or(|job| self.wants(job))
+    /// The attempt that a message holds, if it is listed. One that cannot be read is counted.
+    pub fn message(&self, value: Option<&[u8]>, news: &mut News) -> Option<Attempt> {
+        let is_listed = |attempt: &Attempt| {
+            self.clusters.contains(&attempt.run.cluster) && self.wants(attempt.run.job.as_str())
+        };
+        match value.map(wire::decode_attempt) {
+            Some(Ok(attempt)) => Some(attempt).filter(is_listed),
+            _ => {
+                news.unreadable += 1;
+                None
+            }
+        }
     }
 
-    /// Whether an event is of these.
-    pub fn takes(&self, event: &Event) -> bool {
-        topics::concerns(event, self.clusters) && job_of(event).is_none_or(|job| self.wants(job.as_str()))
+    /// Whether an event may be listed, as far as that shows before it is decoded.
+    pub fn may_list(&self, event: &[u8]) -> bool {
+        self.job.is_none() || peek::event(event).and_then(|about| about.job).is_none_or(|job| self.wants(job))
+    }
+
+    /// The event, if it is listed.
+    pub fn event(&self, value: &[u8]) -> Option<Event> {
+        if !self.may_list(value) {
+            return None;
+        }
+        let is_listed = |event: &Event| {
+            topics::concerns(event, self.clusters) && job_of(event).is_none_or(|job| self.wants(job.as_str()))
+        };
+        wire::decode_event(value).ok().filter(is_listed)
     }
 
     /// Enters a record in a list of runs.
-    pub fn take(&self, listed: &Listed<'_>, runs: &mut RunList, news: &mut News) {
-        if !self.may_want(listed) || listed.run().is_some_and(|run| !runs.takes(run)) {
-            return;
-        }
-        if !listed.is_event {
-            match wire::decode_attempt(listed.value) {
-                Ok(attempt) if self.wants(attempt.run.job.as_str()) => drop(runs.message(&attempt)),
-                Ok(_) => {}
-                Err(_) => news.unreadable += 1,
+    pub fn take(&self, record: Record<'_>, runs: &mut RunList, news: &mut News) {
+        match record {
+            Record::Message(value) => {
+                if let Some(attempt) = self.message(value, news) {
+                    runs.message(&attempt);
+                }
             }
-        } else if let Ok(event) = wire::decode_event(listed.value)
-            && self.takes(&event)
-        {
-            let written_at = DateTime::from_timestamp_millis(listed.written_ms).unwrap_or_default();
-            runs.event(&event, written_at);
-            if matches!(event, Event::Missed { .. }) {
-                news.missed.push(event);
-            }
+            Record::Event(_, value) if run_of_event(value).is_some_and(|run| !runs.takes(run)) => {}
+            Record::Event(written_ms, value) => match self.event(value) {
+                Some(event @ Event::Missed { .. }) => news.missed.push(event),
+                Some(event) => {
+                    runs.event(&event, written_at(written_ms));
+                }
+                None => {}
+            },
         }
     }
+}
+
+/// The run that an event is about, as far as that shows before it is decoded.
+pub fn run_of_event(value: &[u8]) -> Option<RunId> {
+    peek::event(value).and_then(|about| about.run)
+}
+
+/// An instant of the broker's.
+fn written_at(written_ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(written_ms).unwrap_or_default()
 }
 
 /// The job that an event names, where it is about a run or about ticks that were missed.

@@ -2,7 +2,6 @@
 //! wrong with it then). It is pure: the caller streams the topics through it.
 
 mod compact_run;
-mod held;
 mod retries;
 mod verdict;
 
@@ -11,9 +10,9 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use self::compact_run::{compacted, is_told_already, take_story, usual};
-use self::held::Held;
 use self::retries::Awaited;
 use super::findings::Findings;
+use super::period::Begins;
 use super::report::{Interval, Item};
 use super::tick_ledger::{Fate, Found, Marks, TickLedger, TickNo};
 use crate::common::model::{
@@ -30,7 +29,6 @@ pub struct Audit<'f, 'a> {
     missed: Vec<Interval>,
     /// What stood in the way of a tick that waited or was skipped.
     blocked: HashMap<TickNo, RunId>,
-    held: Held,
     /// Runs that are over although no attempt says so.
     ended: HashMap<TickNo, Ended>,
     /// The next attempts that were passed on and are not claimed, until they are found somewhere.
@@ -67,7 +65,6 @@ impl<'f, 'a> Audit<'f, 'a> {
             consumers: Names::default(),
             missed: Vec::new(),
             blocked: HashMap::new(),
-            held: Held::default(),
             ended: HashMap::new(),
             awaited: HashMap::new(),
             lost_retries: HashSet::new(),
@@ -79,15 +76,19 @@ impl<'f, 'a> Audit<'f, 'a> {
         self.ledger.has(job.as_str()) || (self.scope.is_first && !self.scope.jobs.contains(job))
     }
 
-    /// Whether records that name this job are to be decoded. The first reading takes all of them: it learns what holds for every
-    /// job.
+    /// Whether records that name this job are to be decoded in a reading that is not the first.
     pub fn asks_about(&self, job: &str) -> bool {
-        self.scope.is_first || self.ledger.has(job) || job == JobName::ANY
+        self.ledger.has(job) || job == JobName::ANY
     }
 
     /// Adds what a reader of the report must know.
     pub fn note(&mut self, note: String) {
         self.found.note(note);
+    }
+
+    /// Takes of which topics something is deleted now that they were read: retention goes on meanwhile.
+    pub fn topics_begin(&mut self, begins: Begins) {
+        self.found.begins = begins;
     }
 
     /// Counts a record that cannot be read.
@@ -144,6 +145,13 @@ impl<'f, 'a> Audit<'f, 'a> {
             }
             Found::Unnamed => self.found.report.too_many.add(item("the schedule names no such instant")),
             Found::NoJob => self.found.report.too_many.add(item("the file has no such job")),
+        }
+    }
+
+    /// Notes that a tick is held back by a run, if the run is none of the period.
+    fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
+        if self.ledger.tick_of(by).is_none() {
+            self.found.hold(by, job, tick);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::calendar::Period;
+use super::held::Held;
 use super::period::Begins;
 use super::report::{List, Report, Ticks};
 use super::revision_history::RevisionHistory;
@@ -36,6 +37,8 @@ pub struct Findings<'a> {
     pub made_anew: BTreeSet<String>,
     /// What consumers say was deleted before they claimed it.
     pub unread: Unread,
+    /// The runs of before the period that hold something back.
+    pub held: Held,
     /// How often a tick is recorded as missed that was recorded before.
     pub missed_again: usize,
     /// How many runs an operator has ended.
@@ -90,15 +93,11 @@ impl<'a> Findings<'a> {
             has_uncertain: false,
             made_anew: BTreeSet::new(),
             unread: Unread::default(),
+            held: Held::default(),
             missed_again: 0,
             ended_by_operators: 0,
             other_file_until: None,
         }
-    }
-
-    /// Notes from when on ticks were asked about, where the topics tell only of later ones.
-    pub fn asked_since(&mut self, since: DateTime<Utc>) {
-        self.report.asked_since = Some(since);
     }
 
     /// Adds what a reader of the report must know.
@@ -106,8 +105,9 @@ impl<'a> Findings<'a> {
         self.report.notes.push(note);
     }
 
-    /// The report, once all jobs were read.
-    pub fn finish(mut self) -> Report {
+    /// The report, once all jobs were read; `now` is when that began.
+    pub fn finish(mut self, now: DateTime<Utc>) -> Report {
+        self.judge_holders(now);
         let others = self.history.others(self.revision, self.period);
         let notes = others.iter().map(|term| {
             let until = term.until.map_or_else(|| "the end".to_owned(), shown);

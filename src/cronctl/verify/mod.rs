@@ -6,12 +6,13 @@
 //! - [`audit`] enters in the ledger what the topics say of each tick, and adds what is wrong to the [`findings`].
 //! - [`report`] is the result, as text and as JSON.
 //!
-//! The topics are read once for as many jobs as there is room for, and again for the next ones: what is kept does not grow with
-//! the period. The command has no thread of its own. The audit is pure: the caller streams the topics through it.
+//! The topics are read once for as many jobs as there is room for, and again for the next ones, so that what is kept does not
+//! grow with the period. The command has no thread of its own. The audit is pure: the caller streams the topics through it.
 
 mod audit;
 pub mod calendar;
 mod findings;
+mod held;
 mod period;
 pub mod report;
 pub mod revision_history;
@@ -33,7 +34,7 @@ use self::report::Report;
 use self::ruled::Ruled;
 use self::tick_ledger::TickLedger;
 use super::instant::Moment;
-use super::runs::peek;
+use super::runs::peek::{self, About};
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{self, ClusterList, KafkaArgs};
@@ -75,6 +76,10 @@ pub struct Args {
     #[arg(long, env = "KAFKA_CRON_BEGUN_WITHIN", default_value = "10m", value_name = "DURATION", value_parser = cli::duration)]
     pub begun_within: Duration,
 
+    /// How many ticks to keep in memory at a time, some 70 bytes each; the topics are read again for the next ones
+    #[arg(long, env = "KAFKA_CRON_KEEP_TICKS", default_value_t = KEEP_TICKS, value_name = "TICKS")]
+    pub keep_ticks: usize,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -111,6 +116,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
         since: args.since.map(|since| since.from(now)),
         until: args.until.map_or(now - ON_ITS_WAY, |until| until.from(now)),
         begun_within: args.begun_within,
+        keep_ticks: args.keep_ticks,
     };
     if args.until.is_none() && asked.since.is_some_and(|since| since >= asked.until) {
         screen.complain(
@@ -154,10 +160,13 @@ pub struct Asked {
     pub until: DateTime<Utc>,
     /// How long a published attempt may wait for a worker.
     pub begun_within: Duration,
+    /// How many ticks to keep at a time.
+    pub keep_ticks: usize,
 }
 
-/// How many ticks are kept at a time: some fifty bytes each.
-const ROOM: usize = 900_000;
+/// How many ticks are kept at a time where nothing else is asked for. A run that has failed or goes on takes some hundreds of
+/// bytes more. A map of more than 917,504 takes twice the room.
+pub const KEEP_TICKS: usize = 900_000;
 
 /// The verdict on a period. Reads the topics as far as they may be about it, and keeps none of them: what is kept is about
 /// the ticks of some jobs in the period.
@@ -171,17 +180,6 @@ pub fn verify(
     asked: Asked,
     now: DateTime<Utc>,
 ) -> Result<Report, NoVerdict> {
-    verify_by_parts(client, file, clusters, asked, (now, ROOM))
-}
-
-/// The same, with room for so many ticks at a time.
-fn verify_by_parts(
-    client: &mut dyn Client,
-    file: &JobFile,
-    clusters: &[ClusterName],
-    asked: Asked,
-    (now, room): (DateTime<Utc>, usize),
-) -> Result<Report, NoVerdict> {
     let history = period::history(client, clusters)?;
     let begins = period::begins(client, clusters, &history)?;
     let since = begins.first_checked(asked.since, asked.until).map_err(NoVerdict::Period)?;
@@ -192,20 +190,41 @@ fn verify_by_parts(
     let (unknown_zones, counted) = (ruled.unknown(period), (&*file.revision, file.jobs.len()));
     let mut found = Findings::new(counted, period, &history, asked.begun_within, begins, &unknown_zones);
     notes.into_iter().for_each(|note| found.note(note));
-    asked.since.filter(|asked| *asked < since).into_iter().for_each(|asked| found.asked_since(asked));
+    found.report.asked_since = asked.since.filter(|asked| *asked < since);
     let names = file.jobs.iter().map(|job| &job.name).collect();
     let (mut left, mut is_first) = (&file.jobs[..], true);
     while is_first || !left.is_empty() {
-        let (ledger, after) = TickLedger::new(file, left, period, &ruled, room)?;
+        let (ledger, after) = TickLedger::new(file, left, period, &ruled, asked.keep_ticks)?;
         let mut audit = Audit::new(ledger, Scope { jobs: &names, is_first }, &mut found);
         read(client, clusters, (since, is_first), &mut audit)?;
+        let begins = period::begins(client, clusters, &history)?;
+        if !begins.tells_since(since) {
+            return Err(NoVerdict::Period(GONE_MEANWHILE.to_owned()));
+        }
+        audit.topics_begin(begins);
         audit.finish(now);
         (left, is_first) = (after, false);
     }
-    Ok(found.finish())
+    if found.is_held_back_for_long() {
+        Scan::new(topics::RUNS).read(client, |_, record| {
+            if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) {
+                found.holder(&event, written(record.timestamp_ms));
+            }
+        })?;
+    }
+    Ok(found.finish(now))
 }
 
-/// Streams the topics through an audit.
+/// Retention has deleted events of the period while they were read.
+const GONE_MEANWHILE: &str = "no verdict: retention deleted events of the period's beginning from cron-runs while they were read; give a \
+                              later --since";
+
+/// Whether a record is about a job of another reading.
+fn is_of_another(audit: &Audit<'_, '_>, about: Option<About<'_>>) -> bool {
+    about.and_then(|about| about.job).is_some_and(|job| !audit.asks_about(job))
+}
+
+/// Streams the topics through an audit. The first reading decodes all of them: it learns what holds for every job.
 fn read(
     client: &mut dyn Client,
     clusters: &[ClusterName],
@@ -218,7 +237,7 @@ fn read(
         messages.skip_to(client, from_ms)?;
         let there = messages.read(client, |_, record| {
             let value = record.value.as_deref();
-            if value.and_then(peek::job_of_message).is_some_and(|job| !audit.asks_about(job)) {
+            if !is_first && is_of_another(audit, value.and_then(peek::message)) {
                 return;
             }
             match value.map(wire::decode_attempt) {
@@ -234,7 +253,7 @@ fn read(
     events.skip_to(client, from_ms)?;
     events.read(client, |_, record| {
         let value = record.value.as_deref();
-        if value.and_then(peek::job_of_event).is_some_and(|job| !audit.asks_about(job)) {
+        if !is_first && is_of_another(audit, value.and_then(peek::event)) {
             return;
         }
         match value.map(wire::decode_event) {
@@ -244,13 +263,6 @@ fn read(
     })?;
     if audit.awaits_retries() {
         look_for_retries(client, clusters, from_ms, audit)?;
-    }
-    if audit.is_held_back_for_long() {
-        Scan::new(topics::RUNS).read(client, |_, record| {
-            if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) {
-                audit.holder(&event, written(record.timestamp_ms));
-            }
-        })?;
     }
     Ok(())
 }

@@ -107,6 +107,11 @@ impl Begins {
         Ok(wanted.max(from))
     }
 
+    /// Whether `cron-runs` still tells of all ticks from an instant on.
+    pub fn tells_since(&self, since: DateTime<Utc>) -> bool {
+        self.cut.get(topics::RUNS).is_none_or(|cut| *cut != NOTHING_LEFT && next_second(*cut) <= since)
+    }
+
     /// What a reader must know about a period that begins at `since`, and was to begin at `asked`.
     pub fn notes(&self, asked: Option<DateTime<Utc>>, since: DateTime<Utc>) -> Vec<String> {
         let wanted = asked.or(self.since).filter(|wanted| *wanted < since);
@@ -237,11 +242,18 @@ mod tests {
                     planned: None,
                     ids: BTreeMap::new(),
                     since: since.map(at),
-                    cut: cut.into_iter().map(|cut| (topics::RUNS.to_owned(), cut)).collect(),
+                    cut: cut.iter().copied().map(|cut| (topics::RUNS.to_owned(), cut)).collect(),
                 };
                 let found = begins.first_checked(asked.map(at), at(100));
                 match expected {
-                    Ok(second) => assert_eq!(found, Ok(at(second))),
+                    Ok(second) => {
+                        assert_eq!(found, Ok(at(second)));
+                        assert!(begins.tells_since(at(second)));
+                        assert_eq!(
+                            begins.tells_since(at(second - 1)),
+                            cut.is_none_or(|cut| cut < at(second - 2))
+                        );
+                    }
                     Err(why) => assert!(found.clone().is_err_and(|found| found.contains(why)), "{found:?}"),
                 }
             };

@@ -182,7 +182,7 @@ impl TickLedger {
                     place.insert((Arc::new(at), is_fixed || !matches!(calendar, Calendar::Local(_))))
                 }
             };
-            if !pages.is_empty() && ticks + at.len() > room {
+            if !pages.is_empty() && !at.is_empty() && ticks + at.len() > room {
                 break;
             }
             let open = *calendar == Calendar::Never;

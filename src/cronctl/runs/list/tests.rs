@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::DateTime;
 
 use super::*;
 use crate::common::broker::memory::MemoryBroker;
-use crate::common::broker::{ProduceBatch, Record, TopicPartition};
-use crate::common::clock::ManualClock;
-use crate::common::model::{AttemptRef, Outcome, Place, RunId, Then};
-use crate::common::topics;
+use crate::common::broker::{self, ProduceBatch, TopicPartition};
+use crate::common::clock::{ManualClock, monotonic};
+use crate::common::model::{Attempt, AttemptRef, MissedReason, Outcome, RunId, Then};
 use crate::cronctl::shown::Shown;
 
 #[derive(clap::Parser)]
@@ -48,64 +48,130 @@ fn events(second: i64) -> Vec<Event> {
     vec![claimed, finished.clone(), finished]
 }
 
-#[test]
-fn more_runs_than_there_is_room_for_are_listed_as_any_others() {
+/// A broker with the topics of a cluster.
+fn broker(ours: &ClusterName) -> Box<dyn Client> {
     let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
     let mut client = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>).client("cronctl");
-    let by = clock.monotonic() + Duration::from_secs(10);
+    for spec in topics::all(std::slice::from_ref(ours), 1, 1) {
+        client.create_topic(&spec, clock.monotonic() + Duration::from_secs(10)).unwrap();
+    }
+    client
+}
+
+fn write(client: &mut dyn Client, topic: &str, value: Option<Bytes>) {
+    let records = vec![broker::Record { key: None, value, timestamp_ms: 0 }];
+    let to = TopicPartition { topic: topic.to_owned(), partition: 0 };
+    let by = monotonic() + Duration::from_secs(10);
+    client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
+}
+
+/// What was listed, and what was complained of.
+fn listed(client: &mut dyn Client, ours: &ClusterName, room: usize, words: &[&str]) -> (String, String) {
+    let clusters = std::slice::from_ref(ours);
+    let sources = Sources::since(client, clusters, DateTime::UNIX_EPOCH).unwrap();
+    let line = <Line as clap::Parser>::parse_from(["runs"].iter().chain(words));
+    let rule = Rule { job: line.args.job.as_ref(), clusters };
+    let (shown, complaints) = (Shown::default(), Shown::default());
+    let mut screen = Screen::new(shown.clone(), complaints.clone());
+    line.args.list(client, &sources, (&rule, room), &mut screen).unwrap().unwrap();
+    (shown.text(), complaints.text())
+}
+
+#[test]
+fn more_runs_than_there_is_room_for_are_listed_as_any_others() {
     let ours: ClusterName = "ours".parse().unwrap();
-    for spec in topics::all(std::slice::from_ref(&ours), 1, 1) {
-        client.create_topic(&spec, by).unwrap();
-    }
+    let mut client = broker(&ours);
     for event in (0..200).rev().flat_map(events) {
-        let records = vec![Record { key: None, value: Some(wire::encode(&event)), timestamp_ms: 0 }];
-        let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
-        client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
+        write(client.as_mut(), topics::RUNS, Some(wire::encode(&event)));
     }
-    let (since, clusters) = (DateTime::UNIX_EPOCH, std::slice::from_ref(&ours));
-    let sources = Sources::since(client.as_mut(), clusters, since).unwrap();
-    let mut listed = |room: usize, words: &[&str]| {
-        let line = <Line as clap::Parser>::parse_from(["runs"].iter().chain(words));
-        let rule = Rule { job: line.args.job.as_ref(), clusters };
-        let shown = Shown::default();
-        let mut screen = Screen::new(shown.clone(), std::io::sink());
-        line.args.list(client.as_mut(), &sources, (&rule, room), &mut screen).unwrap().unwrap();
-        shown.text()
-    };
     for words in [&[][..], &["--json"], &["--job", "j-1"]] {
-        let whole = listed(usize::MAX, words);
-        assert!(whole.lines().count() > 60, "{whole}");
-        for room in [2_000, 300, 9] {
-            assert_eq!(listed(room, words), whole, "{room} {words:?}");
+        let whole = listed(client.as_mut(), &ours, usize::MAX, words);
+        assert!(whole.0.lines().count() > 60, "{whole:?}");
+        for room in [2_000, 600, 300, 9] {
+            assert_eq!(listed(client.as_mut(), &ours, room, words), whole, "{room} {words:?}");
+        }
+    }
+}
+
+#[test]
+fn whatever_stands_in_the_topics_a_long_history_is_listed_as_a_short_one() {
+    let ours: ClusterName = "ours".parse().unwrap();
+    let mut client = broker(&ours);
+    let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+    let tick = |job: &str, second: i64| (job.parse::<JobName>().unwrap(), ours.clone(), at(second));
+    let blocked_by = RunId(Uuid::nil());
+    let mut told: Vec<Bytes> = (0..40).flat_map(events).map(|event| wire::encode(&event)).collect();
+    for second in [500, 501, 502] {
+        let (job, cluster, scheduled_at) = tick("waits", second);
+        told.push(wire::encode(&Event::Queued { job, cluster, scheduled_at, blocked_by, at: scheduled_at }));
+        let (job, cluster, scheduled_at) = tick("passed", second);
+        told.push(wire::encode(&Event::Skipped { job, cluster, scheduled_at, blocked_by, at: scheduled_at }));
+    }
+    let (job, cluster, from) = tick("waits", 500);
+    let (to, reason) = (at(501), MissedReason::Removed);
+    told.push(wire::encode(&Event::Missed { job, cluster, from, to, count: 2, reason, at: to }));
+    // As another program may write it: unknown fields first, which look like ours.
+    let foreign = |event: &Event, field: &str| {
+        let text = String::from_utf8(wire::encode(event).to_vec()).unwrap();
+        Bytes::from(text.replacen("{\"v\":1,", &format!("{{{field},\"v\":1,"), 1))
+    };
+    let field = "\"trace\":{\"run\":\"87ca294a-ea2b-5902-b344-9fc1da880045\",\"job\":\"other\"}";
+    told.extend(events(1_003).iter().map(|event| foreign(event, field)));
+    let (job, cluster, from) = tick("gone", 700);
+    let missed = Event::Missed { job, cluster, from, to: at(701), count: 2, reason, at: to };
+    told.push(foreign(&missed, "\"run\":\"87ca294a-ea2b-5902-b344-9fc1da880045\""));
+    told.push("{".into());
+    told.iter().for_each(|event| write(client.as_mut(), topics::RUNS, Some(event.clone())));
+    write(client.as_mut(), topics::RUNS, None);
+    let message = |second: i64| {
+        let job: JobName = "m".parse().unwrap();
+        let mut run = Run::sample(RunId::of(&job, at(second)), job, ours.clone());
+        run.scheduled_at = at(second);
+        wire::encode(&Attempt { run: Arc::new(run), attempt: 1, attempts_left: 0, not_before: None })
+    };
+    (800..820).for_each(|second| write(client.as_mut(), "ours", Some(message(second))));
+    let of_another_version =
+        String::from_utf8(message(830).to_vec()).unwrap().replacen("\"v\":1", "\"v\":2", 1);
+    for unreadable in [None, Some("{".into()), Some(of_another_version.into())] {
+        write(client.as_mut(), "ours", unreadable);
+    }
+
+    let whole = listed(client.as_mut(), &ours, usize::MAX, &[]);
+    let count = |word: &str| whole.0.lines().filter(|line| line.contains(word)).count();
+    // 40 runs and one that another program tells of, 20 messages, 3 ticks that wait and 3 that were skipped, 2 intervals.
+    assert_eq!(whole.0.lines().count(), 40 + 1 + 20 + 6 + 2, "{}", whole.0);
+    assert_eq!([" waiting  ", " skipped ", " queued ", " missed "].map(count), [20, 3, 1, 2], "{}", whole.0);
+    assert_eq!((count("missed: 2 up to"), count("gone")), (2, 1));
+    assert_eq!(whole.1.lines().count(), 1);
+    assert!(whole.1.contains("3 messages cannot be read"), "{}", whole.1);
+    for words in [&[][..], &["--json"], &["--job", "m"], &["--job", "waits"]] {
+        let whole = listed(client.as_mut(), &ours, usize::MAX, words);
+        for room in [60, 9] {
+            assert_eq!(listed(client.as_mut(), &ours, room, words), whole, "{room} {words:?}");
         }
     }
 }
 
 #[test]
 fn what_another_fleet_tells_of_a_run_of_the_same_id_is_not_told_of_ours() {
-    let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
-    let broker = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>);
-    let mut client = broker.client("cronctl");
-    let by = clock.monotonic() + Duration::from_secs(10);
     let ours: ClusterName = "ours".parse().unwrap();
-    for spec in topics::all(std::slice::from_ref(&ours), 1, 1) {
-        client.create_topic(&spec, by).unwrap();
-    }
+    let mut client = broker(&ours);
     for cluster in ["theirs", "ours"] {
         let job: JobName = "j".parse().unwrap();
         let (scheduled_at, at) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
         let blocked_by = RunId::of(&job, at);
         let cluster = cluster.parse().unwrap();
         let event = Event::Skipped { job, cluster, scheduled_at, blocked_by, at };
-        let records = vec![Record { key: None, value: Some(wire::encode(&event)), timestamp_ms: 0 }];
-        let to = TopicPartition { topic: topics::RUNS.to_owned(), partition: 0 };
-        client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
+        write(client.as_mut(), topics::RUNS, Some(wire::encode(&event)));
     }
     let (mut journal, since) = (RunList::default(), DateTime::UNIX_EPOCH);
     let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
     let rule = Rule { job: None, clusters: std::slice::from_ref(&ours) };
-    let take = |listed: &Listed<'_>, news: &mut News| rule.take(listed, &mut journal, news);
-    sources.read(client.as_mut(), &mut News::default(), take).unwrap();
+    let take = |record: Record<'_>| {
+        rule.take(record, &mut journal, &mut News::default());
+        ControlFlow::Continue(())
+    };
+    sources.read(client.as_mut(), take).unwrap();
     let told: Vec<_> = journal.news().iter().map(|run| journal.get(*run).unwrap().cluster.clone()).collect();
     assert_eq!(told, [Some(ours)]);
 }

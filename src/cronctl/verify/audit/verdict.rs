@@ -29,7 +29,6 @@ impl Audit<'_, '_> {
             self.judge_run(tick, now);
             self.judge_skip(tick);
         }
-        self.judge_holders(now);
         self.judge_intervals();
         let by_operators = self.ended.values().filter(|ended| ended.reason == EndReason::Operator);
         self.found.ended_by_operators += by_operators.count();

@@ -45,13 +45,22 @@ pub(super) struct World {
     pub(super) letters: Vec<(ClusterName, Attempt)>,
     /// How many records retention has deleted, by topic.
     pub(super) deleted: Vec<(&'static str, i64)>,
+    /// Topics in which a record stands that cannot be read.
+    pub(super) unreadable: Vec<&'static str>,
+    /// Topics that are not there.
+    pub(super) absent: Vec<&'static str>,
 }
 
 impl World {
     /// Every tick from 12:00:00 to 12:05:00 published and run.
     pub(super) fn new() -> Self {
+        Self::of(FILE, &[("minutely", 60), ("often", 20)])
+    }
+
+    /// The same of another file, whose jobs are due each so many seconds.
+    pub(super) fn of(file: &str, jobs: &[(&str, i64)]) -> Self {
         let clusters = [cluster("a"), cluster("b")];
-        let file = jobfile::parse("jobs", FILE.as_bytes(), &clusters).unwrap();
+        let file = jobfile::parse("jobs", file.as_bytes(), &clusters).unwrap();
         let begun_within = Duration::from_secs(600);
         let mut world = Self {
             file,
@@ -62,10 +71,12 @@ impl World {
             retries: Vec::new(),
             letters: Vec::new(),
             deleted: Vec::new(),
+            unreadable: Vec::new(),
+            absent: Vec::new(),
         };
         for second in 0..=300 {
             let tick = at("12:00:00") + TimeDelta::seconds(second);
-            for (job, every) in [("minutely", 60), ("often", 20)] {
+            for (job, every) in jobs {
                 if second % every == 0 {
                     world.publish(job, tick);
                     let run = RunId::of(&name(job), tick);
@@ -155,8 +166,10 @@ impl World {
         let broker = MemoryBroker::new(Arc::new(ManualClock::new(at("14:00:00"))));
         let mut client = broker.client("test");
         let clusters = [cluster("a"), cluster("b")];
-        for spec in topics::all(&clusters, 2, 1) {
-            let mut spec = spec;
+        for mut spec in topics::all(&clusters, 2, 1) {
+            if self.absent.contains(&&*spec.name) {
+                continue;
+            }
             // The instants of this log are its own.
             spec.settings.retain(|(setting, _)| *setting != "message.timestamp.type");
             client.create_topic(&spec, soon()).unwrap();
@@ -181,16 +194,22 @@ impl World {
         for (cluster, attempt) in &self.letters {
             write(&topics::dead(cluster), None, wire::encode(&letter(attempt)), at("12:10:00"));
         }
+        for topic in &self.unreadable {
+            write(topic, None, "{".into(), at("12:10:00"));
+        }
         for (topic, before) in &self.deleted {
             let of = TopicPartition { topic: (*topic).to_owned(), partition: 0 };
             broker.faults().delete_records(&of, *before);
         }
-        let asked = Asked { since: since.map(at), until: at(until), begun_within: self.begun_within };
+        let (begun_within, keep_ticks) = (self.begun_within, KEEP_TICKS);
+        let asked = Asked { since: since.map(at), until: at(until), begun_within, keep_ticks };
         let now = at("14:00:00");
         let whole = verify(client.as_mut(), &self.file, &clusters, asked, now);
-        // A reading for each job finds the same; only the order of what is listed may differ.
-        let by_parts = verify_by_parts(client.as_mut(), &self.file, &clusters, asked, (now, 1));
-        assert_eq!(by_parts.map(in_order), whole.clone().map(in_order));
+        // Several readings find the same; only the order of what is listed may differ.
+        for keep_ticks in [1, 14] {
+            let by_parts = verify(client.as_mut(), &self.file, &clusters, Asked { keep_ticks, ..asked }, now);
+            assert_eq!(by_parts.map(in_order), whole.clone().map(in_order), "{keep_ticks}");
+        }
         whole
     }
 

@@ -30,6 +30,21 @@ fn a_clean_log_is_accounted_for() {
 }
 
 #[test]
+fn what_belongs_to_no_job_is_told_once_however_often_the_topics_are_read() {
+    let text = "* * * * * a [name=one] x\n* * * * * a [name=two] x\n@reboot a [name=start] x\n\
+                */20 * * * * * a [name=often] x\n* * * * * a [name=three] x\n@hourly a [name=last] x\n";
+    let mut world =
+        World::of(text, &[("one", 60), ("two", 60), ("often", 20), ("three", 60), ("last", 3_600)]);
+    world.publish("start", at("12:00:03"));
+    world.absent = vec!["b"];
+    world.unreadable = vec!["a", topics::RUNS];
+    let report = world.verdict();
+    assert_eq!((report.ticks.named, report.ticks.published, report.ticks.not_begun), (36, 36, 1));
+    assert_eq!((report.unreadable, report.jobs), (2, 6));
+    assert_eq!(report.notes, ["there is no topic b"]);
+}
+
+#[test]
 fn a_tick_without_a_trace_is_unaccounted_for() {
     let report = check(|world| world.forget("often", at("12:01:40")), [1, 0, 0, 0, 0, 0]);
     assert!(!report.ok);

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Audit;
+use super::findings::Findings;
+use super::report::Item;
 use crate::common::model::{Event, JobName, RunId, RunningAttempt};
 use crate::cronctl::instant::shown;
 use crate::cronctl::runs::run_detail::{RunDetail, Stage, attempt_of};
-use crate::cronctl::verify::report::Item;
 
 /// What a run holds back.
 #[derive(Debug)]
@@ -24,14 +24,11 @@ struct Hold {
 
 /// The runs of before the period that hold something back.
 #[derive(Debug, Default)]
-pub(super) struct Held(HashMap<RunId, Hold>);
+pub struct Held(HashMap<RunId, Hold>);
 
-impl Audit<'_, '_> {
-    /// Notes that a tick is held back by a run, if the run is none of the period.
-    pub(super) fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
-        if self.ledger.tick_of(by).is_some() {
-            return;
-        }
+impl Findings<'_> {
+    /// Notes that a tick is held back by a run that is none of the period.
+    pub fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
         let fresh =
             || Hold { job: job.clone(), first: tick, last: tick, count: 0, detail: RunDetail::default() };
         let hold = self.held.0.entry(by).or_insert_with(fresh);
@@ -42,7 +39,7 @@ impl Audit<'_, '_> {
     /// Keeps the runs that hold something back for longer than what is published takes to begin. Whether there is any, so
     /// that all events have to be asked about them.
     pub fn is_held_back_for_long(&mut self) -> bool {
-        let limit = TimeDelta::from_std(self.found.begun_within).unwrap_or(TimeDelta::MAX);
+        let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
         self.held.0.retain(|_, hold| hold.last - hold.first > limit);
         !self.held.0.is_empty()
     }
@@ -61,7 +58,7 @@ impl Audit<'_, '_> {
     }
 
     /// Tells of the runs of before the period that hold ticks back and do not live.
-    pub(super) fn judge_holders(&mut self, now: DateTime<Utc>) {
+    pub fn judge_holders(&mut self, now: DateTime<Utc>) {
         for (run, Hold { job, first, last, count, detail }) in std::mem::take(&mut self.held.0) {
             let why = match detail.stage() {
                 Stage::Waiting => "no consumer has begun it",
@@ -69,7 +66,7 @@ impl Audit<'_, '_> {
                 _ => continue,
             };
             let why = format!("this run holds back {count} ticks from then to {}, and {why}", shown(last));
-            self.found.report.held_back.add(Item { job, scheduled_at: first, run, why });
+            self.report.held_back.add(Item { job, scheduled_at: first, run, why });
         }
     }
 }
