@@ -151,7 +151,7 @@ impl<'f, 'a> Audit<'f, 'a> {
     /// Notes that a tick is held back by a run, if the run is none of the period.
     fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
         if self.ledger.tick_of(by).is_none() {
-            self.found.hold(by, job, tick);
+            self.found.held.add(by, job, tick);
         }
     }
 

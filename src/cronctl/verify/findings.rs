@@ -107,7 +107,9 @@ impl<'a> Findings<'a> {
 
     /// The report, once all jobs were read; `now` is when that began.
     pub fn finish(mut self, now: DateTime<Utc>) -> Report {
-        self.judge_holders(now);
+        for fault in std::mem::take(&mut self.held).faults(now) {
+            self.report.held_back.add(fault);
+        }
         let others = self.history.others(self.revision, self.period);
         let notes = others.iter().map(|term| {
             let until = term.until.map_or_else(|| "the end".to_owned(), shown);

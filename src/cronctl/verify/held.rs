@@ -2,10 +2,10 @@
 //! to see what became of those that hold ticks back for long.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::findings::Findings;
 use super::report::Item;
 use crate::common::model::{Event, JobName, RunId, RunningAttempt};
 use crate::cronctl::instant::shown;
@@ -26,47 +26,47 @@ struct Hold {
 #[derive(Debug, Default)]
 pub struct Held(HashMap<RunId, Hold>);
 
-impl Findings<'_> {
+impl Held {
     /// Notes that a tick is held back by a run that is none of the period.
-    pub fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
+    pub fn add(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
         let fresh =
             || Hold { job: job.clone(), first: tick, last: tick, count: 0, detail: RunDetail::default() };
-        let hold = self.held.0.entry(by).or_insert_with(fresh);
+        let hold = self.0.entry(by).or_insert_with(fresh);
         (hold.first, hold.last) = (hold.first.min(tick), hold.last.max(tick));
         hold.count += 1;
     }
 
-    /// Keeps the runs that hold something back for longer than what is published takes to begin. Whether there is any, so
-    /// that all events have to be asked about them.
-    pub fn is_held_back_for_long(&mut self) -> bool {
-        let limit = TimeDelta::from_std(self.begun_within).unwrap_or(TimeDelta::MAX);
-        self.held.0.retain(|_, hold| hold.last - hold.first > limit);
-        !self.held.0.is_empty()
+    /// Keeps the runs that hold something back for longer than that. Whether there is any, so that all events have to be asked
+    /// about them.
+    pub fn is_for_longer_than(&mut self, limit: Duration) -> bool {
+        let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
+        self.0.retain(|_, hold| hold.last - hold.first > limit);
+        !self.0.is_empty()
     }
 
     /// Takes what an event says about the runs that hold something back.
-    pub fn holder(&mut self, event: &Event, written_at: DateTime<Utc>) {
+    pub fn take(&mut self, event: &Event, written_at: DateTime<Utc>) {
         if let Event::Alive { lease_ms, running, .. } = event {
             for RunningAttempt { attempt, .. } in running {
-                if let Some(hold) = self.held.0.get_mut(&attempt.run) {
+                if let Some(hold) = self.0.get_mut(&attempt.run) {
                     hold.detail.sign(attempt.attempt, written_at, *lease_ms);
                 }
             }
-        } else if let Some(hold) = attempt_of(event).and_then(|attempt| self.held.0.get_mut(&attempt.run)) {
+        } else if let Some(hold) = attempt_of(event).and_then(|attempt| self.0.get_mut(&attempt.run)) {
             hold.detail.take(event, written_at);
         }
     }
 
-    /// Tells of the runs of before the period that hold ticks back and do not live.
-    pub fn judge_holders(&mut self, now: DateTime<Utc>) {
-        for (run, Hold { job, first, last, count, detail }) in std::mem::take(&mut self.held.0) {
+    /// The runs that hold ticks back and do not live.
+    pub fn faults(self, now: DateTime<Utc>) -> impl Iterator<Item = Item> {
+        self.0.into_iter().filter_map(move |(run, Hold { job, first, last, count, detail })| {
             let why = match detail.stage() {
                 Stage::Waiting => "no consumer has begun it",
                 Stage::Running if detail.is_abandoned(now) => "its lease has run out",
-                _ => continue,
+                _ => return None,
             };
             let why = format!("this run holds back {count} ticks from then to {}, and {why}", shown(last));
-            self.report.held_back.add(Item { job, scheduled_at: first, run, why });
-        }
+            Some(Item { job, scheduled_at: first, run, why })
+        })
     }
 }

@@ -205,10 +205,10 @@ pub fn verify(
         audit.finish(now);
         (left, is_first) = (after, false);
     }
-    if found.is_held_back_for_long() {
+    if found.held.is_for_longer_than(asked.begun_within) {
         Scan::new(topics::RUNS).read(client, |_, record| {
             if let Some(Ok(event)) = record.value.as_deref().map(wire::decode_event) {
-                found.holder(&event, written(record.timestamp_ms));
+                found.held.take(&event, written(record.timestamp_ms));
             }
         })?;
     }
