@@ -329,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn reading_ends_where_it_is_broken_off() {
+        let (broker, mut client) = topic(5);
+        let mut offsets = Vec::new();
+        let broken_off = Scan::new("t").read_while(client.as_mut(), &BTreeMap::new(), |_, record| {
+            offsets.push(record.offset);
+            if record.offset == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!((broken_off, offsets), (Ok(true), vec![0, 1, 2]));
+        assert_eq!(broker.faults().made(crate::common::broker::memory::Call::Fetch), 1);
+    }
+
+    #[test]
     fn what_is_read_in_parts_ends_where_the_topic_ended_at_first() {
         let (_broker, mut client) = topic(5);
         let mut scan = Scan::new("t");

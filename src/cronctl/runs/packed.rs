@@ -112,12 +112,11 @@ impl Unpacking<'_> {
 
 fn worded(directory: &Path, error: &io::Error) -> io::Error {
     let directory = directory.display();
-    let mut words = format!("cannot write a temporary file to {directory}: {error}");
-    // Where no descriptor is left, another directory is no help.
-    if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
-        words.push_str("; set TMPDIR to a directory with room");
-    }
-    io::Error::new(error.kind(), words)
+    let cure = match error.raw_os_error() {
+        Some(libc::EMFILE) => "allow more open files (ulimit -n)",
+        _ => "set TMPDIR to a directory with room",
+    };
+    io::Error::new(error.kind(), format!("cannot write a temporary file to {directory}: {error}; {cure}"))
 }
 
 #[cfg(test)]

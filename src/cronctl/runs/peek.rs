@@ -61,12 +61,25 @@ pub fn without_output(value: &[u8]) -> (&[u8], &'static [u8]) {
     }
     // Within a text the quotation marks would stand behind backslashes.
     let Some(at) = value.windows(OUTPUT.len()).position(|window| window == OUTPUT) else { return whole };
-    let printed = &value[at + OUTPUT.len()..];
-    let mut end = 0;
-    while let Some(byte) = printed.get(end).filter(|byte| **byte != b'"') {
-        end += if *byte == b'\\' { 2 } else { 1 };
+    let (start, printed) = value.split_at(at + OUTPUT.len());
+    if ends_an_event(printed) { (start, b"\"}") } else { whole }
+}
+
+/// Whether this is the rest of a text that the decoder takes, and the end of its object.
+fn ends_an_event(rest: &[u8]) -> bool {
+    let mut bytes = rest.iter();
+    while let Some(byte) = bytes.next() {
+        let is_taken = match byte {
+            b'"' => return bytes.as_slice() == b"}" && str::from_utf8(rest).is_ok(),
+            // Not all numbers behind a `u` are characters.
+            b'\\' => bytes.next().is_some_and(|escaped| b"\"\\/bfnrt".contains(escaped)),
+            byte => *byte >= b' ',
+        };
+        if !is_taken {
+            return false;
+        }
     }
-    if printed.get(end..) == Some(b"\"}") { (&value[..at + OUTPUT.len()], b"\"}") } else { whole }
+    false
 }
 
 fn id(rest: &[u8]) -> Option<(RunId, &[u8])> {
@@ -173,6 +186,9 @@ mod tests {
             r#"{"v":1,"event":"finished","output_tail":"x","more":1}"#,
             r#"{"v":1,"event":"finished","output_tail":"x"#,
             r#"{"v":1,"event":"finished","output_tail":"x\"#,
+            r#"{"v":1,"event":"finished","output_tail":"\udcff"}"#,
+            r#"{"v":1,"event":"finished","output_tail":"\x"}"#,
+            "{\"v\":1,\"event\":\"finished\",\"output_tail\":\"\n\"}",
             r#"{"event":"finished","v":1,"output_tail":"x"}"#,
         ] {
             assert_eq!(without_output(whole.as_bytes()), (whole.as_bytes(), &b""[..]));

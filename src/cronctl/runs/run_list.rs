@@ -2,7 +2,7 @@
 //! where the list has a limit, it gives up a part of the runs instead of growing beyond that.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -19,8 +19,11 @@ use crate::common::topics;
 pub struct RunList {
     runs: HashMap<RunId, Kept>,
     names: RunNames,
-    /// The ticks that wait for the run before them: some of them may be known to be over in another way by now.
-    queued: BTreeSet<(JobName, DateTime<Utc>)>,
+    /// The ticks that wait for the run before them, and when that was decided: some of them may be known to be over in another
+    /// way by now.
+    queued: BTreeMap<(JobName, DateTime<Utc>), DateTime<Utc>>,
+    /// What was told of runs that nothing else is known of yet, and when that was written.
+    early: HashMap<RunId, Vec<(Event, DateTime<Utc>)>>,
     /// Runs of other parts are passed over.
     part: Part,
     /// How many runs are kept as entries.
@@ -88,8 +91,8 @@ impl RunList {
 
     /// Takes an event. Returns the run that it tells something about, if something is new about it.
     pub fn event(&mut self, event: &Event, written_at: DateTime<Utc>) -> Option<RunId> {
-        if let Event::Missed { job, cluster, from, to, .. } = event {
-            self.miss(job, cluster, *from, *to);
+        if let Event::Missed { job, cluster, from, to, at, .. } = event {
+            self.miss((job, cluster), *from, *to, *at);
             return None;
         }
         let run = story::run_of(event)?;
@@ -107,8 +110,15 @@ impl RunList {
             Event::Lost { job: None, .. }
             | Event::Lost { scheduled_at: None, .. }
             | Event::Ended { scheduled_at: None, .. } => {
-                // Its message is gone; what is known of the run was told by the claim.
-                let (entry, is_news) = unpacked(self.runs.get_mut(&run)?, run, &self.names, &mut self.whole)?;
+                // Its message is gone; what is known of the run is told by the claim, maybe in another partition.
+                let Some(kept) = self.runs.get_mut(&run) else {
+                    if self.part.has(run) {
+                        self.early.entry(run).or_default().push((event.clone(), written_at));
+                        self.keep_to_its_room();
+                    }
+                    return None;
+                };
+                let (entry, is_news) = unpacked(kept, run, &self.names, &mut self.whole)?;
                 entry.story.take(event, written_at);
                 *is_news = true;
                 return Some(run);
@@ -130,12 +140,25 @@ impl RunList {
         self.tell(told, Some((event, written_at)))
     }
 
-    /// Ticks that waited will never be run. A record of no job in particular is about all of the cluster.
-    fn miss(&mut self, job: &JobName, cluster: &ClusterName, from: DateTime<Utc>, to: DateTime<Utc>) {
+    /// Ticks that waited will never be run, as was decided at an instant. What was decided later, by another leader, is newer. A
+    /// record of no job in particular is about all of the cluster.
+    fn miss(
+        &mut self,
+        (job, cluster): (&JobName, &ClusterName),
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        decided_at: DateTime<Utc>,
+    ) {
+        let is_older = |queued_at: &DateTime<Utc>| *queued_at <= decided_at;
         let gone: Vec<(JobName, DateTime<Utc>)> = if *job == JobName::any() {
-            self.queued.iter().filter(|(_, at)| (from..=to).contains(at)).cloned().collect()
+            let gone = self
+                .queued
+                .iter()
+                .filter(|((_, at), queued_at)| (from..=to).contains(at) && is_older(queued_at));
+            gone.map(|(tick, _)| tick.clone()).collect()
         } else if from <= to {
-            self.queued.range((job.clone(), from)..=(job.clone(), to)).cloned().collect()
+            let gone = self.queued.range((job.clone(), from)..=(job.clone(), to));
+            gone.filter(|(_, queued_at)| is_older(queued_at)).map(|(tick, _)| tick.clone()).collect()
         } else {
             Vec::new()
         };
@@ -178,14 +201,21 @@ impl RunList {
         entry.decision = entry.decision.max(decision);
         if let Some(tick) = entry.scheduled_at.or(scheduled_at).map(|at| (entry.job.clone(), at)) {
             if entry.decision == Decision::Queued {
-                self.queued.insert(tick);
+                let queued_at = match event {
+                    Some((Event::Queued { at, .. }, _)) => *at,
+                    _ => DateTime::UNIX_EPOCH,
+                };
+                let known = self.queued.entry(tick).or_insert(queued_at);
+                *known = queued_at.max(*known);
             } else if !self.queued.is_empty() {
                 self.queued.remove(&tick);
             }
         }
         entry.cluster = entry.cluster.take().or(cluster);
         entry.scheduled_at = entry.scheduled_at.or(scheduled_at);
-        if let Some((event, written_at)) = event {
+        let early = self.early.remove(&run).unwrap_or_default();
+        let early = early.iter().map(|(event, written_at)| (event, *written_at));
+        for (event, written_at) in event.into_iter().chain(early) {
             let before = entry.story.clone();
             entry.story.take(event, written_at);
             news |= entry.story != before;
@@ -200,12 +230,13 @@ impl RunList {
     }
 
     fn keep_to_its_room(&mut self) {
-        while self.room.is_some_and(|room| self.runs.len() + self.whole * ENTRY > room)
+        while self.room.is_some_and(|room| self.runs.len() + (self.whole + self.early.len()) * ENTRY > room)
             && let Some((mine, other)) = self.part.halves()
         {
             self.part = mine;
             self.given_up.push(other);
             self.runs.retain(|run, _| mine.has(*run));
+            self.early.retain(|run, _| mine.has(*run));
             self.count_again();
         }
     }
@@ -213,7 +244,7 @@ impl RunList {
     /// After runs were taken out.
     fn count_again(&mut self) {
         self.whole = self.runs.values().filter(|kept| matches!(kept, Kept::Whole(..))).count();
-        self.queued.retain(|(job, at)| self.runs.contains_key(&RunId::of(job, *at)));
+        self.queued.retain(|(job, at), _| self.runs.contains_key(&RunId::of(job, *at)));
     }
 
     /// What is known of a run.
@@ -293,6 +324,7 @@ impl RunList {
 
     /// Forgets what was over before an instant.
     pub fn forget_before(&mut self, instant: DateTime<Utc>) {
+        self.early.retain(|_, told| told.iter().any(|(_, written_at)| *written_at >= instant));
         let over_at = |entry: &Entry| entry.story.quiet_since().max(entry.scheduled_at);
         self.runs.retain(|_, kept| match kept {
             Kept::Whole(entry, _) => !entry.is_over() || over_at(entry).is_none_or(|at| at >= instant),

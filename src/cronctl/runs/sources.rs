@@ -116,13 +116,13 @@ impl Rule<'_> {
         self.job.is_none_or(|job| job.as_str() == of || of == JobName::ANY)
     }
 
-    /// The attempt that a message holds, if it is listed. One that cannot be read is counted.
+    /// The attempt that a message holds, if it is listed. One that cannot be read, or is of another cluster, is counted: it
+    /// becomes a dead letter.
     pub fn message(&self, value: Option<&[u8]>, news: &mut News) -> Option<Attempt> {
-        let is_listed = |attempt: &Attempt| {
-            self.clusters.contains(&attempt.run.cluster) && self.wants(attempt.run.job.as_str())
-        };
         match value.map(wire::decode_attempt) {
-            Some(Ok(attempt)) => Some(attempt).filter(is_listed),
+            Some(Ok(attempt)) if self.clusters.contains(&attempt.run.cluster) => {
+                Some(attempt).filter(|attempt| self.wants(attempt.run.job.as_str()))
+            }
             _ => {
                 news.unreadable += 1;
                 None

@@ -19,6 +19,7 @@ use crate::common::model::{
     Attempt, ClusterName, EndReason, Event, JobName, MissedReason, RunId, RunningAttempt,
 };
 use crate::cronctl::names::Names;
+use crate::cronctl::runs::peek::About;
 
 /// What is known after some of the records.
 pub struct Audit<'f, 'a> {
@@ -76,9 +77,11 @@ impl<'f, 'a> Audit<'f, 'a> {
         self.ledger.has(job.as_str()) || (self.scope.is_first && !self.scope.jobs.contains(job))
     }
 
-    /// Whether records that name this job are to be decoded in a reading that is not the first.
-    pub fn asks_about(&self, job: &str) -> bool {
-        self.ledger.has(job) || job == JobName::ANY
+    /// Whether a record is to be decoded in a reading that is not the first: one that names a job of this reading, or a run of
+    /// one.
+    pub fn asks_for(&self, about: About<'_>) -> bool {
+        let asks = |job: &str| self.ledger.has(job) || job == JobName::ANY;
+        about.job.is_none_or(asks) || about.run.is_some_and(|run| self.ledger.tick_of(run).is_some())
     }
 
     /// Adds what a reader of the report must know.
@@ -233,9 +236,8 @@ impl<'f, 'a> Audit<'f, 'a> {
                     self.ledger.marks[tick].add(Marks::SAID_PUBLISHED);
                 }
             }
-            Event::DeletedUnread { place, next_offset, .. } if self.scope.is_first => {
-                self.found.unread.add(place, *next_offset);
-            }
+            // Said again in each reading, which harms nothing: ranges that overlap count once.
+            Event::DeletedUnread { place, next_offset, .. } => self.found.unread.add(place, *next_offset),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@
 //! - [`report`] is the result, as text and as JSON.
 //!
 //! The topics are read once for as many jobs as there is room for, and again for the next ones, so that what is kept does not
-//! grow with the period. The command has no thread of its own. The audit is pure: the caller streams the topics through it.
+//! grow with the number of jobs. The command has no thread of its own. The audit is pure: the caller streams the topics through it.
 
 mod audit;
 pub mod calendar;
@@ -34,7 +34,7 @@ use self::report::Report;
 use self::ruled::Ruled;
 use self::tick_ledger::TickLedger;
 use super::instant::Moment;
-use super::runs::peek::{self, About};
+use super::runs::peek;
 use super::screen::{Answer, Screen};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{self, ClusterList, KafkaArgs};
@@ -184,12 +184,10 @@ pub fn verify(
     let begins = period::begins(client, clusters, &history)?;
     let since = begins.first_checked(asked.since, asked.until).map_err(NoVerdict::Period)?;
     let period = Period { since, until: asked.until };
-    let notes = begins.notes(asked.since, since);
     let zones = Zones::all_of_host();
     let ruled = Ruled::new(history.pieces(), file, &zones);
     let (unknown_zones, counted) = (ruled.unknown(period), (&*file.revision, file.jobs.len()));
     let mut found = Findings::new(counted, period, &history, asked.begun_within, begins, &unknown_zones);
-    notes.into_iter().for_each(|note| found.note(note));
     found.report.asked_since = asked.since.filter(|asked| *asked < since);
     let names = file.jobs.iter().map(|job| &job.name).collect();
     let (mut left, mut is_first) = (&file.jobs[..], true);
@@ -197,11 +195,15 @@ pub fn verify(
         let (ledger, after) = TickLedger::new(file, left, period, &ruled, asked.keep_ticks)?;
         let mut audit = Audit::new(ledger, Scope { jobs: &names, is_first }, &mut found);
         read(client, clusters, (since, is_first), &mut audit)?;
+        // Retention goes on while topics are read.
         let begins = period::begins(client, clusters, &history)?;
         if !begins.tells_since(since) {
             return Err(NoVerdict::Period(GONE_MEANWHILE.to_owned()));
         }
         audit.topics_begin(begins);
+        if audit.awaits_retries() {
+            look_for_retries(client, clusters, since, &mut audit)?;
+        }
         audit.finish(now);
         (left, is_first) = (after, false);
     }
@@ -212,17 +214,12 @@ pub fn verify(
             }
         })?;
     }
-    Ok(found.finish(now))
+    Ok(found.finish(asked.since, now))
 }
 
 /// Retention has deleted events of the period while they were read.
-const GONE_MEANWHILE: &str = "no verdict: retention deleted events of the period's beginning from cron-runs while they were read; give a \
-                              later --since";
-
-/// Whether a record is about a job of another reading.
-fn is_of_another(audit: &Audit<'_, '_>, about: Option<About<'_>>) -> bool {
-    about.and_then(|about| about.job).is_some_and(|job| !audit.asks_about(job))
-}
+const GONE_MEANWHILE: &str = "no verdict: while cron-runs was read, retention deleted events of the period's beginning from it; ask again, \
+                              or give a later --since";
 
 /// Streams the topics through an audit. The first reading decodes all of them: it learns what holds for every job.
 fn read(
@@ -237,7 +234,7 @@ fn read(
         messages.skip_to(client, from_ms)?;
         let there = messages.read(client, |_, record| {
             let value = record.value.as_deref();
-            if !is_first && is_of_another(audit, value.and_then(peek::message)) {
+            if !is_first && value.and_then(peek::message).is_some_and(|about| !audit.asks_for(about)) {
                 return;
             }
             match value.map(wire::decode_attempt) {
@@ -253,7 +250,7 @@ fn read(
     events.skip_to(client, from_ms)?;
     events.read(client, |_, record| {
         let value = record.value.as_deref();
-        if !is_first && is_of_another(audit, value.and_then(peek::event)) {
+        if !is_first && value.and_then(peek::event).is_some_and(|about| !audit.asks_for(about)) {
             return;
         }
         match value.map(wire::decode_event) {
@@ -261,9 +258,6 @@ fn read(
             _ => audit.unreadable(),
         }
     })?;
-    if audit.awaits_retries() {
-        look_for_retries(client, clusters, from_ms, audit)?;
-    }
     Ok(())
 }
 
@@ -272,9 +266,10 @@ fn read(
 fn look_for_retries(
     client: &mut dyn Client,
     clusters: &[ClusterName],
-    from_ms: i64,
+    since: DateTime<Utc>,
     audit: &mut Audit<'_, '_>,
 ) -> Result<(), BrokerError> {
+    let from_ms = (since - AHEAD).timestamp_millis();
     for cluster in clusters {
         let mut retries = Scan::new(&topics::retry(cluster));
         retries.skip_to(client, from_ms)?;

@@ -110,6 +110,22 @@ fn whatever_stands_in_the_topics_a_long_history_is_listed_as_a_short_one() {
     let (job, cluster, from) = tick("waits", 500);
     let (to, reason) = (at(501), MissedReason::Removed);
     told.push(wire::encode(&Event::Missed { job, cluster, from, to, count: 2, reason, at: to }));
+    // What was decided later is newer, wherever it stands.
+    let (job, cluster, tick_) = tick("waits", 502);
+    let (from, to, at_) = (tick_, tick_, at(400));
+    told.push(wire::encode(&Event::Missed { job, cluster, from, to, count: 1, reason, at: at_ }));
+    // The claim stands in another partition than the loss, which names no job.
+    let claimed = events(901).remove(0);
+    let Event::Claimed { attempt, place, consumer, .. } = claimed.clone() else { unreachable!() };
+    let (cluster, lost_at) = (ours.clone(), at(901));
+    let (job, scheduled_at, then) = (None, None, Then::Dead);
+    let lost = Event::Lost { attempt, job, cluster, scheduled_at, consumer, place, then, at: lost_at };
+    told.extend([lost, claimed].iter().map(wire::encode));
+    // What the decoder does not take says nothing, with and without its output.
+    let ended = events(1_202);
+    told.push(wire::encode(&ended[0]));
+    let text = String::from_utf8(wire::encode(&ended[1]).to_vec()).unwrap();
+    told.push(text.replace("\"output_tail\":\"\"", "\"output_tail\":\"\\udcff\"").into());
     // As another program may write it: unknown fields first, which look like ours.
     let foreign = |event: &Event, field: &str| {
         let text = String::from_utf8(wire::encode(event).to_vec()).unwrap();
@@ -132,18 +148,21 @@ fn whatever_stands_in_the_topics_a_long_history_is_listed_as_a_short_one() {
     (800..820).for_each(|second| write(client.as_mut(), "ours", Some(message(second))));
     let of_another_version =
         String::from_utf8(message(830).to_vec()).unwrap().replacen("\"v\":1", "\"v\":2", 1);
-    for unreadable in [None, Some("{".into()), Some(of_another_version.into())] {
+    let of_another_cluster = String::from_utf8(message(831).to_vec()).unwrap().replacen("ours", "theirs", 1);
+    let of_another = [of_another_version, of_another_cluster].map(|text| Some(text.into()));
+    for unreadable in [None, Some("{".into())].into_iter().chain(of_another) {
         write(client.as_mut(), "ours", unreadable);
     }
 
     let whole = listed(client.as_mut(), &ours, usize::MAX, &[]);
     let count = |word: &str| whole.0.lines().filter(|line| line.contains(word)).count();
-    // 40 runs and one that another program tells of, 20 messages, 3 ticks that wait and 3 that were skipped, 2 intervals.
-    assert_eq!(whole.0.lines().count(), 40 + 1 + 20 + 6 + 2, "{}", whole.0);
+    // 40 runs and three that are told of in other ways, 20 messages, 3 ticks that wait and 3 that were skipped, 3 intervals.
+    assert_eq!(whole.0.lines().count(), 40 + 3 + 20 + 6 + 3, "{}", whole.0);
+    assert_eq!([" lost ", "00:10:01Z  "].map(count), [1, 1], "{}", whole.0);
     assert_eq!([" waiting  ", " skipped ", " queued ", " missed "].map(count), [20, 3, 1, 2], "{}", whole.0);
     assert_eq!((count("missed: 2 up to"), count("gone")), (2, 1));
     assert_eq!(whole.1.lines().count(), 1);
-    assert!(whole.1.contains("3 messages cannot be read"), "{}", whole.1);
+    assert!(whole.1.contains("4 messages cannot be read"), "{}", whole.1);
     for words in [&[][..], &["--json"], &["--job", "m"], &["--job", "waits"]] {
         let whole = listed(client.as_mut(), &ours, usize::MAX, words);
         for room in [60, 9] {

@@ -19,6 +19,8 @@ use crate::common::model::{
 };
 use crate::producer::jobfile;
 
+use super::revision_history::RevisionHistory;
+
 use self::fixture::*;
 
 #[test]
@@ -42,6 +44,31 @@ fn what_belongs_to_no_job_is_told_once_however_often_the_topics_are_read() {
     assert_eq!((report.ticks.named, report.ticks.published, report.ticks.not_begun), (36, 36, 1));
     assert_eq!((report.unreadable, report.jobs), (2, 6));
     assert_eq!(report.notes, ["there is no topic b"]);
+}
+
+#[test]
+fn a_ledger_takes_as_many_jobs_as_there_is_room_for_and_one_at_least() {
+    let text = "* * * * * a [name=one] x\n* * * * * a [name=two] x\n@reboot a [name=start] x\n\
+                */20 * * * * * a [name=often] x\n* * * * * a [name=three] x\n";
+    let world = World::of(text, &[]);
+    let period = Period { since: at("12:00:00"), until: at("12:05:00") };
+    let history = RevisionHistory::default();
+    let zones = Zones::all_of_host();
+    let ruled = Ruled::new(history.pieces(), &world.file, &zones);
+    let groups = |room: usize| {
+        let (mut left, mut groups) = (&world.file.jobs[..], Vec::new());
+        while !left.is_empty() {
+            let (ledger, after) = TickLedger::new(&world.file, left, period, &ruled, room).unwrap();
+            groups.push((left.len() - after.len(), ledger.numbers().len()));
+            left = after;
+        }
+        groups
+    };
+    // One, two and three have 6 ticks, and often has 16.
+    assert_eq!(groups(1), [(1, 6), (2, 6), (1, 16), (1, 6)]);
+    assert_eq!(groups(12), [(3, 12), (1, 16), (1, 6)]);
+    assert_eq!(groups(33), [(4, 28), (1, 6)]);
+    assert_eq!(groups(KEEP_TICKS), [(5, 34)]);
 }
 
 #[test]
