@@ -206,10 +206,8 @@ impl World {
         let now = at("14:00:00");
         let whole = verify(client.as_mut(), &self.file, &clusters, asked, now);
         // Several readings find the same; only the order of what is listed may differ.
-        for keep_ticks in [1, 14] {
-            let by_parts = verify(client.as_mut(), &self.file, &clusters, Asked { keep_ticks, ..asked }, now);
-            assert_eq!(by_parts.map(in_order), whole.clone().map(in_order), "{keep_ticks}");
-        }
+        let by_parts = verify(client.as_mut(), &self.file, &clusters, Asked { keep_ticks: 14, ..asked }, now);
+        assert_eq!(by_parts.map(in_order), whole.clone().map(in_order));
         whole
     }
 
