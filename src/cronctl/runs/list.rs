@@ -61,8 +61,8 @@ pub struct Args {
 }
 
 /// How much is kept of the runs at a time, counted in finished ones, each of which takes some fifty bytes and a place in the
-/// order in which they are shown. More runs than that are copied to files first.
-const ROOM: usize = 400_000;
+/// order in which they are shown. More runs than that are copied to files first. A map of more than 229,376 takes twice the room.
+const ROOM: usize = 220_000;
 
 /// Shows the runs since an instant.
 ///
