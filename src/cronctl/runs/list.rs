@@ -15,7 +15,7 @@ use super::peek;
 use super::row::{self, Row};
 use super::run_detail::run_of;
 use super::run_list::RunList;
-use super::sources::{News, Record, Rule, Sources, run_of_event};
+use super::sources::{News, Record, Rule, Sources, run_of_event, written_at};
 use super::spool::{self, Spool};
 use crate::common::broker::{Broker, BrokerError, Client};
 use crate::common::cli::{ClusterList, KafkaArgs};
@@ -152,7 +152,7 @@ fn copied(
 /// Copies a record as the event that tells the list as much as the record does.
 fn copy(record: Record<'_>, rule: &Rule<'_>, spool: &mut Spool, news: &mut News) -> io::Result<()> {
     match record {
-        Record::Message(value) => match rule.message(value, news) {
+        Record::Message(cluster, value) => match rule.message(cluster, value, news) {
             Some(attempt) => spool.add(attempt.run.id, 0, [&wire::encode(&published(&attempt.run)), b""]),
             None => Ok(()),
         },
@@ -161,7 +161,7 @@ fn copy(record: Record<'_>, rule: &Rule<'_>, spool: &mut Spool, news: &mut News)
                 return spool.add(run, written_ms, peek::without_output(value).into());
             }
             match rule.event(value) {
-                Some(event @ Event::Missed { .. }) => news.missed.push(event),
+                Some(event @ Event::Missed { .. }) => news.missed.push((event, written_at(written_ms))),
                 Some(event) => {
                     if let Some(run) = run_of(&event) {
                         return spool.add(run, written_ms, [value, b""]);
@@ -243,7 +243,7 @@ impl Args {
     }
 
     fn show_news(&self, news: &News, screen: &mut Screen) -> io::Result<()> {
-        for event in &news.missed {
+        for (event, _) in &news.missed {
             let Event::Missed { job, cluster, .. } = event else { continue };
             if !self.wants(job, Some(cluster)) {
                 continue;

@@ -114,6 +114,7 @@ fn worded(directory: &Path, error: &io::Error) -> io::Error {
     let directory = directory.display();
     let cure = match error.raw_os_error() {
         Some(libc::EMFILE) => "allow more open files (ulimit -n)",
+        Some(libc::ENFILE) => "the host has no room for more open files (fs.file-max)",
         _ => "set TMPDIR to a directory with room",
     };
     io::Error::new(error.kind(), format!("cannot write a temporary file to {directory}: {error}; {cure}"))

@@ -19,7 +19,7 @@ use crate::common::topics;
 pub struct RunList {
     runs: HashMap<RunId, Kept>,
     names: RunNames,
-    /// The ticks that wait for the run before them, and when that was decided: some of them may be known to be over in another
+    /// The ticks that wait for the run before them, and when that was written: some of them may be known to be over in another
     /// way by now.
     queued: BTreeMap<(JobName, DateTime<Utc>), DateTime<Utc>>,
     /// What was told of runs that nothing else is known of yet, and when that was written.
@@ -91,8 +91,8 @@ impl RunList {
 
     /// Takes an event. Returns the run that it tells something about, if something is new about it.
     pub fn event(&mut self, event: &Event, written_at: DateTime<Utc>) -> Option<RunId> {
-        if let Event::Missed { job, cluster, from, to, at, .. } = event {
-            self.miss((job, cluster), *from, *to, *at);
+        if let Event::Missed { job, cluster, from, to, .. } = event {
+            self.miss((job, cluster), *from, *to, written_at);
             return None;
         }
         let run = story::run_of(event)?;
@@ -113,7 +113,10 @@ impl RunList {
                 // Its message is gone; what is known of the run is told by the claim, maybe in another partition.
                 let Some(kept) = self.runs.get_mut(&run) else {
                     if self.part.has(run) {
-                        self.early.entry(run).or_default().push((event.clone(), written_at));
+                        let told = self.early.entry(run).or_default();
+                        if told.iter().all(|(known, _)| known != event) {
+                            told.push((event.clone(), written_at));
+                        }
                         self.keep_to_its_room();
                     }
                     return None;
@@ -140,16 +143,16 @@ impl RunList {
         self.tell(told, Some((event, written_at)))
     }
 
-    /// Ticks that waited will never be run, as was decided at an instant. What was decided later, by another leader, is newer. A
-    /// record of no job in particular is about all of the cluster.
+    /// Ticks that waited will never be run, as was written at an instant. Those of which it is known that a leader let them wait
+    /// later still wait. A record of no job in particular is about all of the cluster.
     fn miss(
         &mut self,
         (job, cluster): (&JobName, &ClusterName),
         from: DateTime<Utc>,
         to: DateTime<Utc>,
-        decided_at: DateTime<Utc>,
+        written_at: DateTime<Utc>,
     ) {
-        let is_older = |queued_at: &DateTime<Utc>| *queued_at <= decided_at;
+        let is_older = |queued_at: &DateTime<Utc>| *queued_at <= written_at;
         let gone: Vec<(JobName, DateTime<Utc>)> = if *job == JobName::any() {
             let gone = self
                 .queued
@@ -201,10 +204,7 @@ impl RunList {
         entry.decision = entry.decision.max(decision);
         if let Some(tick) = entry.scheduled_at.or(scheduled_at).map(|at| (entry.job.clone(), at)) {
             if entry.decision == Decision::Queued {
-                let queued_at = match event {
-                    Some((Event::Queued { at, .. }, _)) => *at,
-                    _ => DateTime::UNIX_EPOCH,
-                };
+                let queued_at = event.map_or(DateTime::UNIX_EPOCH, |(_, written_at)| written_at);
                 let known = self.queued.entry(tick).or_insert(queued_at);
                 *known = queued_at.max(*known);
             } else if !self.queued.is_empty() {
@@ -215,7 +215,7 @@ impl RunList {
         entry.scheduled_at = entry.scheduled_at.or(scheduled_at);
         let early = self.early.remove(&run).unwrap_or_default();
         let early = early.iter().map(|(event, written_at)| (event, *written_at));
-        for (event, written_at) in event.into_iter().chain(early) {
+        for (event, written_at) in early.chain(event) {
             let before = entry.story.clone();
             entry.story.take(event, written_at);
             news |= entry.story != before;
@@ -306,6 +306,9 @@ impl RunList {
     /// Keeps so many runs at most: of those that are over it forgets the oldest, and of the others only when none is left
     /// that is over. Returns whether it forgot one that is not over.
     pub fn keep_at_most(&mut self, most: usize) -> bool {
+        if self.early.len() > most {
+            self.early.clear();
+        }
         let Some(excess) = self.runs.len().checked_sub(most).filter(|excess| *excess > 0) else {
             return false;
         };

@@ -17,15 +17,15 @@ use crate::common::{topics, wire};
 pub enum Record<'a> {
     /// Of `cron-runs`, with the milliseconds since the epoch at which it was written.
     Event(i64, &'a [u8]),
-    /// Of a cluster's topic; nothing where it has no value.
-    Message(Option<&'a [u8]>),
+    /// Of that cluster's topic; nothing where it has no value.
+    Message(&'a ClusterName, Option<&'a [u8]>),
 }
 
 /// Topics that are read on.
 #[derive(Clone)]
 pub struct Sources {
     events: Scan,
-    messages: Vec<Scan>,
+    messages: Vec<(ClusterName, Scan)>,
     /// What was written before is passed over.
     since_ms: i64,
 }
@@ -42,10 +42,10 @@ impl Sources {
     ) -> Result<Self, BrokerError> {
         let mut sources = Self {
             events: Scan::new(topics::RUNS),
-            messages: clusters.iter().map(|cluster| Scan::new(&topics::first(cluster))).collect(),
+            messages: clusters.iter().map(|of| (of.clone(), Scan::new(&topics::first(of)))).collect(),
             since_ms: since.timestamp_millis(),
         };
-        for scan in sources.messages.iter_mut().chain([&mut sources.events]) {
+        for scan in sources.messages.iter_mut().map(|(_, scan)| scan).chain([&mut sources.events]) {
             scan.skip_to(client, sources.since_ms)?;
         }
         Ok(sources)
@@ -62,15 +62,15 @@ impl Sources {
         mut take: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), BrokerError> {
         let (since_ms, all) = (self.since_ms, BTreeMap::new());
-        let events = std::iter::once((true, &mut self.events));
-        for (is_event, scan) in events.chain(self.messages.iter_mut().map(|scan| (false, scan))) {
+        let messages = self.messages.iter_mut().map(|(cluster, scan)| (Some(&*cluster), scan));
+        for (cluster, scan) in std::iter::once((None, &mut self.events)).chain(messages) {
             let mut then = ControlFlow::Continue(());
             scan.read_while(client, &all, |_, record| {
-                then = match (is_event, record.value.as_deref()) {
+                then = match (cluster, record.value.as_deref()) {
                     _ if record.timestamp_ms < since_ms => ControlFlow::Continue(()),
-                    (true, None) => ControlFlow::Continue(()),
-                    (true, Some(value)) => take(Record::Event(record.timestamp_ms, value)),
-                    (false, value) => take(Record::Message(value)),
+                    (None, None) => ControlFlow::Continue(()),
+                    (None, Some(value)) => take(Record::Event(record.timestamp_ms, value)),
+                    (Some(cluster), value) => take(Record::Message(cluster, value)),
                 };
                 then
             })?;
@@ -85,8 +85,8 @@ impl Sources {
 /// What is new, besides what the list of runs knows.
 #[derive(Debug, Default)]
 pub struct News {
-    /// Ticks that will never be run.
-    pub missed: Vec<Event>,
+    /// Ticks that will never be run, and when that was written.
+    pub missed: Vec<(Event, DateTime<Utc>)>,
     /// Messages of clusters' topics that cannot be read: each has a dead letter.
     pub unreadable: usize,
 }
@@ -94,9 +94,8 @@ pub struct News {
 impl News {
     /// Enters the ticks that will never be run in a list of those that waited, once these are known.
     pub fn tell(&self, runs: &mut RunList) {
-        for event in &self.missed {
-            // When it was written plays no part.
-            runs.event(event, DateTime::UNIX_EPOCH);
+        for (event, written_at) in &self.missed {
+            runs.event(event, *written_at);
         }
     }
 }
@@ -116,11 +115,11 @@ impl Rule<'_> {
         self.job.is_none_or(|job| job.as_str() == of || of == JobName::ANY)
     }
 
-    /// The attempt that a message holds, if it is listed. One that cannot be read, or is of another cluster, is counted: it
-    /// becomes a dead letter.
-    pub fn message(&self, value: Option<&[u8]>, news: &mut News) -> Option<Attempt> {
+    /// The attempt that a message of a cluster's topic holds, if it is listed. One that cannot be read, or is of another
+    /// cluster, is counted: it becomes a dead letter.
+    pub fn message(&self, cluster: &ClusterName, value: Option<&[u8]>, news: &mut News) -> Option<Attempt> {
         match value.map(wire::decode_attempt) {
-            Some(Ok(attempt)) if self.clusters.contains(&attempt.run.cluster) => {
+            Some(Ok(attempt)) if attempt.run.cluster == *cluster => {
                 Some(attempt).filter(|attempt| self.wants(attempt.run.job.as_str()))
             }
             _ => {
@@ -149,14 +148,14 @@ impl Rule<'_> {
     /// Enters a record in a list of runs.
     pub fn take(&self, record: Record<'_>, runs: &mut RunList, news: &mut News) {
         match record {
-            Record::Message(value) => {
-                if let Some(attempt) = self.message(value, news) {
+            Record::Message(cluster, value) => {
+                if let Some(attempt) = self.message(cluster, value, news) {
                     runs.message(&attempt);
                 }
             }
             Record::Event(_, value) if run_of_event(value).is_some_and(|run| !runs.takes(run)) => {}
             Record::Event(written_ms, value) => match self.event(value) {
-                Some(event @ Event::Missed { .. }) => news.missed.push(event),
+                Some(event @ Event::Missed { .. }) => news.missed.push((event, written_at(written_ms))),
                 Some(event) => {
                     runs.event(&event, written_at(written_ms));
                 }
@@ -172,7 +171,7 @@ pub fn run_of_event(value: &[u8]) -> Option<RunId> {
 }
 
 /// An instant of the broker's.
-fn written_at(written_ms: i64) -> DateTime<Utc> {
+pub fn written_at(written_ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(written_ms).unwrap_or_default()
 }
 

@@ -105,9 +105,9 @@ impl<'a> Findings<'a> {
         self.report.notes.push(note);
     }
 
-    /// The report, once all jobs were read; `asked` is from when on there was to be a verdict, and `now` is when reading began.
-    pub fn finish(mut self, asked: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Report {
-        self.report.notes.splice(0..0, self.begins.notes(asked, self.period.since));
+    /// The report, once all jobs were read; `now` is when that began.
+    pub fn finish(mut self, now: DateTime<Utc>) -> Report {
+        self.report.notes.extend(self.begins.cuts(self.period.since));
         for fault in std::mem::take(&mut self.held).faults(now) {
             self.report.held_back.add(fault);
         }

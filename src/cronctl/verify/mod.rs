@@ -186,8 +186,10 @@ pub fn verify(
     let period = Period { since, until: asked.until };
     let zones = Zones::all_of_host();
     let ruled = Ruled::new(history.pieces(), file, &zones);
+    let clipped = begins.clipped(asked.since, since);
     let (unknown_zones, counted) = (ruled.unknown(period), (&*file.revision, file.jobs.len()));
     let mut found = Findings::new(counted, period, &history, asked.begun_within, begins, &unknown_zones);
+    clipped.into_iter().for_each(|note| found.note(note));
     found.report.asked_since = asked.since.filter(|asked| *asked < since);
     let names = file.jobs.iter().map(|job| &job.name).collect();
     let (mut left, mut is_first) = (&file.jobs[..], true);
@@ -196,14 +198,15 @@ pub fn verify(
         let mut audit = Audit::new(ledger, Scope { jobs: &names, is_first }, &mut found);
         read(client, clusters, (since, is_first), &mut audit)?;
         // Retention goes on while topics are read.
-        let begins = period::begins(client, clusters, &history)?;
+        let mut begins = period::begins(client, clusters, &history)?;
         if !begins.tells_since(since) {
             return Err(NoVerdict::Period(GONE_MEANWHILE.to_owned()));
         }
-        audit.topics_begin(begins);
         if audit.awaits_retries() {
             look_for_retries(client, clusters, since, &mut audit)?;
+            begins = period::begins(client, clusters, &history)?;
         }
+        audit.topics_begin(begins);
         audit.finish(now);
         (left, is_first) = (after, false);
     }
@@ -214,7 +217,7 @@ pub fn verify(
             }
         })?;
     }
-    Ok(found.finish(asked.since, now))
+    Ok(found.finish(now))
 }
 
 /// Retention has deleted events of the period while they were read.

@@ -112,32 +112,33 @@ impl Begins {
         self.cut.get(topics::RUNS).is_none_or(|cut| *cut != NOTHING_LEFT && next_second(*cut) <= since)
     }
 
-    /// What a reader must know about a period that begins at `since`, and was to begin at `asked`.
-    pub fn notes(&self, asked: Option<DateTime<Utc>>, since: DateTime<Utc>) -> Vec<String> {
-        let wanted = asked.or(self.since).filter(|wanted| *wanted < since);
-        let clipped = wanted.map(|wanted| {
-            let (runs, wanted) = (topics::RUNS, shown(wanted));
-            if self.planned == Some(since) {
-                return format!(
-                    "checked from {}, when the first producer of these clusters began: no tick was owed before",
-                    shown(since)
-                );
-            }
-            let since = shown(since);
-            format!(
-                "from {wanted} to {since} nothing can be checked: what {runs} told of that time is deleted"
-            )
-        });
-        let cut = self.cut.iter().filter(|(topic, at)| *topic != topics::RUNS && **at >= since);
-        let cut = cut.map(|(topic, at)| {
+    /// What a reader must know where a period begins at `since` and was to begin at `asked`.
+    pub fn clipped(&self, asked: Option<DateTime<Utc>>, since: DateTime<Utc>) -> Option<String> {
+        let wanted = asked.or(self.since).filter(|wanted| *wanted < since)?;
+        let (runs, wanted) = (topics::RUNS, shown(wanted));
+        if self.planned == Some(since) {
+            return Some(format!(
+                "checked from {}, when the first producer of these clusters began: no tick was owed before",
+                shown(since)
+            ));
+        }
+        let since = shown(since);
+        Some(format!(
+            "from {wanted} to {since} nothing can be checked: what {runs} told of that time is deleted"
+        ))
+    }
+
+    /// What a reader must know of messages that are deleted, of a period that begins at `since`.
+    pub fn cuts(&self, since: DateTime<Utc>) -> impl Iterator<Item = String> {
+        let cut = self.cut.iter().filter(move |(topic, at)| *topic != topics::RUNS && **at >= since);
+        cut.map(|(topic, at)| {
             let what = if *at == NOTHING_LEFT {
                 format!("all that stood in one of the partitions of {topic} is deleted")
             } else {
                 format!("retention has deleted messages of {topic}, up to about {}", shown(*at))
             };
             format!("{what}: what became of those is taken from {}", topics::RUNS)
-        });
-        clipped.into_iter().chain(cut).collect()
+        })
     }
 }
 
@@ -221,7 +222,8 @@ mod tests {
         }
         let notes = |client: &mut dyn Client| {
             let since = DateTime::UNIX_EPOCH;
-            begins(client, &clusters, &RevisionHistory::default()).unwrap().notes(Some(since), since)
+            let begins = begins(client, &clusters, &RevisionHistory::default()).unwrap();
+            begins.clipped(Some(since), since).into_iter().chain(begins.cuts(since)).collect::<Vec<_>>()
         };
         assert_eq!(notes(client.as_mut()), [""; 0]);
         let to = TopicPartition { topic: "a".to_owned(), partition: 1 };
@@ -276,7 +278,8 @@ mod tests {
         let check = |asked: Option<i64>, until: i64, expected: Result<i64, &str>, noted: usize| {
             let asked = asked.map(at);
             let found = begins.first_checked(asked, at(until));
-            assert_eq!(found.as_ref().map_or(0, |since| begins.notes(asked, *since).len()), noted);
+            let clipped = found.as_ref().ok().and_then(|since| begins.clipped(asked, *since));
+            assert_eq!(clipped.iter().count(), noted);
             match expected {
                 Ok(second) => assert_eq!(found, Ok(at(second))),
                 Err(why) => assert!(found.clone().is_err_and(|found| found.contains(why)), "{found:?}"),

@@ -20,7 +20,10 @@ impl Unread {
     /// Takes what an event says: the offsets from the place up to, not including, `next_offset` were deleted.
     pub fn add(&mut self, place: &Place, next_offset: i64) {
         let of = (place.topic.clone(), place.topic_id, place.partition);
-        self.ranges.entry(of).or_default().push((place.offset, next_offset));
+        let (range, known) = ((place.offset, next_offset), self.ranges.entry(of).or_default());
+        if !known.contains(&range) {
+            known.push(range);
+        }
     }
 
     /// Takes one of the messages of a topic that were deleted unread; `false` when none is left.

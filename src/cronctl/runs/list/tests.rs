@@ -7,7 +7,7 @@ use chrono::DateTime;
 
 use super::*;
 use crate::common::broker::memory::MemoryBroker;
-use crate::common::broker::{self, ProduceBatch, TopicPartition};
+use crate::common::broker::{self, Position, ProduceBatch, TopicPartition};
 use crate::common::clock::{ManualClock, monotonic};
 use crate::common::model::{Attempt, AttemptRef, MissedReason, Outcome, RunId, Then};
 use crate::cronctl::shown::Shown;
@@ -53,13 +53,18 @@ fn broker(ours: &ClusterName) -> Box<dyn Client> {
     let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
     let mut client = MemoryBroker::stepped(Arc::clone(&clock) as Arc<dyn Clock>).client("cronctl");
     for spec in topics::all(std::slice::from_ref(ours), 1, 1) {
+        // Records are dated as they are written here.
+        let spec = topics::TopicSpec { settings: Vec::new(), ..spec };
         client.create_topic(&spec, clock.monotonic() + Duration::from_secs(10)).unwrap();
     }
     client
 }
 
+/// Writes a record a millisecond after the one before it in its partition.
 fn write(client: &mut dyn Client, topic: &str, value: Option<Bytes>) {
-    let records = vec![broker::Record { key: None, value, timestamp_ms: 0 }];
+    let of = TopicPartition { topic: topic.to_owned(), partition: 0 };
+    let timestamp_ms = client.offset(&of, Position::End, monotonic() + Duration::from_secs(10)).unwrap();
+    let records = vec![broker::Record { key: None, value, timestamp_ms }];
     let to = TopicPartition { topic: topic.to_owned(), partition: 0 };
     let by = monotonic() + Duration::from_secs(10);
     client.produce(&[ProduceBatch { to, records }], by).remove(0).unwrap();
@@ -113,7 +118,7 @@ fn whatever_stands_in_the_topics_a_long_history_is_listed_as_a_short_one() {
     // What was decided later is newer, wherever it stands.
     let (job, cluster, tick_) = tick("waits", 502);
     let (from, to, at_) = (tick_, tick_, at(400));
-    told.push(wire::encode(&Event::Missed { job, cluster, from, to, count: 1, reason, at: at_ }));
+    told.insert(0, wire::encode(&Event::Missed { job, cluster, from, to, count: 1, reason, at: at_ }));
     // The claim stands in another partition than the loss, which names no job.
     let claimed = events(901).remove(0);
     let Event::Claimed { attempt, place, consumer, .. } = claimed.clone() else { unreachable!() };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::common::model::{MissedReason, Place};
+use crate::common::model::{MissedReason, Place, Then};
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(second, 0).unwrap()
@@ -89,6 +89,61 @@ fn a_tick_that_waited_and_is_missed_is_news_and_over() {
     }
     journal.keep_at_most(10);
     assert_eq!(journal.queued.len(), 10);
+}
+
+#[test]
+fn a_tick_that_is_known_to_have_waited_later_is_not_missed() {
+    let state = |events: &[(Event, i64)]| {
+        let mut journal = RunList::default();
+        for (event, written) in events {
+            journal.event(event, at(*written));
+        }
+        let run = journal.news()[0];
+        journal.get(run).unwrap().word()
+    };
+    let missed = || missed("j", "c", 60, 60);
+    assert_eq!(state(&[(queued(60), 100), (missed(), 200)]), "missed");
+    // A list is told at last of all that is missed.
+    assert_eq!(state(&[(queued(60), 300), (missed(), 200)]), "queued");
+    assert_eq!(state(&[(queued(60), 100), (queued(60), 300), (missed(), 200)]), "queued");
+}
+
+#[test]
+fn what_is_told_before_its_run_is_known_is_told_of_it_then() {
+    let loss = |then: Then, job: Option<JobName>| {
+        let Event::Claimed { attempt, place, consumer, .. } = claimed(60) else { unreachable!() };
+        let (cluster, scheduled_at) = ("c".parse().unwrap(), job.as_ref().map(|_| at(60)));
+        Event::Lost { attempt, job, cluster, scheduled_at, consumer, place, then, at: at(70) }
+    };
+    let early = || loss(Then::Dead, None);
+    let check = |events: &[Event], expected: &str| {
+        let mut journal = RunList::default();
+        for event in events {
+            journal.event(event, at(70));
+        }
+        let run = journal.news()[0];
+        assert_eq!(journal.get(run).unwrap().word(), expected, "{events:?}");
+        assert!(journal.early.is_empty());
+    };
+    let dead = "lost";
+    check(&[claimed(60), early()], dead);
+    check(&[early(), claimed(60)], dead);
+    check(&[early(), early(), claimed(60)], dead);
+    let (later, job) = ("waiting for retry", Some("j".parse().unwrap()));
+    check(&[claimed(60), early(), loss(Then::Retried, job.clone())], later);
+    check(&[early(), loss(Then::Retried, job)], later);
+
+    let mut journal = RunList::default();
+    journal.event(&early(), at(70));
+    journal.event(&early(), at(70));
+    assert_eq!(journal.early.values().map(Vec::len).sum::<usize>(), 1, "a copy is dropped");
+    journal.forget_before(at(70));
+    assert_eq!(journal.early.len(), 1);
+    journal.forget_before(at(71));
+    assert!(journal.early.is_empty());
+    journal.event(&early(), at(70));
+    journal.keep_at_most(0);
+    assert!(journal.early.is_empty());
 }
 
 #[test]
