@@ -52,7 +52,7 @@ fn main() {
             number += 1;
             let run = Arc::new(job.run(tick, &file.revision));
             records.push(message(&run));
-            let told = story(&run, number);
+            let told = events_of(&run, number);
             events += told.len();
             records.extend(told.iter().map(Outgoing::event));
         }
@@ -69,7 +69,7 @@ fn message(run: &Arc<Run>) -> Outgoing {
 }
 
 /// The events of a run, in their order.
-fn story(run: &Run, number: u64) -> Vec<Event> {
+fn events_of(run: &Run, number: u64) -> Vec<Event> {
     let consumer = format!("host-{}/1", number % 7);
     let claimed = |attempt| Event::Claimed {
         attempt: AttemptRef { run: run.id, attempt },

@@ -49,7 +49,7 @@ pub fn encode<T: Serialize>(body: &T) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-/// Bytes as an attempt, whose fields are what the job file allows ([`super::model::rules`]), whoever wrote it.
+/// Bytes as an attempt, whose fields are what the job file allows ([`super::model::rules`]), whichever program wrote it.
 ///
 /// # Errors
 /// [`WireError`] when they are none.

@@ -78,7 +78,7 @@ pub enum Question {
     /// Ends with 0 only if it finds none of these and could check the whole period. It cannot check a time in which another
     /// revision of the file was active. A period in which no tick is due proves nothing: the last line says so, and
     /// the code is 0. An empty period (`--since 10s`) ends with 2, and so does one whose first events retention deletes while they
-    /// are read. The topics are read once for each --keep-ticks.
+    /// are read. It reads the topics once for so many ticks as --keep-ticks says.
     #[command(after_help = "Example: cronctl verify conf/jobs.cron --since 24h")]
     Verify(verify::Args),
     /// Shows what was given up, and puts it back

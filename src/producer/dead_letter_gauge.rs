@@ -70,17 +70,17 @@ impl DeadLetterGauge {
     /// The system's, when it has no room for a thread.
     pub fn start(clusters: Vec<ClusterName>, context: Context) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let thread = spawn("depth", move || Looking { clusters, context }.run(&stopped))?;
+        let thread = spawn("depth", move || Gauging { clusters, context }.run(&stopped))?;
         Ok(Self { _stop: stop, _thread: thread })
     }
 }
 
-struct Looking {
+struct Gauging {
     clusters: Vec<ClusterName>,
     context: Context,
 }
 
-impl Looking {
+impl Gauging {
     fn run(&mut self, stopped: &Receiver<()>) {
         let mut next = None;
         loop {

@@ -1,5 +1,5 @@
 //! What the fields of a run may be: each rule stands here once, and holds for the options of the job file, for a consumer's
-//! flags, and for messages, whoever wrote them.
+//! flags, and for messages, whichever program wrote them.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -76,7 +76,7 @@ pub fn is_variable(name: &str) -> bool {
 }
 
 impl Attempt {
-    /// Checks what its fields may be, whoever wrote it.
+    /// Checks what its fields may be, whichever program wrote it.
     ///
     /// # Errors
     /// The first field that breaks a rule, and which.

@@ -53,9 +53,9 @@ mod tests {
     fn check(enough: usize, last_ms: Option<u64>, waiting: usize, now_ms: u64, expected_ms: u64) {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut pace = Linger::new(enough);
-        last_ms.into_iter().for_each(|ms| pace.went(at(ms)));
-        assert_eq!(pace.wait(waiting, at(now_ms)), Duration::from_millis(expected_ms));
+        let mut linger = Linger::new(enough);
+        last_ms.into_iter().for_each(|ms| linger.went(at(ms)));
+        assert_eq!(linger.wait(waiting, at(now_ms)), Duration::from_millis(expected_ms));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn end(args: &Args, client: &mut dyn Client, clock: &dyn Clock, screen: &mut Scr
         screen.complain(format_args!("run {run} of {} is over already: {}", entry.job, entry.word()))?;
         return Ok(Exit::Found);
     }
-    let (last, was, worker) = (last_attempt(&entry), entry.word(), entry.story.worker().map(str::to_owned));
+    let (last, was, worker) = (last_attempt(&entry), entry.word(), entry.detail.worker().map(str::to_owned));
     let event = Event::Ended {
         attempt: AttemptRef { run, attempt: last },
         job: entry.job.clone(),
@@ -97,7 +97,7 @@ fn end(args: &Args, client: &mut dyn Client, clock: &dyn Clock, screen: &mut Scr
 }
 
 fn last_attempt(entry: &Entry) -> u32 {
-    entry.story.attempts.last().map_or(0, |(number, _)| number)
+    entry.detail.attempts.last().map_or(0, |(number, _)| number)
 }
 
 /// What the topics hold about a run.
@@ -107,15 +107,15 @@ fn find(
     now: DateTime<Utc>,
     client: &mut dyn Client,
 ) -> Result<Option<Entry>, BrokerError> {
-    let mut journal = RunList::default();
+    let mut list = RunList::default();
     for found in search(run, clusters, Reach::All(now), client)? {
         match found.says {
-            Says::Message(attempt) => drop(journal.message(&attempt)),
-            Says::Event(event) => drop(journal.event(&event, found.written_at)),
+            Says::Message(attempt) => drop(list.message(&attempt)),
+            Says::Event(event) => drop(list.event(&event, found.written_at)),
             Says::Dead(_) => {}
         }
     }
-    Ok(journal.get(run).map(Cow::into_owned))
+    Ok(list.get(run).map(Cow::into_owned))
 }
 
 #[cfg(test)]

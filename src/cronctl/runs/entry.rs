@@ -19,7 +19,7 @@ pub struct Entry {
     /// What was decided about the tick.
     pub decision: Decision,
     /// Its attempts.
-    pub story: RunDetail,
+    pub detail: RunDetail,
 }
 
 /// What was decided about a tick, in this order: one that waited may be skipped when a newer one takes its place.
@@ -39,17 +39,19 @@ impl Entry {
     /// The bounded word for how far it has come.
     pub fn word(&self) -> &'static str {
         match self.decision {
-            _ if !self.story.attempts.is_empty() || self.story.ended.is_some() => self.story.stage().word(),
+            _ if !self.detail.attempts.is_empty() || self.detail.ended.is_some() => {
+                self.detail.stage().word()
+            }
             Decision::Skipped => "skipped",
             Decision::Missed => "missed",
             Decision::Queued => "queued",
-            Decision::Published => self.story.stage().word(),
+            Decision::Published => self.detail.stage().word(),
         }
     }
 
     /// Whether nothing more is to come.
     pub fn is_over(&self) -> bool {
         let is_no_run = matches!(self.decision, Decision::Missed | Decision::Skipped);
-        self.story.stage().is_over() || (is_no_run && self.story.attempts.is_empty())
+        self.detail.stage().is_over() || (is_no_run && self.detail.attempts.is_empty())
     }
 }

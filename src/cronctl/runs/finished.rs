@@ -38,10 +38,10 @@ impl Finished {
     /// Creates it from an entry that can be kept so.
     pub fn of(entry: &Entry, is_news: bool, names: &mut RunNames) -> Option<Self> {
         let (cluster, scheduled_at) = entry.cluster.as_ref().zip(entry.scheduled_at)?;
-        let (1, tried) = entry.story.attempts.last()? else { return None };
+        let (1, tried) = entry.detail.attempts.last()? else { return None };
         let [end] = &tried.ends[..] else { return None };
-        let is_usual = entry.story.attempts.len() == 1
-            && entry.story.ended.is_none()
+        let is_usual = entry.detail.attempts.len() == 1
+            && entry.detail.ended.is_none()
             && tried.lost.is_none()
             && end.outcome == Outcome::Succeeded
             && end.then == Then::Done;
@@ -72,7 +72,7 @@ impl Finished {
             cluster: Some(names.clusters.name(self.cluster)?.clone()),
             scheduled_at: Some(self.scheduled_at),
             decision: Decision::Published,
-            story: RunDetail { attempts: Attempts::of(1, tried), ended: None },
+            detail: RunDetail { attempts: Attempts::of(1, tried), ended: None },
         })
     }
 

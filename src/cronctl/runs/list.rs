@@ -92,18 +92,18 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
             Err(error) => super::refused(screen, &error),
         };
     }
-    let (mut journal, mut news) = (RunList::default(), News::default());
+    let (mut runs, mut news) = (RunList::default(), News::default());
     loop {
         let take = |record: Record<'_>| {
-            rule.take(record, &mut journal, &mut news);
+            rule.take(record, &mut runs, &mut news);
             ControlFlow::Continue(())
         };
         match sources.read(client.as_mut(), take) {
             Ok(()) => {
                 let news = std::mem::take(&mut news);
-                news.tell(&mut journal);
-                for run in journal.news() {
-                    journal.get(run).into_iter().try_for_each(|entry| args.show(&Row::of(&entry), screen))?;
+                news.tell(&mut runs);
+                for run in runs.news() {
+                    runs.get(run).into_iter().try_for_each(|entry| args.show(&Row::of(&entry), screen))?;
                 }
                 args.show_news(&news, screen)?;
             }
@@ -113,7 +113,7 @@ pub fn run(args: &Args, clock: &dyn Clock, screen: &mut Screen) -> Answer {
         if !screen.is_heard() {
             return Ok(Exit::Done);
         }
-        journal.forget_before(clock.now() - FORGOTTEN);
+        runs.forget_before(clock.now() - FORGOTTEN);
         // The alarm always rings; were its channel gone, the next look would come at once.
         let _rung = clock.alarm(FOLLOW).recv();
     }

@@ -28,8 +28,8 @@ pub struct Row {
 impl Row {
     /// The row of an entry.
     pub fn of(entry: &Entry) -> Self {
-        let end = entry.story.last_end();
-        let lateness = entry.scheduled_at.zip(entry.story.started_at()).map(|(due, start)| start - due);
+        let end = entry.detail.last_end();
+        let lateness = entry.scheduled_at.zip(entry.detail.started_at()).map(|(due, start)| start - due);
         Self {
             run: entry.run,
             job: entry.job.clone(),
@@ -37,10 +37,10 @@ impl Row {
             scheduled_at: entry.scheduled_at,
             state: entry.word().to_owned(),
             lateness_ms: lateness.map(|late| late.num_milliseconds()),
-            attempts: entry.story.attempts.len(),
+            attempts: entry.detail.attempts.len(),
             outcome: end.map(|end| end.outcome.clone()),
             duration_ms: end.map(|end| (end.ended_at - end.started_at).num_milliseconds()),
-            worker: entry.story.worker().map(str::to_owned),
+            worker: entry.detail.worker().map(str::to_owned),
         }
     }
 
@@ -134,10 +134,10 @@ mod tests {
     }
 
     fn check(event: &Event, parts: &[&str]) {
-        let mut journal = RunList::default();
-        journal.event(event, DateTime::UNIX_EPOCH);
-        let run = journal.news()[0];
-        let line = Row::of(&journal.get(run).unwrap()).words();
+        let mut list = RunList::default();
+        list.event(event, DateTime::UNIX_EPOCH);
+        let run = list.news()[0];
+        let line = Row::of(&list.get(run).unwrap()).words();
         let mut rest = line.as_str();
         for part in parts {
             let found = rest.find(part).unwrap_or_else(|| panic!("{line}: no {part:?}"));
@@ -180,10 +180,10 @@ mod tests {
 
     #[test]
     fn json_has_the_same_in_numbers() {
-        let mut journal = RunList::default();
-        journal.event(&finished(Outcome::Succeeded, Then::Done), DateTime::UNIX_EPOCH);
-        let run = journal.news()[0];
-        let value = serde_json::to_value(Row::of(&journal.get(run).unwrap())).unwrap();
+        let mut list = RunList::default();
+        list.event(&finished(Outcome::Succeeded, Then::Done), DateTime::UNIX_EPOCH);
+        let run = list.news()[0];
+        let value = serde_json::to_value(Row::of(&list.get(run).unwrap())).unwrap();
         assert_eq!((&value["lateness_ms"], &value["duration_ms"]), (&250.into(), &2000.into()));
         assert_eq!((&value["state"], &value["attempts"]), (&"succeeded".into(), &1.into()));
     }

@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use super::entry::{Decision, Entry};
 use super::finished::{Finished, RunNames};
 use super::part::Part;
-use super::run_detail as story;
-use super::run_detail::RunDetail;
+use super::run_detail::{self, RunDetail};
 use crate::common::model::{Attempt, AttemptRef, ClusterName, Event, JobName, RunId};
 use crate::common::topics;
 
@@ -95,7 +94,7 @@ impl RunList {
             self.miss((job, cluster), *from, *to, written_at);
             return None;
         }
-        let run = story::run_of(event)?;
+        let run = run_detail::run_of(event)?;
         let told = |job, cluster: &ClusterName, at: DateTime<Utc>, decision| {
             Some(Told { run, job, cluster: Some(cluster.clone()), scheduled_at: Some(at), decision })
         };
@@ -122,7 +121,7 @@ impl RunList {
                     return None;
                 };
                 let (entry, is_news) = unpacked(kept, run, &self.names, &mut self.whole)?;
-                entry.story.take(event, written_at);
+                entry.detail.take(event, written_at);
                 *is_news = true;
                 return Some(run);
             }
@@ -171,7 +170,7 @@ impl RunList {
                 continue;
             };
             if entry.cluster.as_ref() == Some(cluster) {
-                *is_news |= entry.decision < Decision::Missed && entry.story.attempts.is_empty();
+                *is_news |= entry.decision < Decision::Missed && entry.detail.attempts.is_empty();
                 entry.decision = entry.decision.max(Decision::Missed);
                 self.queued.remove(&tick);
             }
@@ -187,10 +186,10 @@ impl RunList {
         let kept = self.runs.entry(run).or_insert_with(|| {
             is_fresh = true;
             self.whole += 1;
-            let story = RunDetail::default();
+            let detail = RunDetail::default();
             let job = job.clone();
             Kept::Whole(
-                Box::new(Entry { run, job, cluster: None, scheduled_at: None, decision, story }),
+                Box::new(Entry { run, job, cluster: None, scheduled_at: None, decision, detail }),
                 false,
             )
         });
@@ -216,9 +215,9 @@ impl RunList {
         let early = self.early.remove(&run).unwrap_or_default();
         let early = early.iter().map(|(event, written_at)| (event, *written_at));
         for (event, written_at) in early.chain(event) {
-            let before = entry.story.clone();
-            entry.story.take(event, written_at);
-            news |= entry.story != before;
+            let before = entry.detail.clone();
+            entry.detail.take(event, written_at);
+            news |= entry.detail != before;
         }
         *is_news |= news;
         if let Some(finished) = Finished::of(entry, *is_news, &mut self.names) {
@@ -297,7 +296,7 @@ impl RunList {
     pub fn sign(&mut self, attempt: AttemptRef, written_at: DateTime<Utc>, lease_ms: u64) -> bool {
         match self.runs.get_mut(&attempt.run) {
             None => return false,
-            Some(Kept::Whole(entry, _)) => entry.story.sign(attempt.attempt, written_at, lease_ms),
+            Some(Kept::Whole(entry, _)) => entry.detail.sign(attempt.attempt, written_at, lease_ms),
             Some(Kept::Finished(_)) => {}
         }
         true
@@ -328,7 +327,7 @@ impl RunList {
     /// Forgets what was over before an instant.
     pub fn forget_before(&mut self, instant: DateTime<Utc>) {
         self.early.retain(|_, told| told.iter().any(|(_, written_at)| *written_at >= instant));
-        let over_at = |entry: &Entry| entry.story.quiet_since().max(entry.scheduled_at);
+        let over_at = |entry: &Entry| entry.detail.quiet_since().max(entry.scheduled_at);
         self.runs.retain(|_, kept| match kept {
             Kept::Whole(entry, _) => !entry.is_over() || over_at(entry).is_none_or(|at| at >= instant),
             Kept::Finished(finished) => finished.ended_at.max(finished.scheduled_at) >= instant,

@@ -36,14 +36,14 @@ pub enum State {
 impl State {
     /// The state of a run at an instant.
     pub fn of(entry: &Entry, now: DateTime<Utc>) -> Self {
-        if entry.story.attempts.is_empty() && entry.story.ended.is_none() {
+        if entry.detail.attempts.is_empty() && entry.detail.ended.is_none() {
             match entry.decision {
                 Decision::Queued => return Self::Held,
                 Decision::Missed | Decision::Skipped => return Self::Over,
                 Decision::Published => {}
             }
         }
-        match entry.story.stage() {
+        match entry.detail.stage() {
             Stage::Waiting if entry.scheduled_at.is_some_and(|due| due + LATE < now) => Self::Late,
             Stage::Waiting => Self::Waiting,
             Stage::Running if is_silent(entry, now) => Self::Silent,
@@ -56,7 +56,7 @@ impl State {
 }
 
 fn is_silent(entry: &Entry, now: DateTime<Utc>) -> bool {
-    let lease = entry.story.attempts.last().and_then(|(_, tried)| tried.lease);
+    let lease = entry.detail.attempts.last().and_then(|(_, tried)| tried.lease);
     lease.is_some_and(|(until, _)| until < now)
 }
 
@@ -103,9 +103,9 @@ pub fn count<'a>(
         }
         let result = match state {
             State::Retrying | State::Failed => true,
-            State::Over if entry.story.last_end().is_some() => false,
+            State::Over if entry.detail.last_end().is_some() => false,
             // A later attempt of a run that has failed before has not succeeded yet.
-            State::Running | State::Silent if entry.story.last_end().is_some() => true,
+            State::Running | State::Silent if entry.detail.last_end().is_some() => true,
             _ => continue,
         };
         let of = newest.entry((cluster, entry.job.clone())).or_insert((entry.scheduled_at, result));

@@ -121,11 +121,11 @@ impl Listed {
     fn of(entry: &Entry, judged: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         let state = State::of(entry, judged);
         let word = if state == State::Silent { "silent" } else { entry.word() };
-        let end = entry.story.last_end();
+        let end = entry.detail.last_end();
         let more = end
             .map(|end| &end.outcome)
             .filter(|outcome| outcome.word() != word && !matches!(state, State::Running | State::Silent));
-        let started = entry.story.started_at();
+        let started = entry.detail.started_at();
         let waits = matches!(state, State::Waiting | State::Late | State::Held).then_some(now);
         let is_under_way = matches!(state, State::Running | State::Silent);
         Self {
@@ -136,9 +136,9 @@ impl Listed {
             state,
             words: more.map_or_else(|| word.to_owned(), |more: &Outcome| format!("{word}: {more}")),
             late: entry.scheduled_at.zip(started.or(waits)).map(|(due, at)| at - due),
-            tries: entry.story.attempts.len(),
+            tries: entry.detail.attempts.len(),
             took: end.filter(|_| !is_under_way).map(|end| end.ended_at - end.started_at),
-            consumer: entry.story.worker().map(str::to_owned),
+            consumer: entry.detail.worker().map(str::to_owned),
         }
     }
 

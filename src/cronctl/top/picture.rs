@@ -307,7 +307,7 @@ fn consumers(machine: &Machine, now: DateTime<Utc>) -> Table {
     let mut running: HashMap<String, (usize, usize)> = HashMap::new();
     for entry in board.runs.entries() {
         let state = State::of(&entry, machine.judged(now));
-        if let (State::Running | State::Silent, Some(consumer)) = (state, entry.story.worker()) {
+        if let (State::Running | State::Silent, Some(consumer)) = (state, entry.detail.worker()) {
             let counts = running.entry(consumer.to_owned()).or_default();
             *counts = (counts.0 + 1, counts.1 + usize::from(state == State::Silent));
         }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use self::compact_run::{compacted, is_told_already, take_story, usual};
+use self::compact_run::{compacted, is_told_already, succeeded, take_detail};
 use self::retries::Awaited;
 use super::findings::Findings;
 use super::period::Begins;
@@ -151,7 +151,7 @@ impl<'f, 'a> Audit<'f, 'a> {
         }
     }
 
-    /// Notes that a tick is held back by a run, if the run is none of the period.
+    /// Notes a tick that a run holds back, where that is a run of before the period.
     fn hold(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
         if self.ledger.tick_of(by).is_none() {
             self.found.held.add(by, job, tick);
@@ -265,7 +265,7 @@ impl<'f, 'a> Audit<'f, 'a> {
     fn sign(&mut self, tick: TickNo, attempt: u32, written_at: DateTime<Utc>, lease_ms: u64) {
         // A run that is done needs no sign of life; one that came late, or stands in another partition, says nothing.
         if let fate @ (Fate::Silent | Fate::Told(_)) = &mut self.ledger.fates[tick] {
-            let mut detail = take_story(fate);
+            let mut detail = take_detail(fate);
             detail.sign(attempt, written_at, lease_ms);
             *fate = Fate::Told(detail);
         }
@@ -280,9 +280,9 @@ impl<'f, 'a> Audit<'f, 'a> {
                 if is_told_already(event, &name, ended_ms) {
                     return;
                 }
-                Box::new(usual(name, ended_ms))
+                Box::new(succeeded(name, ended_ms))
             }
-            Fate::Silent | Fate::Told(_) => take_story(fate),
+            Fate::Silent | Fate::Told(_) => take_detail(fate),
         };
         detail.take(event, written_at);
         self.ledger.fates[tick] = match compacted(&detail) {

@@ -27,7 +27,7 @@ struct Hold {
 pub struct Held(HashMap<RunId, Hold>);
 
 impl Held {
-    /// Notes that a tick is held back by a run that is none of the period.
+    /// Notes a tick that a run of before the period holds back.
     pub fn add(&mut self, by: RunId, job: &JobName, tick: DateTime<Utc>) {
         let fresh =
             || Hold { job: job.clone(), first: tick, last: tick, count: 0, detail: RunDetail::default() };

@@ -109,30 +109,30 @@ mod tests {
 
     /// A file of so many bytes in so many versions; looked at twice a second.
     struct Bench {
-        rhythm: Debounce,
+        debounce: Debounce,
         now: Instant,
     }
 
     impl Bench {
         fn new() -> Self {
-            Self { rhythm: Debounce::default(), now: Instant::now() }
+            Self { debounce: Debounce::default(), now: Instant::now() }
         }
 
         /// A look at a version of a file.
         fn check(&mut self, version: u64, size: u64, step: Step) {
             self.now += Duration::from_millis(500);
-            assert_eq!(self.rhythm.see(stamp(version, size), self.now), step, "version {version}");
+            assert_eq!(self.debounce.see(stamp(version, size), self.now), step, "version {version}");
         }
 
         /// A look that finds the version ready, and reads it.
         fn check_read(&mut self, version: u64, size: u64) {
             self.check(version, size, Step::Read);
-            assert!(self.rhythm.have_read(stamp(version, size), &stamp(version, size), self.now));
+            assert!(self.debounce.have_read(stamp(version, size), &stamp(version, size), self.now));
         }
 
         fn check_failed(&mut self, said: bool) {
             self.now += Duration::from_millis(500);
-            assert_eq!(self.rhythm.failed(self.now), said);
+            assert_eq!(self.debounce.failed(self.now), said);
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.check(1, 10, Step::Wait);
         bench.check(1, 10, Step::Read);
-        assert!(!bench.rhythm.have_read(stamp(1, 10), &stamp(2, 10), bench.now));
+        assert!(!bench.debounce.have_read(stamp(1, 10), &stamp(2, 10), bench.now));
         bench.check(2, 10, Step::Wait);
         bench.check_read(2, 10);
     }
@@ -168,7 +168,7 @@ mod tests {
         let mut bench = Bench::new();
         (0..20).for_each(|version| bench.check(version, 10, Step::Wait));
         bench.check(20, 10, Step::Read);
-        assert!(bench.rhythm.have_read(stamp(20, 10), &stamp(21, 10), bench.now));
+        assert!(bench.debounce.have_read(stamp(20, 10), &stamp(21, 10), bench.now));
         bench.check(22, 10, Step::Wait);
     }
 
@@ -218,12 +218,12 @@ mod tests {
         bench.check_read(1, 10);
         (0..3).for_each(|_| bench.check(1, 10, Step::Wait));
         bench.check(1, 10, Step::Read);
-        assert!(!bench.rhythm.failed(bench.now));
+        assert!(!bench.debounce.failed(bench.now));
         let mut said = false;
         for _ in 0..6 {
             bench.now += Duration::from_millis(500);
-            if bench.rhythm.see(stamp(1, 10), bench.now) == Step::Read {
-                said |= bench.rhythm.failed(bench.now);
+            if bench.debounce.see(stamp(1, 10), bench.now) == Step::Read {
+                said |= bench.debounce.failed(bench.now);
             }
         }
         assert!(said);

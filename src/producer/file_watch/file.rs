@@ -38,7 +38,7 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct JobFileLook {
     options: Options,
-    rhythm: Debounce,
+    debounce: Debounce,
     zones: Look,
     /// The revision of the last file without problems.
     right: Arc<str>,
@@ -55,7 +55,7 @@ impl JobFileLook {
         Self {
             zones: Look::new(directory, zones.clone()),
             options,
-            rhythm: Debounce::default(),
+            debounce: Debounce::default(),
             right: Arc::clone(revision),
             right_zones: zones,
             wrong: None,
@@ -72,23 +72,23 @@ impl JobFileLook {
         if self.zones.look(now).is_some() {
             // What was wrong by the old zones may be right by the new ones.
             self.wrong = None;
-            self.rhythm.read_again();
+            self.debounce.read_again();
         }
         match self.content(now) {
             Ok(content) => content.map(|content| self.judge(&content)),
-            Err(error) => self.rhythm.failed(now).then(|| Found::Unreadable(error.to_string())),
+            Err(error) => self.debounce.failed(now).then(|| Found::Unreadable(error.to_string())),
         }
     }
 
     fn content(&mut self, now: Instant) -> io::Result<Option<Vec<u8>>> {
         let path = &self.options.path;
         let before = stamp(path)?;
-        if self.rhythm.see(before.clone(), now) == Step::Wait {
+        if self.debounce.see(before.clone(), now) == Step::Wait {
             return Ok(None);
         }
         let content = read(path)?;
         let after = stamp(path)?;
-        Ok(self.rhythm.have_read(before, &after, now).then_some(content))
+        Ok(self.debounce.have_read(before, &after, now).then_some(content))
     }
 
     fn judge(&mut self, content: &[u8]) -> Found {

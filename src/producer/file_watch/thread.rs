@@ -105,7 +105,7 @@ impl FileWatch {
             );
         }
         let mut shown = FileStatus::new(&options.path, &current.revision, metrics, health);
-        let mut looking = is_watched.then(|| JobFileLook::new(options, &current.revision));
+        let mut job_file = is_watched.then(|| JobFileLook::new(options, &current.revision));
         let offer = Offer { offers, untaken: taken.clone() };
         let file = ActiveJobs {
             jobs: current.jobs.clone(),
@@ -119,8 +119,8 @@ impl FileWatch {
             drop(file);
             loop {
                 beat.touch(clock.now());
-                shown_zones.show(looking.as_ref().map_or(&zones, JobFileLook::zones), clock.now());
-                if let Some(found) = looking.as_mut().and_then(|looking| looking.look(clock.monotonic())) {
+                shown_zones.show(job_file.as_ref().map_or(&zones, JobFileLook::zones), clock.now());
+                if let Some(found) = job_file.as_mut().and_then(|job_file| job_file.look(clock.monotonic())) {
                     shown.show(&found);
                     if let Found::Right { file: Some(file), .. } = found {
                         let jobs = ActiveJobs {

@@ -138,17 +138,17 @@ mod tests {
         leads: impl Fn(u64) -> bool,
     ) -> Vec<(u64, usize)> {
         let zero = Instant::now();
-        let mut peers = Standbys::new("me".to_owned(), "g".to_owned(), Compared::File);
+        let mut standbys = Standbys::new("me".to_owned(), "g".to_owned(), Compared::File);
         let mut all = Vec::new();
         for second in 0..600 {
             let now = zero + Duration::from_secs(second);
             if second % SAY.as_secs() == 0 {
                 for (producer, revision) in others(second) {
-                    peers.take(&says(producer, "g", revision), now);
+                    standbys.take(&says(producer, "g", revision), now);
                 }
             }
-            let news = peers.compare(ours(second), leads(second), now);
-            let differing = peers.differing_count();
+            let news = standbys.compare(ours(second), leads(second), now);
+            let differing = standbys.differing_count();
             all.extend(news.map(|news| match news {
                 News::Differ(who) => {
                     assert_eq!(who.len(), differing);
@@ -194,9 +194,9 @@ mod tests {
             told(old, |second| if second < 100 { "new" } else { "old" }, |_| true),
             [(30, 1), (100, 0)]
         );
-        let mut peers = Standbys::new("me".to_owned(), "g".to_owned(), Compared::File);
-        peers.take(&says("a", "another", "old"), Instant::now());
-        assert!(peers.heard.is_empty());
+        let mut standbys = Standbys::new("me".to_owned(), "g".to_owned(), Compared::File);
+        standbys.take(&says("a", "another", "old"), Instant::now());
+        assert!(standbys.heard.is_empty());
     }
 
     #[test]

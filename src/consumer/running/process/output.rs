@@ -153,7 +153,7 @@ fn open(path: PathBuf, keeping: &Duty) -> All {
 }
 
 /// Makes the file, or empties it. Its name can be foretold, so where others may write to the directory, something else may
-/// stand there: a link to another file, or a FIFO, for which an open waits until somebody reads it.
+/// stand there: a link to another file, or a FIFO, for which an open waits until a process reads it.
 fn create(path: &Path) -> io::Result<File> {
     let not_a_file = || io::Error::other("it is not a regular file");
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -274,7 +274,7 @@ mod tests {
             assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
         };
         fifo(&reader);
-        // One that somebody reads could be opened.
+        // One that a process reads could be opened.
         let _reads = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&reader).unwrap();
         let check = |job: &str, plant: &dyn Fn(&Path)| {
             let output = Output::Directory(directory.path().to_owned());

@@ -188,14 +188,14 @@ fn what_another_fleet_tells_of_a_run_of_the_same_id_is_not_told_of_ours() {
         let event = Event::Skipped { job, cluster, scheduled_at, blocked_by, at };
         write(client.as_mut(), topics::RUNS, Some(wire::encode(&event)));
     }
-    let (mut journal, since) = (RunList::default(), DateTime::UNIX_EPOCH);
+    let (mut list, since) = (RunList::default(), DateTime::UNIX_EPOCH);
     let mut sources = Sources::since(client.as_mut(), std::slice::from_ref(&ours), since).unwrap();
     let rule = Rule { job: None, clusters: std::slice::from_ref(&ours) };
     let take = |record: Record<'_>| {
-        rule.take(record, &mut journal, &mut News::default());
+        rule.take(record, &mut list, &mut News::default());
         ControlFlow::Continue(())
     };
     sources.read(client.as_mut(), take).unwrap();
-    let told: Vec<_> = journal.news().iter().map(|run| journal.get(*run).unwrap().cluster.clone()).collect();
+    let told: Vec<_> = list.news().iter().map(|run| list.get(*run).unwrap().cluster.clone()).collect();
     assert_eq!(told, [Some(ours)]);
 }

@@ -63,10 +63,10 @@ fn lost(number: u32, then: Then) -> Event {
     }
 }
 
-fn story(events: &[Event]) -> RunDetail {
-    let mut story = RunDetail::default();
-    events.iter().for_each(|event| story.take(event, at(0)));
-    story
+fn detail_of(events: &[Event]) -> RunDetail {
+    let mut detail = RunDetail::default();
+    events.iter().for_each(|event| detail.take(event, at(0)));
+    detail
 }
 
 const FAILED: Outcome = Outcome::Failed { code: 1 };
@@ -74,8 +74,8 @@ const FAILED: Outcome = Outcome::Failed { code: 1 };
 #[test]
 fn the_last_attempt_says_how_far_a_run_has_come() {
     let check = |events: &[Event], stage: Stage, worker: Option<&str>| {
-        let story = story(events);
-        assert_eq!((story.stage(), story.worker()), (stage, worker), "{events:?}");
+        let detail = detail_of(events);
+        assert_eq!((detail.stage(), detail.worker()), (stage, worker), "{events:?}");
     };
     let done = |number, outcome| finished(number, "a", outcome, Then::Done);
     let retried = || finished(1, "a", FAILED, Then::Retried);
@@ -110,7 +110,7 @@ fn a_run_that_was_ended_is_over_unless_a_later_attempt_is_known() {
         by: String::new(),
         at: at(0),
     };
-    let check = |events: &[Event], stage: Stage| assert_eq!(story(events).stage(), stage, "{events:?}");
+    let check = |events: &[Event], stage: Stage| assert_eq!(detail_of(events).stage(), stage, "{events:?}");
     check(&[ended(0)], Stage::Ended);
     check(&[ended(0), claimed(1, "a")], Stage::Running);
     check(&[claimed(1, "a"), ended(1)], Stage::Ended);
@@ -122,8 +122,8 @@ fn a_run_that_was_ended_is_over_unless_a_later_attempt_is_known() {
 #[test]
 fn two_ends_that_are_not_copies_are_two_starts() {
     let check = |events: &[Event], expected: &[u32]| {
-        let story = story(events);
-        let twice: Vec<u32> = story.started_twice().map(|(number, _)| number).collect();
+        let detail = detail_of(events);
+        let twice: Vec<u32> = detail.started_twice().map(|(number, _)| number).collect();
         assert_eq!(twice, expected, "{events:?}");
     };
     let done = |number, consumer| finished(number, consumer, Outcome::Succeeded, Then::Done);
@@ -144,9 +144,9 @@ fn two_ends_that_are_not_copies_are_two_starts() {
 #[test]
 fn a_run_is_abandoned_when_its_lease_is_over_and_the_leader_has_had_its_time() {
     let check = |events: &[Event], signs: &[i64], now: i64, expected: bool| {
-        let mut story = story(events);
-        signs.iter().for_each(|second| story.sign(1, at(*second), 60_000));
-        assert_eq!(story.is_abandoned(at(now)), expected, "{events:?} {signs:?} {now}");
+        let mut detail = detail_of(events);
+        signs.iter().for_each(|second| detail.sign(1, at(*second), 60_000));
+        assert_eq!(detail.is_abandoned(at(now)), expected, "{events:?} {signs:?} {now}");
     };
     let done = finished(1, "a", Outcome::Succeeded, Then::Done);
     check(&[], &[], 1_000, false);

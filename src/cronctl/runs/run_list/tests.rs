@@ -39,12 +39,12 @@ fn claimed(scheduled: i64) -> Event {
 #[test]
 fn events_in_any_order_make_one_entry_a_run() {
     let check = |events: &[Event], word: &str, scheduled_at: Option<i64>| {
-        let mut journal = RunList::default();
+        let mut list = RunList::default();
         for event in events {
-            journal.event(event, at(0));
+            list.event(event, at(0));
         }
-        let runs = journal.news();
-        let entries: Vec<_> = runs.iter().filter_map(|run| journal.get(*run)).collect();
+        let runs = list.news();
+        let entries: Vec<_> = runs.iter().filter_map(|run| list.get(*run)).collect();
         assert_eq!(entries.len(), 1, "{events:?}");
         assert_eq!((entries[0].word(), entries[0].scheduled_at), (word, scheduled_at.map(at)));
         assert_eq!(entries[0].cluster.as_ref().map(ClusterName::as_str), Some("c"));
@@ -69,37 +69,37 @@ fn events_in_any_order_make_one_entry_a_run() {
 
 #[test]
 fn a_tick_that_waited_and_is_missed_is_news_and_over() {
-    let mut journal = RunList::default();
+    let mut list = RunList::default();
     for second in [30, 60, 90] {
-        journal.event(&queued(second), at(0));
+        list.event(&queued(second), at(0));
     }
-    journal.news();
-    journal.event(&missed("j", "c", 30, 60), at(0));
-    let news = journal.news();
-    let told: Vec<_> = news.iter().filter_map(|run| journal.get(*run)?.scheduled_at).collect();
+    list.news();
+    list.event(&missed("j", "c", 30, 60), at(0));
+    let news = list.news();
+    let told: Vec<_> = news.iter().filter_map(|run| list.get(*run)?.scheduled_at).collect();
     assert_eq!(told, [at(30), at(60)]);
-    journal.event(&missed("j", "c", 30, 60), at(0));
-    assert!(journal.news().is_empty(), "it was told already");
-    journal.forget_before(at(100));
-    let left: Vec<_> = journal.entries().filter_map(|entry| entry.scheduled_at).collect();
+    list.event(&missed("j", "c", 30, 60), at(0));
+    assert!(list.news().is_empty(), "it was told already");
+    list.forget_before(at(100));
+    let left: Vec<_> = list.entries().filter_map(|entry| entry.scheduled_at).collect();
     assert_eq!(left, [at(90)]);
     // What is kept of the ticks that wait is as bounded as the runs are.
     for second in 100..200 {
-        journal.event(&queued(second), at(0));
+        list.event(&queued(second), at(0));
     }
-    journal.keep_at_most(10);
-    assert_eq!(journal.queued.len(), 10);
+    list.keep_at_most(10);
+    assert_eq!(list.queued.len(), 10);
 }
 
 #[test]
 fn a_tick_that_is_known_to_have_waited_later_is_not_missed() {
     let state = |events: &[(Event, i64)]| {
-        let mut journal = RunList::default();
+        let mut list = RunList::default();
         for (event, written) in events {
-            journal.event(event, at(*written));
+            list.event(event, at(*written));
         }
-        let run = journal.news()[0];
-        journal.get(run).unwrap().word()
+        let run = list.news()[0];
+        list.get(run).unwrap().word()
     };
     let missed = || missed("j", "c", 60, 60);
     assert_eq!(state(&[(queued(60), 100), (missed(), 200)]), "missed");
@@ -117,13 +117,13 @@ fn what_is_told_before_its_run_is_known_is_told_of_it_then() {
     };
     let early = || loss(Then::Dead, None);
     let check = |events: &[Event], expected: &str| {
-        let mut journal = RunList::default();
+        let mut list = RunList::default();
         for event in events {
-            journal.event(event, at(70));
+            list.event(event, at(70));
         }
-        let run = journal.news()[0];
-        assert_eq!(journal.get(run).unwrap().word(), expected, "{events:?}");
-        assert!(journal.early.is_empty());
+        let run = list.news()[0];
+        assert_eq!(list.get(run).unwrap().word(), expected, "{events:?}");
+        assert!(list.early.is_empty());
     };
     let dead = "lost";
     check(&[claimed(60), early()], dead);
@@ -133,24 +133,24 @@ fn what_is_told_before_its_run_is_known_is_told_of_it_then() {
     check(&[claimed(60), early(), loss(Then::Retried, job.clone())], later);
     check(&[early(), loss(Then::Retried, job)], later);
 
-    let mut journal = RunList::default();
-    journal.event(&early(), at(70));
-    journal.event(&early(), at(70));
-    assert_eq!(journal.early.values().map(Vec::len).sum::<usize>(), 1, "a copy is dropped");
-    journal.forget_before(at(70));
-    assert_eq!(journal.early.len(), 1);
-    journal.forget_before(at(71));
-    assert!(journal.early.is_empty());
-    journal.event(&early(), at(70));
-    journal.keep_at_most(0);
-    assert!(journal.early.is_empty());
+    let mut list = RunList::default();
+    list.event(&early(), at(70));
+    list.event(&early(), at(70));
+    assert_eq!(list.early.values().map(Vec::len).sum::<usize>(), 1, "a copy is dropped");
+    list.forget_before(at(70));
+    assert_eq!(list.early.len(), 1);
+    list.forget_before(at(71));
+    assert!(list.early.is_empty());
+    list.event(&early(), at(70));
+    list.keep_at_most(0);
+    assert!(list.early.is_empty());
 }
 
 #[test]
 fn what_is_told_again_is_no_news() {
-    let mut journal = RunList::default();
+    let mut list = RunList::default();
     let mut check = |event: Event, news: bool| {
-        assert_eq!(journal.event(&event, at(0)).is_some(), news, "{event:?}");
+        assert_eq!(list.event(&event, at(0)).is_some(), news, "{event:?}");
     };
     check(queued(60), true);
     check(queued(60), false);
@@ -161,28 +161,28 @@ fn what_is_told_again_is_no_news() {
 
 #[test]
 fn only_what_is_over_is_forgotten() {
-    let mut journal = RunList::default();
+    let mut list = RunList::default();
     for event in [skipped(60), skipped(120), queued(30)] {
-        journal.event(&event, at(0));
+        list.event(&event, at(0));
     }
-    journal.forget_before(at(100));
-    let left = journal.news();
+    list.forget_before(at(100));
+    let left = list.news();
     let left: Vec<i64> =
-        left.iter().filter_map(|run| journal.get(*run)?.scheduled_at).map(|at| at.timestamp()).collect();
+        left.iter().filter_map(|run| list.get(*run)?.scheduled_at).map(|at| at.timestamp()).collect();
     assert_eq!(left, [30, 120]);
 }
 
 #[test]
 fn what_is_not_over_is_kept_longest() {
     let check = |most: usize, cut: bool, expected: &[i64]| {
-        let mut journal = RunList::default();
+        let mut list = RunList::default();
         for event in [queued(60), claimed(120), skipped(180), skipped(240), queued(300)] {
-            journal.event(&event, at(0));
+            list.event(&event, at(0));
         }
-        journal.event(&queued(120), at(0));
-        assert_eq!(journal.keep_at_most(most), cut, "{most}");
+        list.event(&queued(120), at(0));
+        assert_eq!(list.keep_at_most(most), cut, "{most}");
         let mut left: Vec<i64> =
-            journal.entries().filter_map(|entry| entry.scheduled_at).map(|at| at.timestamp()).collect();
+            list.entries().filter_map(|entry| entry.scheduled_at).map(|at| at.timestamp()).collect();
         left.sort_unstable();
         assert_eq!(left, expected, "{most}");
     };
@@ -195,12 +195,12 @@ fn what_is_not_over_is_kept_longest() {
 
 #[test]
 fn a_sign_of_life_is_for_a_run_that_is_known() {
-    let mut journal = RunList::default();
-    journal.event(&claimed(60), at(0));
+    let mut list = RunList::default();
+    list.event(&claimed(60), at(0));
     let name =
         |second: i64| AttemptRef { run: RunId::of(&JobName::new("j").unwrap(), at(second)), attempt: 1 };
-    assert!(journal.sign(name(60), at(70), 5_000));
-    assert!(!journal.sign(name(61), at(70), 5_000));
-    let entry = journal.get(name(60).run).unwrap();
-    assert_eq!(entry.story.quiet_since(), Some(at(75)));
+    assert!(list.sign(name(60), at(70), 5_000));
+    assert!(!list.sign(name(61), at(70), 5_000));
+    let entry = list.get(name(60).run).unwrap();
+    assert_eq!(entry.detail.quiet_since(), Some(at(75)));
 }

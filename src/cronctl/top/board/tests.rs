@@ -41,12 +41,12 @@ fn an_attempt_that_began_before_the_window_is_looked_for_and_then_known() {
     let entry = |board: &Board| board.runs.get(run_of("long", 5)).map(|entry| Entry::clone(&entry));
     let known = entry(&board).unwrap();
     assert_eq!(
-        (known.word(), known.scheduled_at, known.story.worker()),
+        (known.word(), known.scheduled_at, known.detail.worker()),
         ("running", Some(at(5)), Some("one"))
     );
     take(&mut board, alive("one", &[("long", 5)]), 540);
     assert_eq!(board.wanted(), [], "it is known");
-    assert_eq!(entry(&board).unwrap().story.quiet_since(), Some(at(600)), "and its lease goes on");
+    assert_eq!(entry(&board).unwrap().detail.quiet_since(), Some(at(600)), "and its lease goes on");
 }
 
 #[test]

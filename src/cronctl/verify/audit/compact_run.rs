@@ -7,7 +7,7 @@ use crate::cronctl::runs::run_detail::{Attempts, End, RunDetail, Try};
 use crate::cronctl::verify::tick_ledger::Fate;
 
 /// Takes the run detail out of a fate, so that an event can be added to it.
-pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
+pub(super) fn take_detail(fate: &mut Fate) -> Box<RunDetail> {
     match std::mem::take(fate) {
         Fate::Told(detail) => detail,
         Fate::Silent | Fate::Done { .. } => Box::default(),
@@ -18,16 +18,16 @@ pub(super) fn take_story(fate: &mut Fate) -> Box<RunDetail> {
 pub(super) fn compacted(detail: &RunDetail) -> Option<End> {
     let (number, tried) = detail.attempts.last()?;
     let [end] = &tried.ends[..] else { return None };
-    let usual = detail.attempts.len() == 1
+    let is_compact = detail.attempts.len() == 1
         && number == 1
         && tried.lost.is_none()
         && end.outcome == Outcome::Succeeded
         && end.then == Then::Done;
-    usual.then(|| end.clone())
+    is_compact.then(|| end.clone())
 }
 
 /// The run detail of a compact run, as much of it as was kept.
-pub(super) fn usual(consumer: String, ended_ms: i64) -> RunDetail {
+pub(super) fn succeeded(consumer: String, ended_ms: i64) -> RunDetail {
     let ended_at = DateTime::from_timestamp_millis(ended_ms).unwrap_or_default();
     let (outcome, then) = (Outcome::Succeeded, Then::Done);
     let end = End { consumer, outcome, then, started_at: ended_at, ended_at };

@@ -183,14 +183,14 @@ fn what_another_file_ruled_is_not_checked() {
             Event::Revision { cluster: cluster("a"), revision, tzdata: None, leader, from: at, at },
         ));
     };
-    let reigned = |world: &mut World| {
+    let was_active = |world: &mut World| {
         let mine = world.file.revision.to_string();
         revision(world, &mine, "11:59:59");
         revision(world, "other", "12:01:30");
         revision(world, &mine, "12:01:50");
         world.forget("often", at("12:01:40"));
     };
-    let report = check(reigned, [0, 0, 0, 0, 0, 1]);
+    let report = check(was_active, [0, 0, 0, 0, 0, 1]);
     assert!(!report.ok && report.notes[0].contains("revision other was active"), "{report:?}");
     // Though the file that is asked about names nothing in that time.
     let between = |world: &mut World| {

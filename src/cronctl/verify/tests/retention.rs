@@ -138,7 +138,7 @@ fn a_topic_of_which_little_is_left_ends_no_other_topics_verdict() {
     world.deleted = vec![("b", all_of(&world, "b") - 1), ("a", all_of(&world, "a"))];
     let report = world.verdict_of(None, "12:05:00").unwrap();
     assert!(report.ok, "{report:#?}");
-    assert_eq!(report.since, at("12:05:00"), "no event says which file was in force");
+    assert_eq!(report.since, at("12:05:00"), "no event says which file was active");
     let revision = world.file.revision.to_string();
     let (leader, from) = ("p".to_owned(), at("11:59:59"));
     let event = Event::Revision { cluster: cluster("a"), revision, tzdata: None, leader, from, at: from };

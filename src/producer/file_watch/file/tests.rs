@@ -17,7 +17,7 @@ const WRONG: &str = "@daily a [name=one]\n@daily b [name=two] x\n";
 /// A directory, the job file in it, and who looks at it twice a second.
 struct Bench {
     dir: TempDir,
-    looking: JobFileLook,
+    job_file: JobFileLook,
     now: Instant,
 }
 
@@ -33,8 +33,8 @@ impl Bench {
             zone_directory: None,
             zones: Zones::bundled(),
         };
-        let looking = JobFileLook::new(options, &jobfile::revision(content.as_bytes()));
-        Self { dir, looking, now: Instant::now() }
+        let job_file = JobFileLook::new(options, &jobfile::revision(content.as_bytes()));
+        Self { dir, job_file, now: Instant::now() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -56,7 +56,7 @@ impl Bench {
         let mut found = Vec::new();
         for _ in 0..looks {
             self.now += Duration::from_millis(500);
-            found.extend(self.looking.look(self.now).map(|found| words(&found)));
+            found.extend(self.job_file.look(self.now).map(|found| words(&found)));
         }
         assert_eq!(found, expected);
     }
@@ -135,7 +135,7 @@ fn a_change_that_no_time_and_no_size_shows_is_found_within_seconds() {
     bench.check(2, &["the same"]);
     bench.write(&ONE.replace("one", "two"));
     // As on a file system that keeps whole seconds.
-    bench.looking.rhythm.read = Some((stamp(&bench.path("jobs")).unwrap(), bench.now));
+    bench.job_file.debounce.read = Some((stamp(&bench.path("jobs")).unwrap(), bench.now));
     bench.check(3, &[]);
     bench.check(1, &["two"]);
 }

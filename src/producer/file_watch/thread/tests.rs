@@ -166,7 +166,7 @@ fn ticks_are_counted_by_the_newest_good_file_whoever_leads() {
     bench.look_until("cron_job_file_good 0");
     let before = due().unwrap();
     (0..20).for_each(|_| bench.look());
-    assert!(due().unwrap() >= before + 18, "the jobs of before are still in force");
+    assert!(due().unwrap() >= before + 18, "the jobs of before are still active");
 }
 
 /// The zone data of another zone of the program, laid out as a host does, in a version.

@@ -278,7 +278,7 @@ fn a_file_that_gives_a_job_overlap_comes_in_force_when_it_is_known_which_runs_ar
     let FollowRequest::Follow(followed) = asked else { panic!("{asked:?}") };
     assert_eq!(followed.len(), 1);
     let before = bench.ticks_until("2026-03-01T10:00:15Z", 0);
-    assert!(before.len() >= 3 && bench.asks.is_empty(), "the old file is in force: {before:?}");
+    assert!(before.len() >= 3 && bench.asks.is_empty(), "the old file is active: {before:?}");
     let job: JobName = "job-0".parse().unwrap();
     let run = crate::common::model::RunId::of(&job, at("2026-03-01T10:00:04Z"));
     let scheduled_at = Some(at("2026-03-01T10:00:04Z"));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::common::broker::BrokerError;
-use crate::producer::leadership::Call as Looking;
+use crate::producer::leadership::Call as Attempt;
 use crate::producer::leadership::giving_way::Patience;
 
 /// Another producer of the group, which does nothing but be there.
@@ -105,7 +105,7 @@ fn one_cluster_that_cannot_be_read_is_reason_enough() {
 #[test]
 fn a_quota_and_a_right_that_one_of_several_topics_lacks_are_no_reason() {
     let check = |error: BrokerError, leads_some: bool, expected: bool| {
-        let effects = [Effect::Failed(Looking::Read.failed(error.clone()))];
+        let effects = [Effect::Failed(Attempt::Read.failed(error.clone()))];
         let (mut patience, start) = (Patience::default(), Instant::now());
         let given = (0..100).find_map(|second| {
             patience.step(&effects, (true, leads_some), start + Duration::from_secs(second))
@@ -123,14 +123,14 @@ fn a_quota_and_a_right_that_one_of_several_topics_lacks_are_no_reason() {
 #[test]
 fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     let error = BrokerError::Refused(ErrorCode::NotCoordinator);
-    let (effects, company) = ([Effect::Failed(Looking::LookUp.failed(error))], true);
+    let (effects, has_others) = ([Effect::Failed(Attempt::LookUp.failed(error))], true);
     let mut patience = Patience::default();
     let mut now = Instant::now();
     let mut away = Vec::new();
     for _ in 0..8 {
         let given = (0..100).find_map(|_| {
             now += Duration::from_secs(1);
-            patience.step(&effects, (company, false), now)
+            patience.step(&effects, (has_others, false), now)
         });
         away.push(given.expect("it gives way").as_secs());
         now += given.unwrap();
@@ -139,13 +139,13 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
     patience.has_all();
     let given = (0..100).find_map(|_| {
         now += Duration::from_secs(1);
-        patience.step(&effects, (company, false), now)
+        patience.step(&effects, (has_others, false), now)
     });
     assert_eq!(given, Some(Duration::from_secs(120)));
     // What fails now and then is no trouble of that kind.
     let given = (0..100).find_map(|_| {
         now += Duration::from_secs(31);
-        patience.step(&effects, (company, false), now)
+        patience.step(&effects, (has_others, false), now)
     });
     assert_eq!(given, None);
 }
@@ -153,7 +153,7 @@ fn two_producers_do_not_hand_the_lead_to_and_fro_where_kafka_fails() {
 #[test]
 fn the_minute_counts_from_the_first_of_failures_that_follow_each_other_in_one_term() {
     let error = BrokerError::Refused(ErrorCode::NotCoordinator);
-    let effects = [Effect::Failed(Looking::LookUp.failed(error))];
+    let effects = [Effect::Failed(Attempt::LookUp.failed(error))];
     let check = |failures_ms: &[u64], ends_at_ms: Option<u64>, expected: Option<u64>| {
         let (start, mut patience) = (Instant::now(), Patience::default());
         let mut ends_at_ms = ends_at_ms;
