@@ -3,6 +3,7 @@
 //! Everything is measured in one run, because only the ratios say something about another machine. Two threads start
 //! processes in each row, and none does anything else.
 
+use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use crossbeam_channel::bounded;
 use kafka_cron::common::clock::{Clock, SystemClock};
+use kafka_cron::common::descriptors::aside;
 use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::model::{Attempt, Place};
@@ -33,6 +35,9 @@ const ROUNDS: usize = 5;
 
 /// Resident memory for the rows that need some: a consumer with some partitions' messages in its hands.
 const RESIDENT: usize = 64 * 1024 * 1024;
+
+/// Descriptors open for the rows that need some: what a consumer has for some 250 attempts at a time.
+const HELD: usize = 800;
 
 type Row<'a> = (&'a str, &'a dyn Fn() -> Result<Duration, Failure>);
 
@@ -56,6 +61,12 @@ fn main() -> Result<(), Failure> {
         ])?;
     }
     black_box(resident);
+    let held = (0..HELD).map(|_| File::open("/dev/null").map(aside)).collect::<Result<Vec<_>, _>>()?;
+    compare(&[
+        ("with 800 descriptors open: bare, posix_spawn", &|| bare(sh)),
+        ("with 800 descriptors open: through a worker", &|| path(None)),
+    ])?;
+    drop(held);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod byte_size;
 pub mod cli;
 pub mod clock;
+pub mod descriptors;
 pub mod duration;
 pub mod exit;
 pub mod glyphs;

@@ -1,24 +1,23 @@
-//! The start of an attempt's command. It is always posix_spawn(3), which is why nothing is set here that makes std's
-//! `Command` fork instead. What has to happen between the two is the starter's ([`prepared`]).
+//! The start of an attempt's command: by [`launch`], and through the starter ([`prepared`]) where the attempt asks for more than
+//! the command itself, which has to be in place before that begins.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::Pid;
-
+use super::launch::{Child, Launch, Strings, launch};
 use super::mark::Mark;
 use super::outcome::Limited;
 use super::output::Recorder;
 use super::running::Running;
+use super::starter::{Failed, Step};
 use super::user::{self, User};
 use super::{Host, StartError, direct, environment, is_exhausted, prepared};
+use crate::common::descriptors::aside;
 use crate::common::model::{Attempt, Run};
 
 /// Starts an attempt's command, and tells the guard before and after.
@@ -48,25 +47,22 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
         as_we_are(host, run, &shell, &environment)?
     } else {
         leaf = prepared::leaf(&host.settings, &mark, &resources)?;
-        let (output, ends) = pipe()?;
+        let (output, writer) = pipe()?;
         let limits = (&resources, leaf.as_ref());
-        (prepared::spawn(host, run, &user, limits, (&shell, &environment), ends)?, output)
+        (prepared::spawn(host, run, &user, limits, (&shell, &environment), writer)?, output)
     };
     let since = Instant::now();
-    let group = leader(&child)?;
-    entry.runs(group);
+    entry.runs(child.pid());
     let recorder = Recorder::new(&host.settings.output, attempt, &host.keeping);
     let limited = Limited { resources, leaf };
-    Ok(Running::new(attempt, since, child, group, (output, recorder), limited, entry))
+    Ok(Running::new(attempt, since, child, (output, recorder), limited, entry))
 }
 
 /// A pipe for the output and the errors of a command, so that the lines stay in the order in which they were written: the end
-/// to read, and the two that the command gets. Nobody else may keep one of those, or the output would never end.
-fn pipe() -> Result<(PipeReader, (PipeWriter, PipeWriter)), StartError> {
-    let refused = |error| StartError::refused("pipe", &error);
-    let (output, writer) = io::pipe().map_err(refused)?;
-    let errors = writer.try_clone().map_err(refused)?;
-    Ok((output, (writer, errors)))
+/// to read, and the one that the command gets. Nobody else may keep that, or the output would never end.
+fn pipe() -> Result<(PipeReader, PipeWriter), StartError> {
+    let (output, writer) = io::pipe().map_err(|error| StartError::refused("pipe", &error))?;
+    Ok((aside(output), writer))
 }
 
 /// Starts a command that asks for nothing but a directory: as our own user, with our own limits.
@@ -76,55 +72,62 @@ fn as_we_are(
     shell: &OsStr,
     environment: &BTreeMap<String, OsString>,
 ) -> Result<(Child, PipeReader), StartError> {
-    if let Some(mut command) = without_shell(host, run, environment) {
-        let (output, ends) = pipe()?;
-        match outfit(&mut command, host, environment, ends).spawn() {
-            Ok(child) => return Ok((child, output)),
-            Err(error) if is_exhausted(&error) => return Err(StartError::refused("process", &error)),
-            // What cannot be started so is the shell's to interpret, or to complain about.
-            Err(_) => {}
+    let started = |words: &[&OsStr], pwd: Option<&OsStr>| {
+        let (output, writer) = pipe()?;
+        let launched = launched(host, run, words, (environment, pwd), writer);
+        Ok(launched.map(|child| (child, output)))
+    };
+    if let Some((words, directory)) = without_shell(host, run, environment) {
+        match started(&words, Some(&directory))? {
+            // What cannot be executed so is the shell's to interpret, or to complain about.
+            Err(Failed { step: Step::Execute, error }) if !is_exhausted(&error) => {}
+            other => return other.map_err(|failed| diagnose(&failed, run, words[0])),
         }
     }
-    let mut command = Command::new(shell);
-    command.env_clear().arg("-c").arg(&run.command);
-    if let Some(cwd) = &run.cwd {
-        command.current_dir(cwd);
-    }
-    let (output, ends) = pipe()?;
-    let spawned = outfit(&mut command, host, environment, ends).spawn();
-    spawned.map(|child| (child, output)).map_err(|error| diagnose(&error, run, shell))
+    let words = [shell, OsStr::new("-c"), OsStr::new(&run.command)];
+    started(&words, None)?.map_err(|failed| diagnose(&failed, run, shell))
 }
 
-/// The program itself, where the command cannot tell that there is no shell between it and us.
-fn without_shell(host: &Host, run: &Run, environment: &BTreeMap<String, OsString>) -> Option<Command> {
+fn launched(
+    host: &Host,
+    run: &Run,
+    words: &[&OsStr],
+    (environment, pwd): (&BTreeMap<String, OsString>, Option<&OsStr>),
+    output: PipeWriter,
+) -> Result<Child, Failed> {
+    let (mut all, mut variables) = (Strings::default(), Strings::default());
+    words.iter().try_for_each(|word| all.push(&[word])).map_err(Failed::at(Step::Execute))?;
+    let environment = environment.iter().map(|(name, value)| (name.as_str(), value.as_os_str()));
+    for (name, value) in environment.chain(pwd.map(|directory| (direct::PWD, directory))) {
+        variables.push(&[name.as_ref(), "=".as_ref(), value]).map_err(Failed::at(Step::Execute))?;
+    }
+    launch(Launch {
+        words: all,
+        environment: variables,
+        cwd: run.cwd.as_ref().map(Path::new),
+        stdin: None,
+        output,
+        nofile: host.settings.descriptors.of_jobs(),
+    })
+}
+
+/// The words of the program itself, and the directory that the shell would name to it, where the command cannot tell that there is no
+/// shell between it and us.
+fn without_shell<'a>(
+    host: &Host,
+    run: &'a Run,
+    environment: &BTreeMap<String, OsString>,
+) -> Option<(Vec<&'a OsStr>, OsString)> {
     if !host.shell_is_transparent {
         return None;
     }
     let words = direct::words(&run.command, environment)?;
-    let (program, arguments) = words.split_first()?;
     // As the shell would say it: by its only name.
     let directory = match &run.cwd {
         Some(cwd) => fs::canonicalize(cwd),
         None => std::env::current_dir(),
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().env(direct::PWD, directory.ok()?);
-    if let Some(cwd) = &run.cwd {
-        command.current_dir(cwd);
-    }
-    Some(command)
-}
-
-/// What a command and a shell have in common.
-fn outfit<'a>(
-    command: &'a mut Command,
-    host: &Host,
-    environment: &BTreeMap<String, OsString>,
-    (output, errors): (PipeWriter, PipeWriter),
-) -> &'a mut Command {
-    command.envs(environment).process_group(0);
-    host.settings.descriptors.give_back(command);
-    command.stdin(Stdio::null()).stdout(output).stderr(errors)
+    Some((words.into_iter().map(OsStr::new).collect(), directory.ok()?.into()))
 }
 
 fn find(name: &str) -> Result<User, StartError> {
@@ -133,28 +136,11 @@ fn find(name: &str) -> Result<User, StartError> {
     found.ok_or_else(|| StartError::Refused { what: what(), why: "no such user".to_owned() })
 }
 
-/// `spawn` says what the system said, and little about where. Whatever can be looked at is looked at afterwards, so
-/// that the ordinary case pays nothing for it.
-fn diagnose(error: &io::Error, run: &Run, shell: &OsStr) -> StartError {
-    let cwd = run.cwd.as_deref();
-    let at_cwd = |error: &io::Error| StartError::refused(format!("cwd {}", cwd.unwrap_or(".")), error);
-    if let Some(directory) = cwd {
-        match fs::metadata(directory) {
-            Err(error) => return at_cwd(&error),
-            Ok(found) if !found.is_dir() => return at_cwd(&io::Error::from_raw_os_error(libc::ENOTDIR)),
-            // The system does not say which of the two may not be used.
-            Ok(_) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let what = format!("cwd {directory} or shell {}", shell.display());
-                return StartError::refused(what, error);
-            }
-            Ok(_) => {}
-        }
-    }
-    StartError::refused(format!("shell {}", shell.display()), error)
-}
-
-fn leader(child: &Child) -> Result<Pid, StartError> {
-    let number = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    number
-        .ok_or_else(|| StartError::Refused { what: "process".to_owned(), why: "it has no number".to_owned() })
+fn diagnose(failed: &Failed, run: &Run, program: &OsStr) -> StartError {
+    let what = match failed.step {
+        Step::Directory => format!("cwd {}", run.cwd.as_deref().unwrap_or(".")),
+        Step::Execute => format!("shell {}", program.display()),
+        _ => "process".to_owned(),
+    };
+    StartError::refused(what, &failed.error)
 }

@@ -4,20 +4,19 @@
 //! Its jobs get what it was given, because a program that finds a large limit may close that many descriptors one by
 //! one, or use select(2), which knows 1,024.
 
-use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::common::descriptors::LOW;
+
 /// What a consumer has open beside its workers: connections to brokers and to the page, the log, the guard.
-const OTHERS: u64 = 256;
+const OTHERS: u64 = LOW as u64;
 
 /// What a worker has open while its command runs: the output, the process, a file with `--output DIR`, and what tells it that
 /// its run is to end.
 const BUSY: u64 = 4;
 
-/// What a worker has open for the moment of a start: both ends of pipes that std needs, and copies for the child.
+/// What a worker has open for the moment of a start: both ends of the output and of the socket to a starter, and copies that are
+/// moved aside.
 const STARTING: u64 = 8;
 
 /// The limit that was ours when it has been raised, for jobs.
@@ -60,14 +59,6 @@ impl Descriptors {
     pub fn of_jobs(&self) -> Option<(u64, u64)> {
         let infinite = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
         self.jobs.map(|limit| (infinite(limit.current), infinite(limit.maximum)))
-    }
-
-    /// Has a command find the limit that we found. Where it was not raised the command stays one for posix_spawn(3).
-    pub fn give_back(&self, command: &mut Command) {
-        let Some(limit) = self.jobs else { return };
-        let set = move || setrlimit(Resource::Nofile, limit).map_err(io::Error::from);
-        // SAFETY: the closure makes one system call; it allocates nothing and takes no lock.
-        unsafe { command.pre_exec(set) };
     }
 }
 

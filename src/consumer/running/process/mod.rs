@@ -18,6 +18,7 @@ pub mod descriptors;
 pub mod direct;
 pub mod environment;
 pub mod guard;
+mod launch;
 pub mod mark;
 mod outcome;
 pub mod output;

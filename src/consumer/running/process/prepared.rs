@@ -6,9 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::ceilings::Ceilings;
@@ -16,6 +14,7 @@ use super::census::pause;
 use super::cgroup::Leaf;
 use super::environment::SHELL;
 use super::guard::THIS_PROGRAM;
+use super::launch::{Child, Launch, Strings, launch};
 use super::mark::Mark;
 use super::starter::{Failed, Orders, Step, await_command, send};
 use super::user::{self, User};
@@ -66,11 +65,11 @@ pub fn spawn(
     user: &User,
     (resources, leaf): (&Resources, Option<&Leaf>),
     (shell, environment): (&OsStr, &BTreeMap<String, OsString>),
-    (output, errors): (PipeWriter, PipeWriter),
+    output: PipeWriter,
 ) -> Result<Child, StartError> {
     let orders = orders(host, run, user, resources, leaf)?;
     let words = [shell, OsStr::new("-c"), OsStr::new(&run.command)];
-    let started = begin(&host.settings.program, &orders, words, environment, (output, errors));
+    let started = begin(&host.settings.program, &orders, words, environment, output);
     started.map_err(|failed| diagnose(&failed, run.cwd.as_deref(), user, resources, shell))
 }
 
@@ -94,11 +93,9 @@ pub fn trial(settings: &Settings) -> Result<(), StartError> {
     };
     let shell = OsStr::new(SHELL);
     let words = [shell, OsStr::new("-c"), OsStr::new(":")];
-    let pipe = || io::pipe().map_err(|error| StartError::refused("pipe", &error));
-    let (_, writer) = pipe()?;
-    let outputs = (writer.try_clone().map_err(|error| StartError::refused("pipe", &error))?, writer);
-    let started = begin(&settings.program, &orders, words, &BTreeMap::new(), outputs);
-    let mut child = started.map_err(|failed| diagnose(&failed, None, &user::own(), resources, shell))?;
+    let (_, writer) = io::pipe().map_err(|error| StartError::refused("pipe", &error))?;
+    let started = begin(&settings.program, &orders, words, &BTreeMap::new(), writer);
+    let child = started.map_err(|failed| diagnose(&failed, None, &user::own(), resources, shell))?;
     let _reaped = child.wait();
     Ok(())
 }
@@ -109,22 +106,28 @@ fn begin(
     orders: &Orders,
     words: [&OsStr; 3],
     environment: &BTreeMap<String, OsString>,
-    (output, errors): (PipeWriter, PipeWriter),
+    output: PipeWriter,
 ) -> Result<Child, Failed> {
     let beginning = |error| Failed { step: Step::Begin, error };
     let (mut ours, theirs) = UnixStream::pair().map_err(beginning)?;
     ours.set_read_timeout(Some(STARTING))
         .and_then(|()| ours.set_write_timeout(Some(STARTING)))
         .map_err(beginning)?;
-    let mut command = Command::new(program);
-    command.env_clear().args(orders.arguments()).args(words).process_group(0);
+    let (mut all, mut mark) = (Strings::default(), Strings::default());
+    let arguments = orders.arguments();
+    let words =
+        [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str)).chain(words);
+    for word in words {
+        all.push(&[word]).map_err(Failed::at(Step::Execute))?;
+    }
     // The mark alone, by which the guard finds a starter whose worker has died.
-    command.envs(environment.iter().filter(|(name, _)| Mark::VARIABLES.contains(&name.as_str())));
-    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(output).stderr(errors);
-    let spawned = command.spawn();
+    for (name, value) in environment.iter().filter(|(name, _)| Mark::VARIABLES.contains(&name.as_str())) {
+        mark.push(&[name.as_ref(), "=".as_ref(), value]).map_err(beginning)?;
+    }
     // Our copy of their end goes with it, so that the socket ends when theirs does.
-    drop(command);
-    let child = spawned.map_err(beginning)?;
+    let stdin = Some(OwnedFd::from(theirs));
+    let child = launch(Launch { words: all, environment: mark, cwd: None, stdin, output, nofile: None })
+        .map_err(|failed| beginning(failed.error))?;
     let sent = send(&mut ours, environment);
     let begun = match (await_command(ours), sent) {
         (Err(Failed { step: Step::Begin, error: heard }), Err(error))
@@ -148,14 +151,14 @@ fn begin(
 
 /// Ends a starter that did not become the command. One that a file system holds up may outlive KILL until that answers: then it
 /// dies, and is not waited for.
-fn end(mut child: Child) {
-    let _dead_already = child.kill();
+fn end(child: Child) {
+    child.kill();
     let until = monotonic() + KILLED;
     while !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
         if monotonic() >= until {
             log::warn!(
                 "process {}, which was to start a command, outlives KILL: a file system hangs",
-                child.id()
+                child.pid()
             );
             return;
         }

@@ -4,7 +4,7 @@
 use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use super::census;
 use super::cgroup::Leaf;
 use super::guard::Entry;
+use super::launch::Child;
 use super::mark::Mark;
 use super::outcome::Limited;
 use super::output::Recorder;
@@ -100,8 +101,7 @@ impl Running {
     pub(super) fn new(
         attempt: &Attempt,
         since: Instant,
-        child: Child,
-        group: Pid,
+        mut child: Child,
         (output, recorder): (PipeReader, Recorder),
         limited: Limited,
         entry: Entry,
@@ -110,10 +110,10 @@ impl Running {
             mark: Mark::of(attempt),
             limits: attempt.run.limits,
             since,
+            group: child.pid(),
+            pidfd: child.take_pidfd(),
             child,
             status: None,
-            group,
-            pidfd: None,
             output: Some(output),
             recorder: Some(recorder),
             piece: Vec::with_capacity(PIECE),

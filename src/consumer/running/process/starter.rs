@@ -100,6 +100,13 @@ pub struct Failed {
     pub error: io::Error,
 }
 
+impl Failed {
+    /// What a step's error becomes.
+    pub(super) fn at(step: Step) -> impl Fn(io::Error) -> Self {
+        move |error| Self { step, error }
+    }
+}
+
 impl Orders {
     /// The arguments that carry the orders, each a letter and its value.
     pub fn arguments(&self) -> Vec<OsString> {
@@ -167,25 +174,24 @@ impl Orders {
 
     /// Carries the orders out in this process.
     fn carry_out(&self) -> Result<(), Failed> {
-        let step = |step: Step| move |error: io::Error| Failed { step, error };
         if let Some(entrance) = &self.cgroup {
-            fs::write(entrance, "0").map_err(step(Step::Cgroup))?;
+            fs::write(entrance, "0").map_err(Failed::at(Step::Cgroup))?;
         }
         if let Some((soft, hard)) = self.nofile {
-            limit(Resource::Nofile, soft, hard).map_err(step(Step::Descriptors))?;
+            limit(Resource::Nofile, soft, hard).map_err(Failed::at(Step::Descriptors))?;
         }
         if let Some(seconds) = self.cpu_s {
             // XCPU comes first, which a program can be told by; one that ignores it is killed a second later.
-            limit(Resource::Cpu, seconds, seconds.saturating_add(1)).map_err(step(Step::Cpu))?;
+            limit(Resource::Cpu, seconds, seconds.saturating_add(1)).map_err(Failed::at(Step::Cpu))?;
         }
         if let Some(nice) = self.nice {
-            setpriority_process(None, nice).map_err(io::Error::from).map_err(step(Step::Nice))?;
+            setpriority_process(None, nice).map_err(io::Error::from).map_err(Failed::at(Step::Nice))?;
         }
         if let Some((uid, gid, groups)) = &self.user {
-            user::become_user(*uid, *gid, groups).map_err(step(Step::User))?;
+            user::become_user(*uid, *gid, groups).map_err(Failed::at(Step::User))?;
         }
         if let Some(cwd) = &self.cwd {
-            std::env::set_current_dir(cwd).map_err(step(Step::Directory))?;
+            std::env::set_current_dir(cwd).map_err(Failed::at(Step::Directory))?;
         }
         Ok(())
     }

@@ -1,0 +1,38 @@
+//! The numbers of descriptors. A process that is started gets a table with the low numbers only
+//! (`src/consumer/running/process/launch.rs`), so what stays open for long is moved out of these.
+
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
+
+/// The first number that is not low: more than a consumer has open beside what it has open for its jobs (connections to brokers
+/// and to the page, the log, the guard).
+pub const LOW: u16 = 256;
+
+/// Gives a descriptor a number that is not low. Where there is none left, it stays what it is, and starting a process takes
+/// a little longer.
+pub fn aside<D: AsFd + From<OwnedFd>>(descriptor: D) -> D {
+    fcntl_dupfd_cloexec(&descriptor, RawFd::from(LOW)).map_or(descriptor, D::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_moved_aside_is_the_same_under_a_number_that_is_not_low() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut reader = aside(reader);
+        assert!(reader.as_raw_fd() >= RawFd::from(LOW));
+        writer.write_all(b"a").unwrap();
+        drop(writer);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "a");
+        let flags = rustix::io::fcntl_getfd(&reader).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC), "{flags:?}");
+    }
+}

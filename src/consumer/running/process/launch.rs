@@ -1,0 +1,400 @@
+//! The start of a process, by clone(2).
+//!
+//! As with posix_spawn(3), the child shares our memory and the worker stands still until the child has executed the program, so
+//! nothing is copied, however large the consumer is. Four things are better than there:
+//!
+//! - The child shares our table of descriptors, too, until it takes one of its own that holds only the first few of them
+//!   (close_range(2), `CLOSE_RANGE_UNSHARE`). Otherwise the kernel would copy the table of a consumer with hundreds of jobs,
+//!   and close the descriptors one by one when the program is executed. [`aside`] keeps the low numbers free.
+//! - It needs no memory mapping for the child's stack: that lies on the worker's.
+//! - The limit of descriptors is set without a fork.
+//! - The child names the step that failed, and the pidfd is there as soon as the process.
+
+use std::ffi::{CString, OsStr};
+use std::io::{self, PipeWriter};
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::ptr;
+use std::sync::OnceLock;
+
+use libc::{c_char, c_int, c_uint, c_void};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use super::starter::{Failed, Step};
+use crate::common::descriptors::aside;
+
+/// What is to be started.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The words, the program first. That is a path: no directory is searched for it.
+    pub words: Strings,
+    /// Its environment: `NAME=value` each.
+    pub environment: Strings,
+    /// Where it is started. `None`: where we are.
+    pub cwd: Option<&'a Path>,
+    /// Its standard input. `None`: `/dev/null`.
+    pub stdin: Option<OwnedFd>,
+    /// Where its output and its errors go.
+    pub output: PipeWriter,
+    /// Soft and hard limit of descriptors, where they are not to be ours.
+    pub nofile: Option<(u64, u64)>,
+}
+
+/// A process that was started. It is to be waited for until it has been reaped.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Child {
+    /// Its number, which no other process gets until it is reaped. It also leads the process group of that number.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What becomes readable when it ends. `None` where the kernel did not give one with the process (before 5.2), and once it was
+    /// taken.
+    pub fn take_pidfd(&mut self) -> Option<OwnedFd> {
+        self.pidfd.take()
+    }
+
+    /// How it ended, if it has; it is reaped then.
+    ///
+    /// # Errors
+    /// The system's: it was reaped before.
+    pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        self.reap(WaitOptions::NOHANG)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The system's: it was reaped before.
+    pub fn wait(&self) -> io::Result<Option<ExitStatus>> {
+        self.reap(WaitOptions::empty())
+    }
+
+    fn reap(&self, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
+        loop {
+            match waitpid(Some(self.pid), options) {
+                Err(rustix::io::Errno::INTR) => {}
+                ended => return Ok(ended?.map(|(_, status)| ExitStatus::from_raw(status.as_raw()))),
+            }
+        }
+    }
+
+    /// Kills it. To be called only until it is reaped.
+    pub fn kill(&self) {
+        let _dead_already = kill_process(self.pid, Signal::KILL);
+    }
+}
+
+/// Words as execve(2) takes them.
+#[derive(Debug, Default)]
+pub struct Strings {
+    /// Each with its NUL.
+    text: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Strings {
+    /// Adds a word that consists of these parts.
+    ///
+    /// # Errors
+    /// When it holds a NUL byte: then it cannot be one.
+    pub fn push(&mut self, parts: &[&OsStr]) -> io::Result<()> {
+        let start = self.text.len();
+        parts.iter().for_each(|part| self.text.extend_from_slice(part.as_bytes()));
+        if self.text[start..].contains(&0) {
+            self.text.truncate(start);
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        self.text.push(0);
+        self.starts.push(start);
+        Ok(())
+    }
+
+    fn pointers(&self) -> Vec<*const c_char> {
+        let word = |start: &usize| self.text[*start..].as_ptr().cast();
+        self.starts.iter().map(word).chain([ptr::null()]).collect()
+    }
+}
+
+/// What the child does, as numbers and pointers into the worker's memory.
+struct Orders {
+    /// The first descriptor that the program must not have, where the child is to take a table of its own.
+    own_table_before: Option<c_uint>,
+    stdin: Option<c_int>,
+    output: c_int,
+    nofile: Option<libc::rlimit>,
+    cwd: *const c_char,
+    words: *const *const c_char,
+    environment: *const *const c_char,
+    /// What failed, and errno(3). The child writes it.
+    failed: Option<(Step, c_int)>,
+}
+
+/// Where the child stands until it executes the program: a few calls deep.
+#[repr(align(16))]
+struct Stack([MaybeUninit<u8>; 32 * 1024]);
+
+/// The highest signal of Linux (signal(7)).
+const HIGHEST_SIGNAL: c_int = 64;
+
+/// What a process that could not become its program exits with. Nobody sees it.
+const NOT_STARTED: c_int = 127;
+
+/// Starts a process, in a process group of its own.
+///
+/// # Errors
+/// The step that failed, and what the system said there; then nothing runs.
+pub fn launch(launch: Launch<'_>) -> Result<Child, Failed> {
+    launch_as(launch, tables_can_be_taken())
+}
+
+fn launch_as(launch: Launch<'_>, own_table: bool) -> Result<Child, Failed> {
+    let cwd = launch.cwd.map(|cwd| CString::new(cwd.as_os_str().as_bytes())).transpose();
+    let cwd = cwd.map_err(|error| Failed { step: Step::Directory, error: error.into() })?;
+    let (words, environment) = (launch.words.pointers(), launch.environment.pointers());
+    let (stdin, output) = (launch.stdin.as_ref().map(AsRawFd::as_raw_fd), launch.output.as_raw_fd());
+    let mut orders = Orders {
+        own_table_before: own_table
+            .then(|| output.max(stdin.unwrap_or(0)).max(libc::STDERR_FILENO).unsigned_abs() + 1),
+        stdin,
+        output,
+        nofile: launch.nofile.map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
+        cwd: cwd.as_deref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
+        words: words.as_ptr(),
+        environment: environment.as_ptr(),
+        failed: None,
+    };
+    let (pid, pidfd) = clone(&mut orders).map_err(|error| Failed { step: Step::Begin, error })?;
+    let child = Child { pid, pidfd: pidfd.map(aside) };
+    match orders.failed {
+        None => Ok(child),
+        Some((step, number)) => {
+            let _reaped = child.wait();
+            Err(Failed { step, error: io::Error::from_raw_os_error(number) })
+        }
+    }
+}
+
+/// Makes the child, and waits until it has executed the program or has said why not.
+fn clone(orders: &mut Orders) -> io::Result<(Pid, Option<OwnedFd>)> {
+    let mut stack = Stack([MaybeUninit::uninit(); _]);
+    let mut pidfd: c_int = -1;
+    let files = if orders.own_table_before.is_some() { libc::CLONE_FILES } else { 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | files | libc::SIGCHLD;
+    // SAFETY: the child shares this memory and runs on `stack` while this thread stands still (`CLONE_VFORK`), so what the two
+    // use outlives it, and they never use it at the same time. The child makes system calls only, and neither returns nor
+    // unwinds from `child`. All signals are blocked until it has none of our handlers left, so none of these runs in it.
+    // `pidfd` is where the kernel writes the descriptor (clone(2), "CLONE_PIDFD").
+    let (pid, error) = unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        let mut before: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let top = (&raw mut stack.0).cast::<u8>().add(stack.0.len()).cast::<c_void>();
+        let orders = ptr::from_mut(orders).cast::<c_void>();
+        let pid = libc::clone(child, top, flags, orders, &raw mut pidfd);
+        let error = io::Error::last_os_error();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        (pid, error)
+    };
+    let pid = if pid > 0 { Pid::from_raw(pid) } else { None };
+    // SAFETY: the kernel has opened it for us, and nobody else knows it.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    pid.map(|pid| (pid, pidfd)).ok_or(error)
+}
+
+/// The child's part. It allocates nothing and takes no lock, because another thread of ours may hold it for as long as it likes.
+extern "C" fn child(orders: *mut c_void) -> c_int {
+    // SAFETY: `clone` passes it, and stands still.
+    let orders = unsafe { &mut *orders.cast::<Orders>() };
+    let step = become_program(orders);
+    // SAFETY: the place for errno(3) is this thread's, which is also the worker's.
+    orders.failed = Some((step, unsafe { *libc::__errno_location() }));
+    // SAFETY: ends the child and runs nothing of ours.
+    unsafe { libc::_exit(NOT_STARTED) }
+}
+
+/// Returns only if the program could not be executed: the step that failed.
+fn become_program(orders: &Orders) -> Step {
+    // SAFETY: system calls with numbers, and with pointers to what `launch` holds until the child has executed the program.
+    unsafe {
+        // First of all: until then, whatever is done to a descriptor would be done to ours.
+        if let Some(before) = orders.own_table_before
+            && libc::close_range(before, c_uint::MAX, libc::CLOSE_RANGE_UNSHARE.cast_signed()) != 0
+        {
+            return Step::Begin;
+        }
+        forget_handlers();
+        if libc::setpgid(0, 0) != 0 {
+            return Step::Begin;
+        }
+        let null = || libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let stdin = orders.stdin.unwrap_or_else(null);
+        if stdin < 0
+            || libc::dup2(stdin, libc::STDIN_FILENO) < 0
+            || libc::dup2(orders.output, libc::STDOUT_FILENO) < 0
+            || libc::dup2(orders.output, libc::STDERR_FILENO) < 0
+        {
+            return Step::Begin;
+        }
+        if let Some(limit) = &orders.nofile
+            && libc::setrlimit(libc::RLIMIT_NOFILE, ptr::from_ref(limit)) != 0
+        {
+            return Step::Descriptors;
+        }
+        if !orders.cwd.is_null() && libc::chdir(orders.cwd) != 0 {
+            return Step::Directory;
+        }
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        libc::execve(*orders.words, orders.words, orders.environment);
+    }
+    Step::Execute
+}
+
+/// Sets to its default what a handler of ours catches, and SIGPIPE, which our runtime ignores.
+///
+/// # Safety
+/// To be called in a child that has handlers of its own, with all signals blocked.
+unsafe fn forget_handlers() {
+    for signal in 1..=HIGHEST_SIGNAL {
+        // SAFETY: `sigaction` is numbers and pointers, for which zero is a value: the default. What the system or its library
+        // keeps for itself is refused.
+        unsafe {
+            let default: libc::sigaction = mem::zeroed();
+            let mut found: libc::sigaction = mem::zeroed();
+            let is_set = libc::sigaction(signal, ptr::null(), &raw mut found) == 0
+                && found.sa_sigaction != libc::SIG_DFL
+                && (found.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE);
+            if is_set {
+                libc::sigaction(signal, &raw const default, ptr::null_mut());
+            }
+        }
+    }
+}
+
+/// Whether a process can take a table of descriptors of its own with close_range(2) (Linux 5.9; a sandbox may refuse it).
+fn tables_can_be_taken() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        // SAFETY: a range that ends before it begins is refused by who knows the call.
+        let answer = unsafe { libc::close_range(1, 0, libc::CLOSE_RANGE_UNSHARE.cast_signed()) };
+        answer != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn strings(words: &[&str]) -> Strings {
+        let mut all = Strings::default();
+        words.iter().for_each(|word| all.push(&[OsStr::new(word)]).unwrap());
+        all
+    }
+
+    /// What a script writes, where it is started with or without a table of its own, and how it ended.
+    fn run(
+        script: &str,
+        own_table: bool,
+        change: impl FnOnce(&mut Launch<'_>),
+    ) -> Result<(String, ExitStatus), Failed> {
+        let (mut reader, output) = io::pipe().unwrap();
+        let words = strings(&["/bin/sh", "-c", script]);
+        let environment = strings(&["A=b", "C=d e"]);
+        let mut what = Launch { words, environment, cwd: None, stdin: None, output, nofile: None };
+        change(&mut what);
+        let child = launch_as(what, own_table)?;
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        Ok((written, child.wait().unwrap().unwrap()))
+    }
+
+    fn check(script: &str, change: impl Fn(&mut Launch<'_>), expected: &str) {
+        for own_table in [true, false] {
+            let (written, status) = run(script, own_table, &change).unwrap();
+            assert_eq!(
+                (written.as_str(), status.code()),
+                (expected, Some(7)),
+                "{script}, own table: {own_table}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_process_gets_what_it_was_to_get_and_nothing_else() {
+        let nothing: fn(&mut Launch<'_>) = |_| {};
+        check("echo out; echo err >&2; exit 7", nothing, "out\nerr\n");
+        check("readlink /proc/$$/fd/0; cat; exit 7", nothing, "/dev/null\n");
+        check("echo $A $C; exit 7", nothing, "b d e\n");
+        check("set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo leads; exit 7", nothing, "leads\n");
+        check("ulimit -Sn; ulimit -Hn; exit 7", |what| what.nofile = Some((61, 64)), "61\n64\n");
+        check("pwd; exit 7", |what| what.cwd = Some(Path::new("/usr")), "/usr\n");
+        let given: fn(&mut Launch<'_>) = |what| {
+            let (stdin, mut writer) = io::pipe().unwrap();
+            io::Write::write_all(&mut writer, b"given").unwrap();
+            // A high number, below which all others would be copied.
+            what.stdin = Some(aside(stdin.into()));
+        };
+        check("cat; exit 7", given, "given");
+        // What others left open to these tests is the consumer's to mark as not for its jobs (`forget_our_parent`).
+        for change in [nothing, given] {
+            let (written, _) = run("cat; ls /proc/$$/fd; exit", true, change).unwrap();
+            assert_eq!(written.trim_start_matches("given"), "0\n1\n2\n");
+        }
+    }
+
+    #[test]
+    fn what_failed_is_told_with_the_step_and_leaves_no_process() {
+        for own_table in [true, false] {
+            let failed = |change: fn(&mut Launch<'_>)| {
+                let failed = run("true", own_table, change).unwrap_err();
+                (failed.step, failed.error.raw_os_error())
+            };
+            let missing = |what: &mut Launch<'_>| what.words = strings(&["/nowhere/program"]);
+            assert_eq!(failed(missing), (Step::Execute, Some(libc::ENOENT)));
+            let no_program = |what: &mut Launch<'_>| what.words = strings(&["/etc/passwd"]);
+            assert_eq!(failed(no_program), (Step::Execute, Some(libc::EACCES)));
+            let nowhere = |what: &mut Launch<'_>| what.cwd = Some(Path::new("/nowhere"));
+            assert_eq!(failed(nowhere), (Step::Directory, Some(libc::ENOENT)));
+            let upside_down = |what: &mut Launch<'_>| what.nofile = Some((2, 1));
+            assert_eq!(failed(upside_down), (Step::Descriptors, Some(libc::EINVAL)));
+        }
+        let no_name = |what: &mut Launch<'_>| what.cwd = Some(Path::new("/a\0b"));
+        assert_eq!(run("true", true, no_name).unwrap_err().step, Step::Directory);
+        assert!(Strings::default().push(&[OsStr::new("a"), OsStr::new("\0")]).is_err());
+    }
+
+    #[test]
+    fn our_handlers_do_not_run_in_it_and_what_we_had_blocked_comes_through() {
+        extern "C" fn nothing(_signal: c_int) {}
+        // SAFETY: a handler that does nothing, for a signal that no other test sends.
+        unsafe { libc::signal(libc::SIGRTMIN() + 5, nothing as *const () as libc::sighandler_t) };
+        let masks = |status: &str| -> Vec<u64> {
+            let mask = |name| status.lines().find_map(|line: &str| line.strip_prefix(name)).unwrap();
+            let mask = |name| u64::from_str_radix(mask(name).trim(), 16).unwrap();
+            ["SigBlk:", "SigCgt:", "SigIgn:"].map(mask).to_vec()
+        };
+        let (written, _) = run("cat /proc/self/status", true, |_| {}).unwrap();
+        // Whoever starts the tests may ignore signals; our runtime ignores one more, for itself.
+        let ours = masks(&std::fs::read_to_string("/proc/self/status").unwrap())[2];
+        assert_eq!(masks(&written), [0, 0, ours & !(1 << (libc::SIGPIPE - 1))], "{written}");
+    }
+
+    #[test]
+    fn this_system_lets_a_process_take_a_table_of_its_own() {
+        assert!(tables_can_be_taken());
+    }
+}
