@@ -9,7 +9,8 @@ fails() { printf 'package: FAILED: %s\n' "$*" >&2; exit 1; }
 bare_debian() {
     local mirror
     [[ ! -d $1 ]] || return 0
-    mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1)
+    # A host has one of these files or both; sed fails for the one that is missing.
+    mirror=$({ sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } | head -n 1)
     [[ -n $mirror ]] || die 4 "apt names no mirror of Debian here"
     rm -rf "$1.new"
     debootstrap --variant=minbase \
