@@ -141,7 +141,7 @@ struct Orders {
 
 /// Where the child stands until it executes the program: a few calls deep.
 #[repr(align(16))]
-struct Stack([MaybeUninit<u8>; 32 * 1024]);
+struct Stack([MaybeUninit<u8>; 16 * 1024]);
 
 /// The highest signal of Linux (signal(7)).
 const HIGHEST_SIGNAL: c_int = 64;

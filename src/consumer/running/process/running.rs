@@ -77,6 +77,8 @@ pub struct Stops<'a> {
 enum Source {
     Exit,
     Output,
+    /// Nothing is left of the output, and no process can write to it any more.
+    OutputOver,
     Cancel,
     Replaced,
     Guard,
@@ -116,7 +118,7 @@ impl Running {
             status: None,
             output: Some(output),
             recorder: Some(recorder),
-            piece: Vec::with_capacity(PIECE),
+            piece: Vec::new(),
             limited,
             cpu_used: Duration::ZERO,
             entry,
@@ -278,6 +280,9 @@ impl Running {
         if seen.contains(&Source::Output) {
             self.read();
         }
+        if seen.contains(&Source::OutputOver) {
+            self.output = None;
+        }
         if seen.contains(&Source::Guard) {
             self.entry.renew();
         }
@@ -309,13 +314,19 @@ impl Running {
             return Vec::new();
         }
         let ready = fds.iter().zip(of).filter(|(fd, _)| !fd.revents().is_empty());
-        ready.map(|(_, source)| source).collect()
+        let source = |(fd, source): (&PollFd<'_>, Source)| match source {
+            // A pipe that is empty and has no writer is known by that (poll(2), "POLLHUP"), and need not be read.
+            Source::Output if !fd.revents().contains(PollFlags::IN) => Source::OutputOver,
+            source => source,
+        };
+        ready.map(source).collect()
     }
 
     fn read(&mut self) {
         let (Some(output), Some(recorder)) = (&mut self.output, &mut self.recorder) else { return };
-        // Into what is not touched before: most commands write little or nothing.
+        // Most commands write nothing and need no room, and most others little: what they do not use is never touched.
         self.piece.clear();
+        self.piece.reserve(PIECE);
         match rustix::io::read(output, spare_capacity(&mut self.piece)) {
             Ok(0) => self.output = None,
             Ok(_) => recorder.push(&self.piece),
