@@ -9,6 +9,10 @@ use kafka_cron::common::signals;
 use crate::bench::{Bench, LONG, attempt, with};
 use crate::child;
 
+/// The signals 32 and 33, which glibc uses itself. Its posix_spawn(3) has each child ignore them, and whoever started these tests may
+/// have used it.
+const THE_LIBRARYS: u64 = 0b11 << 31;
+
 /// As `nohup`, a shell without job control, or a parent that has its own use for signals starts a program.
 fn inherit() {
     for signal in [libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGALRM, libc::SIGTSTP, libc::SIGRTMAX()]
@@ -54,7 +58,7 @@ fn what_was_ignored_is_ignored_what_was_blocked_comes_through_and_jobs_find_neit
         let none = |mask: &str| {
             let line = report.output_tail.lines().find(|line| line.starts_with(mask)).unwrap();
             let mask = u64::from_str_radix(line.split_once('\t').unwrap().1, 16).unwrap();
-            assert_eq!(mask, 0, "{command}: {}", report.output_tail);
+            assert_eq!(mask & !THE_LIBRARYS, 0, "{command}: {}", report.output_tail);
         };
         ["SigBlk", "SigIgn"].into_iter().for_each(none);
     }
