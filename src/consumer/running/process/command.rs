@@ -2,13 +2,13 @@
 //! the command itself, which has to be in place before that begins.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
 use std::path::Path;
 use std::time::Instant;
 
+use super::environment::Environment;
 use super::launch::{Child, Launch, Strings, launch};
 use super::mark::Mark;
 use super::outcome::Limited;
@@ -35,8 +35,8 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
         None => Cow::Borrowed(&host.me),
     };
     let environment = environment::of(attempt, &user, &host.lang)?;
-    let shell = environment.get("SHELL").cloned().unwrap_or_else(|| environment::SHELL.into());
-    if !Path::new(&shell).is_absolute() {
+    let shell = environment.get("SHELL").map_or(OsStr::new(environment::SHELL), |shell| shell);
+    if !Path::new(shell).is_absolute() {
         let why = "not an absolute path".to_owned();
         return Err(StartError::Refused { what: format!("shell {}", shell.display()), why });
     }
@@ -44,12 +44,12 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     let mut entry = host.guard.enter(mark.clone()).map_err(|error| StartError::refused("guard", &error))?;
     let mut leaf = None;
     let (child, output) = if resources.is_empty() && user.uid == host.me.uid {
-        as_we_are(host, run, &shell, &environment)?
+        as_we_are(host, run, shell, &environment)?
     } else {
         leaf = prepared::leaf(&host.settings, &mark, &resources)?;
         let (output, writer) = pipe()?;
         let limits = (&resources, leaf.as_ref());
-        (prepared::spawn(host, run, &user, limits, (&shell, &environment), writer)?, output)
+        (prepared::spawn(host, run, &user, limits, (shell, &environment), writer)?, output)
     };
     let since = Instant::now();
     entry.runs(child.pid());
@@ -70,7 +70,7 @@ fn as_we_are(
     host: &Host,
     run: &Run,
     shell: &OsStr,
-    environment: &BTreeMap<String, OsString>,
+    environment: &Environment<'_>,
 ) -> Result<(Child, PipeReader), StartError> {
     let started = |words: &[&OsStr], pwd: Option<&OsStr>| {
         let (output, writer) = pipe()?;
@@ -92,12 +92,12 @@ fn launched(
     host: &Host,
     run: &Run,
     words: &[&OsStr],
-    (environment, pwd): (&BTreeMap<String, OsString>, Option<&OsStr>),
+    (environment, pwd): (&Environment<'_>, Option<&OsStr>),
     output: PipeWriter,
 ) -> Result<Child, Failed> {
     let (mut all, mut variables) = (Strings::default(), Strings::default());
     words.iter().try_for_each(|word| all.push(&[word])).map_err(Failed::at(Step::Execute))?;
-    let environment = environment.iter().map(|(name, value)| (name.as_str(), value.as_os_str()));
+    let environment = environment.iter().map(|(name, value)| (*name, &**value));
     for (name, value) in environment.chain(pwd.map(|directory| (direct::PWD, directory))) {
         variables.push(&[name.as_ref(), "=".as_ref(), value]).map_err(Failed::at(Step::Execute))?;
     }
@@ -116,7 +116,7 @@ fn launched(
 fn without_shell<'a>(
     host: &Host,
     run: &'a Run,
-    environment: &BTreeMap<String, OsString>,
+    environment: &Environment<'_>,
 ) -> Option<(Vec<&'a OsStr>, OsString)> {
     if !host.shell_is_transparent {
         return None;

@@ -5,11 +5,10 @@
 //! it asks for, and the environment, in which no name may mean something to a shell. What it cannot know is what the
 //! shell of this host adds of its own: [`super::probe`] has looked.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::environment::SHELL;
+use super::environment::{Environment, SHELL};
 
 /// The one variable that the shell adds to a plain command's environment: the working directory (POSIX.1-2024, `sh`,
 /// "Environment variables").
@@ -30,9 +29,9 @@ static OF_SHELLS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
 const NOT_AS_LEADERS: &[&str] = &["setsid"];
 
 /// The words of a command that needs no shell, the program first; `None` where the shell is to run it.
-pub fn words<'a>(command: &'a str, environment: &BTreeMap<String, OsString>) -> Option<Vec<&'a str>> {
+pub fn words<'a>(command: &'a str, environment: &Environment<'_>) -> Option<Vec<&'a str>> {
     let plain = command.starts_with('/') && command.bytes().all(is_plain);
-    let usual = environment.get("SHELL").is_some_and(|shell| shell == SHELL);
+    let usual = environment.get("SHELL").is_some_and(|shell| **shell == *SHELL);
     let ours_alone = environment.keys().all(|name| is_handed_on(name));
     let words: Vec<&str> = command.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
     let file_name = words.first()?.rsplit('/').next()?;
@@ -54,14 +53,14 @@ fn is_handed_on(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     fn check_in(command: &str, variable: (&str, &str), expected: Option<&[&str]>) {
-        let mut environment: BTreeMap<String, OsString> =
-            [("SHELL", SHELL), ("PATH", "/bin"), ("CRON_JOB", "a b")]
-                .map(|(name, value)| (name.to_owned(), value.into()))
-                .into();
-        environment.insert(variable.0.to_owned(), variable.1.into());
+        let all = [("SHELL", SHELL), ("PATH", "/bin"), ("CRON_JOB", "a b"), variable];
+        let environment: Environment<'_> =
+            all.into_iter().map(|(name, value)| (name, OsStr::new(value).into())).collect();
         assert_eq!(words(command, &environment).as_deref(), expected, "{command} with {variable:?}");
     }
 

@@ -1,6 +1,7 @@
 //! What a command finds in its environment: built from nothing, so that nothing of the consumer's own gets there,
 //! least of all its passwords.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
@@ -25,39 +26,43 @@ pub const SHELL: &str = "/bin/sh";
 /// `/usr/bin:/bin` is where "it works when I type it" comes from.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables of an attempt, by name.
+/// Variables by name. What stands in the attempt already is not copied.
+pub type Environment<'a> = BTreeMap<&'a str, Cow<'a, OsStr>>;
+
+/// The variables of an attempt.
 ///
 /// The job file's lines stand above `HOME`, `SHELL`, `PATH` and `LANG`; `USER` and `LOGNAME` are facts, which they
 /// cannot change (crontab(5)), and the five `CRON_` names are ours.
 ///
 /// # Errors
 /// When a name or a value is one that no environment can hold.
-pub fn of(attempt: &Attempt, user: &User, lang: &OsStr) -> Result<BTreeMap<String, OsString>, StartError> {
+pub fn of<'a>(attempt: &'a Attempt, user: &'a User, lang: &'a OsStr) -> Result<Environment<'a>, StartError> {
     let run = &attempt.run;
-    let mut all: BTreeMap<String, OsString> = BTreeMap::new();
-    let mut set = |name: &str, value: OsString| drop(all.insert(name.to_owned(), value));
-    set("HOME", user.home.clone());
-    set("SHELL", SHELL.into());
-    set("PATH", PATH.into());
-    set("LANG", lang.to_owned());
+    let mut all = Environment::new();
+    let mut set = |name: &'a str, value: &'a OsStr| drop(all.insert(name, value.into()));
+    set("HOME", &user.home);
+    set("SHELL", SHELL.as_ref());
+    set("PATH", PATH.as_ref());
+    set("LANG", lang);
     for (name, value) in run.environment.iter() {
         let why = match (name.as_str(), value.as_str()) {
             (name, _) if name.is_empty() || name.contains(['=', '\0']) => "cannot be a name",
             (_, value) if value.contains('\0') => "has a value with a NUL byte",
             _ => {
-                set(name, value.into());
+                set(name, value.as_ref());
                 continue;
             }
         };
         return Err(NotAnEnvironment(name.escape_default().to_string(), why));
     }
-    set("USER", user.name.clone().into());
-    set("LOGNAME", user.name.clone().into());
-    set("CRON_JOB", run.job.as_str().into());
-    set(CLUSTER, run.cluster.as_str().into());
-    set(RUN_ID, run.id.to_string().into());
-    set(ATTEMPT, attempt.attempt.to_string().into());
-    set("CRON_SCHEDULED_AT", run.scheduled_at.to_rfc3339_opts(SecondsFormat::Secs, true).into());
+    set("USER", user.name.as_ref());
+    set("LOGNAME", user.name.as_ref());
+    set("CRON_JOB", run.job.as_str().as_ref());
+    set(CLUSTER, run.cluster.as_str().as_ref());
+    let mut make = |name, value: String| drop(all.insert(name, OsString::from(value).into()));
+    make(RUN_ID, run.id.to_string());
+    make(ATTEMPT, attempt.attempt.to_string());
+    make("CRON_SCHEDULED_AT", run.scheduled_at.to_rfc3339_opts(SecondsFormat::Secs, true));
     Ok(all)
 }
 
@@ -65,6 +70,7 @@ pub fn of(attempt: &Attempt, user: &User, lang: &OsStr) -> Result<BTreeMap<Strin
 mod tests {
     use super::*;
 
+    /// Owned, because the attempt goes.
     fn environment(lines: &str) -> Result<BTreeMap<String, OsString>, StartError> {
         let text = format!(
             r#"{{"v":1,"run":{{"id":"00000000-0000-0000-0000-000000000001","job":"j","cluster":"a",
@@ -74,7 +80,9 @@ mod tests {
         );
         let user = User { name: "ann".to_owned(), uid: 7, gid: 7, home: "/home/ann".into() };
         // Not as messages are read, which refuses what no environment can hold.
-        of(&serde_json::from_str(&text).unwrap(), &user, OsStr::new("C.UTF-8"))
+        let attempt = serde_json::from_str(&text).unwrap();
+        let all = of(&attempt, &user, OsStr::new("C.UTF-8"))?;
+        Ok(all.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect())
     }
 
     fn check(lines: &str, expected: &[(&str, &str)]) {

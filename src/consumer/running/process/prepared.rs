@@ -1,7 +1,6 @@
 //! Starting a command through the [`starter`]: what an attempt asks for that has to be in place before it begins.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use super::ceilings::Ceilings;
 use super::census::pause;
 use super::cgroup::Leaf;
-use super::environment::SHELL;
+use super::environment::{Environment, SHELL};
 use super::guard::THIS_PROGRAM;
 use super::launch::{Child, Launch, Strings, launch};
 use super::mark::Mark;
@@ -64,7 +63,7 @@ pub fn spawn(
     run: &Run,
     user: &User,
     (resources, leaf): (&Resources, Option<&Leaf>),
-    (shell, environment): (&OsStr, &BTreeMap<String, OsString>),
+    (shell, environment): (&OsStr, &Environment<'_>),
     output: PipeWriter,
 ) -> Result<Child, StartError> {
     let orders = orders(host, run, user, resources, leaf)?;
@@ -94,7 +93,7 @@ pub fn trial(settings: &Settings) -> Result<(), StartError> {
     let shell = OsStr::new(SHELL);
     let words = [shell, OsStr::new("-c"), OsStr::new(":")];
     let (_, writer) = io::pipe().map_err(|error| StartError::refused("pipe", &error))?;
-    let started = begin(&settings.program, &orders, words, &BTreeMap::new(), writer);
+    let started = begin(&settings.program, &orders, words, &Environment::new(), writer);
     let child = started.map_err(|failed| diagnose(&failed, None, &user::own(), resources, shell))?;
     let _reaped = child.wait();
     Ok(())
@@ -105,7 +104,7 @@ fn begin(
     program: &Path,
     orders: &Orders,
     words: [&OsStr; 3],
-    environment: &BTreeMap<String, OsString>,
+    environment: &Environment<'_>,
     output: PipeWriter,
 ) -> Result<Child, Failed> {
     let beginning = |error| Failed { step: Step::Begin, error };
@@ -121,7 +120,7 @@ fn begin(
         all.push(&[word]).map_err(Failed::at(Step::Execute))?;
     }
     // The mark alone, by which the guard finds a starter whose worker has died.
-    for (name, value) in environment.iter().filter(|(name, _)| Mark::VARIABLES.contains(&name.as_str())) {
+    for (name, value) in environment.iter().filter(|(name, _)| Mark::VARIABLES.contains(name)) {
         mark.push(&[name.as_ref(), "=".as_ref(), value]).map_err(beginning)?;
     }
     // Our copy of their end goes with it, so that the socket ends when theirs does.

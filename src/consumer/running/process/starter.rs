@@ -9,7 +9,6 @@
 //! The environment of the command is not the starter's own: what a job file sets there (`LD_PRELOAD`) means something to
 //! the loader of any program, and this one may be root.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -22,6 +21,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
+use super::environment::Environment;
 use super::user;
 
 /// The argument that asks for the hidden mode.
@@ -230,7 +230,7 @@ pub(super) fn main() -> io::Result<()> {
 }
 
 /// Sends the environment of the command to the starter: its length, and each `NAME=value` with a NUL after it.
-pub(super) fn send(starter: &mut UnixStream, environment: &BTreeMap<String, OsString>) -> io::Result<()> {
+pub(super) fn send(starter: &mut UnixStream, environment: &Environment<'_>) -> io::Result<()> {
     let mut text = Vec::new();
     for (name, value) in environment {
         text.extend_from_slice(name.as_bytes());
@@ -353,8 +353,7 @@ mod tests {
     fn an_environment_survives_the_socket() {
         let check = |pairs: &[(&str, &str)]| {
             let (mut worker, mut starter) = UnixStream::pair().unwrap();
-            let environment =
-                pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+            let environment = pairs.iter().map(|(name, value)| (*name, OsStr::new(*value).into())).collect();
             send(&mut worker, &environment).unwrap();
             let expected: Vec<(OsString, OsString)> =
                 pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
