@@ -103,8 +103,11 @@ pub const UNPACKED_BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// next fetch. The last of them may be as large as [`UNPACKED_BATCH_BYTES`] on top.
 pub const UNPACKED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Names waiting to be looked up. One is looked up at a time; a caller that finds no room gives up at its deadline.
-pub const RESOLVER_QUESTIONS: usize = 8;
+/// Names waiting to be looked up, each once: more than there are brokers that a program talks to.
+pub const NAMES_LOOKED_UP: usize = 64;
+
+/// Names that are looked up at a time. So many may not be answered for before others wait for them.
+pub const NAMES_AT_A_TIME: usize = 4;
 
 /// Records that `cronctl top` hands from its reader to its view at a time, without the output of jobs: under a megabyte.
 pub const TOP_RECORDS: usize = 1_000;

@@ -78,7 +78,7 @@ pub enum Misconfigured {
         reason: String,
     },
     /// The system has no room for a thread.
-    #[error("cannot start the resolver's thread: {0}")]
+    #[error("cannot start the threads that look up names: {0}")]
     Thread(#[from] io::Error),
 }
 

@@ -1,12 +1,15 @@
-//! Names to addresses, with a time limit that the system's resolver does not have: it runs on a thread of its own.
+//! Names to addresses, with a time limit that the system's resolver does not have: it runs on threads of its own.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 
 use crate::common::bounds;
+use crate::common::clock::monotonic;
 use crate::common::thread::{Joined, spawn};
 
 /// Where a broker listens.
@@ -39,52 +42,115 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Asks the system's resolver. One question at a time: while the name service is silent no caller would get an
-/// answer anyhow.
+/// Asks the system's resolver, for all clients of the process. While one name is not answered for (the host of a broker that is down,
+/// where the name service does not say at once that it knows no such host), other names are, and what a name was last is used.
 pub(super) struct Resolver {
-    // Before the thread: it ends when this is gone. A question under way is waited for (the system's own limit).
-    questions: Sender<Question>,
-    _thread: Joined,
+    // Before the threads: they end when this is gone. A question under way is waited for (the system's own limit).
+    questions: Sender<Address>,
+    _threads: Vec<Joined>,
+    names: Arc<Names>,
 }
 
-struct Question {
-    of: Address,
-    answer: Sender<io::Result<Vec<SocketAddr>>>,
+/// What is known of names. Behind a lock and no channel: whoever asks for a name that is being looked up waits for the same answer.
+#[derive(Default)]
+struct Names {
+    known: Mutex<HashMap<Address, Name>>,
+    answered: Condvar,
 }
+
+#[derive(Default)]
+struct Name {
+    /// The addresses that it had when it was last answered for.
+    addresses: Vec<SocketAddr>,
+    /// Why it was not, if the last answer was none.
+    refused: Option<String>,
+    /// How many answers there were.
+    answers: u64,
+    /// A thread looks it up, or will.
+    is_asked: bool,
+}
+
+/// How long a name that has been answered for before is waited for. A name service that is well answers in milliseconds.
+const ANSWERED_BEFORE: Duration = Duration::from_millis(100);
+
+type LookUp = dyn Fn(&Address) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 impl Resolver {
     /// # Errors
-    /// When the system has no room for a thread.
+    /// When the system has no room for its threads.
     pub(super) fn start() -> io::Result<Self> {
-        let (questions, asked) = bounded(bounds::RESOLVER_QUESTIONS);
-        let thread = spawn("kafka-resolve", move || answer(&asked))?;
-        Ok(Self { questions, _thread: thread })
+        let look_up = |of: &Address| (of.host.as_str(), of.port).to_socket_addrs().map(Iterator::collect);
+        Self::with(Arc::new(look_up))
     }
 
-    /// All addresses of a broker, or why there are none by then.
+    fn with(look_up: Arc<LookUp>) -> io::Result<Self> {
+        let names = Arc::new(Names::default());
+        let (questions, asked) = bounded(bounds::NAMES_LOOKED_UP);
+        let start = |number| {
+            let (asked, names, look_up) = (asked.clone(), names.clone(), look_up.clone());
+            spawn(&format!("kafka-resolve-{number}"), move || {
+                asked.iter().for_each(|of: Address| names.answer(&of, look_up(&of)));
+            })
+        };
+        let threads = (0..bounds::NAMES_AT_A_TIME).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { questions, _threads: threads, names })
+    }
+
+    /// All addresses of a broker, or why there are none by then. Where its name is not answered for, those that it had when it last was.
     pub(super) fn addresses(&self, of: &Address, by: Instant) -> Result<Vec<SocketAddr>, String> {
         if let Ok(number) = of.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(number, of.port)]);
         }
-        let (answer, answered) = bounded(1);
-        let question = Question { of: of.clone(), answer };
-        if self.questions.send_deadline(question, by).is_err() {
-            return Err(format!("the name service is busy; {} was not looked up", of.host));
+        let mut names = self.names.lock();
+        let name = names.entry(of.clone()).or_default();
+        if !name.is_asked {
+            if self.questions.try_send(of.clone()).is_err() {
+                let others = "are not answered for, so it was not looked up";
+                return name.last(|| {
+                    format!("{}: the names of {} others {others}", of.host, bounds::NAMES_LOOKED_UP)
+                });
+            }
+            name.is_asked = true;
         }
-        match answered.recv_deadline(by) {
-            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Ok(Ok(_)) => Err(format!("{} has no address", of.host)),
-            Ok(Err(error)) => Err(format!("{}: {error}", of.host)),
-            Err(_) => Err(format!("the name service does not say in time who {} is", of.host)),
+        let before = name.answers;
+        let patience = if name.addresses.is_empty() { by } else { by.min(monotonic() + ANSWERED_BEFORE) };
+        let is_waiting =
+            |names: &mut HashMap<Address, Name>| names.get(of).is_some_and(|name| name.answers == before);
+        let limit = patience.saturating_duration_since(monotonic());
+        let waited = self.names.answered.wait_timeout_while(names, limit, is_waiting);
+        let (mut names, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let name = names.entry(of.clone()).or_default();
+        if timeout.timed_out() {
+            return name.last(|| format!("the name service does not say in time who {} is", of.host));
         }
+        let refused = name.refused.clone();
+        name.last(|| refused.unwrap_or_else(|| format!("{} has no address", of.host)))
     }
 }
 
-fn answer(asked: &Receiver<Question>) {
-    for Question { of, answer } in asked {
-        let found = (of.host.as_str(), of.port).to_socket_addrs().map(Iterator::collect);
-        // The caller may not be waiting any more.
-        drop(answer.try_send(found));
+impl Name {
+    fn last(&self, why_not: impl FnOnce() -> String) -> Result<Vec<SocketAddr>, String> {
+        if self.addresses.is_empty() { Err(why_not()) } else { Ok(self.addresses.clone()) }
+    }
+}
+
+impl Names {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Name>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, of: &Address, found: io::Result<Vec<SocketAddr>>) {
+        let mut names = self.lock();
+        let name = names.entry(of.clone()).or_default();
+        name.is_asked = false;
+        name.answers += 1;
+        match found {
+            Ok(addresses) if !addresses.is_empty() => (name.addresses, name.refused) = (addresses, None),
+            Ok(_) => name.refused = None,
+            Err(error) => name.refused = Some(format!("{}: {error}", of.host)),
+        }
+        drop(names);
+        self.answered.notify_all();
     }
 }
 
@@ -109,11 +175,86 @@ mod tests {
         check("localhost:http", None);
     }
 
+    fn named(host: &str) -> Address {
+        Address { host: host.to_owned(), port: 1 }
+    }
+
+    fn numbered(last: u8) -> Vec<SocketAddr> {
+        vec![SocketAddr::from(([10, 0, 0, last], 1))]
+    }
+
+    fn soon() -> Instant {
+        monotonic() + Duration::from_millis(300)
+    }
+
+    const LATE: Duration = Duration::from_secs(60);
+
+    /// A resolver over a name service that knows `alive`, and says of `dead`, each time that it is asked, what is sent.
+    fn resolver() -> (Resolver, Sender<io::Result<Vec<SocketAddr>>>) {
+        let (say, said) = bounded(100);
+        let look_up = move |of: &Address| match of.host.as_str() {
+            "alive" => Ok(numbered(1)),
+            "dead" => said.recv().unwrap_or_else(|_| Ok(Vec::new())),
+            _ => Err(io::Error::other("no such host")),
+        };
+        (Resolver::with(Arc::new(look_up)).unwrap(), say)
+    }
+
     #[test]
     fn the_wait_for_a_name_ends_at_the_deadline() {
-        let resolver = Resolver::start().unwrap();
-        let past = Instant::now();
-        let of = Address { host: "no-such-host.invalid".to_owned(), port: 1 };
-        assert!(resolver.addresses(&of, past).is_err());
+        let (resolver, say) = resolver();
+        let began = monotonic();
+        assert_eq!(
+            resolver.addresses(&named("dead"), soon()),
+            Err("the name service does not say in time who dead is".to_owned())
+        );
+        assert!(began.elapsed() < LATE);
+        drop(say);
+    }
+
+    #[test]
+    fn a_name_that_is_not_answered_for_holds_up_no_other_however_often_it_is_asked_for() {
+        let (resolver, say) = resolver();
+        for _ in 0..bounds::NAMES_LOOKED_UP * 2 {
+            assert!(resolver.addresses(&named("dead"), monotonic()).is_err());
+        }
+        assert_eq!(resolver.addresses(&named("alive"), monotonic() + LATE), Ok(numbered(1)));
+        assert_eq!(
+            resolver.addresses(&named("unknown"), monotonic() + LATE),
+            Err("unknown: no such host".to_owned())
+        );
+        drop(say);
+    }
+
+    #[test]
+    fn where_no_answer_comes_a_name_is_what_it_was_last() {
+        let (resolver, say) = resolver();
+        let ask = || resolver.addresses(&named("dead"), monotonic() + LATE);
+        say.send(Ok(numbered(7))).unwrap();
+        assert_eq!(ask(), Ok(numbered(7)));
+        let began = monotonic();
+        assert_eq!(ask(), Ok(numbered(7)), "not answered in time");
+        assert!(began.elapsed() < LATE);
+        // The answer to that question, which nobody waits for any more, counts for the next.
+        say.send(Ok(numbered(8))).unwrap();
+        while ask() == Ok(numbered(7)) {}
+        assert_eq!(ask(), Ok(numbered(8)), "not answered in time");
+        say.send(Err(io::Error::other("no such host"))).unwrap();
+        say.send(Err(io::Error::other("no such host"))).unwrap();
+        assert_eq!(ask(), Ok(numbered(8)), "it is said to be unknown, as that of a container that is down");
+        drop(say);
+    }
+
+    #[test]
+    fn all_who_ask_for_a_name_meanwhile_get_the_same_answer() {
+        let (resolver, say) = resolver();
+        std::thread::scope(|scope| {
+            let ask = || resolver.addresses(&named("dead"), monotonic() + LATE);
+            let asked: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+            say.send(Ok(numbered(7))).unwrap();
+            // For those that begin to ask when that is said already.
+            drop(say);
+            asked.into_iter().for_each(|asked| assert_eq!(asked.join().unwrap(), Ok(numbered(7))));
+        });
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,6 @@ pub(super) struct Routes {
     cluster: Arc<Cluster>,
     client_id: String,
     brokers: BTreeMap<NodeId, Address>,
-    /// The addresses that a name had when it was last looked up, for when the name service is away.
-    found: HashMap<Address, Vec<SocketAddr>>,
     connections: HashMap<Address, Connection>,
     leaders: HashMap<TopicPartition, NodeId>,
     topic_ids: HashMap<String, Uuid>,
@@ -50,7 +47,6 @@ impl Routes {
             cluster,
             client_id: client_id.to_owned(),
             brokers: BTreeMap::new(),
-            found: HashMap::new(),
             connections: HashMap::new(),
             leaders: HashMap::new(),
             topic_ids: HashMap::new(),
@@ -167,7 +163,8 @@ impl Routes {
             }
             self.connections.remove(to);
         }
-        let dialled = self.addresses(to, by).and_then(|addresses| {
+        let addresses = self.cluster.resolver.addresses(to, by.min(monotonic() + CONNECT));
+        let dialled = addresses.and_then(|addresses| {
             Connection::dial(to, &addresses, self.cluster.tls.as_ref(), &self.client_id, by)
         });
         match dialled {
@@ -192,16 +189,6 @@ impl Routes {
                 )
             }
             _ => why,
-        }
-    }
-
-    fn addresses(&mut self, of: &Address, by: Deadline) -> Result<Vec<SocketAddr>, String> {
-        match self.cluster.resolver.addresses(of, by.min(monotonic() + CONNECT)) {
-            Ok(addresses) => {
-                self.found.insert(of.clone(), addresses.clone());
-                Ok(addresses)
-            }
-            Err(why) => self.found.get(of).cloned().ok_or(why),
         }
     }
 
