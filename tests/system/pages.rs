@@ -209,7 +209,10 @@ fn every_producer_counts_what_is_due_and_only_the_leader_what_it_publishes() {
     });
     let due = sum("cron_ticks_due_total");
     assert!(due.iter().all(|due| *due >= 8.0), "{due:?}");
-    let leads = sum("cron_leads_total");
-    assert_eq!(leads.iter().sum::<f64>(), 1.0, "{leads:?}");
-    assert_eq!(sum("cron_ticks_published_total").iter().filter(|published| **published > 0.0).count(), 1);
+    // The one that leads first loses that again, for a moment, where the other one joins after it.
+    let (leads, published) = (sum("cron_leads_total"), sum("cron_ticks_published_total"));
+    let have_led = leads.iter().zip(&published).all(|(leads, published)| *leads > 0.0 || *published == 0.0);
+    assert!(have_led, "led {leads:?} times and published {published:?}");
+    let due = sum("cron_ticks_due_total").into_iter().fold(0.0, f64::max);
+    assert!(published.iter().sum::<f64>() <= due, "each tick once: {published:?} of {due}");
 }
