@@ -53,7 +53,7 @@ pub(super) struct Connection {
     versions: HashMap<i16, VersionRange>,
     /// Whether something was said that is not answered yet.
     is_pending: bool,
-    /// Whether a request has been answered, beyond the question for versions.
+    /// Whether a request has been answered, beyond the question for versions, on this connection or one before.
     has_answered: bool,
 }
 
@@ -71,12 +71,14 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects to the first of the addresses that takes it and asks which versions it speaks.
+    /// Connects to the first of the addresses that takes it and asks which versions it speaks. `has_answered`: this broker has
+    /// answered a request of this process before.
     pub(super) fn dial(
         to: &Address,
         addresses: &[SocketAddr],
         tls: Option<&Tls>,
         client_id: &str,
+        has_answered: bool,
         by: Instant,
     ) -> Result<Self, String> {
         let tcp = connect(addresses, by.min(monotonic() + CONNECT)).map_err(|e| format!("{to}: {e}"))?;
@@ -84,21 +86,19 @@ impl Connection {
         let stream = Stream::new(tcp, &to.host, tls, by).map_err(|e| format!("{to}: {e}"))?;
         let client_id = client_id.to_owned();
         let (peer, versions) = (to.to_string(), HashMap::new());
-        let mut connection = Self {
-            stream,
-            peer,
-            client_id,
-            correlation: 0,
-            versions,
-            is_pending: false,
-            has_answered: false,
-        };
+        let mut connection =
+            Self { stream, peer, client_id, correlation: 0, versions, is_pending: false, has_answered };
         // Nothing has been asked of the broker yet that could be applied, so whatever fails here was not sent.
         connection.ask_versions(by).map_err(|lost| match lost {
             Lost::NotSent(why) | Lost::Closed(why) | Lost::Nonsense(why) => why,
             Lost::Silent(why) => format!("{why}, though it took the connection"),
         })?;
         Ok(connection)
+    }
+
+    /// Whether the broker has answered a request, on this connection or one before.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     /// Whether it has been closed (brokers do that after ten idle minutes) while nothing was under way.
@@ -284,7 +284,7 @@ mod tests {
         });
         let to = Address { host: at.ip().to_string(), port: at.port() };
         let by = Instant::now() + Duration::from_secs(20);
-        let mut connection = Connection::dial(&to, &[at], None, "test", by).unwrap();
+        let mut connection = Connection::dial(&to, &[at], None, "test", false, by).unwrap();
         then(&mut connection);
         drop(connection);
         drop(broker.unwrap());
@@ -299,6 +299,29 @@ mod tests {
             connection.send(&MetadataRequest::default(), by).unwrap();
         });
         assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_broker_that_has_served_us_before_wants_no_login_when_it_dies() {
+        let dies = |has_answered: bool| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let at = listener.local_addr().unwrap();
+            let broker = spawn("broker", move || {
+                let (mut peer, _) = listener.accept().unwrap();
+                let _ = peer.read(&mut [0; 4096]).unwrap();
+                peer.write_all(VERSIONS).unwrap();
+            });
+            let to = Address { host: at.ip().to_string(), port: at.port() };
+            let by = Instant::now() + Duration::from_secs(20);
+            let mut connection = Connection::dial(&to, &[at], None, "test", has_answered, by).unwrap();
+            drop(broker.unwrap());
+            let asked = connection.send(&MetadataRequest::default(), by);
+            let answer = asked.and_then(|asked| connection.receive::<MetadataRequest>(asked, by));
+            BrokerError::from(answer.unwrap_err()).to_string()
+        };
+        let said = [false, true].map(dies);
+        assert!(said[0].contains("SASL"), "{said:?}");
+        assert!(!said[1].contains("SASL"), "{said:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which brokers failed lately, as all clients of the process have seen it. A client that is new (each fetcher has one of
 //! its own) would otherwise find out by itself, and a broker that accepts connections and says nothing costs it two seconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::resolve::Address;
@@ -18,6 +18,8 @@ struct Seen {
     /// When an address failed last, as a count of failures.
     failed: HashMap<Address, u64>,
     count: u64,
+    /// The addresses at which a request was answered.
+    served: HashSet<Address>,
 }
 
 impl Failures {
@@ -36,6 +38,16 @@ impl Failures {
     /// A new connection to a broker was answered.
     pub(super) fn answered(&self, broker: &Address) {
         self.lock().failed.remove(broker);
+    }
+
+    /// A broker has answered a request, and not only the question for versions: it asks for no login, and speaks as we do.
+    pub(super) fn served(&self, broker: &Address) {
+        self.lock().served.insert(broker.clone());
+    }
+
+    /// Whether a broker has done so since the process began.
+    pub(super) fn has_served(&self, broker: &Address) -> bool {
+        self.lock().served.contains(broker)
     }
 
     /// The place of a broker in the order of failures: 0 if it has not failed since it answered, and the higher, the

@@ -137,9 +137,13 @@ impl Routes {
         let Some(connection) = self.connections.get_mut(from) else {
             return Err(Lost::Closed(format!("{from}: the connection was given up")));
         };
+        let is_first = !connection.has_answered();
         let answer = connection.receive::<R>(sent.correlation, by.min(limit));
         match &answer {
             Ok(answer) => {
+                if is_first {
+                    self.cluster.failures.served(from);
+                }
                 let now = monotonic();
                 let took = now.saturating_duration_since(sent.at + wait);
                 self.cluster.patience.answered(from, R::KEY as i16, took);
@@ -165,7 +169,8 @@ impl Routes {
         }
         let addresses = self.cluster.resolver.addresses(to, by.min(monotonic() + CONNECT));
         let dialled = addresses.and_then(|addresses| {
-            Connection::dial(to, &addresses, self.cluster.tls.as_ref(), &self.client_id, by)
+            let has_answered = self.cluster.failures.has_served(to);
+            Connection::dial(to, &addresses, self.cluster.tls.as_ref(), &self.client_id, has_answered, by)
         });
         match dialled {
             Ok(connection) => {
