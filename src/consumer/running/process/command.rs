@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -44,12 +45,12 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
     let mut entry = host.guard.enter(mark.clone()).map_err(|error| StartError::refused("guard", &error))?;
     let mut leaf = None;
     let (child, output) = if resources.is_empty() && user.uid == host.me.uid {
-        as_we_are(host, run, shell, &environment)?
+        as_we_are(host, run, (shell, &environment), entry.pipe())?
     } else {
         leaf = prepared::leaf(&host.settings, &mark, &resources)?;
         let (output, writer) = pipe()?;
         let limits = (&resources, leaf.as_ref());
-        (prepared::spawn(host, run, &user, limits, (shell, &environment), writer)?, output)
+        (prepared::spawn(host, run, &user, limits, (shell, &environment), (writer, entry.pipe()))?, output)
     };
     let since = Instant::now();
     entry.runs(child.pid());
@@ -69,12 +70,12 @@ fn pipe() -> Result<(PipeReader, PipeWriter), StartError> {
 fn as_we_are(
     host: &Host,
     run: &Run,
-    shell: &OsStr,
-    environment: &Environment<'_>,
+    (shell, environment): (&OsStr, &Environment<'_>),
+    guard: Option<BorrowedFd<'_>>,
 ) -> Result<(Child, PipeReader), StartError> {
     let started = |words: &[&OsStr], pwd: Option<&OsStr>| {
         let (output, writer) = pipe()?;
-        let launched = launched(host, run, words, (environment, pwd), writer);
+        let launched = launched(host, run, words, (environment, pwd), (writer, guard));
         Ok(launched.map(|child| (child, output)))
     };
     if let Some((words, directory)) = without_shell(host, run, environment) {
@@ -93,7 +94,7 @@ fn launched(
     run: &Run,
     words: &[&OsStr],
     (environment, pwd): (&Environment<'_>, Option<&OsStr>),
-    output: PipeWriter,
+    (output, guard): (PipeWriter, Option<BorrowedFd<'_>>),
 ) -> Result<Child, Failed> {
     let (mut all, mut variables) = (Strings::default(), Strings::default());
     words.iter().try_for_each(|word| all.push(&[word])).map_err(Failed::at(Step::Execute))?;
@@ -108,6 +109,7 @@ fn launched(
         stdin: None,
         output,
         nofile: host.settings.descriptors.of_jobs(),
+        guard,
     })
 }
 
@@ -139,7 +141,7 @@ fn find(name: &str) -> Result<User, StartError> {
 fn diagnose(failed: &Failed, run: &Run, program: &OsStr) -> StartError {
     let what = match failed.step {
         Step::Directory => format!("cwd {}", run.cwd.as_deref().unwrap_or(".")),
-        Step::Execute => format!("shell {}", program.display()),
+        Step::Execute if !is_exhausted(&failed.error) => format!("shell {}", program.display()),
         _ => "process".to_owned(),
     };
     StartError::refused(what, &failed.error)

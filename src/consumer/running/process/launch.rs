@@ -13,13 +13,14 @@
 use std::ffi::{CString, OsStr};
 use std::io::{self, PipeWriter};
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_char, c_int, c_uint, c_void};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -42,6 +43,9 @@ pub struct Launch<'a> {
     pub output: PipeWriter,
     /// Soft and hard limit of descriptors, where they are not to be ours.
     pub nofile: Option<(u64, u64)>,
+    /// The pipe to the guard. The child holds it until it has executed the program: if we are killed meanwhile, the guard must not
+    /// look for it before, because until then its environment is ours.
+    pub guard: Option<BorrowedFd<'a>>,
 }
 
 /// A process that was started. It is to be waited for until it has been reaped.
@@ -138,6 +142,7 @@ struct Orders {
     own_table_before: Option<c_uint>,
     stdin: Option<c_int>,
     output: c_int,
+    guard: Option<c_int>,
     nofile: Option<libc::rlimit>,
     cwd: *const c_char,
     words: *const *const c_char,
@@ -160,27 +165,52 @@ const NOT_STARTED: c_int = 127;
 ///
 /// # Errors
 /// The step that failed, and what the system said there; then nothing runs.
+#[expect(clippy::needless_pass_by_value, reason = "our copies of its descriptors are closed with it")]
 pub fn launch(launch: Launch<'_>) -> Result<Child, Failed> {
-    launch_as(launch, tables_can_be_taken())
+    /// Here the system refuses a flag that it does not know. Linux ignores it, but systems that stand in for it may not.
+    static PLAIN: AtomicBool = AtomicBool::new(false);
+    if !PLAIN.load(Ordering::Relaxed) {
+        let how = if tables_can_be_taken() { How::OwnTable } else { How::CopiedTable };
+        match launch_as(&launch, how) {
+            Err(Failed { step: Step::Begin, error }) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            other => return other,
+        }
+    }
+    let child = launch_as(&launch, How::Plain)?;
+    PLAIN.store(true, Ordering::Relaxed);
+    Ok(child)
 }
 
-fn launch_as(launch: Launch<'_>, own_table: bool) -> Result<Child, Failed> {
+/// What the child gets of descriptors, and what we get of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// A table with the first few of ours.
+    OwnTable,
+    /// A copy of our table.
+    CopiedTable,
+    /// The same, and no pidfd with the process.
+    Plain,
+}
+
+fn launch_as(launch: &Launch<'_>, how: How) -> Result<Child, Failed> {
     let cwd = launch.cwd.map(|cwd| CString::new(cwd.as_os_str().as_bytes())).transpose();
     let cwd = cwd.map_err(|error| Failed { step: Step::Directory, error: error.into() })?;
     let (words, environment) = (launch.words.pointers(), launch.environment.pointers());
     let (stdin, output) = (launch.stdin.as_ref().map(AsRawFd::as_raw_fd), launch.output.as_raw_fd());
+    let guard = launch.guard.map(|guard| guard.as_raw_fd());
+    let needed = [stdin, Some(output), guard, Some(libc::STDERR_FILENO)].into_iter().flatten().max();
     let mut orders = Orders {
-        own_table_before: own_table
-            .then(|| output.max(stdin.unwrap_or(0)).max(libc::STDERR_FILENO).unsigned_abs() + 1),
+        own_table_before: needed.filter(|_| how == How::OwnTable).map(|needed| needed.unsigned_abs() + 1),
         stdin,
         output,
+        guard,
         nofile: launch.nofile.map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
         cwd: cwd.as_deref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
         words: words.as_ptr(),
         environment: environment.as_ptr(),
         failed: None,
     };
-    let (pid, pidfd) = clone(&mut orders).map_err(|error| Failed { step: Step::Begin, error })?;
+    let (pid, pidfd) = clone(&mut orders, how).map_err(|error| Failed { step: Step::Begin, error })?;
     let child = Child { pid, pidfd: pidfd.map(aside) };
     match orders.failed {
         None => Ok(child),
@@ -192,14 +222,19 @@ fn launch_as(launch: Launch<'_>, own_table: bool) -> Result<Child, Failed> {
 }
 
 /// Makes the child, and waits until it has executed the program or has said why not.
-fn clone(orders: &mut Orders) -> io::Result<(Pid, Option<OwnedFd>)> {
+fn clone(orders: &mut Orders, how: How) -> io::Result<(Pid, Option<OwnedFd>)> {
     let mut stack = Stack([MaybeUninit::uninit(); _]);
     let mut pidfd: c_int = -1;
-    let files = if orders.own_table_before.is_some() { libc::CLONE_FILES } else { 0 };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | files | libc::SIGCHLD;
+    let more = match how {
+        How::OwnTable => libc::CLONE_FILES | libc::CLONE_PIDFD,
+        How::CopiedTable => libc::CLONE_PIDFD,
+        How::Plain => 0,
+    };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | more;
     // SAFETY: the child shares this memory and runs on `stack` while this thread stands still (`CLONE_VFORK`), so what the two
     // use outlives it, and they never use it at the same time. The child makes system calls only, and neither returns nor
-    // unwinds from `child`. All signals are blocked until it has none of our handlers left, so none of these runs in it.
+    // unwinds from `child`. Signals are blocked until it has none of our handlers left, so none of these runs in it. (Not blocked
+    // are the two that glibc keeps for itself. It sends them to threads that it knows, and the child is none.)
     // `pidfd` is where the kernel writes the descriptor (clone(2), "CLONE_PIDFD").
     let (pid, error) = unsafe {
         let mut all: libc::sigset_t = mem::zeroed();
@@ -240,10 +275,10 @@ fn become_program(orders: &Orders) -> Step {
         {
             return Step::Begin;
         }
-        forget_handlers();
         if libc::setpgid(0, 0) != 0 {
             return Step::Begin;
         }
+        forget_signals();
         let null = || libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         let stdin = orders.stdin.unwrap_or_else(null);
         if stdin < 0
@@ -253,9 +288,11 @@ fn become_program(orders: &Orders) -> Step {
         {
             return Step::Begin;
         }
-        // What else it has is ours, and is closed when the program is executed, or was left open to us by our parent. Where the kernel
-        // does not know the call, the second kind is marked already (`forget_our_parent`).
-        let _done_or_unknown = libc::close_range(3, c_uint::MAX, 0);
+        // What else it has is ours or was left open to us by our parent. Ours would be closed by the execution, but for the
+        // program's file system that may be late.
+        let guard = orders.guard.map_or(2, c_int::unsigned_abs);
+        let _done_or_unknown = (guard > 3 && libc::close_range(3, guard - 1, 0) != 0)
+            || libc::close_range(guard + 1, c_uint::MAX, 0) != 0;
         if let Some(limit) = &orders.nofile
             && libc::setrlimit(libc::RLIMIT_NOFILE, ptr::from_ref(limit)) != 0
         {
@@ -272,23 +309,40 @@ fn become_program(orders: &Orders) -> Step {
     Step::Execute
 }
 
-/// Sets to its default what a handler of ours catches, and SIGPIPE, which our runtime ignores.
+/// Signals that a terminal or a shell sends to our whole group. One that came before the child had a group of its own was meant for
+/// us alone, and would end or stop a job that a drain lets finish.
+const MEANT_FOR_US: [c_int; 5] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP];
+
+/// Sets to its default what a handler of ours catches, and SIGPIPE, which our runtime ignores. Drops what has come of
+/// [`MEANT_FOR_US`].
 ///
 /// # Safety
 /// To be called in a child that has handlers of its own, with all signals blocked.
-unsafe fn forget_handlers() {
+unsafe fn forget_signals() {
     for signal in 1..=HIGHEST_SIGNAL {
+        // Nothing here catches it, and libraries take a lock for it that another thread of ours may hold.
+        if signal == libc::SIGABRT {
+            continue;
+        }
         // SAFETY: `sigaction` is numbers and pointers, for which zero is a value: the default. What the system or its library
-        // keeps for itself is refused.
+        // keeps for itself is refused. A signal that is ignored is not pending any more (sigaction(2)).
         unsafe {
             let default: libc::sigaction = mem::zeroed();
             let mut found: libc::sigaction = mem::zeroed();
-            let is_set = libc::sigaction(signal, ptr::null(), &raw mut found) == 0
-                && found.sa_sigaction != libc::SIG_DFL
-                && (found.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE);
-            if is_set {
-                libc::sigaction(signal, &raw const default, ptr::null_mut());
+            if libc::sigaction(signal, ptr::null(), &raw mut found) != 0 {
+                continue;
             }
+            let may_be_pending = MEANT_FOR_US.contains(&signal);
+            match found.sa_sigaction {
+                libc::SIG_IGN if signal != libc::SIGPIPE => continue,
+                libc::SIG_DFL if !may_be_pending => continue,
+                _ => {}
+            }
+            if may_be_pending {
+                let ignored = libc::sigaction { sa_sigaction: libc::SIG_IGN, ..default };
+                libc::sigaction(signal, &raw const ignored, ptr::null_mut());
+            }
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeWriter};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -64,11 +64,11 @@ pub fn spawn(
     user: &User,
     (resources, leaf): (&Resources, Option<&Leaf>),
     (shell, environment): (&OsStr, &Environment<'_>),
-    output: PipeWriter,
+    ends: (PipeWriter, Option<BorrowedFd<'_>>),
 ) -> Result<Child, StartError> {
     let orders = orders(host, run, user, resources, leaf)?;
     let words = [shell, OsStr::new("-c"), OsStr::new(&run.command)];
-    let started = begin(&host.settings.program, &orders, words, environment, output);
+    let started = begin(&host.settings.program, &orders, words, environment, ends);
     started.map_err(|failed| diagnose(&failed, run.cwd.as_deref(), user, resources, shell))
 }
 
@@ -93,7 +93,7 @@ pub fn trial(settings: &Settings) -> Result<(), StartError> {
     let shell = OsStr::new(SHELL);
     let words = [shell, OsStr::new("-c"), OsStr::new(":")];
     let (_, writer) = io::pipe().map_err(|error| StartError::refused("pipe", &error))?;
-    let started = begin(&settings.program, &orders, words, &Environment::new(), writer);
+    let started = begin(&settings.program, &orders, words, &Environment::new(), (writer, None));
     let child = started.map_err(|failed| diagnose(&failed, None, &user::own(), resources, shell))?;
     let _reaped = child.wait();
     Ok(())
@@ -105,7 +105,7 @@ fn begin(
     orders: &Orders,
     words: [&OsStr; 3],
     environment: &Environment<'_>,
-    output: PipeWriter,
+    (output, guard): (PipeWriter, Option<BorrowedFd<'_>>),
 ) -> Result<Child, Failed> {
     let beginning = |error| Failed { step: Step::Begin, error };
     let (mut ours, theirs) = UnixStream::pair().map_err(beginning)?;
@@ -125,8 +125,9 @@ fn begin(
     }
     // Our copy of their end goes with it, so that the socket ends when theirs does.
     let stdin = Some(OwnedFd::from(theirs));
-    let child = launch(Launch { words: all, environment: mark, cwd: None, stdin, output, nofile: None })
-        .map_err(|failed| beginning(failed.error))?;
+    let child =
+        launch(Launch { words: all, environment: mark, cwd: None, stdin, output, nofile: None, guard })
+            .map_err(|failed| beginning(failed.error))?;
     let sent = send(&mut ours, environment);
     let begun = match (await_command(ours), sent) {
         (Err(Failed { step: Step::Begin, error: heard }), Err(error))

@@ -41,7 +41,8 @@ pub struct Running {
     status: Option<ExitStatus>,
     /// The process group. The shell leads it, so until that is reaped no other group has the number.
     group: Pid,
-    /// Tells of the shell's end. `None` while no descriptor is left for it; then its end is looked for.
+    /// Tells of the shell's end. `None` where it did not come with the process and no descriptor is left for it, or the kernel has none
+    /// (before 5.3); then its end is looked for.
     pidfd: Option<OwnedFd>,
     /// `None` once no process can write to it any more.
     output: Option<PipeReader>,
@@ -77,7 +78,7 @@ pub struct Stops<'a> {
 enum Source {
     Exit,
     Output,
-    /// Nothing is left of the output, and no process can write to it any more.
+    /// No process can write to the output any more, and it was seen to be empty before that was seen: it may hold a last piece.
     OutputOver,
     Cancel,
     Replaced,
@@ -86,6 +87,9 @@ enum Source {
 
 /// Bytes read at a time: what a pipe holds (pipe(7)).
 const PIECE: usize = 64 * 1024;
+
+/// Bytes read at first where probably none are left, as of most commands, which write nothing. If there are, it is read again.
+const LAST_PIECE: usize = 256;
 
 /// How long output is waited for once the group is gone. A process that writes later has left the group on purpose.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
@@ -278,10 +282,10 @@ impl Running {
             seen.push(Source::Exit);
         }
         if seen.contains(&Source::Output) {
-            self.read();
+            self.read(PIECE);
         }
         if seen.contains(&Source::OutputOver) {
-            self.output = None;
+            self.read(LAST_PIECE);
         }
         if seen.contains(&Source::Guard) {
             self.entry.renew();
@@ -315,18 +319,17 @@ impl Running {
         }
         let ready = fds.iter().zip(of).filter(|(fd, _)| !fd.revents().is_empty());
         let source = |(fd, source): (&PollFd<'_>, Source)| match source {
-            // A pipe that is empty and has no writer is known by that (poll(2), "POLLHUP"), and need not be read.
             Source::Output if !fd.revents().contains(PollFlags::IN) => Source::OutputOver,
             source => source,
         };
         ready.map(source).collect()
     }
 
-    fn read(&mut self) {
+    fn read(&mut self, room: usize) {
         let (Some(output), Some(recorder)) = (&mut self.output, &mut self.recorder) else { return };
-        // Most commands write nothing and need no room, and most others little: what they do not use is never touched.
+        // What is not used of it is never touched.
         self.piece.clear();
-        self.piece.reserve(PIECE);
+        self.piece.reserve(room);
         match rustix::io::read(output, spare_capacity(&mut self.piece)) {
             Ok(0) => self.output = None,
             Ok(_) => recorder.push(&self.piece),

@@ -2,6 +2,8 @@ use std::io::Read;
 
 use super::*;
 
+const HOWS: [How; 3] = [How::OwnTable, How::CopiedTable, How::Plain];
+
 fn strings(words: &[&str]) -> Strings {
     let mut all = Strings::default();
     words.iter().for_each(|word| all.push(&[OsStr::new(word)]).unwrap());
@@ -9,30 +11,23 @@ fn strings(words: &[&str]) -> Strings {
 }
 
 /// What a script writes, where it is started with or without a table of its own, and how it ended.
-fn run(
-    script: &str,
-    own_table: bool,
-    change: impl FnOnce(&mut Launch<'_>),
-) -> Result<(String, ExitStatus), Failed> {
+fn run(script: &str, how: How, change: impl FnOnce(&mut Launch<'_>)) -> Result<(String, ExitStatus), Failed> {
     let (mut reader, output) = io::pipe().unwrap();
     let words = strings(&["/bin/sh", "-c", script]);
     let environment = strings(&["A=b", "C=d e"]);
-    let mut what = Launch { words, environment, cwd: None, stdin: None, output, nofile: None };
+    let mut what = Launch { words, environment, cwd: None, stdin: None, output, nofile: None, guard: None };
     change(&mut what);
-    let child = launch_as(what, own_table)?;
+    let child = launch_as(&what, how)?;
+    drop(what);
     let mut written = String::new();
     reader.read_to_string(&mut written).unwrap();
     Ok((written, child.wait().unwrap().unwrap()))
 }
 
 fn check(script: &str, change: impl Fn(&mut Launch<'_>), expected: &str) {
-    for own_table in [true, false] {
-        let (written, status) = run(script, own_table, &change).unwrap();
-        assert_eq!(
-            (written.as_str(), status.code()),
-            (expected, Some(7)),
-            "{script}, own table: {own_table}"
-        );
+    for how in HOWS {
+        let (written, status) = run(script, how, &change).unwrap();
+        assert_eq!((written.as_str(), status.code()), (expected, Some(7)), "{script}, {how:?}");
     }
 }
 
@@ -57,9 +52,9 @@ fn a_process_gets_what_it_was_to_get_and_nothing_else() {
 
 #[test]
 fn what_failed_is_told_with_the_step_and_leaves_no_process() {
-    for own_table in [true, false] {
+    for how in HOWS {
         let failed = |change: fn(&mut Launch<'_>)| {
-            let failed = run("true", own_table, change).unwrap_err();
+            let failed = run("true", how, change).unwrap_err();
             (failed.step, failed.error.raw_os_error())
         };
         let missing = |what: &mut Launch<'_>| what.words = strings(&["/nowhere/program"]);
@@ -72,7 +67,7 @@ fn what_failed_is_told_with_the_step_and_leaves_no_process() {
         assert_eq!(failed(upside_down), (Step::Descriptors, Some(libc::EINVAL)));
     }
     let no_name = |what: &mut Launch<'_>| what.cwd = Some(Path::new("/a\0b"));
-    assert_eq!(run("true", true, no_name).unwrap_err().step, Step::Directory);
+    assert_eq!(run("true", How::OwnTable, no_name).unwrap_err().step, Step::Directory);
     assert!(Strings::default().push(&[OsStr::new("a"), OsStr::new("\0")]).is_err());
 }
 
@@ -86,7 +81,7 @@ fn our_handlers_do_not_run_in_it_and_what_we_had_blocked_comes_through() {
         let mask = |name| u64::from_str_radix(mask(name).trim(), 16).unwrap();
         ["SigBlk:", "SigCgt:", "SigIgn:"].map(mask).to_vec()
     };
-    let (written, _) = run("cat /proc/self/status", true, |_| {}).unwrap();
+    let (written, _) = run("cat /proc/self/status", How::OwnTable, |_| {}).unwrap();
     // Whoever starts the tests may ignore signals; our runtime ignores one more, for itself.
     let ours = masks(&std::fs::read_to_string("/proc/self/status").unwrap())[2];
     assert_eq!(masks(&written), [0, 0, ours & !(1 << (libc::SIGPIPE - 1))], "{written}");
