@@ -1,5 +1,8 @@
 //! Whatever becomes of the consumer, its jobs do not outlive it; and the guard outlives neither.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -85,6 +88,86 @@ fn a_consumer_that_is_killed_leaves_nothing_after_a_second() {
     let since = Instant::now();
     consumer.process.kill().unwrap();
     consumer.all_end_within_a_second(since);
+}
+
+/// Plays a consumer that is killed while it starts a program.
+#[test]
+fn plays_a_consumer_that_is_starting() {
+    let Some(program) = child::part() else { return };
+    let bench = Bench::new(1);
+    bench.run(attempt("true"));
+    println!("guard {}", bench.workers.guard_pid().unwrap());
+    bench.start(attempt(&program));
+    bench.report();
+}
+
+/// Which signal tells of an open (fcntl(2)).
+const F_SETSIG: i32 = 10;
+
+/// A program whose execution waits: a lease on its file lets nobody open it until the holder gives it up (fcntl(2), "Leases").
+struct Leased {
+    file: File,
+}
+
+impl Leased {
+    fn new(program: &Path) -> Self {
+        std::fs::write(program, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let file = File::open(program).unwrap();
+        // SAFETY: numbers only. The signal that tells of an open is one that does nothing.
+        let held = unsafe {
+            libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) == 0
+                && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
+        };
+        assert!(held, "{}", std::io::Error::last_os_error());
+        Self { file }
+    }
+
+    /// Whether a process waits to open it.
+    fn is_wanted(&self) -> bool {
+        // SAFETY: asks only.
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) != libc::F_WRLCK }
+    }
+
+    fn give_up(&self) {
+        // SAFETY: numbers only.
+        assert_eq!(unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) }, 0);
+    }
+}
+
+/// The processes whose parent this is, but for one.
+fn children_but(but: i32, of: u32) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").unwrap();
+    let numbers = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parent == Some(of)
+    };
+    numbers.filter(|pid| *pid != but).filter(is_child).collect()
+}
+
+#[test]
+fn a_job_that_is_being_started_when_its_consumer_is_killed_does_not_outlive_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("program");
+    let leased = Leased::new(&program);
+    let name = "guard::plays_a_consumer_that_is_starting";
+    let mut consumer = child::command(name, program.to_str().unwrap()).spawn().unwrap();
+    let guard: i32 = child::line(&mut consumer, "guard ").parse().unwrap();
+    wait_until("the program is about to be executed", LONG, || leased.is_wanted().then_some(()));
+    let starting = children_but(guard, consumer.id());
+    assert_eq!(starting.len(), 1, "{starting:?}");
+    consumer.kill().unwrap();
+    // One that looks at once finds nothing, and goes: until it is executed, the process shows no sign of its attempt.
+    let looked = Instant::now() + A_SECOND;
+    while lives(guard) && Instant::now() < looked {
+        std::thread::yield_now();
+    }
+    leased.give_up();
+    wait_until("the job is gone", LONG, || (!lives(starting[0])).then_some(()));
+    wait_until("the guard is gone", LONG, || (!lives(guard)).then_some(()));
+    consumer.wait().unwrap();
 }
 
 #[test]

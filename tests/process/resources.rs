@@ -8,7 +8,7 @@ use kafka_cron::consumer::running::process::{Output, Settings};
 use kafka_cron::consumer::running::worker::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::bench::{Bench, LONG, attempt, limited, options, settings, system_clock};
+use crate::bench::{Bench, LONG, attempt, limited, options, settings, system_clock, with};
 use crate::child;
 use crate::support::wait_until;
 
@@ -98,9 +98,13 @@ fn a_thousand_attempts_leave_no_zombie_and_no_descriptor() {
     (0..2).for_each(|_| bench.start(attempt("true")));
     (0..2).for_each(|_| drop(bench.report()));
     let before = open_descriptors();
-    for _ in 0..500 {
+    for _ in 0..250 {
         bench.start(attempt("true"));
         bench.start(attempt("exit 1"));
+        (0..2).for_each(|_| drop(bench.report()));
+        // What cannot be executed, and what cannot be begun at all.
+        bench.start(attempt("/nowhere/program"));
+        bench.start(with("true", |run| run.cwd = Some("/nowhere".to_owned())));
         (0..2).for_each(|_| drop(bench.report()));
     }
     assert_eq!(open_descriptors(), before);
