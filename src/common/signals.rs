@@ -96,7 +96,7 @@ pub fn catch() -> io::Result<Signals> {
     for signal in 1..=HIGHEST {
         let is_ignored = disposition(signal) == Some(libc::SIG_IGN);
         match signal {
-            // The runtime ignores it for us, and std sets it to its default in each child.
+            // The runtime ignores it for us, and each process that is started has it at its default.
             libc::SIGPIPE => {}
             _ if is_ignored && NEVER_IGNORED.contains(&signal) => set(signal, libc::SIG_DFL)?,
             _ if is_ignored => set(signal, nothing as *const () as sighandler_t)?,
