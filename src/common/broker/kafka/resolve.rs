@@ -80,10 +80,10 @@ impl Resolver {
     /// When the system has no room for its threads.
     pub(super) fn start() -> io::Result<Self> {
         let look_up = |of: &Address| (of.host.as_str(), of.port).to_socket_addrs().map(Iterator::collect);
-        Self::with(Arc::new(look_up))
+        Self::with(&(Arc::new(look_up) as Arc<LookUp>))
     }
 
-    fn with(look_up: Arc<LookUp>) -> io::Result<Self> {
+    fn with(look_up: &Arc<LookUp>) -> io::Result<Self> {
         let names = Arc::new(Names::default());
         let (questions, asked) = bounded(bounds::NAMES_LOOKED_UP);
         let start = |number| {
@@ -197,7 +197,7 @@ mod tests {
             "dead" => said.recv().unwrap_or_else(|_| Ok(Vec::new())),
             _ => Err(io::Error::other("no such host")),
         };
-        (Resolver::with(Arc::new(look_up)).unwrap(), say)
+        (Resolver::with(&(Arc::new(look_up) as Arc<LookUp>)).unwrap(), say)
     }
 
     #[test]

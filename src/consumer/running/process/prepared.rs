@@ -140,7 +140,7 @@ fn begin(
     match begun {
         Ok(()) => Ok(child),
         Err(Failed { step, error }) => {
-            end(child);
+            end(&child);
             let is_late = error.kind() == io::ErrorKind::TimedOut;
             // Of what it does before the command, the directory is what a file system can hold up.
             let is_directory = is_late && step == Step::Begin && orders.cwd.is_some();
@@ -151,7 +151,7 @@ fn begin(
 
 /// Ends a starter that did not become the command. One that a file system holds up may outlive KILL until that answers: then it
 /// dies, and is not waited for.
-fn end(child: Child) {
+fn end(child: &Child) {
     child.kill();
     let until = monotonic() + KILLED;
     while !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
