@@ -90,14 +90,16 @@ fn a_consumer_that_is_killed_leaves_nothing_after_a_second() {
     consumer.all_end_within_a_second(since);
 }
 
-/// Plays a consumer that is killed while it starts a program.
+/// Plays a consumer that is killed while it starts a program, beside a job that runs.
 #[test]
 fn plays_a_consumer_that_is_starting() {
-    let Some(program) = child::part() else { return };
-    let bench = Bench::new(1);
+    let Some(directory) = child::part() else { return };
+    let file = |name: &str| Path::new(&directory).join(name).display().to_string();
+    let bench = Bench::new(2);
     bench.run(attempt("true"));
     println!("guard {}", bench.workers.guard_pid().unwrap());
-    bench.start(attempt(&program));
+    bench.start(attempt(&format!("echo $$ >{}; exec sleep 1000", file("running"))));
+    bench.start(attempt(&file("program")));
     bench.report();
 }
 
@@ -111,15 +113,17 @@ struct Leased {
 
 impl Leased {
     fn new(program: &Path) -> Self {
-        std::fs::write(program, "#!/bin/sh\nexec sleep 60\n").unwrap();
-        std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let script = program.with_extension("sh");
+        std::fs::write(&script, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        child::copy(&script, program);
         let file = File::open(program).unwrap();
         // SAFETY: numbers only. The signal that tells of an open is one that does nothing.
         let held = unsafe {
             libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) == 0
                 && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
         };
-        assert!(held, "{}", std::io::Error::last_os_error());
+        assert!(held, "this file system gives no lease: {}", std::io::Error::last_os_error());
         Self { file }
     }
 
@@ -148,21 +152,24 @@ fn children_but(but: i32, of: u32) -> Vec<i32> {
 }
 
 #[test]
-fn a_job_that_is_being_started_when_its_consumer_is_killed_does_not_outlive_it() {
+fn a_job_that_is_being_started_when_its_consumer_is_killed_does_not_outlive_it_and_holds_up_no_other() {
     let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("program");
-    let leased = Leased::new(&program);
+    let leased = Leased::new(&directory.path().join("program"));
     let name = "guard::plays_a_consumer_that_is_starting";
-    let mut consumer = child::command(name, program.to_str().unwrap()).spawn().unwrap();
+    let mut consumer = child::command(name, directory.path().to_str().unwrap()).spawn().unwrap();
     let guard: i32 = child::line(&mut consumer, "guard ").parse().unwrap();
+    let running = wait_until("the other job runs", LONG, || pid_in(&directory.path().join("running")));
     wait_until("the program is about to be executed", LONG, || leased.is_wanted().then_some(()));
-    let starting = children_but(guard, consumer.id());
+    let mut starting = children_but(guard, consumer.id());
+    starting.retain(|pid| *pid != running);
     assert_eq!(starting.len(), 1, "{starting:?}");
     consumer.kill().unwrap();
-    // One that looks at once finds nothing, and goes: until it is executed, the process shows no sign of its attempt.
+    // A guard that waits for the one that starts would leave this one alone.
+    wait_until("the other job is gone", LONG, || (!lives(running)).then_some(()));
+    // One that looks once and goes finds nothing of the first: until it is executed, the process shows no sign of its attempt.
     let looked = Instant::now() + A_SECOND;
     while lives(guard) && Instant::now() < looked {
-        std::thread::yield_now();
+        std::thread::park_timeout(A_SECOND / 50);
     }
     leased.give_up();
     wait_until("the job is gone", LONG, || (!lives(starting[0])).then_some(()));
@@ -261,7 +268,7 @@ fn the_guard_is_small_and_holds_nothing() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     open.sort_unstable();
-    assert_eq!(open, ["0", "1", "2"]);
+    assert_eq!(open, ["0", "1", "2", "3"]);
     assert_eq!(std::fs::read(format!("/proc/{guard}/environ")).unwrap(), b"", "no passwords either");
     assert_eq!(std::fs::read_link(format!("/proc/{guard}/cwd")).unwrap(), Path::new("/"));
     println!("the guard takes {kib} KiB");

@@ -1,8 +1,10 @@
 //! Names to addresses, with a time limit that the system's resolver does not have: it runs on threads of its own.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,11 +45,13 @@ impl std::fmt::Display for Address {
 }
 
 /// Asks the system's resolver, for all clients of the process. While one name is not answered for (the host of a broker that is down,
-/// where the name service does not say at once that it knows no such host), other names are, and what a name was last is used.
+/// where the name service does not say at once that it knows no such host), other names are, and what a name was last is used. Where the
+/// name service says that there is no such host, that is believed.
 pub(super) struct Resolver {
-    // Before the threads: they end when this is gone. A question under way is waited for (the system's own limit).
+    // Before the threads: they end when this is gone. A question under way is waited for (the system's own limit), and those that wait are
+    // dropped.
     questions: Sender<Address>,
-    _threads: Vec<Joined>,
+    threads: Vec<Joined>,
     names: Arc<Names>,
 }
 
@@ -56,13 +60,14 @@ pub(super) struct Resolver {
 struct Names {
     known: Mutex<HashMap<Address, Name>>,
     answered: Condvar,
+    is_over: AtomicBool,
 }
 
 #[derive(Default)]
 struct Name {
     /// The addresses that it had when it was last answered for.
     addresses: Vec<SocketAddr>,
-    /// Why it was not, if the last answer was none.
+    /// What the system said, if it was not answered for then, or is unknown.
     refused: Option<String>,
     /// How many answers there were.
     answers: u64,
@@ -86,14 +91,17 @@ impl Resolver {
     fn with(look_up: &Arc<LookUp>) -> io::Result<Self> {
         let names = Arc::new(Names::default());
         let (questions, asked) = bounded(bounds::NAMES_LOOKED_UP);
-        let start = |number| {
-            let (asked, names, look_up) = (asked.clone(), names.clone(), look_up.clone());
-            spawn(&format!("kafka-resolve-{number}"), move || {
-                asked.iter().for_each(|of: Address| names.answer(&of, look_up(&of)));
-            })
-        };
-        let threads = (0..bounds::NAMES_AT_A_TIME).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { questions, _threads: threads, names })
+        let mut resolver = Self { questions, threads: Vec::new(), names };
+        for number in 0..bounds::NAMES_AT_A_TIME {
+            let (asked, names, look_up) = (asked.clone(), resolver.names.clone(), look_up.clone());
+            let thread = spawn(&format!("kafka-resolve-{number}"), move || {
+                for of in asked.iter().take_while(|_| !names.is_over.load(Ordering::Relaxed)) {
+                    names.answer(&of, look_up(&of));
+                }
+            });
+            resolver.threads.push(thread?);
+        }
+        Ok(resolver)
     }
 
     /// All addresses of a broker, or why there are none by then. Where its name is not answered for, those that it had when it last was.
@@ -128,10 +136,27 @@ impl Resolver {
     }
 }
 
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.names.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Name {
     fn last(&self, why_not: impl FnOnce() -> String) -> Result<Vec<SocketAddr>, String> {
         if self.addresses.is_empty() { Err(why_not()) } else { Ok(self.addresses.clone()) }
     }
+}
+
+/// Whether the name service has answered that there is no such host. (std says it in the words of getaddrinfo(3) only.) Every other error
+/// says that there was no answer.
+fn is_unknown(error: &io::Error) -> bool {
+    let said = error.to_string();
+    [libc::EAI_NONAME, libc::EAI_NODATA].into_iter().any(|code| {
+        // SAFETY: the words are the library's own, which nobody changes.
+        let words = unsafe { CStr::from_ptr(libc::gai_strerror(code)) };
+        words.to_str().is_ok_and(|words| said.ends_with(words))
+    })
 }
 
 impl Names {
@@ -146,8 +171,13 @@ impl Names {
         name.answers += 1;
         match found {
             Ok(addresses) if !addresses.is_empty() => (name.addresses, name.refused) = (addresses, None),
-            Ok(_) => name.refused = None,
-            Err(error) => name.refused = Some(format!("{}: {error}", of.host)),
+            Ok(_) => (name.addresses, name.refused) = (Vec::new(), None),
+            Err(error) => {
+                if is_unknown(&error) {
+                    name.addresses.clear();
+                }
+                name.refused = Some(format!("{}: {error}", of.host));
+            }
         }
         drop(names);
         self.answered.notify_all();
@@ -156,6 +186,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
@@ -189,15 +221,22 @@ mod tests {
 
     const LATE: Duration = Duration::from_secs(60);
 
-    /// A resolver over a name service that knows `alive`, and says of `dead`, each time that it is asked, what is sent.
+    /// A resolver over a name service that knows `alive`, does not know `unknown`, and says of any other, each time that it is asked,
+    /// what is sent.
     fn resolver() -> (Resolver, Sender<io::Result<Vec<SocketAddr>>>) {
         let (say, said) = bounded(100);
         let look_up = move |of: &Address| match of.host.as_str() {
             "alive" => Ok(numbered(1)),
-            "dead" => said.recv().unwrap_or_else(|_| Ok(Vec::new())),
-            _ => Err(io::Error::other("no such host")),
+            "unknown" => ("no-such-host.invalid", 1).to_socket_addrs().map(Iterator::collect),
+            _ => said.recv().unwrap_or_else(|_| Ok(Vec::new())),
         };
         (Resolver::with(&(Arc::new(look_up) as Arc<LookUp>)).unwrap(), say)
+    }
+
+    fn unknown() -> io::Error {
+        // SAFETY: the words are the library's own.
+        let words = unsafe { CStr::from_ptr(libc::gai_strerror(libc::EAI_NONAME)) };
+        io::Error::other(format!("failed to lookup address information: {}", words.to_str().unwrap()))
     }
 
     #[test]
@@ -219,10 +258,20 @@ mod tests {
             assert!(resolver.addresses(&named("dead"), monotonic()).is_err());
         }
         assert_eq!(resolver.addresses(&named("alive"), monotonic() + LATE), Ok(numbered(1)));
-        assert_eq!(
-            resolver.addresses(&named("unknown"), monotonic() + LATE),
-            Err("unknown: no such host".to_owned())
-        );
+        drop(say);
+    }
+
+    #[test]
+    fn as_many_names_may_hang_as_are_looked_up_at_a_time_and_known_names_are_what_they_were() {
+        let (resolver, say) = resolver();
+        let alive = || resolver.addresses(&named("alive"), monotonic() + LATE);
+        assert_eq!(alive(), Ok(numbered(1)));
+        for number in 0..bounds::NAMES_AT_A_TIME {
+            assert!(resolver.addresses(&named(&format!("dead-{number}")), monotonic()).is_err());
+        }
+        let began = monotonic();
+        assert_eq!(alive(), Ok(numbered(1)));
+        assert!(began.elapsed() < LATE);
         drop(say);
     }
 
@@ -239,22 +288,44 @@ mod tests {
         say.send(Ok(numbered(8))).unwrap();
         while ask() == Ok(numbered(7)) {}
         assert_eq!(ask(), Ok(numbered(8)), "not answered in time");
-        say.send(Err(io::Error::other("no such host"))).unwrap();
-        say.send(Err(io::Error::other("no such host"))).unwrap();
-        assert_eq!(ask(), Ok(numbered(8)), "it is said to be unknown, as that of a container that is down");
+        say.send(Err(io::Error::other("Temporary failure in name resolution"))).unwrap();
+        assert_eq!(ask(), Ok(numbered(8)), "the name service is away");
+        say.send(Err(unknown())).unwrap();
+        while resolver.addresses(&named("dead"), soon()).is_ok() {}
         drop(say);
     }
 
     #[test]
+    fn that_there_is_no_such_host_is_told_from_that_nobody_answers() {
+        assert!(is_unknown(&unknown()));
+        assert!(!is_unknown(&io::Error::other("Temporary failure in name resolution")));
+    }
+
+    #[test]
     fn all_who_ask_for_a_name_meanwhile_get_the_same_answer() {
-        let (resolver, say) = resolver();
+        let (say, said) = bounded(1);
+        let looked_up = Arc::new(AtomicUsize::new(0));
+        let count = looked_up.clone();
+        let look_up = move |_: &Address| {
+            count.fetch_add(1, Ordering::SeqCst);
+            said.recv().unwrap_or_else(|_| Ok(Vec::new()))
+        };
+        let resolver = Resolver::with(&(Arc::new(look_up) as Arc<LookUp>)).unwrap();
+        let began = monotonic();
+        let (asking, asked) = bounded(10);
         std::thread::scope(|scope| {
-            let ask = || resolver.addresses(&named("dead"), monotonic() + LATE);
-            let asked: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+            let ask = || {
+                asking.send(()).unwrap();
+                resolver.addresses(&named("dead"), monotonic() + LATE)
+            };
+            let all: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+            asked.iter().take(10).for_each(drop);
             say.send(Ok(numbered(7))).unwrap();
-            // For those that begin to ask when that is said already.
+            // For those that ask when that is said already.
             drop(say);
-            asked.into_iter().for_each(|asked| assert_eq!(asked.join().unwrap(), Ok(numbered(7))));
+            all.into_iter().for_each(|answer| assert_eq!(answer.join().unwrap(), Ok(numbered(7))));
         });
+        assert!(began.elapsed() < LATE);
+        assert!(looked_up.load(Ordering::SeqCst) < 10);
     }
 }

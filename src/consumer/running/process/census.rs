@@ -72,7 +72,7 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(ticks()? + ticks()?)
 }
 
-/// How often strays are looked for until none is seen: one that is just being forked may escape a look.
+/// How often strays are looked for, beside the looks that find none: one that is just being forked may escape a look.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
@@ -81,7 +81,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// is out of reach unless we are root. A look that the system has no descriptor for has found nothing, and does not count.
 pub fn kill_strays(marks: &[Mark], clean: u32) {
     let mut seen_none = 0;
-    for look in 0..LOOKS {
+    for look in 0..LOOKS + clean {
         if look > 0 {
             pause(BETWEEN_LOOKS);
         }

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_char, c_int, c_uint, c_void};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
 
 use super::starter::{Failed, Step};
 use crate::common::descriptors::aside;
@@ -61,7 +61,7 @@ impl Child {
         self.pid
     }
 
-    /// What becomes readable when it ends. `None` where the kernel did not give one with the process (before 5.2), and once it was
+    /// What becomes readable when it ends. `None` where the kernel did not give one with the process (before 5.3), and once it was
     /// taken.
     pub fn take_pidfd(&mut self) -> Option<OwnedFd> {
         self.pidfd.take()
@@ -169,7 +169,7 @@ const NOT_STARTED: c_int = 127;
 pub fn launch(launch: Launch<'_>) -> Result<Child, Failed> {
     /// Here the system refuses a flag that it does not know. Linux ignores it, but systems that stand in for it may not.
     static PLAIN: AtomicBool = AtomicBool::new(false);
-    if !PLAIN.load(Ordering::Relaxed) {
+    if !PLAIN.load(Ordering::Relaxed) && pidfds_can_be_waited_for() {
         let how = if tables_can_be_taken() { How::OwnTable } else { How::CopiedTable };
         match launch_as(&launch, how) {
             Err(Failed { step: Step::Begin, error }) if error.raw_os_error() == Some(libc::EINVAL) => {}
@@ -345,6 +345,12 @@ unsafe fn forget_signals() {
             libc::sigaction(signal, &raw const default, ptr::null_mut());
         }
     }
+}
+
+/// Whether poll(2) waits for a pidfd: Linux 5.2 gives them and calls each readable, and 5.3 has pidfd_open(2), too.
+fn pidfds_can_be_waited_for() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| !matches!(pidfd_open(getpid(), PidfdFlags::empty()), Err(rustix::io::Errno::NOSYS)))
 }
 
 /// Whether a process can take a table of descriptors of its own with close_range(2) (Linux 5.9; a sandbox may refuse it).

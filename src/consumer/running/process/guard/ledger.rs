@@ -84,6 +84,16 @@ impl Ledger {
         self.0.values().map(|(mark, _)| mark.clone()).collect()
     }
 
+    /// Forgets what has a process group: only what was about to be started, and may not have been, is left.
+    pub fn keep_what_starts(&mut self) {
+        self.0.retain(|_, (_, group)| group.is_none());
+    }
+
+    /// Whether there is what was about to be started.
+    pub fn has_starts(&self) -> bool {
+        self.0.values().any(|(_, group)| group.is_none())
+    }
+
     /// Their process groups, as far as they are known.
     pub fn groups(&self) -> impl Iterator<Item = Pid> {
         self.0.values().filter_map(|(_, group)| *group)
