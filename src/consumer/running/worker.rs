@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Select, Sender};
 
+use super::process::descriptors::make_room;
 use super::process::{self, Ended, Host, Running, StartError, Stops};
 use crate::common::clock::Clock;
 use crate::common::http::{Duty, Trouble};
@@ -72,6 +73,7 @@ impl Workers {
     ) -> io::Result<Self> {
         let host = Arc::new(Host::new(options.process, channels.keeping.clone())?);
         let (cancelled, cancel) = io::pipe()?;
+        make_room(options.workers, &cancelled);
         let cancelled = Arc::new(cancelled);
         let waiting = Arc::new(AtomicUsize::new(0));
         let start = |number| {

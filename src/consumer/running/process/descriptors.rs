@@ -4,6 +4,9 @@
 //! Its jobs get what it was given, because a program that finds a large limit may close that many descriptors one by
 //! one, or use select(2), which knows 1,024.
 
+use std::os::fd::{AsFd, RawFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::descriptors::LOW;
@@ -60,6 +63,14 @@ impl Descriptors {
         let infinite = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
         self.jobs.map(|limit| (infinite(limit.current), infinite(limit.maximum)))
     }
+}
+
+/// Has the system make the table of descriptors as large as so many workers may need it. It would do so anyhow, when the number
+/// is needed, and in a program with threads each time has to wait for all processors: a job would begin ten milliseconds later.
+pub fn make_room(workers: usize, any: &impl AsFd) {
+    let last = u64::try_from(workers).unwrap_or(u64::MAX).saturating_mul(BUSY).saturating_add(OTHERS);
+    // Closed again: the table stays as large as it is. Where the limit is lower, it is made larger when that is needed.
+    let _closed_or_beyond_the_limit = RawFd::try_from(last).map(|last| fcntl_dupfd_cloexec(any, last));
 }
 
 /// The soft limit to ask for; `None` where what there is does.
