@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use crossbeam_channel::bounded;
 use kafka_cron::common::clock::{Clock, SystemClock};
-use kafka_cron::common::descriptors::aside;
+use kafka_cron::common::descriptors::with_high_number;
 use kafka_cron::common::http::Health;
 use kafka_cron::common::metrics::Metrics;
 use kafka_cron::common::model::{Attempt, Place};
@@ -61,7 +61,8 @@ fn main() -> Result<(), Failure> {
         ])?;
     }
     black_box(resident);
-    let held = (0..HELD).map(|_| File::open("/dev/null").map(aside)).collect::<Result<Vec<_>, _>>()?;
+    let held =
+        (0..HELD).map(|_| File::open("/dev/null").map(with_high_number)).collect::<Result<Vec<_>, _>>()?;
     compare(&[
         ("with 800 descriptors open: bare, posix_spawn", &|| bare(sh)),
         ("with 800 descriptors open: through a worker", &|| path(None)),

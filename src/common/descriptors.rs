@@ -11,7 +11,7 @@ pub const LOW: u16 = 256;
 
 /// Gives a descriptor a number that is not low. Where there is none left, it stays what it is, and starting a process takes
 /// a little longer.
-pub fn aside<D: AsFd + From<OwnedFd>>(descriptor: D) -> D {
+pub fn with_high_number<D: AsFd + From<OwnedFd>>(descriptor: D) -> D {
     fcntl_dupfd_cloexec(&descriptor, RawFd::from(LOW)).map_or(descriptor, D::from)
 }
 
@@ -23,9 +23,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_moved_aside_is_the_same_under_a_number_that_is_not_low() {
+    fn a_descriptor_with_a_high_number_is_the_same_one() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut reader = aside(reader);
+        let mut reader = with_high_number(reader);
         assert!(reader.as_raw_fd() >= RawFd::from(LOW));
         writer.write_all(b"a").unwrap();
         drop(writer);

@@ -16,7 +16,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::remembered::Remembered;
 use crate::common::bounds::ORDERS_REMEMBERED;
-use crate::common::descriptors::aside;
+use crate::common::descriptors::with_high_number;
 use crate::common::model::{Order, RunId};
 
 /// The desk. Clones are the same desk.
@@ -129,7 +129,7 @@ impl Bell {
     /// # Errors
     /// The system's, when it has no descriptor left.
     pub fn new() -> io::Result<Self> {
-        let event = aside(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let event = with_high_number(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         Ok(Self(Arc::new(Clapper { has_rung: AtomicBool::new(false), event })))
     }
 

@@ -18,7 +18,7 @@ use super::running::Running;
 use super::starter::{Failed, Step};
 use super::user::{self, User};
 use super::{Host, StartError, direct, environment, is_exhausted, prepared};
-use crate::common::descriptors::aside;
+use crate::common::descriptors::with_high_number;
 use crate::common::model::{Attempt, Run};
 
 /// Starts an attempt's command, and tells the guard before and after.
@@ -63,7 +63,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
 /// to read, and the one that the command gets. Nobody else may keep that, or the output would never end.
 fn pipe() -> Result<(PipeReader, PipeWriter), StartError> {
     let (output, writer) = io::pipe().map_err(|error| StartError::refused("pipe", &error))?;
-    Ok((aside(output), writer))
+    Ok((with_high_number(output), writer))
 }
 
 /// Starts a command that asks for nothing but a directory: as our own user, with our own limits.

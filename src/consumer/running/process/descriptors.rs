@@ -19,7 +19,7 @@ const OTHERS: u64 = LOW as u64;
 const BUSY: u64 = 4;
 
 /// What a worker has open for the moment of a start: both ends of the output and of the socket to a starter, and copies that are
-/// moved aside.
+/// given a higher number.
 const STARTING: u64 = 8;
 
 /// The limit that was ours when it has been raised, for jobs.

@@ -5,7 +5,7 @@
 //!
 //! - The child shares our table of descriptors, too, until it takes one of its own that holds only the first few of them
 //!   (close_range(2), `CLOSE_RANGE_UNSHARE`). Otherwise the kernel would copy the table of a consumer with hundreds of jobs,
-//!   and close the descriptors one by one when the program is executed. [`aside`] keeps the low numbers free.
+//!   and close the descriptors one by one when the program is executed. [`with_high_number`] keeps the low numbers free.
 //! - It needs no memory mapping for the child's stack: that lies on the worker's.
 //! - The limit of descriptors is set without a fork.
 //! - The child names the step that failed, and the pidfd is there as soon as the process.
@@ -26,7 +26,7 @@ use libc::{c_char, c_int, c_uint, c_void};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
 
 use super::starter::{Failed, Step};
-use crate::common::descriptors::aside;
+use crate::common::descriptors::with_high_number;
 
 /// What is to be started.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ fn launch_as(launch: &Launch<'_>, how: How) -> Result<Child, Failed> {
         failed: None,
     };
     let (pid, pidfd) = clone(&mut orders, how).map_err(|error| Failed { step: Step::Begin, error })?;
-    let child = Child { pid, pidfd: pidfd.map(aside) };
+    let child = Child { pid, pidfd: pidfd.map(with_high_number) };
     match orders.failed {
         None => Ok(child),
         Some((step, number)) => {

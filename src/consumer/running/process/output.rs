@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::tail::Tail;
 use crate::common::bounds::LOG_LINE_BYTES;
-use crate::common::descriptors::aside;
+use crate::common::descriptors::with_high_number;
 use crate::common::http::{Duty, Trouble};
 use crate::common::model::Attempt;
 
@@ -147,7 +147,7 @@ fn open(path: PathBuf, keeping: &Duty) -> All {
             // What looks for old files sees that this one is in use. Where a file system has no locks, it goes by age alone.
             // Never waited for: any program that may open the file may hold a lock on it, and the command runs already.
             let _is_locked_or_has_no_locks = file.try_lock_shared();
-            All::File { path, file: aside(file) }
+            All::File { path, file: with_high_number(file) }
         }
         Err(error) => unwritable(&path, &error, keeping),
     }

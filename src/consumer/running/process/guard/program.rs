@@ -51,8 +51,8 @@ fn guard() -> io::Result<()> {
     let leaves = std::env::args_os().nth(2);
     let leaves = leaves.as_ref().map(Path::new);
     let mut ledger = Ledger::default();
-    let mut told = Told::default();
-    while let Some(what) = told.next(consumer.as_ref()) {
+    let mut input = Input::default();
+    while let Some(what) = input.next(consumer.as_ref()) {
         match what {
             Heard::Line(line) => ledger.enter(line),
             Heard::ConsumerIsDead => {
@@ -87,15 +87,15 @@ enum Heard {
     ConsumerIsDead,
 }
 
-/// What the consumer has told, as far as it is not heard yet.
+/// What the consumer has written to the pipe and is not heard yet.
 #[derive(Default)]
-struct Told {
+struct Input {
     lines: VecDeque<Line>,
     /// A line without its end.
     rest: Vec<u8>,
 }
 
-impl Told {
+impl Input {
     /// What comes next; `None` at the end. An error ends it as the end of the file does: a consumer that cannot be heard any more has
     /// died. What it has told comes before its death.
     fn next(&mut self, consumer: Option<&OwnedFd>) -> Option<Heard> {

@@ -50,7 +50,7 @@ fn a_process_gets_what_it_was_to_get_and_nothing_else() {
         let (stdin, mut writer) = io::pipe().unwrap();
         io::Write::write_all(&mut writer, b"given").unwrap();
         // A high number, below which all others would be copied.
-        what.stdin = Some(aside(stdin.into()));
+        what.stdin = Some(with_high_number(stdin.into()));
     };
     check("cat; ls /proc/$$/fd; exit 7", given, "given0\n1\n2\n");
 }
