@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
+use libc::{c_int, c_uint};
 use rustix::io::fcntl_dupfd_cloexec;
 
 /// The first number that is not low: more than a consumer has open beside what it has open for its jobs (connections to brokers
@@ -13,6 +14,16 @@ pub const LOW: u16 = 256;
 /// a little longer.
 pub fn with_high_number<D: AsFd + From<OwnedFd>>(descriptor: D) -> D {
     fcntl_dupfd_cloexec(&descriptor, RawFd::from(LOW)).map_or(descriptor, D::from)
+}
+
+/// close_range(2), by its number: not each C library has a function for it.
+///
+/// # Safety
+/// That of the call: it may close what others use.
+pub unsafe fn close_range(first: c_uint, last: c_uint, flags: c_uint) -> c_int {
+    // SAFETY: numbers only; what it does to descriptors is the caller's to answer for. The result is 0 or -1.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if answer == 0 { 0 } else { -1 }
 }
 
 #[cfg(test)]

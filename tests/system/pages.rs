@@ -213,6 +213,4 @@ fn every_producer_counts_what_is_due_and_only_the_leader_what_it_publishes() {
     let (leads, published) = (sum("cron_leads_total"), sum("cron_ticks_published_total"));
     let have_led = leads.iter().zip(&published).all(|(leads, published)| *leads > 0.0 || *published == 0.0);
     assert!(have_led, "led {leads:?} times and published {published:?}");
-    let due = sum("cron_ticks_due_total").into_iter().fold(0.0, f64::max);
-    assert!(published.iter().sum::<f64>() <= due, "each tick once: {published:?} of {due}");
 }

@@ -26,7 +26,7 @@ use libc::{c_char, c_int, c_uint, c_void};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
 
 use super::starter::{Failed, Step};
-use crate::common::descriptors::with_high_number;
+use crate::common::descriptors::{close_range, with_high_number};
 
 /// What is to be started.
 #[derive(Debug)]
@@ -271,7 +271,7 @@ fn become_program(orders: &Orders) -> Step {
     unsafe {
         // First of all: until then, whatever is done to a descriptor would be done to ours.
         if let Some(before) = orders.own_table_before
-            && libc::close_range(before, c_uint::MAX, libc::CLOSE_RANGE_UNSHARE.cast_signed()) != 0
+            && close_range(before, c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) != 0
         {
             return Step::Begin;
         }
@@ -291,8 +291,8 @@ fn become_program(orders: &Orders) -> Step {
         // What else it has is ours or was left open to us by our parent. Ours would be closed by the execution, but for the
         // program's file system that may be late.
         let guard = orders.guard.map_or(2, c_int::unsigned_abs);
-        let _done_or_unknown = (guard > 3 && libc::close_range(3, guard - 1, 0) != 0)
-            || libc::close_range(guard + 1, c_uint::MAX, 0) != 0;
+        let _done_or_unknown =
+            (guard > 3 && close_range(3, guard - 1, 0) != 0) || close_range(guard + 1, c_uint::MAX, 0) != 0;
         if let Some(limit) = &orders.nofile
             && libc::setrlimit(libc::RLIMIT_NOFILE, ptr::from_ref(limit)) != 0
         {
@@ -358,7 +358,7 @@ fn tables_can_be_taken() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
         // SAFETY: a range that ends before it begins is refused by who knows the call.
-        let answer = unsafe { libc::close_range(1, 0, libc::CLOSE_RANGE_UNSHARE.cast_signed()) };
+        let answer = unsafe { close_range(1, 0, libc::CLOSE_RANGE_UNSHARE) };
         answer != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
     })
 }

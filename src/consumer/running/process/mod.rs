@@ -47,6 +47,7 @@ use self::guard::Guard;
 use self::upkeep::{Keep, Upkeep};
 use self::user::User;
 use crate::common::clock::monotonic;
+use crate::common::descriptors::close_range;
 use crate::common::http::Duty;
 
 /// How attempts are started on this host, as the command line says.
@@ -133,7 +134,7 @@ fn forget_our_parent() {
     // All that we open ourselves is closed on exec. Where the kernel cannot do it (before 5.11), nothing is lost but
     // tidiness.
     // SAFETY: a flag for exec, set on descriptors that stay open.
-    unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+    unsafe { close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
 /// Why nothing was started: what was attempted, and what the system said.
