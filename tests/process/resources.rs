@@ -128,7 +128,7 @@ fn jobs_that_print_for_ever_end_at_their_time_limit_and_cost_8_mib_at_most() {
             "resources::jobs_that_print_for_ever_end_at_their_time_limit_and_cost_8_mib_at_most",
         );
     }
-    let timeout_ms = if std::env::var_os("KAFKA_CRON_TEST_LONG").is_some() { 60_000 } else { 2_000 };
+    let timeout_ms = if std::env::var_os("KAFKA_CRON_TEST_LONG").is_some() { 20_000 } else { 2_000 };
     // What they print is short lines, lines without an end, and no text.
     let endless = ["yes", "yes | tr -d '\\n'", "cat /dev/zero", "while :; do printf '\\303'; done"];
     // The log is bounded, too: here it has no reader at all.
