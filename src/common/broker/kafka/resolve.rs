@@ -55,7 +55,7 @@ pub(super) struct Resolver {
     names: Arc<Names>,
 }
 
-/// What is known of names. Behind a lock and no channel: whoever asks for a name that is being looked up waits for the same answer.
+/// What is known of names. A lock guards it: threads that ask for a name while it is looked up wait for the same answer.
 #[derive(Default)]
 struct Names {
     known: Mutex<HashMap<Address, Name>>,

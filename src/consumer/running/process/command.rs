@@ -60,7 +60,7 @@ pub fn start(host: &Host, attempt: &Attempt) -> Result<Running, StartError> {
 }
 
 /// A pipe for the output and the errors of a command, so that the lines stay in the order in which they were written: the end
-/// to read, and the one that the command gets. Nobody else may keep that, or the output would never end.
+/// to read, and the one that the command gets. No other process may keep that, or the output would never end.
 fn pipe() -> Result<(PipeReader, PipeWriter), StartError> {
     let (output, writer) = io::pipe().map_err(|error| StartError::refused("pipe", &error))?;
     Ok((with_high_number(output), writer))

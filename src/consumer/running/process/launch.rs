@@ -158,7 +158,7 @@ struct Stack([MaybeUninit<u8>; 16 * 1024]);
 /// The highest signal of Linux (signal(7)).
 const HIGHEST_SIGNAL: c_int = 64;
 
-/// What a process that could not become its program exits with. Nobody sees it.
+/// The exit code of a child that could not execute its program. [`launch`] reaps the child and drops the code.
 const NOT_STARTED: c_int = 127;
 
 /// Starts a process, in a process group of its own.

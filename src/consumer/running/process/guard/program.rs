@@ -119,7 +119,7 @@ impl Input {
         }
     }
 
-    /// A line that is none, of a stranger or cut, is passed over.
+    /// Takes the whole lines. Skips text that is no line: it was cut, or another program wrote it.
     fn hear(&mut self, piece: &[u8]) {
         self.rest.extend_from_slice(piece);
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
